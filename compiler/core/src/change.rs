@@ -1,0 +1,65 @@
+//! What a source says of the cluster: edits of single objects, and whole listings that replace a kind.
+
+use flock_shared::{NamespaceName, NodeName, PodKey, PolicyKey};
+
+use crate::object::{Namespace, Node, Pod, Policy};
+
+/// A change of one watched kind.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// Nodes.
+    Node(Edit<Node>),
+    /// Namespaces.
+    Namespace(Edit<Namespace>),
+    /// Pods.
+    Pod(Edit<Pod>),
+    /// Network policies.
+    Policy(Edit<Policy>),
+}
+
+/// A change of objects of one kind.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Edit<T: Object> {
+    /// The object was added, or is now this.
+    Upsert(T),
+    /// The object is gone.
+    Delete(T::Key),
+    /// These are all objects of the kind: others that were known are gone. The first one completes the kind.
+    Replace(Vec<T>),
+}
+
+/// An object that the world keeps.
+pub trait Object: std::fmt::Debug + Clone + Eq {
+    /// What names it among its kind.
+    type Key: std::fmt::Debug + Clone + Ord;
+    /// Its key.
+    fn key(&self) -> &Self::Key;
+}
+
+impl Object for Node {
+    type Key = NodeName;
+    fn key(&self) -> &NodeName {
+        &self.name
+    }
+}
+
+impl Object for Namespace {
+    type Key = NamespaceName;
+    fn key(&self) -> &NamespaceName {
+        &self.name
+    }
+}
+
+impl Object for Pod {
+    type Key = PodKey;
+    fn key(&self) -> &PodKey {
+        &self.key
+    }
+}
+
+impl Object for Policy {
+    type Key = PolicyKey;
+    fn key(&self) -> &PolicyKey {
+        &self.key
+    }
+}

@@ -1,0 +1,29 @@
+//! The pure core of flock-netpol's compiler: cluster objects in, one nftables script per node out.
+//!
+//! ```text
+//! Change → World → translate → Output (per node) → layout → Table → write → Script
+//! ```
+//!
+//! Nothing here does I/O, reads a clock or iterates over a hash map on the way to bytes: equal objects give equal
+//! bytes, in whatever order they arrived.
+
+pub mod block;
+pub mod change;
+pub mod identity;
+pub mod label;
+pub mod layout;
+pub mod nft;
+pub mod object;
+pub mod output;
+pub mod port;
+pub mod problem;
+pub mod translate;
+pub mod world;
+
+pub use change::{Change, Edit};
+pub use label::{Labels, Operator, Requirement, Selector};
+pub use layout::{Rendered, render};
+pub use output::Output;
+pub use translate::{Translation, translate};
+pub use problem::{Consequence, Problem};
+pub use world::World;

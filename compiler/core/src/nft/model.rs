@@ -1,0 +1,352 @@
+//! A typed model of an nftables table.
+//!
+//! Names are made of fixed words and [`Name`]s, elements of addresses, numbers and validated interface names: no
+//! string that a tenant chose has a way into a script.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
+
+use crate::block::Ranges;
+use crate::identity::Name;
+use crate::object::{Direction, InterfaceName};
+use crate::port::PortRange;
+
+/// The table `inet flock_netpol` of one node.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Table {
+    /// Sets by name.
+    pub sets: BTreeMap<SetName, Set>,
+    /// Verdict maps by name.
+    pub maps: BTreeMap<MapName, Map>,
+    /// Chains by name.
+    pub chains: BTreeMap<ChainName, Chain>,
+}
+
+/// An address family, as far as a match on an address implies one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Family {
+    /// IPv4.
+    V4,
+    /// IPv6.
+    V6,
+}
+
+impl Family {
+    /// Both families.
+    pub const ALL: [Self; 2] = [Self::V4, Self::V6];
+
+    /// The family of `address`.
+    #[must_use]
+    pub const fn of(address: &IpAddr) -> Self {
+        match address {
+            IpAddr::V4(_) => Self::V4,
+            IpAddr::V6(_) => Self::V6,
+        }
+    }
+
+    const fn digit(self) -> char {
+        match self {
+            Self::V4 => '4',
+            Self::V6 => '6',
+        }
+    }
+}
+
+/// The name of a set.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum SetName {
+    /// Addresses of pods.
+    Pods(Family, Name),
+    /// Address blocks.
+    Blocks(Family, Name),
+    /// Destinations by named port.
+    Named(Family, Name),
+    /// Contested peers that are allowed on some ports, by rule set.
+    Contested(Direction, Family, Name),
+    /// Contested peers that are allowed on every port, by rule set.
+    ContestedAny(Direction, Family, Name),
+    /// Pairs of addresses that always reach each other.
+    Hairpin(Family),
+    /// Host interfaces of pods whose names were computed.
+    ComputedInterfaces,
+    /// Host interfaces of pods whose names were read from an annotation.
+    ClaimedInterfaces,
+    /// Interfaces with the addresses that may enter there.
+    Anchors(Family),
+}
+
+impl fmt::Display for SetName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Pods(family, name) => write!(f, "pods{}_{name}", family.digit()),
+            Self::Blocks(family, name) => write!(f, "blocks{}_{name}", family.digit()),
+            Self::Named(family, name) => write!(f, "named{}_{name}", family.digit()),
+            Self::Contested(direction, family, name) => {
+                write!(f, "{direction}_contested{}_{name}", family.digit())
+            }
+            Self::ContestedAny(direction, family, name) => {
+                write!(f, "{direction}_contested_any{}_{name}", family.digit())
+            }
+            Self::Hairpin(family) => write!(f, "hairpin{}", family.digit()),
+            Self::ComputedInterfaces => f.write_str("interfaces"),
+            Self::ClaimedInterfaces => f.write_str("claimed_interfaces"),
+            Self::Anchors(family) => write!(f, "anchors{}", family.digit()),
+        }
+    }
+}
+
+/// The name of a verdict map.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum MapName {
+    /// Dispatch on the pod's address.
+    Dispatch(Direction, Family),
+    /// Single ports of a rule set.
+    Ports(Direction, Name, Allow),
+    /// Port ranges of a rule set.
+    PortRanges(Direction, Name, Allow),
+}
+
+impl fmt::Display for MapName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Dispatch(direction, family) => write!(f, "{direction}{}", family.digit()),
+            Self::Ports(direction, name, allow) => write!(f, "{direction}_ports_{name}{allow}"),
+            Self::PortRanges(direction, name, allow) => write!(f, "{direction}_ranges_{name}{allow}"),
+        }
+    }
+}
+
+/// What a chain does with a flow that its rules allow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Allow {
+    /// Ends the base chain: the flow passes this direction.
+    Accept,
+    /// Returns to the caller, who asks further rule sets (contested addresses).
+    Return,
+}
+
+impl fmt::Display for Allow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Accept => "",
+            Self::Return => "_gate",
+        })
+    }
+}
+
+/// The name of a chain.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ChainName {
+    /// A base chain that judges a direction.
+    Base(Direction),
+    /// The base chain that looks whether a packet enters from a pod's interface.
+    Anchor,
+    /// Checks the source of a packet from such an interface.
+    Anchored(SetName),
+    /// Where flows end that no rule allows.
+    Denied(Direction),
+    /// The rules of a rule set.
+    RuleSet(Direction, Name, Allow),
+    /// The peers of some ports.
+    Peers(Direction, Name, Allow),
+    /// The rule sets of a contested address, which must all allow a flow.
+    All(Direction, IpAddr),
+}
+
+impl fmt::Display for ChainName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Base(direction) => write!(f, "{direction}"),
+            Self::Anchor => f.write_str("anchor"),
+            Self::Anchored(interfaces) => write!(f, "anchor_{interfaces}"),
+            Self::Denied(direction) => write!(f, "{direction}_denied"),
+            Self::RuleSet(direction, name, allow) => write!(f, "{direction}_{name}{allow}"),
+            Self::Peers(direction, name, allow) => write!(f, "{direction}_peers_{name}{allow}"),
+            Self::All(direction, IpAddr::V4(address)) => write!(f, "{direction}_all_{:08x}", u32::from(*address)),
+            Self::All(direction, IpAddr::V6(address)) => write!(f, "{direction}_all_{:032x}", u128::from(*address)),
+        }
+    }
+}
+
+/// A named set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Set {
+    /// What its elements are.
+    pub kind: SetType,
+    /// Its elements.
+    pub content: Content,
+}
+
+/// What the elements of a set or the keys of a map are; decides `typeof` and `flags`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum SetType {
+    /// Single addresses: a hash set.
+    Addresses(Family),
+    /// Disjoint address ranges: an interval set.
+    AddressRanges(Family),
+    /// Source and destination.
+    AddressPairs(Family),
+    /// Destination, protocol and port.
+    Destinations(Family),
+    /// Address, protocol and port range: an interval set.
+    AddressPorts(Family),
+    /// Interfaces.
+    Interfaces,
+    /// Interface and source.
+    Anchors(Family),
+    /// Protocol and port.
+    Ports,
+    /// Protocol and port range: an interval set.
+    PortRanges,
+}
+
+/// The elements of a set. The large kinds are shared with the output that they come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Content {
+    /// IPv4 addresses.
+    V4(Arc<BTreeSet<Ipv4Addr>>),
+    /// IPv6 addresses.
+    V6(Arc<BTreeSet<Ipv6Addr>>),
+    /// IPv4 ranges.
+    Ranges4(Ranges<u32>),
+    /// IPv6 ranges.
+    Ranges6(Ranges<u128>),
+    /// Anything else.
+    Elements(BTreeSet<Element>),
+}
+
+/// An element of a set, or the key of a map's element.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Element {
+    /// An address.
+    Address(IpAddr),
+    /// Two addresses.
+    Pair(IpAddr, IpAddr),
+    /// An address with a port range.
+    AddressPorts(IpAddr, PortRange),
+    /// A port range.
+    Ports(PortRange),
+    /// An interface.
+    Interface(InterfaceName),
+    /// An interface with an address.
+    Anchor(InterfaceName, IpAddr),
+}
+
+/// A named verdict map.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Map {
+    /// What its keys are.
+    pub kind: SetType,
+    /// What happens to a packet by key.
+    pub elements: BTreeMap<Element, Verdict>,
+}
+
+/// A chain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Chain {
+    /// Where the kernel calls it; `None` for a chain that others jump to.
+    pub hook: Option<Hook>,
+    /// Its rules in order.
+    pub rules: Vec<Rule>,
+}
+
+/// Where the kernel calls a base chain; the policy is accept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Hook {
+    /// Packets that enter the node, before connection tracking: `prerouting`, priority `raw`.
+    Entering,
+    /// Forwarded packets, first: `forward`, priority `filter - 10`.
+    ForwardFirst,
+    /// Forwarded packets, second: `forward`, priority `filter - 9`.
+    ForwardSecond,
+}
+
+/// A rule: conditions that must all hold, and what happens then.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rule {
+    /// Conditions, evaluated in order.
+    pub matches: Vec<Match>,
+    /// What happens.
+    pub statement: Statement,
+}
+
+/// What a rule does with a packet that matches.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Statement {
+    /// This.
+    Verdict(Verdict),
+    /// Count it, then this.
+    Counted(Verdict),
+    /// What the map says of these fields; a key that is not there: go on with the next rule.
+    Map(Vec<Field>, MapName),
+}
+
+/// A packet's fate.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Verdict {
+    /// Passes this base chain.
+    Accept,
+    /// Dropped for good.
+    Drop,
+    /// Back to where the chain was jumped to from.
+    Return,
+    /// Into another chain, and back.
+    Jump(ChainName),
+    /// Into another chain, not back.
+    Goto(ChainName),
+}
+
+/// A field of a packet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Field {
+    /// `ip saddr`, `ip6 saddr`.
+    Source(Family),
+    /// `ip daddr`, `ip6 daddr`.
+    Destination(Family),
+    /// `meta l4proto`.
+    Protocol,
+    /// `th dport`.
+    DestinationPort,
+    /// `iifname`.
+    Inbound,
+}
+
+/// A condition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Match {
+    /// `ct direction reply`.
+    Reply,
+    /// `meta nfproto`.
+    Family(Family),
+    /// The fields are an element of the set.
+    In(Vec<Field>, SetName),
+    /// `ct state related` and an ICMP error.
+    RelatedError(Family),
+    /// A neighbour discovery message from the link itself (hop limit 255).
+    NeighbourDiscovery,
+    /// Duplicate address detection: a neighbour solicitation from `::`.
+    AddressDetection,
+    /// Both ends on the link: source `fe80::/10`, destination `fe80::/10` or `ff02::/16`.
+    LinkLocal,
+    /// DHCP from a host without an address: `0.0.0.0` to `255.255.255.255`.
+    Unconfigured,
+    /// `fib saddr . iif oif missing`: the route back to the source does not lead to the interface it came from.
+    NoRouteBack,
+}
+
+/// ICMP and ICMPv6 types that the conditions above look for, as numbers (RFC 792, RFC 4443, RFC 4861).
+#[derive(Debug, Clone, Copy)]
+pub struct Icmp;
+
+impl Icmp {
+    /// destination-unreachable, time-exceeded, parameter-problem.
+    pub const ERRORS_V4: [u8; 3] = [3, 11, 12];
+    /// destination-unreachable, packet-too-big, time-exceeded, parameter-problem.
+    pub const ERRORS_V6: [u8; 4] = [1, 2, 3, 4];
+    /// router and neighbour solicitation and advertisement.
+    pub const NEIGHBOUR_DISCOVERY: [u8; 4] = [133, 134, 135, 136];
+    /// neighbour solicitation.
+    pub const NEIGHBOUR_SOLICITATION: u8 = 135;
+}

@@ -1,0 +1,16 @@
+//! Kubernetes objects, trimmed to what translation needs and valid by construction.
+
+mod interface;
+mod namespace;
+mod node;
+mod pod;
+mod policy;
+
+pub use interface::{HostInterface, InterfaceError, InterfaceName};
+pub use namespace::Namespace;
+pub use node::Node;
+pub use pod::{Lifecycle, NamedPort, Pod, PodNetwork, PortName};
+pub use policy::{
+    Direction, Fault, IpBlock, IpBlockError, NamespaceScope, Peer, PeerMatch, Policy, PolicyBody, PolicyRules,
+    PodPeer, PortMatch, Rule, RulePorts, Types,
+};

@@ -1,0 +1,326 @@
+//! The rules that select a group of pods, merged into canonical form.
+//!
+//! Peers that share ports become one union, overlapping port ranges become disjoint ones, and what is allowed on
+//! every port is left out of the rest: the cost of a packet does not grow with the number of policies.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use super::index::Index;
+use crate::block::Blocks;
+use crate::identity::{Digest, Identify};
+use crate::label::{Operator, Requirement, Selector};
+use crate::object::{Direction, NamespaceScope, Peer, PeerMatch, Pod, PodPeer, PortMatch, PortName, Rule, RulePorts};
+use crate::port::{PortRange, PortSet, Protocol, split};
+
+/// The numbers that port names stand for on a group of destination pods.
+pub(super) type Resolution = BTreeMap<(Protocol, PortName), BTreeSet<u16>>;
+
+/// What a group of pods allows in one direction.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Draft {
+    /// Everything.
+    Open,
+    /// Nothing.
+    Closed,
+    /// Something.
+    Rules(Arc<RuleDraft>),
+}
+
+/// A rule set before its parts have names.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct RuleDraft {
+    pub(super) direction: Direction,
+    pub(super) any_port: Union,
+    pub(super) ports: Vec<(PortRange, Union)>,
+    pub(super) named: BTreeSet<NamedDestination>,
+    pub(super) contested: BTreeMap<IpAddr, PortSet>,
+}
+
+/// A union of peers: selectors and blocks. Everywhere swallows the selectors.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Union {
+    pub(super) pods: BTreeSet<PodPeer>,
+    pub(super) blocks: Blocks,
+}
+
+/// Destinations by the name of their port: which ones, and the name.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct NamedDestination {
+    /// `None`: any destination.
+    pub(super) peer: Option<Peer>,
+    pub(super) protocol: Protocol,
+    pub(super) name: PortName,
+}
+
+impl Union {
+    fn of<'a>(peers: impl IntoIterator<Item = &'a PeerMatch>) -> Self {
+        let mut pods = BTreeSet::new();
+        let mut blocks: BTreeSet<&Blocks> = BTreeSet::new();
+        for peers in peers {
+            let PeerMatch::OneOf(peers) = peers else {
+                return Self { pods: BTreeSet::new(), blocks: Blocks::everywhere() };
+            };
+            for peer in peers {
+                match peer {
+                    Peer::Pods(peer) => {
+                        pods.insert(peer.clone());
+                    }
+                    Peer::Block(block) => {
+                        blocks.insert(block.blocks());
+                    }
+                }
+            }
+        }
+        Self { pods, blocks: Blocks::union_of(blocks) }.normalized()
+    }
+
+    /// Without what `other` holds already.
+    fn without(mut self, other: &Self) -> Self {
+        self.pods.retain(|peer| !other.pods.contains(peer));
+        self.blocks = self.blocks.without(&other.blocks);
+        self.normalized()
+    }
+
+    fn normalized(mut self) -> Self {
+        if self.blocks.is_everywhere() {
+            self.pods.clear();
+        }
+        self
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.pods.is_empty() && self.blocks.is_empty()
+    }
+}
+
+/// Merges `rules` of one direction. `resolution` holds what port names stand for on the pods that the rules select
+/// (ingress); towards other pods (egress) names are resolved on each destination.
+pub(super) fn draft<'a>(
+    direction: Direction,
+    rules: impl IntoIterator<Item = &'a Rule>,
+    resolution: &Resolution,
+    index: &Index<'_>,
+) -> Draft {
+    let mut any_port: Vec<&PeerMatch> = Vec::new();
+    let mut by_peers: BTreeMap<Key<'a>, Vec<PortRange>> = BTreeMap::new();
+    let mut named = BTreeSet::new();
+    let rules: Vec<&Rule> = rules.into_iter().collect();
+    for rule in &rules {
+        let RulePorts::OneOf(ports) = &rule.ports else {
+            any_port.push(&rule.peers);
+            continue;
+        };
+        let ranges = by_peers.entry(Key(&rule.peers)).or_default();
+        for port in ports {
+            match (port, direction) {
+                (PortMatch::Range(range), _) => ranges.push(*range),
+                (PortMatch::Named { protocol, name }, Direction::Ingress) => {
+                    let numbers = resolution.get(&(*protocol, name.clone()));
+                    ranges.extend(numbers.into_iter().flatten().map(|n| PortRange::single(*protocol, *n)));
+                }
+                (PortMatch::Named { protocol, name }, Direction::Egress) => {
+                    named.extend(named_destinations(&rule.peers, *protocol, name));
+                }
+            }
+        }
+    }
+    let any_port = Union::of(any_port);
+    if any_port.blocks.is_everywhere() {
+        return Draft::Open;
+    }
+    let ports = merge_ports(&by_peers, &any_port);
+    let contested = contested(direction, &rules, resolution, index, &any_port.blocks);
+    if any_port.is_empty() && ports.is_empty() && named.is_empty() && contested.is_empty() {
+        return Draft::Closed;
+    }
+    Draft::Rules(Arc::new(RuleDraft { direction, any_port, ports, named, contested }))
+}
+
+/// Peers as a map key: by reference, compared by content.
+#[derive(PartialEq, Eq, PartialOrd, Ord, Clone, Copy)]
+struct Key<'a>(&'a PeerMatch);
+
+fn named_destinations<'a>(
+    peers: &'a PeerMatch,
+    protocol: Protocol,
+    name: &'a PortName,
+) -> impl Iterator<Item = NamedDestination> + 'a {
+    let each: Vec<Option<&Peer>> = match peers {
+        PeerMatch::Any => vec![None],
+        PeerMatch::OneOf(peers) => peers.iter().map(Some).collect(),
+    };
+    each.into_iter().map(move |peer| NamedDestination { peer: peer.cloned(), protocol, name: name.clone() })
+}
+
+/// Disjoint port ranges, each with the union of the peers of all rules that cover it.
+fn merge_ports(by_peers: &BTreeMap<Key<'_>, Vec<PortRange>>, any_port: &Union) -> Vec<(PortRange, Union)> {
+    let peers: Vec<&PeerMatch> = by_peers.keys().map(|key| key.0).collect();
+    let ranges: Vec<(PortRange, usize)> =
+        by_peers.values().enumerate().flat_map(|(index, ranges)| ranges.iter().map(move |r| (*r, index))).collect();
+    let mut unions: BTreeMap<Vec<usize>, Union> = BTreeMap::new();
+    let mut merged: Vec<(PortRange, Union)> = Vec::new();
+    for (range, covering) in split(&ranges) {
+        let union = unions.entry(covering).or_insert_with_key(|covering| {
+            Union::of(covering.iter().filter_map(|index| peers.get(*index).copied())).without(any_port)
+        });
+        if union.is_empty() {
+            continue;
+        }
+        match merged.last_mut() {
+            Some((last, same)) if *same == *union && last.touches(&range) => *last = last.extended_to(&range),
+            _ => merged.push((range, union.clone())),
+        }
+    }
+    merged
+}
+
+/// What the rules allow towards addresses with several owners: what each owner alone would be allowed.
+fn contested(
+    direction: Direction,
+    rules: &[&Rule],
+    resolution: &Resolution,
+    index: &Index<'_>,
+    any_port: &Blocks,
+) -> BTreeMap<IpAddr, PortSet> {
+    let allowed = |owner: &Pod, address: IpAddr| {
+        let mut ranges = Vec::new();
+        for rule in rules.iter().filter(|rule| index.matches(&rule.peers, owner, address)) {
+            let RulePorts::OneOf(ports) = &rule.ports else { return PortSet::Everything };
+            for port in ports {
+                match (port, direction) {
+                    (PortMatch::Range(range), _) => ranges.push(*range),
+                    (PortMatch::Named { protocol, name }, Direction::Ingress) => {
+                        let numbers = resolution.get(&(*protocol, name.clone()));
+                        ranges.extend(numbers.into_iter().flatten().map(|n| PortRange::single(*protocol, *n)));
+                    }
+                    (PortMatch::Named { protocol, name }, Direction::Egress) => {
+                        ranges.extend(owner.numbers(*protocol, name).map(|n| PortRange::single(*protocol, n)));
+                    }
+                }
+            }
+        }
+        PortSet::union_of(ranges)
+    };
+    let addresses = index.contested().iter().filter(|(address, _)| !any_port.contains(**address));
+    let sets = addresses.map(|(address, owners)| {
+        let set = owners
+            .iter()
+            .map(|owner| allowed(owner, *address))
+            .fold(PortSet::Everything, |all, one| all.intersection(&one));
+        (*address, set)
+    });
+    sets.filter(|(_, set)| !set.is_empty()).collect()
+}
+
+impl Identify for Requirement {
+    fn identify(&self, digest: &mut Digest) {
+        digest.text(&self.key);
+        let (tag, values) = match &self.operator {
+            Operator::In(values) => (0, Some(values)),
+            Operator::NotIn(values) => (1, Some(values)),
+            Operator::Exists => (2, None),
+            Operator::DoesNotExist => (3, None),
+        };
+        digest.tag(tag);
+        if let Some(values) = values {
+            digest.count(values.len());
+            values.iter().for_each(|value| digest.text(value));
+        }
+    }
+}
+
+impl Identify for Selector {
+    fn identify(&self, digest: &mut Digest) {
+        digest.each(self.requirements());
+    }
+}
+
+impl Identify for PodPeer {
+    fn identify(&self, digest: &mut Digest) {
+        match &self.namespaces {
+            NamespaceScope::Named(name) => {
+                digest.tag(0);
+                digest.text(name.as_str());
+            }
+            NamespaceScope::Matching(selector) => {
+                digest.tag(1);
+                selector.identify(digest);
+            }
+        }
+        self.pods.identify(digest);
+    }
+}
+
+impl Identify for Blocks {
+    fn identify(&self, digest: &mut Digest) {
+        digest.count(self.v4.iter().len());
+        for (first, last) in self.v4.iter() {
+            digest.number(first.into());
+            digest.number(last.into());
+        }
+        digest.count(self.v6.iter().len());
+        for (first, last) in self.v6.iter() {
+            digest.number(first);
+            digest.number(last);
+        }
+    }
+}
+
+impl Identify for Union {
+    fn identify(&self, digest: &mut Digest) {
+        digest.each(self.pods.iter());
+        self.blocks.identify(digest);
+    }
+}
+
+impl Identify for PortRange {
+    fn identify(&self, digest: &mut Digest) {
+        digest.tag(self.protocol() as u8);
+        digest.number(self.first().into());
+        digest.number(self.last().into());
+    }
+}
+
+impl Identify for NamedDestination {
+    fn identify(&self, digest: &mut Digest) {
+        match &self.peer {
+            None => digest.tag(0),
+            Some(Peer::Pods(peer)) => {
+                digest.tag(1);
+                peer.identify(digest);
+            }
+            Some(Peer::Block(block)) => {
+                digest.tag(2);
+                block.blocks().identify(digest);
+            }
+        }
+        digest.tag(self.protocol as u8);
+        digest.text(self.name.as_str());
+    }
+}
+
+impl Identify for RuleDraft {
+    fn identify(&self, digest: &mut Digest) {
+        digest.tag(self.direction as u8);
+        digest.inner(&self.any_port.identity());
+        digest.count(self.ports.len());
+        for (range, union) in &self.ports {
+            range.identify(digest);
+            digest.inner(&union.identity());
+        }
+        digest.each(self.named.iter());
+        digest.count(self.contested.len());
+        for (address, ports) in &self.contested {
+            digest.text(&address.to_string());
+            match ports {
+                PortSet::Everything => digest.tag(0),
+                PortSet::Ranges(ranges) => {
+                    digest.tag(1);
+                    digest.each(ranges.iter());
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,239 @@
+//! The oracle: what the words of `networking.k8s.io/v1` say of one packet. Slow and obvious on purpose: it loops over
+//! every policy, pod and rule, shares no code with the translation and computes no sets.
+
+use std::net::IpAddr;
+
+use super::cluster::{
+    Cluster, Direction, Expression, Labels, Net, Operator, Peer, Phase, Pod, Policy, PolicySpec, Port, PortNumber,
+    Protocol, Rule, Selector,
+};
+use super::flow::{Flow, State, Transport};
+
+/// Whether each direction lets the packet pass on one node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Judgement {
+    pub(crate) egress: bool,
+    pub(crate) ingress: bool,
+}
+
+impl Judgement {
+    const PASS: Self = Self { egress: true, ingress: true };
+
+    pub(crate) const fn passes(self) -> bool {
+        self.egress && self.ingress
+    }
+}
+
+/// Whether the packet passes every node of the cluster. A node that holds neither end has no say.
+pub(crate) fn allowed(cluster: &Cluster, flow: &Flow) -> bool {
+    cluster.node_names().iter().all(|node| judge(cluster, node, flow).passes())
+}
+
+/// What `node` says of a packet that it forwards: egress if the source address belongs to a pod of the node,
+/// ingress if the destination address does.
+pub(crate) fn judge(cluster: &Cluster, node: &str, flow: &Flow) -> Judgement {
+    if flow.state == State::Reply || is_related_error(flow) || is_neighbour_discovery(flow) {
+        return Judgement::PASS;
+    }
+    if is_spoofed(cluster, node, flow) {
+        return Judgement { egress: false, ingress: true };
+    }
+    if reaches_itself(cluster, flow) {
+        return Judgement::PASS;
+    }
+    Judgement {
+        egress: passes(cluster, node, Direction::Egress, flow.source, flow.destination, flow),
+        ingress: passes(cluster, node, Direction::Ingress, flow.destination, flow.source, flow),
+    }
+}
+
+/// Whether a direction lets the packet pass: for every owner of the judged end, whoever owns the other end.
+fn passes(cluster: &Cluster, node: &str, direction: Direction, own: IpAddr, other: IpAddr, flow: &Flow) -> bool {
+    let subjects = owners(cluster, own);
+    if !subjects.iter().any(|subject| subject.node == Some(node)) {
+        return true;
+    }
+    let mut peers: Vec<Option<&Pod>> = owners(cluster, other).into_iter().map(Some).collect();
+    if peers.is_empty() {
+        peers.push(None);
+    }
+    subjects
+        .iter()
+        .all(|subject| peers.iter().all(|peer| subject_allows(cluster, direction, subject, other, *peer, flow)))
+}
+
+/// The pods that own an address: live ones before those that are being deleted.
+pub(crate) fn owners(cluster: &Cluster, address: IpAddr) -> Vec<&Pod> {
+    let claimants: Vec<&Pod> = cluster
+        .pods
+        .iter()
+        .filter(|pod| has_own_network(pod) && pod.addresses.contains(&address))
+        .collect();
+    let live: Vec<&Pod> = claimants.iter().copied().filter(|pod| !pod.deleting).collect();
+    if live.is_empty() { claimants } else { live }
+}
+
+/// Not a host-network pod, whose addresses are the node's, and not a finished one, whose addresses are free again.
+fn has_own_network(pod: &Pod) -> bool {
+    !pod.host_network && !matches!(pod.phase, Phase::Succeeded | Phase::Failed)
+}
+
+/// Whether the policies of one pod allow the packet in one direction, given who the other end is.
+fn subject_allows(
+    cluster: &Cluster,
+    direction: Direction,
+    subject: &Pod,
+    other: IpAddr,
+    peer: Option<&Pod>,
+    flow: &Flow,
+) -> bool {
+    let isolating: Vec<&Policy> = cluster
+        .policies
+        .iter()
+        .filter(|policy| policy.namespace == subject.namespace)
+        .filter(|policy| selects(&policy.pod_selector, &subject.labels))
+        .filter(|policy| types(policy).contains(&direction))
+        .collect();
+    let destination = match direction {
+        Direction::Ingress => Some(subject),
+        Direction::Egress => peer,
+    };
+    isolating.is_empty()
+        || isolating.iter().any(|policy| {
+            rules(policy, direction).iter().any(|rule| {
+                rule_has_peer(cluster, policy, rule, other, peer) && rule_has_port(rule, destination, flow)
+            })
+        })
+}
+
+/// The directions that a policy isolates in.
+fn types(policy: &Policy) -> Vec<Direction> {
+    match &policy.spec {
+        PolicySpec::NotUnderstood { types } => types.clone(),
+        PolicySpec::Understood { types: Some(types), .. } if !types.is_empty() => types.clone(),
+        PolicySpec::Understood { egress: Some(egress), .. } if !egress.is_empty() => {
+            vec![Direction::Ingress, Direction::Egress]
+        }
+        PolicySpec::Understood { .. } => vec![Direction::Ingress],
+    }
+}
+
+fn rules(policy: &Policy, direction: Direction) -> &[Rule] {
+    let rules = match (&policy.spec, direction) {
+        (PolicySpec::NotUnderstood { .. }, _) => None,
+        (PolicySpec::Understood { ingress, .. }, Direction::Ingress) => ingress.as_ref(),
+        (PolicySpec::Understood { egress, .. }, Direction::Egress) => egress.as_ref(),
+    };
+    rules.map_or(&[], |rules| rules)
+}
+
+fn rule_has_peer(cluster: &Cluster, policy: &Policy, rule: &Rule, other: IpAddr, pod: Option<&Pod>) -> bool {
+    match rule.peers.as_deref() {
+        None | Some([]) => true,
+        Some(peers) => peers.iter().any(|peer| match peer {
+            Peer::Block { cidr, except } => within(cidr, other) && !except.iter().any(|hole| within(hole, other)),
+            Peer::Pods { pods, namespaces } => pod.is_some_and(|pod| {
+                let in_scope = match namespaces {
+                    None => pod.namespace == policy.namespace,
+                    Some(selector) => cluster
+                        .namespaces
+                        .iter()
+                        .any(|namespace| namespace.name == pod.namespace && selects(selector, &namespace.labels)),
+                };
+                in_scope && pods.as_ref().is_none_or(|selector| selects(selector, &pod.labels))
+            }),
+        }),
+    }
+}
+
+fn rule_has_port(rule: &Rule, destination: Option<&Pod>, flow: &Flow) -> bool {
+    match rule.ports.as_deref() {
+        None | Some([]) => true,
+        Some(ports) => match flow.transport {
+            Transport::Ports(protocol, _, number) => {
+                ports.iter().any(|port| port_matches(port, destination, protocol, number))
+            }
+            Transport::Icmp { .. } | Transport::Other(_) => false,
+        },
+    }
+}
+
+fn port_matches(port: &Port, destination: Option<&Pod>, protocol: Protocol, number: u16) -> bool {
+    port.protocol == protocol
+        && match port.port {
+            PortNumber::All => true,
+            PortNumber::Number(wanted) => number == wanted,
+            PortNumber::Range(first, last) => first <= number && number <= last,
+            PortNumber::Name(name) => destination.is_some_and(|pod| {
+                pod.ports.iter().any(|own| own.name == name && own.protocol == protocol && own.number == number)
+            }),
+        }
+}
+
+fn selects(selector: &Selector, labels: &Labels) -> bool {
+    selector.match_labels.iter().all(|(key, value)| labels.get(key) == Some(value))
+        && selector.match_expressions.iter().all(|expression| expression_holds(expression, labels))
+}
+
+fn expression_holds(expression: &Expression, labels: &Labels) -> bool {
+    match (expression.operator, labels.get(expression.key)) {
+        (Operator::In, Some(value)) => expression.values.contains(value),
+        (Operator::In, None) => false,
+        (Operator::NotIn, Some(value)) => !expression.values.contains(value),
+        (Operator::NotIn, None) => true,
+        (Operator::Exists, value) => value.is_some(),
+        (Operator::DoesNotExist, value) => value.is_none(),
+    }
+}
+
+/// Whether the first `prefix` bits of both addresses are the same, and their family is.
+fn within(net: &Net, address: IpAddr) -> bool {
+    let ((net_bits, net_width), (bits, width)) = (bits(net.address), bits(address));
+    let host_bits = net_width - u32::from(net.prefix);
+    // A shift by the whole width leaves no bit to compare.
+    net_width == width && net_bits.checked_shr(host_bits) == bits.checked_shr(host_bits)
+}
+
+/// An address as a number, and the bits of its family.
+fn bits(address: IpAddr) -> (u128, u32) {
+    match address {
+        IpAddr::V4(address) => (u128::from(u32::from(address)), 32),
+        IpAddr::V6(address) => (u128::from(address), 128),
+    }
+}
+
+/// Whether one pod alone owns both ends, or both ends are the same address.
+fn reaches_itself(cluster: &Cluster, flow: &Flow) -> bool {
+    let (sources, destinations) = (owners(cluster, flow.source), owners(cluster, flow.destination));
+    flow.source == flow.destination
+        || matches!((&*sources, &*destinations), ([source], [destination])
+            if source.namespace == destination.namespace && source.name == destination.name)
+}
+
+/// Whether the packet enters by the interface of pods none of which owns its source address.
+fn is_spoofed(cluster: &Cluster, node: &str, flow: &Flow) -> bool {
+    let behind: Vec<&Pod> = cluster
+        .pods
+        .iter()
+        .filter(|pod| has_own_network(pod) && pod.node == Some(node))
+        .filter(|pod| pod.interface.is_some() && pod.interface == flow.inbound)
+        .collect();
+    let owners = owners(cluster, flow.source);
+    !behind.is_empty()
+        && !behind.iter().any(|pod| {
+            owners.iter().any(|owner| owner.namespace == pod.namespace && owner.name == pod.name)
+        })
+}
+
+/// Destination unreachable, source quench, redirect, time exceeded, parameter problem; in ICMPv6 the types below 128.
+fn is_related_error(flow: &Flow) -> bool {
+    let Transport::Icmp { kind, .. } = flow.transport else { return false };
+    let error = if flow.source.is_ipv6() { kind < 128 } else { matches!(kind, 3 | 4 | 5 | 11 | 12) };
+    flow.state == State::Related && error
+}
+
+/// Router and neighbour solicitations and advertisements and redirects; valid only if never forwarded, as the hop
+/// limit tells (RFC 4861).
+fn is_neighbour_discovery(flow: &Flow) -> bool {
+    flow.source.is_ipv6() && matches!(flow.transport, Transport::Icmp { kind: 133..=137, hop_limit: 255 })
+}

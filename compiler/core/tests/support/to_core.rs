@@ -1,0 +1,195 @@
+//! From the API's shape to the core's objects, field by field: what the sources do with JSON.
+
+use std::sync::Arc;
+
+use flock_compiler_core::object::{
+    self, Fault, IpBlock, Lifecycle, NamedPort, NamespaceScope, Node, PeerMatch, PodNetwork,
+    PodPeer, PolicyBody, PolicyRules, PortMatch, PortName, RulePorts, Types,
+};
+use flock_compiler_core::port::{PortRange, Protocol as CoreProtocol};
+use flock_compiler_core::{Change, Edit, Operator as CoreOperator, Requirement, Selector as CoreSelector, World};
+use flock_shared::{NamespaceName, NodeName, ObjectKey};
+use ipnet::IpNet;
+
+use super::cluster::{
+    Cluster, Direction, Namespace, Net, Operator, Peer, Phase, Pod, Policy, PolicySpec, Port, PortNumber, Protocol, Rule,
+    Selector, Text,
+};
+
+/// The cluster as the core knows it after every kind has been listed once.
+pub(crate) fn world(cluster: &Cluster) -> World {
+    let mut world = World::default();
+    for change in listings(cluster) {
+        world.apply(change);
+    }
+    world
+}
+
+/// One listing of every kind.
+pub(crate) fn listings(cluster: &Cluster) -> [Change; 4] {
+    [
+        Change::Node(Edit::Replace(cluster.nodes.iter().map(|name| node(name)).collect())),
+        Change::Namespace(Edit::Replace(cluster.namespaces.iter().map(namespace).collect())),
+        Change::Pod(Edit::Replace(cluster.pods.iter().map(pod).collect())),
+        Change::Policy(Edit::Replace(cluster.policies.iter().map(policy).collect())),
+    ]
+}
+
+pub(crate) fn node(name: &str) -> Node {
+    Node { name: node_name(name) }
+}
+
+pub(crate) fn node_name(name: &str) -> NodeName {
+    NodeName::new(name).unwrap()
+}
+
+fn key(namespace: &str, name: &str) -> ObjectKey {
+    ObjectKey::new(namespace, name).unwrap()
+}
+
+pub(crate) fn namespace(namespace: &Namespace) -> object::Namespace {
+    object::Namespace {
+        name: NamespaceName::new(namespace.name).unwrap(),
+        labels: namespace.labels.iter().map(|(key, value)| (*key, *value)).collect(),
+    }
+}
+
+pub(crate) fn pod(pod: &Pod) -> object::Pod {
+    let lifecycle = match pod.phase {
+        Phase::Succeeded | Phase::Failed => Lifecycle::Finished,
+        Phase::Running | Phase::Pending if pod.deleting => Lifecycle::Deleting,
+        Phase::Running | Phase::Pending => Lifecycle::Live,
+    };
+    let network = if pod.host_network {
+        PodNetwork::Host
+    } else {
+        PodNetwork::Own {
+            addresses: pod.addresses.iter().copied().collect(),
+            interface: pod.interface.map(|name| name.parse().unwrap()),
+        }
+    };
+    object::Pod {
+        key: key(pod.namespace, pod.name),
+        node: pod.node.map(node_name),
+        labels: pod.labels.iter().map(|(key, value)| (*key, *value)).collect(),
+        network,
+        lifecycle,
+        ports: pod
+            .ports
+            .iter()
+            .map(|port| NamedPort {
+                name: PortName::new(port.name),
+                protocol: protocol(port.protocol),
+                number: port.number,
+            })
+            .collect(),
+        faults: Vec::new(),
+    }
+}
+
+pub(crate) const fn protocol(protocol: Protocol) -> CoreProtocol {
+    match protocol {
+        Protocol::Tcp => CoreProtocol::Tcp,
+        Protocol::Udp => CoreProtocol::Udp,
+        Protocol::Sctp => CoreProtocol::Sctp,
+    }
+}
+
+pub(crate) fn policy(policy: &Policy) -> object::Policy {
+    let body = match &policy.spec {
+        PolicySpec::NotUnderstood { types } => PolicyBody::NotUnderstood {
+            types: if types.contains(&Direction::Ingress) && types.contains(&Direction::Egress) {
+                Types::Both
+            } else if types.contains(&Direction::Ingress) {
+                Types::Ingress
+            } else {
+                Types::Egress
+            },
+            faults: vec![Fault {
+                origin: Arc::from("test"),
+                field: "spec".to_owned(),
+                message: "not understood".to_owned(),
+            }],
+        },
+        PolicySpec::Understood { types, ingress, egress } => {
+            let rules = |direction, rules: &Option<Vec<Rule>>| {
+                let given = types.as_deref().unwrap_or_default();
+                let isolates = match direction {
+                    _ if !given.is_empty() => given.contains(&direction),
+                    Direction::Ingress => true,
+                    Direction::Egress => egress.as_ref().is_some_and(|rules| !rules.is_empty()),
+                };
+                isolates.then(|| rules.iter().flatten().map(|one| rule(policy.namespace, one)).collect())
+            };
+            PolicyBody::Understood(PolicyRules {
+                ingress: rules(Direction::Ingress, ingress),
+                egress: rules(Direction::Egress, egress),
+            })
+        }
+    };
+    object::Policy { key: key(policy.namespace, policy.name), subjects: selector(&policy.pod_selector), body }
+}
+
+fn rule(own_namespace: Text, rule: &Rule) -> object::Rule {
+    object::Rule {
+        peers: match rule.peers.as_deref() {
+            None | Some([]) => PeerMatch::Any,
+            Some(peers) => PeerMatch::OneOf(peers.iter().map(|one| peer(own_namespace, one)).collect()),
+        },
+        ports: match rule.ports.as_deref() {
+            None | Some([]) => RulePorts::Any,
+            Some(ports) => RulePorts::OneOf(ports.iter().map(port).collect()),
+        },
+    }
+}
+
+fn peer(own_namespace: Text, peer: &Peer) -> object::Peer {
+    match peer {
+        Peer::Pods { pods, namespaces } => object::Peer::Pods(PodPeer {
+            namespaces: match namespaces {
+                None => NamespaceScope::Named(NamespaceName::new(own_namespace).unwrap()),
+                Some(namespaces) => NamespaceScope::Matching(selector(namespaces)),
+            },
+            pods: pods.as_ref().map_or_else(CoreSelector::everything, selector),
+        }),
+        Peer::Block { cidr, except } => {
+            let except: Vec<IpNet> = except.iter().map(net).collect();
+            object::Peer::Block(IpBlock::new(net(cidr), &except).unwrap())
+        }
+    }
+}
+
+fn net(net: &Net) -> IpNet {
+    IpNet::new(net.address, net.prefix).unwrap()
+}
+
+fn port(port: &Port) -> PortMatch {
+    let protocol = protocol(port.protocol);
+    match port.port {
+        PortNumber::All => PortMatch::Range(PortRange::all(protocol)),
+        PortNumber::Number(number) => PortMatch::Range(PortRange::single(protocol, number)),
+        PortNumber::Range(first, last) => PortMatch::Range(PortRange::new(protocol, first, last).unwrap()),
+        PortNumber::Name(name) => PortMatch::Named { protocol, name: PortName::new(name) },
+    }
+}
+
+fn selector(selector: &Selector) -> CoreSelector {
+    let pairs = selector.match_labels.iter().map(|(key, value)| Requirement {
+        key: Arc::from(*key),
+        operator: CoreOperator::In([Arc::from(*value)].into()),
+    });
+    let expressions = selector.match_expressions.iter().map(|expression| {
+        let values = || expression.values.iter().map(|value| Arc::from(*value)).collect();
+        Requirement {
+            key: Arc::from(expression.key),
+            operator: match expression.operator {
+                Operator::In => CoreOperator::In(values()),
+                Operator::NotIn => CoreOperator::NotIn(values()),
+                Operator::Exists => CoreOperator::Exists,
+                Operator::DoesNotExist => CoreOperator::DoesNotExist,
+            },
+        }
+    });
+    pairs.chain(expressions).collect()
+}
+
