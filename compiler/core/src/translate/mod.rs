@@ -43,10 +43,10 @@ impl Translation {
         &self.nodes
     }
 
-    /// The same, owned.
+    /// What is known without any node: enough to answer for nodes that the world does not know.
     #[must_use]
-    pub fn into_nodes(self) -> BTreeMap<NodeName, Output> {
-        self.nodes
+    pub const fn nowhere(&self) -> Self {
+        Self { families: self.families, nodes: BTreeMap::new() }
     }
 }
 

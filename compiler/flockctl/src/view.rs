@@ -1,0 +1,225 @@
+//! What json and yaml show: the messages of the debug service with readable names, times and outcomes.
+
+use flock_proto::v1;
+use serde::Serialize;
+
+/// One node. An empty revision or time is `null`.
+#[derive(Debug, Serialize)]
+pub(crate) struct Node<'a> {
+    node: &'a str,
+    desired_revision: Option<&'a str>,
+    desired_since: Option<String>,
+    applied_revision: Option<&'a str>,
+    applied_since: Option<String>,
+    current: bool,
+    connected: bool,
+    agent_version: &'a str,
+    nft_version: &'a str,
+    last_outcome: Option<String>,
+    last_error: Option<&'a str>,
+    last_error_at: Option<String>,
+    last_took_ms: Option<f64>,
+    script_bytes: u64,
+    isolated_pods: u32,
+}
+
+fn present(text: &str) -> Option<&str> {
+    (!text.is_empty()).then_some(text)
+}
+
+/// Whether the kernel has what the objects ask for.
+pub(crate) fn is_current(status: &v1::NodeStatus) -> bool {
+    !status.desired_revision.is_empty() && status.desired_revision == status.applied_revision
+}
+
+/// The newest outcome that left the desired revision unapplied, in lower case.
+pub(crate) fn outcome(status: &v1::NodeStatus) -> Option<String> {
+    match status.last_outcome() {
+        v1::Outcome::Unspecified => None,
+        outcome => Some(outcome.as_str_name().trim_start_matches("OUTCOME_").to_lowercase()),
+    }
+}
+
+/// How long the newest update took on the node, in milliseconds.
+pub(crate) fn took_ms(status: &v1::NodeStatus) -> Option<f64> {
+    let took = std::time::Duration::try_from(status.last_took?).ok()?;
+    Some((took.as_secs_f64() * 1e4).round() / 10.0)
+}
+
+impl<'a> From<&'a v1::NodeStatus> for Node<'a> {
+    fn from(status: &'a v1::NodeStatus) -> Self {
+        let time = |at: &Option<prost_types::Timestamp>| at.map(|at| at.to_string());
+        Self {
+            node: &status.node,
+            desired_revision: present(&status.desired_revision),
+            desired_since: time(&status.desired_since),
+            applied_revision: present(&status.applied_revision),
+            applied_since: time(&status.applied_since),
+            current: is_current(status),
+            connected: status.connected,
+            agent_version: &status.agent_version,
+            nft_version: &status.nft_version,
+            last_outcome: outcome(status),
+            last_error: present(&status.last_error),
+            last_error_at: time(&status.last_error_at),
+            last_took_ms: took_ms(status),
+            script_bytes: status.script_bytes,
+            isolated_pods: status.isolated_pods,
+        }
+    }
+}
+
+/// A script; `script` is text, as every script is ASCII.
+#[derive(Debug, Serialize)]
+pub(crate) struct Script<'a> {
+    pub(crate) revision: &'a str,
+    pub(crate) sha256: String,
+    pub(crate) script: String,
+}
+
+/// A problem.
+#[derive(Debug, Serialize)]
+pub(crate) struct Problem<'a> {
+    source: &'a str,
+    object: &'a str,
+    field: &'a str,
+    message: &'a str,
+    consequence: &'a str,
+}
+
+impl<'a> From<&'a v1::Problem> for Problem<'a> {
+    fn from(problem: &'a v1::Problem) -> Self {
+        let v1::Problem { source, object, field, message, consequence } = problem;
+        Self { source, object, field, message, consequence }
+    }
+}
+
+/// An output.
+#[derive(Debug, Serialize)]
+pub(crate) struct Output {
+    pub(crate) node: String,
+    pub(crate) revision: String,
+    pub(crate) subjects: Vec<Subject>,
+    pub(crate) rule_sets: Vec<RuleSet>,
+    pub(crate) address_sets: Vec<AddressSet>,
+    pub(crate) anchors: Vec<Anchor>,
+}
+
+/// An address of a local pod.
+#[derive(Debug, Serialize)]
+pub(crate) struct Subject {
+    pub(crate) address: String,
+    pub(crate) pods: Vec<String>,
+    pub(crate) ingress: Isolation,
+    pub(crate) egress: Isolation,
+}
+
+/// How an address is isolated in one direction.
+#[derive(Debug, Serialize)]
+pub(crate) struct Isolation {
+    pub(crate) isolated: bool,
+    pub(crate) rule_sets: Vec<String>,
+}
+
+/// What a group of pods allows in one direction.
+#[derive(Debug, Serialize)]
+pub(crate) struct RuleSet {
+    pub(crate) name: String,
+    pub(crate) any_port: Peers,
+    pub(crate) ports: Vec<PortPeers>,
+    pub(crate) named_destinations: Vec<String>,
+    pub(crate) contested: Vec<String>,
+}
+
+/// Peers of some ports.
+#[derive(Debug, Serialize)]
+pub(crate) struct PortPeers {
+    pub(crate) protocol: String,
+    pub(crate) first_port: u32,
+    pub(crate) last_port: u32,
+    pub(crate) peers: Peers,
+}
+
+/// A union of peers.
+#[derive(Debug, Default, Serialize)]
+pub(crate) struct Peers {
+    pub(crate) address_set: Option<String>,
+    pub(crate) blocks: Vec<String>,
+}
+
+/// Addresses of the pods that some selectors match.
+#[derive(Debug, Serialize)]
+pub(crate) struct AddressSet {
+    pub(crate) name: String,
+    pub(crate) selectors: Vec<String>,
+    pub(crate) addresses: Vec<String>,
+}
+
+/// What may enter from an interface.
+#[derive(Debug, Serialize)]
+pub(crate) struct Anchor {
+    pub(crate) interface: String,
+    pub(crate) addresses: Vec<String>,
+}
+
+impl From<v1::GetOutputResponse> for Output {
+    fn from(response: v1::GetOutputResponse) -> Self {
+        let output = response.output.unwrap_or_default();
+        Self {
+            node: output.node,
+            revision: response.revision,
+            subjects: output.subjects.into_iter().map(Into::into).collect(),
+            rule_sets: output.rule_sets.into_iter().map(Into::into).collect(),
+            address_sets: output
+                .address_sets
+                .into_iter()
+                .map(|set| AddressSet { name: set.name, selectors: set.selectors, addresses: set.addresses })
+                .collect(),
+            anchors: output
+                .anchors
+                .into_iter()
+                .map(|anchor| Anchor { interface: anchor.interface, addresses: anchor.addresses })
+                .collect(),
+        }
+    }
+}
+
+impl From<v1::Subject> for Subject {
+    fn from(subject: v1::Subject) -> Self {
+        let isolation = |isolation: Option<v1::Isolation>| {
+            let v1::Isolation { isolated, rule_sets } = isolation.unwrap_or_default();
+            Isolation { isolated, rule_sets }
+        };
+        Self {
+            address: subject.address,
+            pods: subject.pods,
+            ingress: isolation(subject.ingress),
+            egress: isolation(subject.egress),
+        }
+    }
+}
+
+impl From<v1::RuleSet> for RuleSet {
+    fn from(rules: v1::RuleSet) -> Self {
+        let ports = rules.ports.into_iter().map(|ports| PortPeers {
+            protocol: ports.protocol,
+            first_port: ports.first_port,
+            last_port: ports.last_port,
+            peers: peers(ports.peers),
+        });
+        Self {
+            name: rules.name,
+            any_port: peers(rules.any_port),
+            ports: ports.collect(),
+            named_destinations: rules.named_destinations,
+            contested: rules.contested,
+        }
+    }
+}
+
+fn peers(peers: Option<v1::Peers>) -> Peers {
+    peers.map_or_else(Peers::default, |peers| Peers {
+        address_set: (!peers.address_set.is_empty()).then_some(peers.address_set),
+        blocks: peers.blocks,
+    })
+}

@@ -1,0 +1,86 @@
+//! The board: for each node the newest state, which readers see when they look. Latest wins; nobody waits.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use flock_compiler_core::{Output, Translation, render};
+use flock_shared::{NodeName, Revision, Script};
+use tokio::sync::watch;
+
+use super::Desired;
+
+/// What one node should have.
+#[derive(Debug)]
+pub struct Published {
+    /// What was translated.
+    pub output: Output,
+    /// The full script.
+    pub script: Script,
+    /// The state that the script reaches.
+    pub revision: Revision,
+    /// Since when it is the desired one.
+    pub since: SystemTime,
+}
+
+impl Published {
+    fn new(output: Output) -> Self {
+        let rendered = render(&output);
+        Self { output, script: rendered.script, revision: rendered.revision, since: SystemTime::now() }
+    }
+}
+
+type Place = watch::Sender<Option<Arc<Published>>>;
+
+/// The newest state of every node.
+#[derive(Debug, Default)]
+pub(super) struct Board {
+    places: BTreeMap<NodeName, Place>,
+    /// The newest translation's idea of a node that it does not know.
+    elsewhere: Option<Translation>,
+}
+
+impl Board {
+    /// Publishes a translation: nodes whose output changed get a new state, others keep theirs.
+    pub(super) fn publish(&mut self, translation: &Translation) {
+        for (node, output) in translation.nodes() {
+            let place = self.places.entry(node.clone()).or_insert_with(|| watch::channel(None).0);
+            set(place, output);
+        }
+        self.places.retain(|node, place| {
+            let known = translation.nodes().contains_key(node);
+            if !known {
+                set(place, &translation.output(node));
+            }
+            // A node that went away stays as long as somebody listens.
+            known || place.receiver_count() > 0
+        });
+        self.elsewhere = Some(translation.nowhere());
+    }
+
+    /// Where to see what `node` should have.
+    pub(super) fn subscribe(&mut self, node: NodeName) -> Desired {
+        let elsewhere = &self.elsewhere;
+        let place = self.places.entry(node).or_insert_with_key(|node| {
+            let output = elsewhere.as_ref().map(|translation| translation.output(node));
+            watch::channel(output.map(|output| Arc::new(Published::new(output)))).0
+        });
+        place.subscribe()
+    }
+
+    /// Where to see what each known node should have.
+    pub(super) fn all(&self) -> BTreeMap<NodeName, Desired> {
+        self.places.iter().map(|(node, place)| (node.clone(), place.subscribe())).collect()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.places.len()
+    }
+}
+
+fn set(place: &Place, output: &Output) {
+    let unchanged = place.borrow().as_ref().is_some_and(|published| published.output == *output);
+    if !unchanged {
+        place.send_replace(Some(Arc::new(Published::new(output.clone()))));
+    }
+}

@@ -1,0 +1,228 @@
+//! The engine: the one task that owns the world, translates it and publishes what each node should have.
+//!
+//! Events are drained and coalesced, so a burst costs one pass. Nothing is published before the world is complete.
+
+mod board;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use flock_compiler_core::{Problem, World, problem};
+use flock_shared::NodeName;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::Instant;
+
+pub use board::Published;
+
+use self::board::Board;
+use crate::metrics::Metrics;
+use crate::source::SourceEvent;
+
+/// A burst is over when no event has come for this long …
+const QUIET: Duration = Duration::from_millis(5);
+/// … or when it has lasted this long.
+const LONGEST_BURST: Duration = Duration::from_millis(100);
+
+/// What the compiler wants of one node; `None` until the world is complete.
+pub type Desired = watch::Receiver<Option<Arc<Published>>>;
+
+/// Why the engine stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// Every sender of events is gone: the source has ended.
+    #[error("the source of cluster objects has ended")]
+    SourceEnded,
+    /// Translation panicked; the world may be half changed.
+    #[error("translation failed")]
+    Translation(#[source] tokio::task::JoinError),
+}
+
+enum Request {
+    Subscribe(NodeName, oneshot::Sender<Desired>),
+    Nodes(oneshot::Sender<BTreeMap<NodeName, Desired>>),
+    Problems(oneshot::Sender<Vec<Problem>>),
+}
+
+/// Asks the engine. Cloning is cheap; a request fails only when the engine has stopped.
+#[derive(Debug, Clone)]
+pub struct EngineHandle {
+    requests: mpsc::Sender<Request>,
+    ready: watch::Receiver<bool>,
+}
+
+/// The engine has stopped; the process is about to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the engine has stopped")]
+pub struct EngineStopped;
+
+impl EngineHandle {
+    /// What `node` should have, now and later. A node that the world does not know has a table without subjects.
+    ///
+    /// # Errors
+    /// When the engine has stopped.
+    pub async fn subscribe(&self, node: NodeName) -> Result<Desired, EngineStopped> {
+        self.ask(|reply| Request::Subscribe(node, reply)).await
+    }
+
+    /// What every known node should have.
+    ///
+    /// # Errors
+    /// When the engine has stopped.
+    pub async fn nodes(&self) -> Result<BTreeMap<NodeName, Desired>, EngineStopped> {
+        self.ask(Request::Nodes).await
+    }
+
+    /// What a user should mend, in order.
+    ///
+    /// # Errors
+    /// When the engine has stopped.
+    pub async fn problems(&self) -> Result<Vec<Problem>, EngineStopped> {
+        self.ask(Request::Problems).await
+    }
+
+    /// Whether every kind has been listed and its translation is published.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        *self.ready.borrow()
+    }
+
+    /// A receiver that turns true once [`Self::is_ready`] does.
+    #[must_use]
+    pub fn readiness(&self) -> watch::Receiver<bool> {
+        self.ready.clone()
+    }
+
+    async fn ask<T>(&self, request: impl FnOnce(oneshot::Sender<T>) -> Request) -> Result<T, EngineStopped> {
+        let (reply, answer) = oneshot::channel();
+        self.requests.send(request(reply)).await.map_err(|_| EngineStopped)?;
+        answer.await.map_err(|_| EngineStopped)
+    }
+}
+
+/// The engine before it runs.
+#[derive(Debug)]
+pub struct Engine {
+    world: World,
+    /// Problems of inputs that are not objects, by input.
+    reports: BTreeMap<Arc<str>, Vec<Problem>>,
+    problems: Vec<Problem>,
+    board: Board,
+    requests: mpsc::Receiver<Request>,
+    ready: watch::Sender<bool>,
+    metrics: Arc<Metrics>,
+}
+
+impl Engine {
+    /// An engine with an empty world, and the handle to ask it.
+    #[must_use]
+    pub fn new(metrics: Arc<Metrics>) -> (Self, EngineHandle) {
+        let (sender, requests) = mpsc::channel(64);
+        let (ready, readiness) = watch::channel(false);
+        let engine = Self {
+            world: World::default(),
+            reports: BTreeMap::new(),
+            problems: Vec::new(),
+            board: Board::default(),
+            requests,
+            ready,
+            metrics,
+        };
+        (engine, EngineHandle { requests: sender, ready: readiness })
+    }
+
+    /// Runs until the source ends; it never should.
+    ///
+    /// # Errors
+    /// [`EngineError`] says why the engine stopped.
+    pub async fn run(mut self, mut events: mpsc::Receiver<SourceEvent>) -> Result<(), EngineError> {
+        loop {
+            tokio::select! {
+                event = events.recv() => {
+                    let changed = self.burst(event.ok_or(EngineError::SourceEnded)?, &mut events).await;
+                    if changed && self.world.is_complete() {
+                        self = self.publish().await?;
+                    }
+                }
+                Some(request) = self.requests.recv() => self.answer(request),
+            }
+        }
+    }
+
+    /// Applies an event and those that follow closely; whether translation has something to do.
+    async fn burst(&mut self, first: SourceEvent, events: &mut mpsc::Receiver<SourceEvent>) -> bool {
+        let deadline = Instant::now() + LONGEST_BURST;
+        let mut changed = self.apply(first);
+        loop {
+            let quiet = (Instant::now() + QUIET).min(deadline);
+            match tokio::time::timeout_at(quiet, events.recv()).await {
+                Ok(Some(event)) => changed |= self.apply(event),
+                // The end of the source is noticed by the caller's next receive.
+                Ok(None) | Err(_) => break,
+            }
+            if Instant::now() >= deadline {
+                break;
+            }
+        }
+        self.review_problems();
+        changed
+    }
+
+    fn apply(&mut self, event: SourceEvent) -> bool {
+        self.metrics.events.inc();
+        match event {
+            SourceEvent::Change(change) => self.world.apply(change),
+            SourceEvent::Report { input, problems } => {
+                if problems.is_empty() { self.reports.remove(&input) } else { self.reports.insert(input, problems) };
+                false
+            }
+        }
+    }
+
+    /// Says in the log what is new and what is mended.
+    fn review_problems(&mut self) {
+        let mut problems = problem::of_world(&self.world);
+        problems.extend(self.reports.values().flatten().cloned());
+        problems.sort();
+        for problem in problems.iter().filter(|problem| self.problems.binary_search(problem).is_err()) {
+            tracing::warn!(%problem, "problem");
+        }
+        for problem in self.problems.iter().filter(|problem| problems.binary_search(problem).is_err()) {
+            tracing::info!(%problem, "mended");
+        }
+        self.metrics.problems.set(i64::try_from(problems.len()).unwrap_or(i64::MAX));
+        self.problems = problems;
+    }
+
+    /// Translates off the async threads: the world goes there and comes back.
+    async fn publish(mut self) -> Result<Self, EngineError> {
+        let started = Instant::now();
+        self = tokio::task::spawn_blocking(move || {
+            let translation = flock_compiler_core::translate(&self.world);
+            self.board.publish(&translation);
+            self
+        })
+        .await
+        .map_err(EngineError::Translation)?;
+        self.metrics.translated(started.elapsed());
+        self.metrics.objects(&self.world);
+        if !self.ready.send_replace(true) {
+            tracing::info!(
+                nodes = self.board.len(),
+                pods = self.world.pods().len(),
+                policies = self.world.policies().len(),
+                "ready"
+            );
+        }
+        Ok(self)
+    }
+
+    fn answer(&mut self, request: Request) {
+        // An asker that went away does not want the answer any more.
+        match request {
+            Request::Subscribe(node, reply) => drop(reply.send(self.board.subscribe(node))),
+            Request::Nodes(reply) => drop(reply.send(self.board.all())),
+            Request::Problems(reply) => drop(reply.send(self.problems.clone())),
+        }
+    }
+}

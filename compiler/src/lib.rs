@@ -1,0 +1,13 @@
+//! The compiler's I/O shell: sources of cluster objects, the engine that owns the world, publishing, the gRPC
+//! services and the command line. What objects mean is decided in `flock-compiler-core`.
+
+pub mod admin;
+pub mod cli;
+pub mod convert;
+pub mod engine;
+pub mod fleet;
+pub mod metrics;
+pub mod render;
+pub mod serve;
+pub mod service;
+pub mod source;

@@ -1,0 +1,161 @@
+//! Metrics in the OpenMetrics text format.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use flock_compiler_core::World;
+use flock_proto::Outcome;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::{ConstCounter, Counter};
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::{Registry, Unit};
+
+use crate::source::kubernetes::{KindStatistics, Statistics};
+
+type Label = Vec<(&'static str, &'static str)>;
+
+/// Reads the counters of the watches when they are asked for.
+#[derive(Debug)]
+struct Watches(Arc<Statistics>);
+
+impl Collector for Watches {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        type Count = fn(&KindStatistics) -> u64;
+        let counters: [(&str, &str, Count); 5] = [
+            ("watch_listings", "Listings that were read completely", KindStatistics::listings),
+            ("watches", "Watches that the server accepted", KindStatistics::watches),
+            ("watch_events", "Events of objects", KindStatistics::events),
+            ("watch_failures", "Requests and streams that failed", KindStatistics::failures),
+            ("watch_expirations", "Resumptions that the server did not remember", KindStatistics::expirations),
+        ];
+        for (name, help, count) in counters {
+            let mut encoder = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+            for (kind, statistics) in self.0.kinds() {
+                let counter = ConstCounter::new(count(statistics));
+                counter.encode(encoder.encode_family(&[("kind", kind)])?)?;
+            }
+        }
+        let mut encoder = encoder.encode_descriptor("watching", "Whether a watch is open", None, MetricType::Gauge)?;
+        for (kind, statistics) in self.0.kinds() {
+            ConstGauge::new(i64::from(statistics.watching())).encode(encoder.encode_family(&[("kind", kind)])?)?;
+        }
+        Ok(())
+    }
+}
+
+/// The compiler's metrics; names carry the prefix `flock_compiler_`.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    /// Events from the source.
+    pub events: Counter,
+    /// Problems that a user should mend.
+    pub problems: Gauge,
+    /// Open streams of agents.
+    pub streams: Gauge,
+    /// Script bytes sent to agents.
+    pub sent_bytes: Counter,
+    updates: Family<Label, Counter>,
+    acks: Family<Label, Counter>,
+    objects: Family<Label, Gauge>,
+    translation: Histogram,
+    /// Nodes by whether the kernel has what the objects ask for.
+    nodes: Family<Label, Gauge>,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut metrics = Self {
+            registry: Registry::with_prefix("flock_compiler"),
+            events: Counter::default(),
+            problems: Gauge::default(),
+            streams: Gauge::default(),
+            sent_bytes: Counter::default(),
+            updates: Family::default(),
+            acks: Family::default(),
+            objects: Family::default(),
+            translation: Histogram::new(exponential_buckets(0.000_1, 4.0, 10)),
+            nodes: Family::default(),
+        };
+        let registry = &mut metrics.registry;
+        registry.register("events", "Events received from the source", metrics.events.clone());
+        registry.register("problems", "Problems that a user should mend", metrics.problems.clone());
+        registry.register("streams", "Open streams of agents", metrics.streams.clone());
+        registry.register_with_unit(
+            "sent",
+            "Script bytes sent to agents",
+            Unit::Bytes,
+            metrics.sent_bytes.clone(),
+        );
+        registry.register("updates", "Updates sent by kind", metrics.updates.clone());
+        registry.register("acks", "Acknowledgements received by outcome", metrics.acks.clone());
+        registry.register("objects", "Objects in the world by kind", metrics.objects.clone());
+        registry.register("nodes", "Nodes by whether their table is the desired one", metrics.nodes.clone());
+        registry.register_with_unit(
+            "translation",
+            "Time to translate the world and render what changed",
+            Unit::Seconds,
+            metrics.translation.clone(),
+        );
+        metrics
+    }
+}
+
+impl Metrics {
+    /// Metrics that also show what the watches of an API server have been through.
+    #[must_use]
+    pub fn with_watches(watches: Arc<Statistics>) -> Self {
+        let mut metrics = Self::default();
+        metrics.registry.register_collector(Box::new(Watches(watches)));
+        metrics
+    }
+
+    /// Counts an update of a kind: `full` or `current`.
+    pub fn update(&self, kind: &'static str) {
+        self.updates.get_or_create(&vec![("kind", kind)]).inc();
+    }
+
+    /// Counts an acknowledgement.
+    pub fn ack(&self, outcome: Outcome) {
+        self.acks.get_or_create(&vec![("outcome", outcome.as_str())]).inc();
+    }
+
+    /// Counts a pass over the world.
+    pub fn translated(&self, took: Duration) {
+        self.translation.observe(took.as_secs_f64());
+    }
+
+    /// Shows the sizes of the world.
+    pub fn objects(&self, world: &World) {
+        let sizes = [
+            ("Node", world.nodes().len()),
+            ("Namespace", world.namespaces().len()),
+            ("Pod", world.pods().len()),
+            ("NetworkPolicy", world.policies().len()),
+        ];
+        for (kind, size) in sizes {
+            self.objects.get_or_create(&vec![("kind", kind)]).set(i64::try_from(size).unwrap_or(i64::MAX));
+        }
+    }
+
+    /// Shows how many nodes have what they should have.
+    pub fn nodes(&self, current: usize, behind: usize) {
+        for (state, count) in [("current", current), ("behind", behind)] {
+            self.nodes.get_or_create(&vec![("state", state)]).set(i64::try_from(count).unwrap_or(i64::MAX));
+        }
+    }
+
+    /// The text that `/metrics` serves.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        // Writing to a String cannot fail.
+        let _: std::fmt::Result = encode(&mut text, &self.registry);
+        text
+    }
+}

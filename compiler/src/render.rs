@@ -1,0 +1,62 @@
+//! `flock-compiler render`: manifests in, one node's full script out.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+use std::sync::Arc;
+
+use flock_compiler_core::{Problem, World, problem, render as render_output, translate};
+
+use crate::cli::Render;
+use crate::source::manifests::Manifests;
+
+/// How rendering ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rendering {
+    /// The script is on standard output.
+    Done,
+    /// The input is bad: the messages say where, and nothing was printed.
+    BadInput,
+}
+
+/// Renders one node's script to `out`; notes and problems go to `err`, a line each.
+///
+/// # Errors
+/// When `out` or `err` cannot be written.
+pub fn render(options: &Render, out: &mut impl Write, err: &mut impl Write) -> io::Result<Rendering> {
+    let manifests = Manifests::load(&options.manifests, &options.interfaces.host_iface);
+    for note in &manifests.notes {
+        writeln!(err, "note: {note}")?;
+    }
+    let mut world = World::default();
+    for change in manifests.listings() {
+        world.apply(change);
+    }
+    let problems = located(problem::of_world(&world), &manifests.origins);
+    let mut acceptable = manifests.errors.is_empty();
+    for error in &manifests.errors {
+        writeln!(err, "error: {error}")?;
+    }
+    for problem in &problems {
+        let is_error = problem.consequence.is_invalid_input() && !options.allow_invalid;
+        acceptable &= !is_error;
+        writeln!(err, "{}: {problem}", if is_error { "error" } else { "warning" })?;
+    }
+    if !acceptable {
+        return Ok(Rendering::BadInput);
+    }
+    if !world.node_names().contains(&options.node) {
+        writeln!(err, "note: no Node object and no pod names node {:?}: nothing is isolated there", options.node.as_str())?;
+    }
+    let output = translate(&world).output(&options.node);
+    out.write_all(render_output(&output).script.bytes())?;
+    out.flush()?;
+    Ok(Rendering::Done)
+}
+
+/// Fills in the file of problems that are between objects.
+fn located(mut problems: Vec<Problem>, origins: &BTreeMap<String, Arc<str>>) -> Vec<Problem> {
+    for problem in problems.iter_mut().filter(|problem| problem.origin.is_none()) {
+        problem.origin = origins.get(&problem.object).cloned();
+    }
+    problems
+}

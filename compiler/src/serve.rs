@@ -1,0 +1,86 @@
+//! `flock-compiler serve`: source, engine and servers under one roof. Any of them ending unasked ends the process.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use flock_shared::shutdown;
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, watch};
+
+use crate::admin;
+use crate::cli::Serve;
+use crate::engine::Engine;
+use crate::fleet::Fleet;
+use crate::metrics::Metrics;
+use crate::service::{self, Context};
+use crate::source::kubernetes::{self, KubernetesSource};
+use crate::source::manifests::ManifestsSource;
+use crate::source::{Source, SourceError, SourceEvent};
+
+/// Events that may wait for the engine; a source that is ahead waits.
+const EVENT_QUEUE: usize = 4096;
+/// How long open streams may take to end once the process was asked to stop.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// Runs until SIGTERM or SIGINT.
+///
+/// # Errors
+/// When something that should run until then does not.
+pub async fn serve(options: Serve) -> anyhow::Result<()> {
+    let listener =
+        TcpListener::bind(options.listen).await.with_context(|| format!("--listen {}", options.listen))?;
+    let admin_listener = TcpListener::bind(options.admin_listen)
+        .await
+        .with_context(|| format!("--admin-listen {}", options.admin_listen))?;
+    tracing::info!(listen = %listener.local_addr()?, admin = %admin_listener.local_addr()?, "listening");
+
+    let (events, incoming) = mpsc::channel(EVENT_QUEUE);
+    let interfaces = options.interfaces.host_iface;
+    let (source, metrics) = match options.manifests {
+        Some(directory) => (run_source(ManifestsSource::new(directory, interfaces), events), Metrics::default()),
+        None => {
+            let client = kubernetes::connect(options.kubeconfig.as_deref())
+                .await
+                .context("no Kubernetes API server to follow (or give --manifests DIR)")?;
+            let source = KubernetesSource::new(client, interfaces);
+            let metrics = Metrics::with_watches(source.statistics());
+            (run_source(source, events), metrics)
+        }
+    };
+
+    let metrics = Arc::new(metrics);
+    let (engine, handle) = Engine::new(Arc::clone(&metrics));
+    let mut engine = tokio::spawn(engine.run(incoming));
+    let mut source = tokio::spawn(source);
+    let (stop, stopping) = watch::channel(false);
+    let context = Context { engine: handle, fleet: Arc::new(Fleet::default()), metrics, stopping: stopping.clone() };
+    let mut admin = tokio::spawn(admin::serve(admin_listener, context.clone()));
+    let stopped = async move {
+        let mut stopping = stopping;
+        // The sender lives until the end of this function.
+        drop(stopping.wait_for(|stopping| *stopping).await);
+    };
+    let mut server = tokio::spawn(service::serve(listener, context, stopped));
+
+    let signal = tokio::select! {
+        signal = shutdown::requested() => signal.context("cannot listen for signals")?,
+        // The engine ends when the source does: the source's own reason says more.
+        ended = &mut source => { ended.context("the source of objects failed")??; bail!("the source of objects has ended") }
+        ended = &mut engine => { ended.context("the engine failed")??; bail!("the engine has ended") }
+        ended = &mut server => { ended.context("the gRPC server failed")??; bail!("the gRPC server has ended") }
+        ended = &mut admin => { ended.context("the admin server failed")??; bail!("the admin server has ended") }
+    };
+    tracing::info!(signal, "stopping");
+    stop.send_replace(true);
+    if let Ok(ended) = tokio::time::timeout(GRACE, server).await {
+        ended.context("the gRPC server failed")??;
+    }
+    Ok(())
+}
+
+type Running = std::pin::Pin<Box<dyn Future<Output = Result<(), SourceError>> + Send>>;
+
+fn run_source(source: impl Source, events: mpsc::Sender<SourceEvent>) -> Running {
+    Box::pin(source.run(events))
+}

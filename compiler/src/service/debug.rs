@@ -1,0 +1,170 @@
+//! The debug service: what the compiler wants of each node and what its agent says.
+
+use std::collections::BTreeSet;
+use std::pin::Pin;
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use flock_proto::v1::debug_service_server::DebugService;
+use flock_proto::{Outcome, v1};
+use flock_shared::NodeName;
+use tokio::sync::mpsc;
+use tokio_stream::Stream;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status};
+
+use super::{Context, output};
+use crate::engine::{Desired, EngineStopped, Published};
+use crate::fleet::AgentStatus;
+
+#[derive(Debug)]
+pub(super) struct Debug {
+    context: Context,
+}
+
+impl Debug {
+    pub(super) const fn new(context: Context) -> Self {
+        Self { context }
+    }
+
+    /// The board's place of a node that is known, or has an agent.
+    async fn known(&self, name: &str) -> Result<(NodeName, Desired), Status> {
+        let node = NodeName::new(name).map_err(|error| Status::invalid_argument(format!("node: {error}")))?;
+        let mut nodes = self.context.engine.nodes().await.map_err(stopped)?;
+        let desired = nodes.remove(&node);
+        desired.map(|desired| (node, desired)).ok_or_else(|| {
+            Status::not_found(format!("no node {name:?}: it has no Node object, no pod and no agent"))
+        })
+    }
+
+    async fn published(&self, name: &str) -> Result<std::sync::Arc<Published>, Status> {
+        let (_, desired) = self.known(name).await?;
+        let published = desired.borrow().clone();
+        published.ok_or_else(|| Status::unavailable("not every watched kind has been listed yet"))
+    }
+}
+
+fn stopped(error: EngineStopped) -> Status {
+    Status::unavailable(error.to_string())
+}
+
+type Statuses = Pin<Box<dyn Stream<Item = Result<v1::NodeStatus, Status>> + Send>>;
+
+#[tonic::async_trait]
+impl DebugService for Debug {
+    type WatchNodeStream = Statuses;
+
+    async fn list_nodes(
+        &self,
+        _request: Request<v1::ListNodesRequest>,
+    ) -> Result<Response<v1::ListNodesResponse>, Status> {
+        let desired = self.context.engine.nodes().await.map_err(stopped)?;
+        let agents = self.context.fleet.all();
+        let names: BTreeSet<&NodeName> = desired.keys().chain(agents.keys()).collect();
+        let nodes = names.into_iter().map(|node| {
+            let published = desired.get(node).and_then(|desired| desired.borrow().clone());
+            status(node, published.as_deref(), agents.get(node))
+        });
+        Ok(Response::new(v1::ListNodesResponse { nodes: nodes.collect() }))
+    }
+
+    async fn get_script(
+        &self,
+        request: Request<v1::GetScriptRequest>,
+    ) -> Result<Response<v1::GetScriptResponse>, Status> {
+        let published = self.published(&request.into_inner().node).await?;
+        Ok(Response::new(v1::GetScriptResponse {
+            revision: published.revision.to_string(),
+            script: published.script.bytes().clone(),
+            sha256: Bytes::copy_from_slice(published.script.hash().as_bytes()),
+        }))
+    }
+
+    async fn get_output(
+        &self,
+        request: Request<v1::GetOutputRequest>,
+    ) -> Result<Response<v1::GetOutputResponse>, Status> {
+        let published = self.published(&request.into_inner().node).await?;
+        Ok(Response::new(v1::GetOutputResponse {
+            revision: published.revision.to_string(),
+            output: Some(output::to_wire(&published.output)),
+        }))
+    }
+
+    async fn watch_node(&self, request: Request<v1::WatchNodeRequest>) -> Result<Response<Statuses>, Status> {
+        let (node, mut desired) = self.known(&request.into_inner().node).await?;
+        let (statuses, outgoing) = mpsc::channel(1);
+        let fleet = std::sync::Arc::clone(&self.context.fleet);
+        let mut stopping = self.context.stopping.clone();
+        tokio::spawn(async move {
+            let mut agents = fleet.changes();
+            let mut shown: Option<v1::NodeStatus> = None;
+            loop {
+                agents.mark_unchanged();
+                let agent = fleet.status(&node);
+                let now = status(&node, desired.borrow_and_update().as_deref(), Some(&agent));
+                if shown.as_ref() != Some(&now) {
+                    if statuses.send(Ok(now.clone())).await.is_err() {
+                        return;
+                    }
+                    shown = Some(now);
+                }
+                tokio::select! {
+                    changed = desired.changed() => if changed.is_err() { return },
+                    changed = agents.changed() => if changed.is_err() { return },
+                    () = statuses.closed() => return,
+                    _ = stopping.wait_for(|stopping| *stopping) => return,
+                }
+            }
+        });
+        Ok(Response::new(Box::pin(ReceiverStream::new(outgoing))))
+    }
+
+    async fn list_problems(
+        &self,
+        _request: Request<v1::ListProblemsRequest>,
+    ) -> Result<Response<v1::ListProblemsResponse>, Status> {
+        let problems = self.context.engine.problems().await.map_err(stopped)?;
+        let problems = problems.into_iter().map(|problem| v1::Problem {
+            source: problem.origin.as_deref().unwrap_or_default().to_owned(),
+            object: problem.object,
+            field: problem.field,
+            message: problem.message,
+            consequence: problem.consequence.to_string(),
+        });
+        Ok(Response::new(v1::ListProblemsResponse { problems: problems.collect() }))
+    }
+}
+
+fn status(node: &NodeName, published: Option<&Published>, agent: Option<&AgentStatus>) -> v1::NodeStatus {
+    let time = |at: SystemTime| Some(prost_types::Timestamp::from(at));
+    let duration = |took| prost_types::Duration::try_from(took).ok();
+    let mut status = v1::NodeStatus { node: node.to_string(), ..v1::NodeStatus::default() };
+    if let Some(published) = published {
+        status.desired_revision = published.revision.to_string();
+        status.desired_since = time(published.since);
+        status.script_bytes = published.script.bytes().len() as u64;
+        let pods: BTreeSet<_> = published.output.subjects.values().flat_map(|subject| &subject.pods).collect();
+        status.isolated_pods = u32::try_from(pods.len()).unwrap_or(u32::MAX);
+    }
+    if let Some(agent) = agent {
+        status.connected = agent.stream.is_some();
+        status.agent_version.clone_from(&agent.agent_version);
+        status.nft_version.clone_from(&agent.nft_version);
+        status.last_took = agent.took.and_then(duration);
+        if let Some((revision, since)) = &agent.applied {
+            status.applied_revision = revision.to_string();
+            status.applied_since = time(*since);
+        }
+        if let Some(failure) = &agent.failure {
+            status.last_outcome = v1_outcome(failure.outcome);
+            status.last_error.clone_from(&failure.error);
+            status.last_error_at = time(failure.at);
+        }
+    }
+    status
+}
+
+fn v1_outcome(outcome: Outcome) -> i32 {
+    v1::Outcome::from(outcome).into()
+}

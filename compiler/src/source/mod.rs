@@ -1,0 +1,58 @@
+//! Sources of cluster objects: a directory of manifests, or a Kubernetes API server.
+//!
+//! Every source speaks the same way: changes, and reports about inputs that are not (yet) objects.
+
+pub mod kubernetes;
+pub mod manifests;
+
+use std::future::Future;
+use std::sync::Arc;
+
+use flock_compiler_core::{Change, Problem};
+use tokio::sync::mpsc;
+
+/// What a source says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SourceEvent {
+    /// Objects changed.
+    Change(Change),
+    /// The problems of one input (a file, a watch): they replace those that were reported for it before.
+    Report {
+        /// The input: a file's path, or a watched kind.
+        input: Arc<str>,
+        /// Its problems; empty once it is mended.
+        problems: Vec<Problem>,
+    },
+}
+
+/// The sending side of a source.
+pub type Events = mpsc::Sender<SourceEvent>;
+
+/// Somewhere that cluster objects come from.
+pub trait Source: Send + 'static {
+    /// Sends events until the receiver is gone. The first `Replace` of each kind is sent once that kind has been
+    /// read completely, and not before.
+    ///
+    /// # Errors
+    /// Only what cannot be mended by trying again; everything else is reported and retried.
+    fn run(self, events: Events) -> impl Future<Output = Result<(), SourceError>> + Send;
+}
+
+/// Why a source gave up.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    /// The manifests directory cannot be read at all.
+    #[error("cannot read {path}")]
+    Unreadable {
+        /// The path as given.
+        path: std::path::PathBuf,
+        /// The cause.
+        source: std::io::Error,
+    },
+    /// A watch task ended unexpectedly.
+    #[error("the watch of {kind} ended unexpectedly")]
+    WatchEnded {
+        /// The watched kind.
+        kind: &'static str,
+    },
+}

@@ -1,0 +1,330 @@
+//! Running one program to its end: standard input in, a bounded part of its output out, within a time limit.
+
+use std::fmt;
+use std::io;
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::Stdio;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process_group};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::process::{Child, Command};
+use tokio::time::timeout;
+
+/// How much of each output is kept, in bytes; the rest is read and dropped, so that the program never blocks on it.
+const OUTPUT_LIMIT: usize = 8192;
+
+/// How long output is read on after the program has ended, in case something it left behind holds the pipe open.
+const GRACE: Duration = Duration::from_millis(500);
+
+/// A program with its first arguments, such as `ip netns exec n1 nft`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Program {
+    name: String,
+    arguments: Vec<String>,
+}
+
+/// Why a string is no command.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ProgramError {
+    /// A quote is not closed, or a backslash ends the string.
+    #[error("has an unclosed quote")]
+    Unclosed,
+    /// There is no word in it.
+    #[error("is empty; expected a command such as nft")]
+    Empty,
+}
+
+impl std::str::FromStr for Program {
+    type Err = ProgramError;
+
+    /// Splits on whitespace, with a shell's quotes; nothing is expanded.
+    fn from_str(text: &str) -> Result<Self, ProgramError> {
+        let mut words = shlex::split(text).ok_or(ProgramError::Unclosed)?.into_iter();
+        let name = words
+            .next()
+            .filter(|name| !name.is_empty())
+            .ok_or(ProgramError::Empty)?;
+        Ok(Self {
+            name,
+            arguments: words.collect(),
+        })
+    }
+}
+
+/// The beginning of what a program wrote to its standard error; shown after a colon, if it wrote anything.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Complaint(String);
+
+impl Complaint {
+    fn new(bytes: &[u8]) -> Self {
+        Self(String::from_utf8_lossy(bytes).trim_end().to_owned())
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Complaint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_empty() {
+            Ok(())
+        } else {
+            write!(f, ": {}", self.0)
+        }
+    }
+}
+
+/// Why a program did not do its work.
+#[derive(Debug, thiserror::Error)]
+pub enum ChildError {
+    /// It could not be started.
+    #[error("{program} could not be started: {source}")]
+    NotStarted {
+        /// The program.
+        program: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// It ended with a status other than 0.
+    #[error("exit {code}{stderr}")]
+    Failed {
+        /// Its exit status.
+        code: i32,
+        /// What it said.
+        stderr: Complaint,
+    },
+    /// It was killed after the time limit.
+    #[error("killed after {limit:?} without an end{stderr}")]
+    TimedOut {
+        /// The time limit.
+        limit: Duration,
+        /// What it said.
+        stderr: Complaint,
+    },
+    /// Someone else killed it.
+    #[error("killed by signal {signal}{stderr}")]
+    Killed {
+        /// The signal's number.
+        signal: i32,
+        /// What it said.
+        stderr: Complaint,
+    },
+    /// Its end could not be learned.
+    #[error("its end could not be learned: {0}")]
+    Lost(#[source] io::Error),
+}
+
+/// A running child that leads a process group; dropping it kills the group.
+struct Leader(Child);
+
+impl Leader {
+    fn kill(&self) {
+        // The identifier is there only until the child has been reaped, so it names no other process.
+        if let Some(group) = self.0.id().and_then(|id| Pid::from_raw(id.cast_signed())) {
+            // Fails only if the group has ended by itself.
+            let _ = kill_process_group(group, Signal::KILL);
+        }
+    }
+}
+
+impl Drop for Leader {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+impl Program {
+    /// Runs the program with further arguments, feeds it `input`, and gives the beginning of its standard output.
+    /// At the time limit its whole process group is killed.
+    ///
+    /// # Errors
+    /// Everything but exit 0 within the limit.
+    pub async fn run(&self, arguments: &[&str], input: &[u8], limit: Duration) -> Result<String, ChildError> {
+        let mut leader = Leader(self.spawn(arguments)?);
+        let (mut output, mut errors) = (Vec::new(), Vec::new());
+        let status = {
+            let stdin = leader.0.stdin.take();
+            let (stdout, stderr) = (leader.0.stdout.take(), leader.0.stderr.take());
+            // All pipes at once: a program that writes before it has read everything must not block.
+            let pumps = async {
+                tokio::join!(
+                    feed(stdin, input),
+                    keep(stdout, &mut output),
+                    keep(stderr, &mut errors)
+                )
+            };
+            tokio::pin!(pumps);
+            let end = async {
+                tokio::select! {
+                    _ = &mut pumps => leader.0.wait().await,
+                    status = leader.0.wait() => {
+                        let _ = timeout(GRACE, &mut pumps).await;
+                        status
+                    }
+                }
+            };
+            timeout(limit, end).await
+        };
+        let stderr = Complaint::new(&errors);
+        let Ok(status) = status else {
+            leader.kill();
+            // Reaps it; a process that even SIGKILL does not end is left to the runtime.
+            let _ = timeout(GRACE, leader.0.wait()).await;
+            return Err(ChildError::TimedOut { limit, stderr });
+        };
+        let status = status.map_err(ChildError::Lost)?;
+        match (status.code(), status.signal()) {
+            (Some(0), _) => Ok(String::from_utf8_lossy(&output).into_owned()),
+            (Some(code), _) => Err(ChildError::Failed { code, stderr }),
+            (None, signal) => Err(ChildError::Killed {
+                signal: signal.unwrap_or_default(),
+                stderr,
+            }),
+        }
+    }
+
+    fn spawn(&self, arguments: &[&str]) -> Result<Child, ChildError> {
+        let mut command = Command::new(&self.name);
+        command.args(&self.arguments).args(arguments);
+        // Nothing of the agent's environment is the program's business, and without a locale its messages are in
+        // English; only PATH stays, by which the program, and nft behind a wrapper, is found.
+        command.env_clear();
+        if let Some(path) = std::env::var_os("PATH") {
+            command.env("PATH", path);
+        }
+        command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        // A group of its own: it is killed as a whole, and a terminal's Ctrl-C does not reach it halfway.
+        command.process_group(0).kill_on_drop(true);
+        command.spawn().map_err(|source| ChildError::NotStarted {
+            program: self.name.clone(),
+            source,
+        })
+    }
+}
+
+/// Writes `input` and closes the pipe. A program that stops reading says itself why, so a broken pipe is no error.
+async fn feed(stdin: Option<tokio::process::ChildStdin>, input: &[u8]) {
+    if let Some(mut stdin) = stdin {
+        let _ = stdin.write_all(input).await;
+    }
+}
+
+/// Reads to the end and keeps the beginning in `kept`.
+async fn keep(pipe: Option<impl AsyncRead + Unpin>, kept: &mut Vec<u8>) {
+    let Some(mut pipe) = pipe else { return };
+    let mut chunk = [0; 2048];
+    while let Ok(length @ 1..) = pipe.read(&mut chunk).await {
+        let room = OUTPUT_LIMIT.saturating_sub(kept.len());
+        kept.extend(chunk.iter().take(length.min(room)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMIT: Duration = Duration::from_secs(30);
+
+    async fn shell(script: &str, input: &[u8], limit: Duration) -> Result<String, ChildError> {
+        "sh -c"
+            .parse::<Program>()
+            .unwrap()
+            .run(&[script], input, limit)
+            .await
+    }
+
+    #[test]
+    fn a_command_is_words_with_quotes() {
+        let program: Program = "ip netns exec 'n 1' nft".parse().unwrap();
+        assert_eq!(program.arguments, ["netns", "exec", "n 1", "nft"]);
+        assert_eq!("".parse::<Program>(), Err(ProgramError::Empty));
+        assert_eq!("''".parse::<Program>(), Err(ProgramError::Empty));
+        assert_eq!("nft 'x".parse::<Program>(), Err(ProgramError::Unclosed));
+    }
+
+    #[tokio::test]
+    async fn large_input_and_large_errors_do_not_block_each_other() {
+        let input = vec![b'x'; 4 << 20];
+        let echoed = shell("cat >&2; exit 3", &input, LIMIT).await;
+        assert!(
+            matches!(echoed, Err(ChildError::Failed { code: 3, stderr }) if stderr.as_str().len() == OUTPUT_LIMIT)
+        );
+    }
+
+    #[tokio::test]
+    async fn input_that_nobody_reads_is_no_error() {
+        let output = shell("echo done", &vec![b'x'; 4 << 20], LIMIT).await;
+        assert_eq!(output.unwrap(), "done\n");
+    }
+
+    #[tokio::test]
+    async fn ends_are_told_apart() {
+        let missing = "/nonexistent/nft"
+            .parse::<Program>()
+            .unwrap()
+            .run(&[], b"", LIMIT)
+            .await;
+        assert!(
+            matches!(missing, Err(ChildError::NotStarted { .. })),
+            "{missing:?}"
+        );
+        let failed = shell("echo why >&2; exit 1", b"", LIMIT).await;
+        assert!(matches!(failed, Err(ChildError::Failed { code: 1, stderr }) if stderr.as_str() == "why"));
+        let killed = shell("kill -SEGV $$", b"", LIMIT).await;
+        assert!(
+            matches!(killed, Err(ChildError::Killed { signal: 11, .. })),
+            "{killed:?}"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_hanging_program_is_killed_with_all_that_it_started() {
+        let folder = tempfile::tempdir().unwrap();
+        let pid = folder.path().join("pid");
+        let script = format!("sleep 600 & echo $! > {}; wait", pid.display());
+        let hung = shell(&script, b"", Duration::from_millis(500)).await;
+        assert!(matches!(hung, Err(ChildError::TimedOut { .. })), "{hung:?}");
+        let sleeper = std::fs::read_to_string(pid).unwrap();
+        let stat = format!("/proc/{}/stat", sleeper.trim());
+        // Killed; until init has reaped it, it is a zombie.
+        let alive = || std::fs::read_to_string(&stat).is_ok_and(|stat| !stat.contains(") Z "));
+        for _ in 0..500 {
+            if !alive() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("{stat} is still there");
+    }
+
+    #[tokio::test]
+    async fn what_a_program_leaves_behind_does_not_hold_it_up() {
+        let folder = tempfile::tempdir().unwrap();
+        let pid = folder.path().join("pid");
+        let script = format!("sleep 600 & echo $! > {}; echo done", pid.display());
+        assert_eq!(shell(&script, b"", LIMIT).await.unwrap(), "done\n");
+        let sleeper = std::fs::read_to_string(pid).unwrap().trim().parse().unwrap();
+        rustix::process::kill_process(Pid::from_raw(sleeper).unwrap(), Signal::KILL).unwrap();
+    }
+
+    #[tokio::test]
+    async fn the_environment_is_cleared() {
+        let environment = "env"
+            .parse::<Program>()
+            .unwrap()
+            .run(&[], b"", LIMIT)
+            .await
+            .unwrap();
+        assert!(
+            environment.lines().all(|line| line.starts_with("PATH=")),
+            "{environment}"
+        );
+    }
+}

@@ -1,0 +1,180 @@
+//! The command line and its environment variables.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::error::ErrorKind;
+use clap::{CommandFactory as _, Parser};
+use flock_shared::NodeName;
+
+use crate::child::Program;
+use flock_shared::dial::CompilerUrl;
+use crate::enforce::Until;
+use crate::nft::Nft;
+use crate::run::Config;
+
+const LONGEST: f64 = 86_400.0;
+
+/// Applies the nftables ruleset that the compiler streams for this node.
+#[derive(Debug, Parser)]
+#[command(name = "flock-node-agent", version)]
+pub struct Options {
+    /// Name of this node (Node.metadata.name)
+    #[arg(long, env = "FLOCK_NODE", value_name = "NAME")]
+    node: Option<NodeName>,
+
+    /// Where the compiler listens; plain text (http://) on loopback only
+    #[arg(long, env = "FLOCK_COMPILER", value_name = "URL")]
+    compiler: Option<CompilerUrl>,
+
+    /// How nft is run: a command with arguments, such as 'ip netns exec n1 nft'
+    #[arg(long, env = "FLOCK_NFT", value_name = "COMMAND", default_value = "nft")]
+    nft: Program,
+
+    /// Keep the newest ruleset in this folder, and apply it at start before the compiler is called
+    #[arg(long, env = "FLOCK_STATE_DIR", value_name = "DIR")]
+    state_dir: Option<PathBuf>,
+
+    /// Apply one update, then exit: 0 if it is in place, 1 if not
+    #[arg(long, env = "FLOCK_ONCE")]
+    once: bool,
+
+    /// Remove the table from the kernel, then exit
+    #[arg(long, env = "FLOCK_UNINSTALL")]
+    uninstall: bool,
+
+    /// What is logged, such as info or flock_node_agent=debug
+    #[arg(long, env = "FLOCK_LOG", value_name = "FILTER", default_value = "info")]
+    log: String,
+
+    /// How long nft may take for one script
+    #[arg(long, env = "FLOCK_NFT_TIMEOUT", value_name = "SECONDS", default_value = "30", value_parser = seconds)]
+    nft_timeout: Duration,
+
+    /// How often to look whether the table is still in place
+    #[arg(long, env = "FLOCK_CHECK_INTERVAL", value_name = "SECONDS", default_value = "30", value_parser = seconds)]
+    check_interval: Duration,
+}
+
+/// What the process is to do.
+#[derive(Debug, Clone)]
+pub enum Task {
+    /// Enforce what the compiler sends.
+    Run(Config),
+    /// Remove the table.
+    Uninstall(Nft),
+}
+
+impl Options {
+    /// The log filter.
+    #[must_use]
+    pub fn log(&self) -> &str {
+        &self.log
+    }
+
+    /// What the process is to do.
+    ///
+    /// # Errors
+    /// When an option is missing that the task needs.
+    pub fn task(self) -> Result<Task, clap::Error> {
+        let nft = Nft::new(self.nft, self.nft_timeout);
+        if self.uninstall {
+            return Ok(Task::Uninstall(nft));
+        }
+        let missing = |option: &str| {
+            let message = format!("{option} is required, unless --uninstall is given");
+            Self::command().error(ErrorKind::MissingRequiredArgument, message)
+        };
+        Ok(Task::Run(Config {
+            node: self.node.ok_or_else(|| missing("--node NAME"))?,
+            compiler: self.compiler.ok_or_else(|| missing("--compiler URL"))?,
+            nft,
+            state_dir: self.state_dir,
+            check_interval: self.check_interval,
+            until: if self.once {
+                Until::FirstUpdate
+            } else {
+                Until::Stopped
+            },
+        }))
+    }
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    match text.parse() {
+        Ok(seconds) if seconds > 0.0 && seconds <= LONGEST => Ok(Duration::from_secs_f64(seconds)),
+        _ => Err(format!("expected a number of seconds above 0, at most {LONGEST}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn task(arguments: &[&str]) -> Result<Task, ErrorKind> {
+        let arguments = std::iter::once("flock-node-agent").chain(arguments.iter().copied());
+        Options::try_parse_from(arguments)
+            .and_then(Options::task)
+            .map_err(|error| error.kind())
+    }
+
+    #[test]
+    fn options_are_consistent() {
+        Options::command().debug_assert();
+    }
+
+    #[test]
+    fn a_node_and_a_compiler_make_a_run() {
+        let made = task(&[
+            "--node",
+            "n1",
+            "--compiler",
+            "http://127.0.0.1:1",
+            "--once",
+            "--check-interval",
+            "0.5",
+        ]);
+        let Ok(Task::Run(config)) = made else {
+            panic!("{made:?}")
+        };
+        assert_eq!((config.node.as_str(), config.until), ("n1", Until::FirstUpdate));
+        assert_eq!(config.check_interval, Duration::from_millis(500));
+    }
+
+    #[test]
+    fn uninstalling_needs_neither() {
+        assert!(matches!(task(&["--uninstall"]), Ok(Task::Uninstall(_))));
+        assert_eq!(
+            task(&["--node", "n1"]).unwrap_err(),
+            ErrorKind::MissingRequiredArgument
+        );
+        let compiler_only = task(&["--compiler", "http://127.0.0.1:1"]);
+        assert_eq!(compiler_only.unwrap_err(), ErrorKind::MissingRequiredArgument);
+    }
+
+    #[test]
+    fn refusals() {
+        let valid = ["--node", "n1", "--compiler", "http://127.0.0.1:1"];
+        for (option, value) in [
+            ("--node", "N 1"),
+            ("--compiler", "http://10.0.0.1:1"),
+            ("--compiler", "https://compiler:1"),
+            ("--nft", "nft 'x"),
+            ("--nft", ""),
+            ("--nft-timeout", "0"),
+            ("--nft-timeout", "NaN"),
+            ("--check-interval", "inf"),
+            ("--check-interval", "-1"),
+        ] {
+            let given = format!("{option}={value}");
+            let mut arguments: Vec<&str> = valid
+                .chunks(2)
+                .filter(|pair| pair[0] != option)
+                .flatten()
+                .copied()
+                .collect();
+            arguments.push(&given);
+            assert!(task(&arguments).is_err(), "{given}");
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! The process around the agent: options, logs, signals, exit status.
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::error::ErrorKind;
+use clap::{CommandFactory as _, Parser as _};
+use flock_node_agent::cli::{Options, Task};
+use flock_node_agent::nft::Nft;
+use flock_node_agent::run::{self, Config};
+use flock_shared::telemetry::{self, LogFormat};
+use flock_shared::{TABLE, shutdown};
+use tokio::sync::watch;
+use tracing::info;
+
+fn main() -> ExitCode {
+    let options = Options::parse();
+    if let Err(error) = telemetry::init(options.log(), LogFormat::Text) {
+        Options::command()
+            .error(ErrorKind::ValueValidation, format!("--log: {error}"))
+            .exit();
+    }
+    let task = options.task().unwrap_or_else(|error| error.exit());
+    match perform(task) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Standard error is all that is left to report to.
+            let _ = writeln!(std::io::stderr().lock(), "flock-node-agent: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn perform(task: Task) -> anyhow::Result<()> {
+    // One thread: the agent waits for nft and for the compiler, and its memory counts on every node.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("starting the runtime")?;
+    let done = runtime.block_on(async {
+        match task {
+            Task::Run(config) => run(config).await,
+            Task::Uninstall(nft) => uninstall(&nft).await,
+        }
+    });
+    // A write to a disk that hangs is not waited for.
+    runtime.shutdown_background();
+    done
+}
+
+async fn run(config: Config) -> anyhow::Result<()> {
+    let (stop, stopped) = watch::channel(false);
+    let agent = run::run(config, stopped);
+    tokio::pin!(agent);
+    let signal = tokio::select! {
+        end = &mut agent => return Ok(end?),
+        signal = shutdown::requested() => signal.context("waiting for signals")?,
+    };
+    info!(signal, "stopping; the rules stay in place");
+    stop.send_replace(true);
+    Ok(agent.await?)
+}
+
+async fn uninstall(nft: &Nft) -> anyhow::Result<()> {
+    nft.uninstall()
+        .await
+        .with_context(|| format!("removing table {TABLE}"))?;
+    writeln!(std::io::stdout().lock(), "removed table {TABLE}, if it was there")
+        .context("writing to standard output")
+}

@@ -1,0 +1,207 @@
+//! The agent as a whole: restore, then enforce and follow the compiler, until asked to stop.
+
+use std::error::Error;
+use std::future::Future;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use flock_proto::{Hello, Outcome};
+use flock_shared::{NodeName, Revision};
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep, timeout};
+use tracing::{info, warn};
+
+use crate::backoff::Backoff;
+use flock_shared::dial::{self, CompilerUrl};
+use crate::enforce::{End, Enforcer, Outlets, Until};
+use crate::nft::Nft;
+use crate::session::{self, Ended, Ends};
+use crate::state::{self, StateDir};
+
+const FIRST_RECONNECT: Duration = Duration::from_millis(200);
+const LAST_RECONNECT: Duration = Duration::from_secs(30);
+/// A stream that lived this long was a healthy one. One update is no sign: a compiler that fails after each would be
+/// called five times a second by every node.
+const HEALTHY: Duration = Duration::from_secs(10);
+/// Acks on their way to the stream. Each is a few kilobytes at most.
+const ACKS: usize = 64;
+/// How long the last ack and the last write to disk may take once the agent stops.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+/// What an agent needs to know.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The node that is enforced.
+    pub node: NodeName,
+    /// Where updates come from.
+    pub compiler: CompilerUrl,
+    /// How nft is run.
+    pub nft: Nft,
+    /// Where the newest ruleset is kept for the next boot.
+    pub state_dir: Option<PathBuf>,
+    /// How often the kernel's table is looked after.
+    pub check_interval: Duration,
+    /// When the agent is done.
+    pub until: Until,
+}
+
+/// Why an agent ended without having done its work.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RunError {
+    /// The one update was not applied.
+    #[error("the update was not applied ({outcome}): {error}")]
+    NotApplied {
+        /// What became of it.
+        outcome: Outcome,
+        /// What was wrong.
+        error: String,
+    },
+    /// The agent was stopped before the one update came.
+    #[error("stopped before an update came")]
+    NoUpdate,
+    /// A part of the agent ended that never should.
+    #[error("the agent lost its connection loop")]
+    Forsaken,
+}
+
+/// Runs the agent until `stop` becomes true, or until the one update is done. The rules stay in place.
+///
+/// # Errors
+/// When what the agent was asked for was not reached.
+pub async fn run(config: Config, stop: watch::Receiver<bool>) -> Result<(), RunError> {
+    let (update_inlet, updates) = mpsc::channel(1);
+    let (acks, ack_outlet) = mpsc::channel(ACKS);
+    let (applied, applied_outlet) = watch::channel(None);
+    let (full_needed, full_needed_outlet) = watch::channel(0);
+    let (saved, saved_outlet) = watch::channel(None);
+
+    let outlets = Outlets {
+        acks,
+        applied,
+        full_needed,
+        saved,
+    };
+    let mut enforcer = Enforcer::new(config.nft.clone(), outlets, config.check_interval);
+    let state_dir = restore(&config, &mut enforcer).await;
+
+    let enforcing = enforcer.run(config.until, updates, stop);
+    let ends = Ends {
+        updates: update_inlet,
+        acks: ack_outlet,
+        full_needed: full_needed_outlet,
+    };
+    let following = follow(&config, ends, applied_outlet);
+    let keeping = state::keep(state_dir, saved_outlet);
+
+    tokio::pin!(enforcing);
+    let others = async { tokio::join!(following, keeping) };
+    tokio::pin!(others);
+    let end = tokio::select! {
+        end = &mut enforcing => {
+            // Its outlets are closed now, by which the others know that they are to finish.
+            if timeout(FAREWELL, others).await.is_err() {
+                warn!("the last ack or the last write to disk was not finished");
+            }
+            end
+        }
+        _ = &mut others => End::Forsaken,
+    };
+    match end {
+        End::Stopped if config.until == Until::FirstUpdate => Err(RunError::NoUpdate),
+        End::Stopped => Ok(()),
+        End::FirstUpdate(answer) if answer.outcome.is_success() => Ok(()),
+        End::FirstUpdate(answer) => Err(RunError::NotApplied {
+            outcome: answer.outcome,
+            error: answer.error,
+        }),
+        End::Forsaken => Err(RunError::Forsaken),
+    }
+}
+
+/// Puts the saved ruleset in place before the compiler is called.
+async fn restore(config: &Config, enforcer: &mut Enforcer) -> Option<StateDir> {
+    let folder = config.state_dir.as_ref()?;
+    let dir = match StateDir::open(folder, &config.node) {
+        Ok(dir) => dir,
+        Err(error) => {
+            warn!(folder = %folder.display(), %error, "the state folder cannot be used");
+            return None;
+        }
+    };
+    match dir.load() {
+        Ok(Some(saved)) => enforcer.restore(saved).await,
+        Ok(None) => {}
+        Err(error) => warn!(folder = %folder.display(), %error, "the saved ruleset was refused"),
+    }
+    Some(dir)
+}
+
+/// One stream after the other, with growing pauses, until the agent stops.
+async fn follow(config: &Config, mut ends: Ends, applied: watch::Receiver<Option<Revision>>) {
+    let mut backoff = Backoff::new(FIRST_RECONNECT, LAST_RECONNECT);
+    loop {
+        let connecting = async { tokio::join!(dial::connect(&config.compiler), nft_version(&config.nft)) };
+        let Some((connected, nft_version)) = unless_stopped(connecting, &mut ends).await else {
+            return;
+        };
+        match connected {
+            Ok(channel) => {
+                let applied = applied.borrow().clone();
+                let name = applied.as_ref().map_or("none", Revision::as_str);
+                info!(compiler = %config.compiler, applied = name, "connected");
+                let agent_version = env!("CARGO_PKG_VERSION").to_owned();
+                let hello = Hello {
+                    node: config.node.clone(),
+                    agent_version,
+                    nft_version,
+                    applied,
+                };
+                let since = Instant::now();
+                let ended = session::run(channel, hello, &mut ends).await;
+                if since.elapsed() >= HEALTHY {
+                    backoff.reset();
+                }
+                match ended {
+                    Ended::Finished => return,
+                    Ended::FullNeeded => info!("asking for a full script"),
+                    Ended::Closed => info!("the compiler closed the stream"),
+                    Ended::Broken(status) => {
+                        warn!(code = ?status.code(), message = ?chain(&status), "the stream broke");
+                    }
+                }
+            }
+            Err(error) => warn!(compiler = %config.compiler, error = ?chain(&error), "could not connect"),
+        }
+        let pause = backoff.delay(&mut rand::rng());
+        if unless_stopped(sleep(pause), &mut ends).await.is_none() {
+            return;
+        }
+    }
+}
+
+/// What `work` gives, unless the agent stops first.
+async fn unless_stopped<T>(work: impl Future<Output = T>, ends: &mut Ends) -> Option<T> {
+    tokio::select! {
+        done = work => Some(done),
+        () = ends.discard_acks() => None,
+    }
+}
+
+async fn nft_version(nft: &Nft) -> String {
+    nft.version().await.unwrap_or_else(|error| {
+        warn!(error = ?error.to_string(), "nft's version could not be learned");
+        String::new()
+    })
+}
+
+/// An error with its causes. Logged with quotes, since part of it may be a peer's words.
+fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}

@@ -1,0 +1,113 @@
+//! One stream to the compiler: hello, updates in, acks out.
+
+use std::time::Duration;
+
+use flock_proto::v1::node_service_client::NodeServiceClient;
+use flock_proto::{Ack, AgentMessage, Hello, MAX_MESSAGE_BYTES, v1};
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, timeout};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::Status;
+use tonic::transport::Channel;
+
+/// Acks that wait for the connection to take them.
+const OUTBOUND: usize = 16;
+
+/// How long the compiler may take to close its half after the agent has closed its own.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+/// An update as it came.
+#[derive(Debug)]
+pub struct Received {
+    /// The message, unverified.
+    pub update: v1::Update,
+    /// When it had come whole.
+    pub at: Instant,
+}
+
+/// Why a stream ended.
+#[derive(Debug)]
+pub enum Ended {
+    /// The compiler closed it.
+    Closed,
+    /// The connection or the compiler failed.
+    Broken(Status),
+    /// A full script is needed, which a new hello asks for.
+    FullNeeded,
+    /// There is nothing more to say: the agent stops.
+    Finished,
+}
+
+/// The agent's side of every stream.
+#[derive(Debug)]
+pub struct Ends {
+    /// Takes updates. One waits there while another is applied; more stay with the compiler, which knows a later one.
+    pub updates: mpsc::Sender<Received>,
+    /// Gives acks; closed when the agent stops.
+    pub acks: mpsc::Receiver<Ack>,
+    /// Changes when a full script is needed.
+    pub full_needed: watch::Receiver<u64>,
+}
+
+impl Ends {
+    /// Lets acks go until the agent stops: without a stream nobody waits for them, and the next hello says what stands.
+    pub async fn discard_acks(&mut self) {
+        while self.acks.recv().await.is_some() {}
+    }
+}
+
+/// Opens a stream, says `hello`, and passes updates and acks on until the stream ends.
+pub async fn run(channel: Channel, hello: Hello, ends: &mut Ends) -> Ended {
+    ends.full_needed.mark_unchanged();
+    let (outbound, messages) = mpsc::channel(OUTBOUND);
+    let say = async |message: AgentMessage| outbound.send(v1::AgentMessage::from(message)).await;
+    if say(AgentMessage::Hello(hello)).await.is_err() {
+        return Ended::Closed;
+    }
+    let mut client = NodeServiceClient::new(channel).max_decoding_message_size(MAX_MESSAGE_BYTES);
+    let opening = client.subscribe(ReceiverStream::new(messages));
+    tokio::pin!(opening);
+    let mut inbound = loop {
+        tokio::select! {
+            opened = &mut opening => match opened {
+                Ok(stream) => break stream.into_inner(),
+                Err(status) => return Ended::Broken(status),
+            },
+            ack = ends.acks.recv() => match ack {
+                Some(ack) => if say(AgentMessage::Ack(ack)).await.is_err() { return Ended::Closed },
+                None => return Ended::Finished,
+            },
+        }
+    };
+    // Nothing is read off the stream unless there is room for it.
+    let mut room = None;
+    loop {
+        tokio::select! {
+            // Acks first: when the agent stops, the last one is there before it shows that nobody takes updates.
+            biased;
+            ack = ends.acks.recv() => match ack {
+                Some(ack) => if say(AgentMessage::Ack(ack)).await.is_err() { return Ended::Closed },
+                None => break,
+            },
+            permit = ends.updates.reserve(), if room.is_none() => match permit {
+                Ok(permit) => room = Some(permit),
+                Err(_) => return Ended::Finished,
+            },
+            message = inbound.message(), if room.is_some() => match message {
+                Ok(Some(update)) => if let Some(permit) = room.take() {
+                    permit.send(Received { update, at: Instant::now() });
+                },
+                Ok(None) => return Ended::Closed,
+                Err(status) => return Ended::Broken(status),
+            },
+            Ok(()) = ends.full_needed.changed() => return Ended::FullNeeded,
+        }
+    }
+    // The last ack gets out before the connection goes: the compiler answers the end of one half with that of the other.
+    drop(outbound);
+    let _ = timeout(FAREWELL, async {
+        while let Ok(Some(_)) = inbound.message().await {}
+    })
+    .await;
+    Ended::Finished
+}

@@ -1,0 +1,175 @@
+//! A compiler whose every word is the test's.
+
+use std::net::SocketAddr;
+
+use flock_proto::v1::node_service_server::{NodeService, NodeServiceServer};
+use flock_proto::{Ack, AgentMessage, Hello, Outcome, Update, UpdateKind, v1};
+use flock_shared::{Revision, Script, ScriptHash};
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
+use tonic::transport::Server;
+use tonic::{Request, Response, Status, Streaming};
+
+use crate::patiently;
+
+/// One stream, seen from the compiler. Dropping it closes the stream.
+pub(crate) struct Session {
+    pub(crate) hello: Hello,
+    acks: mpsc::Receiver<Ack>,
+    updates: mpsc::Sender<Result<v1::Update, Status>>,
+}
+
+impl Session {
+    pub(crate) async fn send(&self, update: v1::Update) {
+        patiently(self.updates.send(Ok(update))).await.unwrap();
+    }
+
+    pub(crate) async fn fail(self) {
+        patiently(self.updates.send(Err(Status::unavailable("on purpose"))))
+            .await
+            .unwrap();
+    }
+
+    pub(crate) async fn ack(&mut self) -> Ack {
+        patiently(self.acks.recv())
+            .await
+            .expect("the agent closed the stream")
+    }
+
+    /// Sends an update and gives the answer.
+    pub(crate) async fn ask(&mut self, update: v1::Update) -> Ack {
+        self.send(update).await;
+        self.ack().await
+    }
+
+    /// Sends an update that must succeed.
+    pub(crate) async fn apply(&mut self, update: v1::Update) {
+        let ack = self.ask(update).await;
+        assert_eq!((ack.outcome, ack.error.as_str()), (Outcome::Applied, ""));
+    }
+
+    /// Waits until the agent has closed its half.
+    pub(crate) async fn end(&mut self) {
+        while patiently(self.acks.recv()).await.is_some() {}
+    }
+}
+
+struct Service(mpsc::Sender<Session>);
+
+#[tonic::async_trait]
+impl NodeService for Service {
+    type SubscribeStream = ReceiverStream<Result<v1::Update, Status>>;
+
+    async fn subscribe(
+        &self,
+        request: Request<Streaming<v1::AgentMessage>>,
+    ) -> Result<Response<Self::SubscribeStream>, Status> {
+        let mut messages = request.into_inner();
+        let first = messages.message().await?.expect("a hello");
+        let AgentMessage::Hello(hello) = AgentMessage::try_from(first).unwrap() else {
+            panic!("not a hello")
+        };
+        let (ack_inlet, acks) = mpsc::channel(64);
+        let (updates, mut relayed) = mpsc::channel(1);
+        let (outbound, stream) = mpsc::channel(1);
+        // Either side's end is the stream's.
+        tokio::spawn(async move {
+            loop {
+                tokio::select! {
+                    message = messages.message() => {
+                        let Ok(Some(message)) = message else { return };
+                        let AgentMessage::Ack(ack) = AgentMessage::try_from(message).unwrap() else { panic!("not an ack") };
+                        if ack_inlet.send(ack).await.is_err() {
+                            return;
+                        }
+                    }
+                    update = relayed.recv() => {
+                        let Some(update) = update else { return };
+                        if outbound.send(update).await.is_err() {
+                            return;
+                        }
+                    }
+                }
+            }
+        });
+        self.0.send(Session { hello, acks, updates }).await.unwrap();
+        Ok(Response::new(ReceiverStream::new(stream)))
+    }
+}
+
+/// A compiler that listens.
+pub(crate) struct Compiler {
+    pub(crate) address: SocketAddr,
+    sessions: mpsc::Receiver<Session>,
+    server: JoinHandle<()>,
+}
+
+impl Compiler {
+    pub(crate) async fn start() -> Self {
+        Self::start_at("127.0.0.1:0".parse().unwrap()).await
+    }
+
+    pub(crate) async fn start_at(address: SocketAddr) -> Self {
+        let listener = TcpListener::bind(address).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (inlet, sessions) = mpsc::channel(8);
+        let service = NodeServiceServer::new(Service(inlet));
+        let serving = Server::builder()
+            .add_service(service)
+            .serve_with_incoming(TcpListenerStream::new(listener));
+        let server = tokio::spawn(async { serving.await.unwrap() });
+        Self {
+            address,
+            sessions,
+            server,
+        }
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// The next stream that an agent opens.
+    pub(crate) async fn session(&mut self) -> Session {
+        patiently(self.sessions.recv()).await.unwrap()
+    }
+
+    pub(crate) async fn stop(self) {
+        self.server.abort();
+        let _ = self.server.await;
+    }
+}
+
+pub(crate) fn revision(name: &str) -> Revision {
+    Revision::of(ScriptHash::of(name.as_bytes()))
+}
+
+/// A script that leaves the marker of the state `name`, as real ones do.
+pub(crate) fn script(name: &str) -> Script {
+    let table = "table inet flock_netpol";
+    let marker = format!("rev_{}", revision(name));
+    let body = format!("{table} {{\n  set {marker} {{\n    typeof ip saddr\n  }}\n}}\n");
+    Script::new(format!("# {name}\nadd {table}\ndelete {table}\n{body}"))
+}
+
+pub(crate) fn full(name: &str) -> v1::Update {
+    Update {
+        revision: revision(name),
+        kind: UpdateKind::Full(script(name)),
+    }
+    .into()
+}
+
+pub(crate) fn delta(base: &str, name: &str) -> v1::Update {
+    let kind = UpdateKind::Delta {
+        base: revision(base),
+        script: script(name),
+    };
+    Update {
+        revision: revision(name),
+        kind,
+    }
+    .into()
+}

@@ -1,0 +1,162 @@
+//! The agent as a process with the real nft in a network namespace of its own.
+
+use std::process::Command;
+
+use flock_proto::Outcome;
+use rustix::process::{Signal, geteuid};
+
+use crate::compiler::{Compiler, full, revision};
+use crate::patiently;
+use crate::process::{agent, end, signal};
+
+/// A network namespace, gone with this value.
+struct Namespace(String);
+
+impl Namespace {
+    /// `None`, and a line that says why, where namespaces cannot be made.
+    fn new(purpose: &str) -> Option<Self> {
+        if !geteuid().is_root() {
+            println!("skipped: needs root");
+            return None;
+        }
+        let name = format!("flock-agent-{}-{purpose}", std::process::id());
+        match Command::new("ip").args(["netns", "add", &name]).output() {
+            Ok(output) if output.status.success() => Some(Self(name)),
+            failed => {
+                println!("skipped: needs network namespaces: {failed:?}");
+                None
+            }
+        }
+    }
+
+    fn nft(&self) -> String {
+        format!("ip netns exec {} nft", self.0)
+    }
+
+    /// Whether an nft command succeeds in it.
+    fn succeeds(&self, arguments: &str) -> bool {
+        let mut command = Command::new("ip");
+        command
+            .args(["netns", "exec", &self.0, "nft"])
+            .args(arguments.split(' '));
+        command.output().unwrap().status.success()
+    }
+
+    fn holds(&self, name: &str) -> bool {
+        self.succeeds(&format!("list set inet flock_netpol rev_{}", revision(name)))
+    }
+}
+
+impl Drop for Namespace {
+    fn drop(&mut self) {
+        let _ = Command::new("ip").args(["netns", "delete", &self.0]).status();
+    }
+}
+
+#[tokio::test]
+async fn a_ruleset_is_applied_guarded_left_and_removed() {
+    let Some(namespace) = Namespace::new("life") else {
+        return;
+    };
+    let mut compiler = Compiler::start().await;
+    let (url, nft) = (compiler.url(), namespace.nft());
+    let arguments = [
+        "--node",
+        "n1",
+        "--compiler",
+        &url,
+        "--nft",
+        &nft,
+        "--check-interval",
+        "0.2",
+    ];
+    let child = agent(&arguments).spawn().unwrap();
+    let mut session = compiler.session().await;
+    assert!(
+        session.hello.nft_version.starts_with("nftables v"),
+        "{}",
+        session.hello.nft_version
+    );
+
+    session.apply(full("a")).await;
+    assert!(namespace.holds("a"));
+    session.apply(full("b")).await;
+    assert!(namespace.holds("b") && !namespace.holds("a"));
+
+    assert!(namespace.succeeds("delete table inet flock_netpol"));
+    let repaired = session.ack().await;
+    assert_eq!(
+        (repaired.revision, repaired.outcome),
+        (Some(revision("b")), Outcome::Applied)
+    );
+    assert!(namespace.holds("b"));
+
+    signal(&child, Signal::TERM);
+    session.end().await;
+    drop(session);
+    assert_eq!(end(child).await.status.code(), Some(0));
+    assert!(namespace.holds("b"), "stopping leaves the rules in place");
+
+    for _ in 0..2 {
+        let output = end(agent(&["--uninstall", "--nft", &nft]).spawn().unwrap()).await;
+        assert_eq!(output.status.code(), Some(0));
+        assert!(String::from_utf8_lossy(&output.stdout).contains("removed table inet flock_netpol"));
+        assert!(!namespace.succeeds("list table inet flock_netpol"));
+    }
+}
+
+#[tokio::test]
+async fn what_nft_says_reaches_the_compiler_and_the_old_ruleset_stays() {
+    let Some(namespace) = Namespace::new("refusal") else {
+        return;
+    };
+    let mut compiler = Compiler::start().await;
+    let (url, nft) = (compiler.url(), namespace.nft());
+    let child = agent(&["--node", "n1", "--compiler", &url, "--nft", &nft])
+        .spawn()
+        .unwrap();
+    let mut session = compiler.session().await;
+    session.apply(full("a")).await;
+
+    let mut bytes = crate::compiler::script("b").bytes().to_vec();
+    bytes.extend_from_slice(b"add rule inet flock_netpol nowhere accept\n");
+    let kind = flock_proto::UpdateKind::Full(flock_shared::Script::new(bytes));
+    let ack = session
+        .ask(
+            flock_proto::Update {
+                revision: revision("b"),
+                kind,
+            }
+            .into(),
+        )
+        .await;
+    assert_eq!(ack.outcome, Outcome::NftFailed);
+    assert!(
+        ack.error.contains("exit 1") && ack.error.contains("nowhere"),
+        "{}",
+        ack.error
+    );
+    assert!(namespace.holds("a"));
+
+    signal(&child, Signal::TERM);
+    drop(session);
+    assert_eq!(end(child).await.status.code(), Some(0));
+}
+
+#[tokio::test]
+async fn once_is_enough_for_a_script() {
+    let Some(namespace) = Namespace::new("once") else {
+        return;
+    };
+    let mut compiler = Compiler::start().await;
+    let (url, nft) = (compiler.url(), namespace.nft());
+    let child = agent(&["--node", "n1", "--compiler", &url, "--nft", &nft, "--once"])
+        .spawn()
+        .unwrap();
+    let mut session = compiler.session().await;
+    session.apply(full("a")).await;
+    patiently(session.end()).await;
+    drop(session);
+    assert_eq!(end(child).await.status.code(), Some(0));
+    assert!(namespace.holds("a"));
+}

@@ -1,0 +1,28 @@
+//! The agent against a compiler on a real port and an nft that is a shell script, as a future and as a process, and
+//! against the kernel's nft in a network namespace.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stdout,
+    reason = "these are tests"
+)]
+
+mod compiler;
+mod fake_nft;
+mod kernel;
+mod process;
+mod saved;
+mod stream;
+
+use std::future::Future;
+use std::time::Duration;
+
+/// The longest that anything here may take before a test gives up.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What `work` gives; a test that would wait forever fails instead.
+async fn patiently<T>(work: impl Future<Output = T>) -> T {
+    tokio::time::timeout(PATIENCE, work)
+        .await
+        .expect("this should have happened long ago")
+}

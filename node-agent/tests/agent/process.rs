@@ -1,0 +1,230 @@
+//! The agent as a process: options, signals, exit status, memory.
+
+use std::process::{Output, Stdio};
+
+use flock_proto::{Outcome, Update, UpdateKind};
+use flock_shared::Script;
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::process::{Child, Command};
+
+use crate::compiler::{Compiler, full, revision, script};
+use crate::fake_nft::{Behaviour, FakeNft};
+use crate::patiently;
+
+/// An agent's process without the options of this machine's environment.
+pub(crate) fn agent(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_flock-node-agent"));
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("FLOCK_")) {
+        command.env_remove(name);
+    }
+    command
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true);
+    command
+}
+
+pub(crate) async fn end(child: Child) -> Output {
+    patiently(child.wait_with_output()).await.unwrap()
+}
+
+async fn output(arguments: &[&str]) -> Output {
+    end(agent(arguments).spawn().unwrap()).await
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+pub(crate) fn signal(child: &Child, signal: Signal) {
+    kill_process(Pid::from_raw(child.id().unwrap().cast_signed()).unwrap(), signal).unwrap();
+}
+
+#[tokio::test]
+async fn wrong_options_are_exit_2_and_a_message() {
+    let loopback = "http://127.0.0.1:1";
+    for (arguments, message) in [
+        (&[][..], "--node NAME is required"),
+        (&["--node", "n1"], "--compiler URL is required"),
+        (
+            &["--node", "n1", "--compiler", "http://192.0.2.1:1"],
+            "loopback only",
+        ),
+        (
+            &["--node", "n1", "--compiler", "https://192.0.2.1:1"],
+            "needs a certificate",
+        ),
+        (&["--node", "N1", "--compiler", loopback], "DNS-1123"),
+        (
+            &["--node", "n1", "--compiler", loopback, "--nft", "nft '"],
+            "unclosed quote",
+        ),
+        (
+            &["--node", "n1", "--compiler", loopback, "--nft-timeout", "0"],
+            "above 0",
+        ),
+        (
+            &["--node", "n1", "--compiler", loopback, "--log", "a=b=c"],
+            "--log",
+        ),
+        (&["--twice"], "--twice"),
+    ] {
+        let output = output(arguments).await;
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        let errors = text(&output.stderr);
+        assert!(errors.contains(message), "{arguments:?}: {errors}");
+    }
+}
+
+#[tokio::test]
+async fn the_environment_gives_every_option() {
+    let mut compiler = Compiler::start().await;
+    let nft = FakeNft::new();
+    let mut command = agent(&[]);
+    command
+        .env("FLOCK_NODE", "n1")
+        .env("FLOCK_COMPILER", compiler.url())
+        .env("FLOCK_NFT", nft.command());
+    command
+        .env("FLOCK_ONCE", "true")
+        .env("FLOCK_UNINSTALL", "false")
+        .env("FLOCK_LOG", "warn");
+    command
+        .env("FLOCK_NFT_TIMEOUT", "20")
+        .env("FLOCK_CHECK_INTERVAL", "20");
+    let child = command.spawn().unwrap();
+    let mut session = compiler.session().await;
+    session.apply(full("a")).await;
+    session.end().await;
+    drop(session);
+    let output = end(child).await;
+    assert_eq!(
+        (output.status.code(), text(&output.stderr).as_str()),
+        (Some(0), "")
+    );
+}
+
+#[tokio::test]
+async fn once_fails_with_a_message() {
+    let mut compiler = Compiler::start().await;
+    let nft = FakeNft::new();
+    nft.behave(Behaviour::Fail);
+    let url = compiler.url();
+    let arguments = [
+        "--node",
+        "n1",
+        "--compiler",
+        &url,
+        "--nft",
+        &nft.command(),
+        "--once",
+    ];
+    let child = agent(&arguments).spawn().unwrap();
+    let mut session = compiler.session().await;
+    assert_eq!(session.ask(full("a")).await.outcome, Outcome::NftFailed);
+    drop(session);
+    let output = end(child).await;
+    assert_eq!(output.status.code(), Some(1));
+    let errors = text(&output.stderr);
+    assert!(
+        errors.contains("not applied") && errors.contains("on purpose"),
+        "{errors}"
+    );
+}
+
+#[tokio::test]
+async fn signals_end_it_with_the_rules_in_place() {
+    for stop in [Signal::TERM, Signal::INT] {
+        let mut compiler = Compiler::start().await;
+        let nft = FakeNft::new();
+        let url = compiler.url();
+        let child = agent(&["--node", "n1", "--compiler", &url, "--nft", &nft.command()])
+            .spawn()
+            .unwrap();
+        let mut session = compiler.session().await;
+        session.apply(full("a")).await;
+        signal(&child, stop);
+        session.end().await;
+        drop(session);
+        let output = end(child).await;
+        assert_eq!(output.status.code(), Some(0), "{stop:?}");
+        assert!(nft.holds(&revision("a")) && nft.runs() == 1);
+        let errors = text(&output.stderr);
+        assert!(
+            !errors.contains("add table"),
+            "the log holds the script: {errors}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_compiler_that_is_not_there_does_not_hold_up_the_end() {
+    let child = agent(&[
+        "--node",
+        "n1",
+        "--compiler",
+        "http://127.0.0.1:1",
+        "--nft",
+        "true",
+    ])
+    .stderr(Stdio::piped())
+    .spawn()
+    .unwrap();
+    // It has caught the signal once its handler stands, which is before its first log line.
+    let mut child = child;
+    let mut line = String::new();
+    let mut errors = tokio::io::BufReader::new(child.stderr.take().unwrap());
+    patiently(tokio::io::AsyncBufReadExt::read_line(&mut errors, &mut line))
+        .await
+        .unwrap();
+    assert!(line.contains("could not connect"), "{line}");
+    signal(&child, Signal::TERM);
+    assert_eq!(patiently(child.wait()).await.unwrap().code(), Some(0));
+}
+
+/// Memory of a process in kB: all that is resident, and the part of it that is no file's.
+fn memory(child: &Child) -> (u64, u64) {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", child.id().unwrap())).unwrap();
+    let kilobytes = |name: &str| -> u64 {
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+        line.trim().strip_suffix(" kB").unwrap().parse().unwrap()
+    };
+    (kilobytes("VmRSS:"), kilobytes("RssAnon:"))
+}
+
+#[tokio::test]
+async fn memory_is_small() {
+    let mut compiler = Compiler::start().await;
+    let nft = FakeNft::new();
+    let url = compiler.url();
+    let child = agent(&["--node", "n1", "--compiler", &url, "--nft", &nft.command()])
+        .spawn()
+        .unwrap();
+    let mut session = compiler.session().await;
+    for update in 0..100 {
+        session.apply(full(&update.to_string())).await;
+    }
+    let (resident, own) = memory(&child);
+    println!("after 100 updates: {resident} kB resident, {own} kB of them the agent's own");
+    assert!(resident < 10_000);
+
+    for update in 0..10 {
+        let name = format!("large {update}");
+        let mut bytes = script(&name).bytes().to_vec();
+        bytes.resize(1 << 20, b'\n');
+        let kind = UpdateKind::Full(Script::new(bytes));
+        session
+            .apply(
+                Update {
+                    revision: revision(&name),
+                    kind,
+                }
+                .into(),
+            )
+            .await;
+    }
+    let (resident, own) = memory(&child);
+    println!("after 10 updates of 1 MiB: {resident} kB resident, {own} kB of them the agent's own");
+}

@@ -1,0 +1,119 @@
+//! The ruleset on disk: applied at start before the compiler is called, or refused.
+
+use std::path::Path;
+
+use flock_node_agent::state::{Saved, StateDir};
+use flock_proto::Outcome;
+use flock_shared::NodeName;
+use tempfile::TempDir;
+
+use crate::compiler::{full, revision, script};
+use crate::fake_nft::Behaviour;
+use crate::stream::start;
+
+fn folder() -> TempDir {
+    tempfile::tempdir().unwrap()
+}
+
+fn dir(folder: &Path) -> StateDir {
+    StateDir::open(folder, &NodeName::new("n1").unwrap()).unwrap()
+}
+
+fn saved(name: &str) -> Saved {
+    Saved {
+        revision: revision(name),
+        script: script(name),
+    }
+}
+
+#[tokio::test]
+async fn what_was_applied_last_is_saved() {
+    let folder = folder();
+    let path = folder.path().join("state");
+    let (_compiler, _nft, agent, mut session) = start(|config| config.state_dir = Some(path.clone())).await;
+    session.apply(full("a")).await;
+    session.apply(full("b")).await;
+    agent.stop().await;
+    assert_eq!(dir(&path).load().unwrap(), Some(saved("b")));
+}
+
+#[tokio::test]
+async fn what_was_saved_is_applied_before_the_first_hello() {
+    let folder = folder();
+    dir(folder.path()).store(&saved("a")).unwrap();
+    let (_compiler, nft, agent, session) =
+        start(|config| config.state_dir = Some(folder.path().into())).await;
+    assert_eq!(session.hello.applied, Some(revision("a")));
+    assert_eq!((nft.runs(), nft.run(0)), (1, script("a").bytes().to_vec()));
+    agent.stop().await;
+}
+
+#[tokio::test]
+async fn what_the_kernel_still_holds_is_not_applied_again() {
+    let folder = folder();
+    dir(folder.path()).store(&saved("a")).unwrap();
+    let (mut compiler, nft, agent, session) =
+        start(|config| config.state_dir = Some(folder.path().into())).await;
+    let config = agent.config.clone();
+    agent.stop().await;
+    drop(session);
+    let agent = crate::stream::Agent::start(config);
+    assert_eq!(compiler.session().await.hello.applied, Some(revision("a")));
+    assert_eq!(nft.runs(), 1);
+    agent.stop().await;
+}
+
+#[tokio::test]
+async fn what_nft_refuses_at_start_is_tried_again_while_the_compiler_is_called() {
+    let folder = folder();
+    dir(folder.path()).store(&saved("a")).unwrap();
+    let (_compiler, nft, agent, mut session) = start(|config| {
+        config.state_dir = Some(folder.path().into());
+        config.nft =
+            flock_node_agent::nft::Nft::new("/nonexistent/nft".parse().unwrap(), config.check_interval);
+    })
+    .await;
+    assert_eq!(session.hello.applied, None);
+    let retried = session.ack().await;
+    assert_eq!(
+        (retried.revision, retried.outcome),
+        (Some(revision("a")), Outcome::NftMissing)
+    );
+    assert_eq!(nft.runs(), 0);
+    agent.stop().await;
+}
+
+#[tokio::test]
+async fn a_corrupt_ruleset_is_set_aside_and_never_applied() {
+    let folder = folder();
+    dir(folder.path()).store(&saved("a")).unwrap();
+    let file = folder.path().join("ruleset");
+    let mut bytes = std::fs::read(&file).unwrap();
+    *bytes.last_mut().unwrap() = b'x';
+    std::fs::write(&file, bytes).unwrap();
+    let (_compiler, nft, agent, mut session) =
+        start(|config| config.state_dir = Some(folder.path().into())).await;
+    assert_eq!((session.hello.applied.clone(), nft.runs()), (None, 0));
+    assert!(folder.path().join("ruleset.refused").exists() && !file.exists());
+    session.apply(full("b")).await;
+    agent.stop().await;
+    assert_eq!(dir(folder.path()).load().unwrap(), Some(saved("b")));
+}
+
+#[tokio::test]
+async fn a_disk_that_takes_nothing_stops_nothing() {
+    let folder = folder();
+    std::fs::create_dir(folder.path().join("ruleset.new")).unwrap();
+    let (_compiler, nft, agent, mut session) =
+        start(|config| config.state_dir = Some(folder.path().into())).await;
+    session.apply(full("a")).await;
+    nft.behave(Behaviour::Take);
+    session.apply(full("b")).await;
+    agent.stop().await;
+
+    let no_folder = folder.path().join("file");
+    std::fs::write(&no_folder, "").unwrap();
+    let (_compiler, _nft, agent, mut session) = start(|config| config.state_dir = Some(no_folder)).await;
+    session.apply(full("a")).await;
+    agent.stop().await;
+}

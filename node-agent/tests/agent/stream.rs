@@ -1,0 +1,365 @@
+//! One agent, as a future, and what it answers.
+
+use std::time::Duration;
+
+use flock_node_agent::enforce::Until;
+use flock_node_agent::nft::Nft;
+use flock_node_agent::run::{self, Config, RunError};
+use flock_proto::{Outcome, Update, UpdateKind, v1};
+use flock_shared::NodeName;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::compiler::{Compiler, Session, delta, full, revision, script};
+use crate::fake_nft::{Behaviour, FakeNft};
+use crate::patiently;
+
+/// Long enough for nft on a busy machine, and never reached where nothing hangs.
+const NEVER: Duration = Duration::from_secs(3600);
+
+/// An agent that runs on the test's own thread.
+pub(crate) struct Agent {
+    pub(crate) config: Config,
+    stop: watch::Sender<bool>,
+    task: JoinHandle<Result<(), RunError>>,
+}
+
+fn config(compiler: &Compiler, nft: &str) -> Config {
+    Config {
+        node: NodeName::new("n1").unwrap(),
+        compiler: compiler.url().parse().unwrap(),
+        nft: Nft::new(nft.parse().unwrap(), NEVER),
+        state_dir: None,
+        check_interval: NEVER,
+        until: Until::Stopped,
+    }
+}
+
+impl Agent {
+    pub(crate) fn start(config: Config) -> Self {
+        let (stop, stopped) = watch::channel(false);
+        let task = tokio::spawn(run::run(config.clone(), stopped));
+        Self { config, stop, task }
+    }
+
+    async fn end(self) -> Result<(), RunError> {
+        patiently(self.task).await.unwrap()
+    }
+
+    pub(crate) async fn stop(self) {
+        self.stop.send_replace(true);
+        assert_eq!(self.end().await, Ok(()));
+    }
+}
+
+/// A compiler, an nft, an agent that `adapt` may configure, and its first stream.
+pub(crate) async fn start(adapt: impl FnOnce(&mut Config)) -> (Compiler, FakeNft, Agent, Session) {
+    let mut compiler = Compiler::start().await;
+    let nft = FakeNft::new();
+    let mut config = config(&compiler, &nft.command());
+    adapt(&mut config);
+    let agent = Agent::start(config);
+    let session = compiler.session().await;
+    (compiler, nft, agent, session)
+}
+
+#[tokio::test]
+async fn a_script_is_run_once_byte_for_byte_and_then_unchanged() {
+    let (_compiler, nft, agent, mut session) = start(|_| ()).await;
+    assert_eq!(session.hello.node, agent.config.node);
+    assert_eq!(session.hello.nft_version, "nftables v1.0.6 (Fake)");
+    assert_eq!(session.hello.applied, None);
+
+    let ack = session.ask(full("a")).await;
+    assert_eq!(
+        (ack.revision, ack.outcome),
+        (Some(revision("a")), Outcome::Applied)
+    );
+    let again = session.ask(full("a")).await;
+    assert_eq!(
+        (again.revision, again.outcome),
+        (Some(revision("a")), Outcome::Unchanged)
+    );
+    assert_eq!((nft.runs(), nft.run(0)), (1, script("a").bytes().to_vec()));
+    agent.stop().await;
+    session.end().await;
+    assert!(nft.holds(&revision("a")), "stopping leaves the rules in place");
+}
+
+#[tokio::test]
+async fn what_is_refused_never_reaches_nft() {
+    let (_compiler, nft, agent, mut session) = start(|_| ()).await;
+    session.apply(full("a")).await;
+    let changed = v1::Update {
+        script: "flush ruleset\n".into(),
+        ..full("b")
+    };
+    let refusals = [
+        (changed, Some("b"), Outcome::HashMismatch),
+        (delta("other", "b"), Some("b"), Outcome::BaseMismatch),
+        (
+            Update {
+                revision: revision("b"),
+                kind: UpdateKind::Current,
+            }
+            .into(),
+            Some("b"),
+            Outcome::BaseMismatch,
+        ),
+        (
+            v1::Update {
+                sha256: "short".into(),
+                ..full("b")
+            },
+            Some("b"),
+            Outcome::Malformed,
+        ),
+        (
+            v1::Update {
+                revision: "../../x".into(),
+                ..full("b")
+            },
+            None,
+            Outcome::Malformed,
+        ),
+        (v1::Update::default(), None, Outcome::Malformed),
+    ];
+    for (update, name, outcome) in refusals {
+        let ack = session.ask(update).await;
+        assert_eq!((ack.revision, ack.outcome), (name.map(revision), outcome));
+        assert_ne!(ack.error, "");
+    }
+    assert_eq!(nft.runs(), 1);
+    session.apply(delta("a", "b")).await;
+    assert_eq!(nft.runs(), 2);
+    agent.stop().await;
+}
+
+#[tokio::test]
+async fn failures_of_nft_are_told_apart() {
+    for (behaviour, limit, outcome, error) in [
+        (
+            Behaviour::Fail,
+            NEVER,
+            Outcome::NftFailed,
+            "exit 1: /dev/stdin:1:1-3: Error: on purpose",
+        ),
+        (Behaviour::Die, NEVER, Outcome::NftKilled, "killed by signal 11"),
+        (
+            Behaviour::Hang,
+            Duration::from_millis(500),
+            Outcome::NftTimedOut,
+            "killed after 500ms",
+        ),
+    ] {
+        let mut compiler = Compiler::start().await;
+        let nft = FakeNft::new();
+        let program = nft.command().parse().unwrap();
+        let agent = Agent::start(Config {
+            nft: Nft::new(program, limit),
+            ..config(&compiler, "nft")
+        });
+        let mut session = compiler.session().await;
+        nft.behave(behaviour);
+        let ack = session.ask(full("a")).await;
+        assert_eq!((ack.revision, ack.outcome), (Some(revision("a")), outcome));
+        assert!(ack.error.starts_with(error), "{}", ack.error);
+        agent.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn a_missing_nft_is_told_apart() {
+    let missing = Nft::new("/nonexistent/nft".parse().unwrap(), NEVER);
+    let (_compiler, _nft, agent, mut session) = start(|config| config.nft = missing).await;
+    assert_eq!(session.hello.nft_version, "");
+    let ack = session.ask(full("a")).await;
+    assert_eq!(ack.outcome, Outcome::NftMissing);
+    assert!(ack.error.contains("/nonexistent/nft"), "{}", ack.error);
+    agent.stop().await;
+}
+
+#[tokio::test]
+async fn an_nft_that_dies_after_its_commit_has_applied() {
+    let (_compiler, nft, agent, mut session) = start(|_| ()).await;
+    nft.behave(Behaviour::CommitAndDie);
+    session.apply(full("a")).await;
+    agent.stop().await;
+}
+
+#[tokio::test]
+async fn a_script_that_nft_refuses_is_tried_again() {
+    let (_compiler, nft, agent, mut session) = start(|_| ()).await;
+    nft.behave(Behaviour::Fail);
+    assert_eq!(session.ask(full("a")).await.outcome, Outcome::NftFailed);
+    nft.behave(Behaviour::Take);
+    let retried = session.ack().await;
+    assert_eq!(
+        (retried.revision, retried.outcome),
+        (Some(revision("a")), Outcome::Applied)
+    );
+    assert_eq!(nft.runs(), 2);
+    agent.stop().await;
+}
+
+#[tokio::test]
+async fn a_newer_update_ends_the_attempts() {
+    let (_compiler, nft, agent, mut session) =
+        start(|config| config.check_interval = Duration::from_millis(100)).await;
+    nft.behave(Behaviour::Fail);
+    assert_eq!(session.ask(full("a")).await.outcome, Outcome::NftFailed);
+    nft.behave(Behaviour::Take);
+    session.apply(full("b")).await;
+    nft.lose(&revision("b"));
+    let repaired = session.ack().await;
+    assert_eq!(
+        (repaired.revision, repaired.outcome),
+        (Some(revision("b")), Outcome::Applied)
+    );
+    assert_eq!(nft.run(nft.runs() - 1), script("b").bytes().to_vec());
+    agent.stop().await;
+}
+
+#[tokio::test]
+async fn the_table_is_brought_back_without_a_compiler() {
+    let (compiler, nft, agent, mut session) =
+        start(|config| config.check_interval = Duration::from_millis(100)).await;
+    session.apply(full("a")).await;
+    compiler.stop().await;
+    drop(session);
+    nft.lose(&revision("a"));
+    patiently(async {
+        while !nft.holds(&revision("a")) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await;
+    assert_eq!(nft.run(1), script("a").bytes().to_vec());
+    agent.stop().await;
+}
+
+#[tokio::test]
+async fn a_lost_table_that_deltas_led_to_is_asked_for() {
+    let (mut compiler, nft, agent, mut session) =
+        start(|config| config.check_interval = Duration::from_millis(100)).await;
+    session.apply(full("a")).await;
+    session.apply(delta("a", "b")).await;
+    nft.lose(&revision("b"));
+    let mut session = compiler.session().await;
+    assert_eq!(session.hello.applied, None);
+    session.apply(full("b")).await;
+    agent.stop().await;
+}
+
+#[tokio::test]
+async fn a_lost_compiler_is_found_again_and_told_what_stands() {
+    let (mut compiler, nft, agent, mut session) = start(|_| ()).await;
+    session.apply(full("a")).await;
+    drop(session);
+    let session = compiler.session().await;
+    assert_eq!(
+        session.hello.applied,
+        Some(revision("a")),
+        "after a closed stream"
+    );
+    session.fail().await;
+    let session = compiler.session().await;
+    assert_eq!(session.hello.applied, Some(revision("a")), "after an error");
+
+    let address = compiler.address;
+    compiler.stop().await;
+    drop(session);
+    let mut compiler = Compiler::start_at(address).await;
+    let mut session = compiler.session().await;
+    assert_eq!(session.hello.applied, Some(revision("a")), "after a restart");
+    let current = Update {
+        revision: revision("a"),
+        kind: UpdateKind::Current,
+    };
+    assert_eq!(session.ask(current.into()).await.outcome, Outcome::Unchanged);
+    assert_eq!(nft.runs(), 1);
+    agent.stop().await;
+}
+
+#[tokio::test]
+async fn a_large_script_passes() {
+    let (_compiler, nft, agent, mut session) = start(|_| ()).await;
+    let mut bytes = script("a").bytes().to_vec();
+    bytes.resize(8 << 20, b'\n');
+    let kind = UpdateKind::Full(flock_shared::Script::new(bytes.clone()));
+    session
+        .apply(
+            Update {
+                revision: revision("a"),
+                kind,
+            }
+            .into(),
+        )
+        .await;
+    assert!(nft.run(0) == bytes, "{} bytes arrived", nft.run(0).len());
+    agent.stop().await;
+}
+
+#[tokio::test]
+async fn stopping_waits_for_nft() {
+    let (_compiler, nft, agent, session) = start(|_| ()).await;
+    nft.behave(Behaviour::Dawdle);
+    session.send(full("a")).await;
+    patiently(async {
+        while nft.runs() == 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+    agent.stop().await;
+    assert!(nft.holds(&revision("a")));
+}
+
+#[tokio::test]
+async fn once_ends_after_one_update() {
+    let (_compiler, nft, agent, mut session) = start(|config| config.until = Until::FirstUpdate).await;
+    session.apply(full("a")).await;
+    session.end().await;
+    drop(session);
+    assert_eq!(agent.end().await, Ok(()));
+    assert_eq!(nft.runs(), 1);
+}
+
+#[tokio::test]
+async fn once_reports_a_failure_to_both_sides() {
+    let (_compiler, nft, agent, mut session) = start(|config| config.until = Until::FirstUpdate).await;
+    nft.behave(Behaviour::Fail);
+    assert_eq!(session.ask(full("a")).await.outcome, Outcome::NftFailed);
+    drop(session);
+    assert!(matches!(
+        agent.end().await,
+        Err(RunError::NotApplied {
+            outcome: Outcome::NftFailed,
+            ..
+        })
+    ));
+}
+
+#[tokio::test]
+async fn once_reports_a_refusal_to_both_sides() {
+    let (_compiler, nft, agent, mut session) = start(|config| config.until = Until::FirstUpdate).await;
+    assert_eq!(
+        session.ask(v1::Update::default()).await.outcome,
+        Outcome::Malformed
+    );
+    assert!(matches!(
+        agent.end().await,
+        Err(RunError::NotApplied {
+            outcome: Outcome::Malformed,
+            ..
+        })
+    ));
+    assert_eq!(nft.runs(), 0);
+}
+
+#[tokio::test]
+async fn once_stopped_early_has_not_done_its_work() {
+    let (_compiler, _nft, agent, _session) = start(|config| config.until = Until::FirstUpdate).await;
+    agent.stop.send_replace(true);
+    assert_eq!(agent.end().await, Err(RunError::NoUpdate));
+}

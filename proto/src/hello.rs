@@ -1,0 +1,132 @@
+//! The agent's introduction.
+
+use flock_shared::{NodeName, Revision};
+
+use crate::{WireError, text, v1};
+
+/// The longest version string, in bytes.
+pub const VERSION_LIMIT: usize = 256;
+
+/// Who opens a stream and what it has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hello {
+    /// The node that the agent enforces.
+    pub node: NodeName,
+    /// The agent's version; cut to [`VERSION_LIMIT`] when sent.
+    pub agent_version: String,
+    /// What `nft --version` printed, one line; empty if it could not be run. Cut to [`VERSION_LIMIT`] when sent.
+    pub nft_version: String,
+    /// The revision that stands in the kernel.
+    pub applied: Option<Revision>,
+}
+
+impl From<Hello> for v1::Hello {
+    fn from(hello: Hello) -> Self {
+        Self {
+            node: hello.node.to_string(),
+            agent_version: text::truncated(hello.agent_version, VERSION_LIMIT),
+            nft_version: text::truncated(hello.nft_version, VERSION_LIMIT),
+            applied_revision: hello
+                .applied
+                .map(|revision| revision.to_string())
+                .unwrap_or_default(),
+        }
+    }
+}
+
+impl TryFrom<v1::Hello> for Hello {
+    type Error = WireError;
+
+    fn try_from(hello: v1::Hello) -> Result<Self, WireError> {
+        Ok(Self {
+            node: NodeName::new(&hello.node).map_err(WireError::Node)?,
+            agent_version: text::printable("hello.agent_version", hello.agent_version, VERSION_LIMIT)?,
+            nft_version: text::printable("hello.nft_version", hello.nft_version, VERSION_LIMIT)?,
+            applied: text::optional_revision("hello.applied_revision", &hello.applied_revision)?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use flock_shared::{NameError, ScriptHash};
+
+    use super::*;
+
+    fn hello() -> Hello {
+        Hello {
+            node: NodeName::new("n1").unwrap(),
+            agent_version: "0.1.0".into(),
+            nft_version: "nftables v1.0.6".into(),
+            applied: Some(Revision::of(ScriptHash::of(b""))),
+        }
+    }
+
+    #[test]
+    fn survives_the_wire() {
+        for applied in [hello().applied, None] {
+            let hello = Hello { applied, ..hello() };
+            assert_eq!(Hello::try_from(v1::Hello::from(hello.clone())), Ok(hello));
+        }
+    }
+
+    #[test]
+    fn is_cut_when_sent() {
+        let wire = v1::Hello::from(Hello {
+            nft_version: "x".repeat(1000),
+            ..hello()
+        });
+        assert_eq!(wire.nft_version.len(), VERSION_LIMIT);
+        assert!(Hello::try_from(wire).is_ok());
+    }
+
+    #[test]
+    fn refusals() {
+        let wire = || v1::Hello::from(hello());
+        let node = v1::Hello {
+            node: String::new(),
+            ..wire()
+        };
+        assert_eq!(Hello::try_from(node), Err(WireError::Node(NameError::Empty)));
+        let node = v1::Hello {
+            node: "n1\nn2".into(),
+            ..wire()
+        };
+        assert!(matches!(
+            Hello::try_from(node),
+            Err(WireError::Node(NameError::Character { .. }))
+        ));
+        let agent = v1::Hello {
+            agent_version: "x".repeat(257),
+            ..wire()
+        };
+        let too_long = WireError::TooLong {
+            field: "hello.agent_version",
+            length: 257,
+            limit: 256,
+        };
+        assert_eq!(Hello::try_from(agent), Err(too_long));
+        let nft = v1::Hello {
+            nft_version: "\u{1b}[2J".into(),
+            ..wire()
+        };
+        assert_eq!(
+            Hello::try_from(nft),
+            Err(WireError::Unprintable {
+                field: "hello.nft_version"
+            })
+        );
+        let applied = v1::Hello {
+            applied_revision: "no revision".into(),
+            ..wire()
+        };
+        let refused = Hello::try_from(applied);
+        assert!(matches!(
+            refused,
+            Err(WireError::Revision {
+                field: "hello.applied_revision",
+                ..
+            })
+        ));
+    }
+}

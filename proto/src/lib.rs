@@ -1,0 +1,35 @@
+//! The `flock.netpol.v1` gRPC API: generated code, and the typed values behind it.
+//!
+//! The generated types in [`v1`] hold whatever a peer sent. [`Hello`], [`Update`] and [`Ack`] are what it may mean:
+//! turning a typed value into its message cannot fail, the other way is where all wire validation lives.
+
+mod ack;
+mod error;
+mod hello;
+mod message;
+mod text;
+mod update;
+
+pub use ack::{Ack, ERROR_LIMIT, Outcome};
+pub use error::WireError;
+pub use hello::{Hello, VERSION_LIMIT};
+pub use message::AgentMessage;
+pub use update::{Update, UpdateKind};
+
+/// The generated messages, clients and servers of package `flock.netpol.v1`.
+#[allow(
+    missing_docs,
+    unreachable_pub,
+    clippy::all,
+    clippy::unwrap_used,
+    clippy::needless_pass_by_value
+)]
+pub mod v1 {
+    tonic::include_proto!("flock.netpol.v1");
+}
+
+/// The encoded `FileDescriptorSet` of the package and its imports, for server reflection.
+pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
+
+/// The largest message, in bytes, that either side sends or takes: room for a script of some millions of elements.
+pub const MAX_MESSAGE_BYTES: usize = 128 * 1024 * 1024;

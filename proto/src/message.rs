@@ -1,0 +1,81 @@
+//! What an agent says on its stream.
+
+use crate::{Ack, Hello, WireError, v1};
+
+/// One message of an agent. The first of a stream is the hello, every other one an ack.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AgentMessage {
+    /// Who opens the stream.
+    Hello(Hello),
+    /// The answer to an update.
+    Ack(Ack),
+}
+
+impl From<AgentMessage> for v1::AgentMessage {
+    fn from(message: AgentMessage) -> Self {
+        let message = match message {
+            AgentMessage::Hello(hello) => v1::agent_message::Message::Hello(hello.into()),
+            AgentMessage::Ack(ack) => v1::agent_message::Message::Ack(ack.into()),
+        };
+        Self {
+            message: Some(message),
+        }
+    }
+}
+
+impl TryFrom<v1::AgentMessage> for AgentMessage {
+    type Error = WireError;
+
+    fn try_from(message: v1::AgentMessage) -> Result<Self, WireError> {
+        match message.message {
+            Some(v1::agent_message::Message::Hello(hello)) => Hello::try_from(hello).map(Self::Hello),
+            Some(v1::agent_message::Message::Ack(ack)) => Ack::try_from(ack).map(Self::Ack),
+            None => Err(WireError::Missing {
+                field: "agent_message.message",
+            }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use flock_shared::NodeName;
+
+    use super::*;
+    use crate::Outcome;
+
+    #[test]
+    fn survives_the_wire() {
+        let hello = Hello {
+            node: NodeName::new("n1").unwrap(),
+            agent_version: String::new(),
+            nft_version: String::new(),
+            applied: None,
+        };
+        let ack = Ack {
+            revision: None,
+            outcome: Outcome::Malformed,
+            error: String::new(),
+            took: Duration::ZERO,
+        };
+        for message in [AgentMessage::Hello(hello), AgentMessage::Ack(ack)] {
+            assert_eq!(
+                AgentMessage::try_from(v1::AgentMessage::from(message.clone())),
+                Ok(message)
+            );
+        }
+    }
+
+    #[test]
+    fn an_empty_message_is_refused() {
+        let refused = AgentMessage::try_from(v1::AgentMessage { message: None });
+        assert_eq!(
+            refused,
+            Err(WireError::Missing {
+                field: "agent_message.message"
+            })
+        );
+    }
+}

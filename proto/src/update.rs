@@ -1,0 +1,189 @@
+//! What the compiler sends: the way to a state of the node's table.
+
+use bytes::Bytes;
+use flock_shared::{Revision, Script, ScriptHash};
+
+use crate::{WireError, text, v1};
+
+/// The way to the state that `revision` names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Update {
+    /// The state that is reached.
+    pub revision: Revision,
+    /// How.
+    pub kind: UpdateKind,
+}
+
+/// How an update reaches its state.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum UpdateKind {
+    /// The script reaches the state from anywhere.
+    Full(Script),
+    /// The script reaches the state from one other state only.
+    Delta {
+        /// That state.
+        base: Revision,
+        /// The script.
+        script: Script,
+    },
+    /// The agent said that it has the state, and that is right.
+    Current,
+}
+
+impl From<Update> for v1::Update {
+    fn from(update: Update) -> Self {
+        let revision = update.revision.to_string();
+        let (base_revision, script) = match update.kind {
+            UpdateKind::Full(script) => (String::new(), script),
+            UpdateKind::Delta { base, script } => (base.to_string(), script),
+            UpdateKind::Current => (revision.clone(), Script::new(Bytes::new())),
+        };
+        let sha256 = Bytes::copy_from_slice(script.hash().as_bytes());
+        Self {
+            revision,
+            base_revision,
+            script: script.bytes().clone(),
+            sha256,
+        }
+    }
+}
+
+impl TryFrom<v1::Update> for Update {
+    type Error = WireError;
+
+    /// Nothing of the script is believed before its hash has been verified.
+    fn try_from(update: v1::Update) -> Result<Self, WireError> {
+        let revision = text::revision("update.revision", &update.revision)?;
+        let hash = <[u8; 32]>::try_from(&*update.sha256).map_err(|_| WireError::HashLength {
+            length: update.sha256.len(),
+        })?;
+        let script = match Script::verified(update.script, ScriptHash::from_bytes(hash)) {
+            Ok(script) => script,
+            Err(source) => return Err(WireError::HashMismatch { revision, source }),
+        };
+        let base = text::optional_revision("update.base_revision", &update.base_revision)?;
+        let kind = match (base, script.bytes().is_empty()) {
+            (None, false) => UpdateKind::Full(script),
+            (Some(base), true) if base == revision => UpdateKind::Current,
+            (Some(base), false) if base == revision => return Err(WireError::BasedOnItself { revision }),
+            (Some(base), false) => UpdateKind::Delta { base, script },
+            (_, true) => return Err(WireError::EmptyScript { revision }),
+        };
+        Ok(Self { revision, kind })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn revision(of: &str) -> Revision {
+        Revision::of(ScriptHash::of(of.as_bytes()))
+    }
+
+    fn full() -> Update {
+        Update {
+            revision: revision("new"),
+            kind: UpdateKind::Full(Script::new("add table inet t\n")),
+        }
+    }
+
+    #[test]
+    fn survives_the_wire() {
+        let delta = UpdateKind::Delta {
+            base: revision("old"),
+            script: Script::new("delete table inet t\n"),
+        };
+        for kind in [full().kind, delta, UpdateKind::Current] {
+            let update = Update {
+                revision: revision("new"),
+                kind,
+            };
+            assert_eq!(Update::try_from(v1::Update::from(update.clone())), Ok(update));
+        }
+    }
+
+    #[test]
+    fn a_changed_byte_is_told_apart_and_keeps_its_revision() {
+        let wire = v1::Update {
+            script: Bytes::from_static(b"add table inet u\n"),
+            ..full().into()
+        };
+        let refused = Update::try_from(wire);
+        assert!(
+            matches!(refused, Err(WireError::HashMismatch { revision: of, .. }) if of == revision("new"))
+        );
+    }
+
+    #[test]
+    fn refusals() {
+        let wire = || v1::Update::from(full());
+        let no_revision = Update::try_from(v1::Update {
+            revision: String::new(),
+            ..wire()
+        });
+        assert!(matches!(
+            no_revision,
+            Err(WireError::Revision {
+                field: "update.revision",
+                ..
+            })
+        ));
+        let injected = Update::try_from(v1::Update {
+            revision: "x } ; flush ruleset".into(),
+            ..wire()
+        });
+        assert!(matches!(
+            injected,
+            Err(WireError::Revision {
+                field: "update.revision",
+                ..
+            })
+        ));
+        let base = Update::try_from(v1::Update {
+            base_revision: "x".into(),
+            ..wire()
+        });
+        assert!(matches!(
+            base,
+            Err(WireError::Revision {
+                field: "update.base_revision",
+                ..
+            })
+        ));
+        for length in [0, 31, 33] {
+            let hash = Update::try_from(v1::Update {
+                sha256: vec![0; length].into(),
+                ..wire()
+            });
+            assert_eq!(hash, Err(WireError::HashLength { length }));
+        }
+        let itself = Update::try_from(v1::Update {
+            base_revision: revision("new").to_string(),
+            ..wire()
+        });
+        assert_eq!(
+            itself,
+            Err(WireError::BasedOnItself {
+                revision: revision("new")
+            })
+        );
+        for base in [String::new(), revision("old").to_string()] {
+            let kind = UpdateKind::Full(Script::new(""));
+            let wire = v1::Update::from(Update {
+                revision: revision("new"),
+                kind,
+            });
+            let empty = Update::try_from(v1::Update {
+                base_revision: base,
+                ..wire
+            });
+            assert_eq!(
+                empty,
+                Err(WireError::EmptyScript {
+                    revision: revision("new")
+                })
+            );
+        }
+    }
+}
