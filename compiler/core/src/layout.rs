@@ -169,10 +169,10 @@ impl Layout {
             (MapName::PortRanges(direction, rules.name.clone(), allow), SetType::PortRanges, ranges),
         ];
         for (map, kind, ports) in maps.into_iter().filter(|(_, _, ports)| !ports.is_empty()) {
-            let elements = ports.into_iter().map(|(range, peers)| {
-                (Element::Ports(*range), Verdict::Goto(self.peers_chain(direction, peers, allow)))
-            });
-            let elements = elements.collect();
+            let elements = ports
+                .into_iter()
+                .map(|(range, peers)| (Element::Ports(*range), self.towards(direction, peers, allow)))
+                .collect();
             self.table.maps.insert(map.clone(), Map { kind, elements });
             chain.push(Rule { matches: Vec::new(), statement: Statement::Map(PORT.to_vec(), map) });
         }
@@ -181,23 +181,24 @@ impl Layout {
         name
     }
 
-    fn peers_chain(&mut self, direction: Direction, peers: &Peers, allow: Allow) -> ChainName {
+    /// Where a packet goes whose port matches: to the chain that looks at its peer, unless any peer will do.
+    fn towards(&mut self, direction: Direction, peers: &Peers, allow: Allow) -> Verdict {
+        if peers.blocks.blocks.is_everywhere() {
+            return allow.verdict();
+        }
         let name = ChainName::Peers(direction, peers.name.clone(), allow);
         if !self.table.chains.contains_key(&name) {
             let mut rules = self.peers(direction, peers, allow);
             rules.push(when([], Verdict::Goto(ChainName::Denied(direction))));
             self.add_chain(name.clone(), None, rules);
         }
-        name
+        Verdict::Goto(name)
     }
 
     /// One rule per family and kind of set, however many peers there are.
     fn peers(&mut self, direction: Direction, peers: &Peers, allow: Allow) -> Vec<Rule> {
         let mut rules = Vec::new();
         let blocks = &peers.blocks.blocks;
-        if blocks.is_everywhere() {
-            return vec![when([], allow.verdict())];
-        }
         if let Some(pods) = &peers.pods {
             for family in self.families() {
                 let (content, covered) = match family {

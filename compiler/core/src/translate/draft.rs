@@ -117,8 +117,7 @@ pub(super) fn draft<'a>(
             match (port, direction) {
                 (PortMatch::Range(range), _) => ranges.push(*range),
                 (PortMatch::Named { protocol, name }, Direction::Ingress) => {
-                    let numbers = resolution.get(&(*protocol, name.clone()));
-                    ranges.extend(numbers.into_iter().flatten().map(|n| PortRange::single(*protocol, *n)));
+                    ranges.extend(resolved(resolution, *protocol, name));
                 }
                 (PortMatch::Named { protocol, name }, Direction::Egress) => {
                     named.extend(named_destinations(&rule.peers, *protocol, name));
@@ -176,7 +175,8 @@ fn merge_ports(by_peers: &BTreeMap<Key<'_>, Vec<PortRange>>, any_port: &Union) -
     merged
 }
 
-/// What the rules allow towards addresses with several owners: what each owner alone would be allowed.
+/// What the rules allow towards addresses with several owners: what each owner alone would be allowed. An address
+/// that the rules allow no more than any other address of its blocks is left out: the blocks say it already.
 fn contested(
     direction: Direction,
     rules: &[&Rule],
@@ -184,34 +184,56 @@ fn contested(
     index: &Index<'_>,
     any_port: &Blocks,
 ) -> BTreeMap<IpAddr, PortSet> {
-    let allowed = |owner: &Pod, address: IpAddr| {
-        let mut ranges = Vec::new();
-        for rule in rules.iter().filter(|rule| index.matches(&rule.peers, owner, address)) {
-            let RulePorts::OneOf(ports) = &rule.ports else { return PortSet::Everything };
-            for port in ports {
-                match (port, direction) {
-                    (PortMatch::Range(range), _) => ranges.push(*range),
-                    (PortMatch::Named { protocol, name }, Direction::Ingress) => {
-                        let numbers = resolution.get(&(*protocol, name.clone()));
-                        ranges.extend(numbers.into_iter().flatten().map(|n| PortRange::single(*protocol, *n)));
-                    }
-                    (PortMatch::Named { protocol, name }, Direction::Egress) => {
-                        ranges.extend(owner.numbers(*protocol, name).map(|n| PortRange::single(*protocol, n)));
-                    }
+    let mut found = BTreeMap::new();
+    for (address, owners) in index.contested().iter().filter(|(address, _)| !any_port.contains(**address)) {
+        let allowed = |owner: Option<&Pod>| {
+            let matching = rules.iter().filter(|rule| index.matches(&rule.peers, owner, *address));
+            allowed_ports(direction, matching.copied(), resolution, owner)
+        };
+        let everyone = owners
+            .iter()
+            .map(|owner| allowed(Some(owner)))
+            .fold(PortSet::Everything, |all, one| all.intersection(&one));
+        if everyone != allowed(None) {
+            found.insert(*address, everyone);
+        }
+    }
+    found
+}
+
+/// The ports of `rules`, with names resolved on `destination` (egress) or by `resolution` (ingress).
+fn allowed_ports<'a>(
+    direction: Direction,
+    rules: impl Iterator<Item = &'a Rule>,
+    resolution: &Resolution,
+    destination: Option<&Pod>,
+) -> PortSet {
+    let mut ranges = Vec::new();
+    for rule in rules {
+        let RulePorts::OneOf(ports) = &rule.ports else { return PortSet::Everything };
+        for port in ports {
+            match (port, direction) {
+                (PortMatch::Range(range), _) => ranges.push(*range),
+                (PortMatch::Named { protocol, name }, Direction::Ingress) => {
+                    ranges.extend(resolved(resolution, *protocol, name));
+                }
+                (PortMatch::Named { protocol, name }, Direction::Egress) => {
+                    let numbers = destination.into_iter().flat_map(|pod| pod.numbers(*protocol, name));
+                    ranges.extend(numbers.map(|number| PortRange::single(*protocol, number)));
                 }
             }
         }
-        PortSet::union_of(ranges)
-    };
-    let addresses = index.contested().iter().filter(|(address, _)| !any_port.contains(**address));
-    let sets = addresses.map(|(address, owners)| {
-        let set = owners
-            .iter()
-            .map(|owner| allowed(owner, *address))
-            .fold(PortSet::Everything, |all, one| all.intersection(&one));
-        (*address, set)
-    });
-    sets.filter(|(_, set)| !set.is_empty()).collect()
+    }
+    PortSet::union_of(ranges)
+}
+
+fn resolved<'a>(
+    resolution: &'a Resolution,
+    protocol: Protocol,
+    name: &PortName,
+) -> impl Iterator<Item = PortRange> + use<'a> {
+    let numbers = resolution.get(&(protocol, name.clone()));
+    numbers.into_iter().flatten().map(move |number| PortRange::single(protocol, *number))
 }
 
 impl Identify for Requirement {

@@ -99,12 +99,12 @@ impl<'w> Index<'w> {
             .filter(|owner| peer.pods.matches(&owner.pod.labels))
     }
 
-    /// Whether `pod`, reached at `address`, is one of `peers`.
-    pub(super) fn matches(&self, peers: &PeerMatch, pod: &Pod, address: IpAddr) -> bool {
+    /// Whether `address` is one of `peers` if `pod` owns it; `None`: by address alone.
+    pub(super) fn matches(&self, peers: &PeerMatch, pod: Option<&Pod>, address: IpAddr) -> bool {
         match peers {
             PeerMatch::Any => true,
             PeerMatch::OneOf(peers) => peers.iter().any(|peer| match peer {
-                Peer::Pods(peer) => self.selects(peer, pod),
+                Peer::Pods(peer) => pod.is_some_and(|pod| self.selects(peer, pod)),
                 Peer::Block(block) => block.blocks().contains(address),
             }),
         }
