@@ -6,6 +6,7 @@ pub mod cli;
 pub mod convert;
 pub mod engine;
 pub mod fleet;
+pub mod fuzzing;
 pub mod metrics;
 pub mod render;
 pub mod serve;

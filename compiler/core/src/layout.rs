@@ -296,45 +296,48 @@ impl Layout {
     /// The check stands before connection tracking, so a forged packet neither passes as the reply of somebody
     /// else's connection nor changes its state. What never leaves the link is exempt.
     fn anchors(&mut self, anchors: &BTreeMap<HostInterface, BTreeSet<IpAddr>>) {
-        if anchors.is_empty() {
-            return;
-        }
         let (mut computed, mut claimed) = (BTreeSet::new(), BTreeSet::new());
         let mut pairs: BTreeMap<Family, BTreeSet<Element>> = BTreeMap::new();
         for (interface, addresses) in anchors {
-            let (set, name) = match interface {
-                HostInterface::Computed(name) => (&mut computed, name),
-                HostInterface::Claimed(name) => (&mut claimed, name),
-            };
-            set.insert(Element::Interface(name.clone()));
-            for address in addresses {
-                pairs.entry(Family::of(address)).or_default().insert(Element::Anchor(name.clone(), *address));
+            match interface {
+                HostInterface::Computed(name) => {
+                    computed.insert(Element::Interface(name.clone()));
+                    for address in addresses {
+                        let pair = Element::Anchor(name.clone(), *address);
+                        pairs.entry(Family::of(address)).or_default().insert(pair);
+                    }
+                }
+                HostInterface::Claimed(name) => {
+                    claimed.insert(Element::Interface(name.clone()));
+                }
             }
         }
-        let mut exempt = Vec::new();
+        let mut own = Vec::new();
         for (family, elements) in pairs {
             let name = SetName::Anchors(family);
             let fields = vec![Field::Inbound, Field::Source(family)];
-            exempt.push(when([Match::In(fields, name.clone())], Verdict::Accept));
+            own.push(when([Match::In(fields, name.clone())], Verdict::Accept));
             self.add_set(name, SetType::Anchors(family), Content::Elements(elements));
         }
-        let on_the_link = [Match::LinkLocal, Match::AddressDetection, Match::Unconfigured];
-        exempt.extend(on_the_link.map(|condition| when([condition], Verdict::Accept)));
-        let known = [
-            (SetName::ComputedInterfaces, computed, vec![]),
-            // A tenant may have named the node's uplink: what is routed there stays allowed to come from there.
-            (SetName::ClaimedInterfaces, claimed, vec![Match::NoRouteBack]),
-        ];
         let mut base = Vec::new();
-        for (set, interfaces, drops) in known.into_iter().filter(|(_, interfaces, _)| !interfaces.is_empty()) {
+        // Computed names are the pods' own. A claim may lie, even name the node's uplink, so there only the node's
+        // routes say whose a source is: a lie opens nothing and closes nothing for others.
+        let checks = [
+            (SetName::ComputedInterfaces, computed, own, Vec::new()),
+            (SetName::ClaimedInterfaces, claimed, Vec::new(), vec![Match::NoRouteBack]),
+        ];
+        for (set, interfaces, mut rules, forged) in checks.into_iter().filter(|(_, names, ..)| !names.is_empty()) {
             let chain = ChainName::Anchored(set.clone());
             base.push(when([Match::In(vec![Field::Inbound], set.clone())], Verdict::Goto(chain.clone())));
-            let forged = Rule { matches: drops, statement: Statement::Counted(Verdict::Drop) };
-            let rules = exempt.iter().cloned().chain([forged]).collect();
+            let on_the_link = [Match::LinkLocal, Match::AddressDetection, Match::Unconfigured];
+            rules.extend(on_the_link.map(|condition| when([condition], Verdict::Accept)));
+            rules.push(Rule { matches: forged, statement: Statement::Counted(Verdict::Drop) });
             self.add_chain(chain, None, rules);
             self.add_set(set, SetType::Interfaces, Content::Elements(interfaces));
         }
-        self.add_chain(ChainName::Anchor, Some(Hook::Entering), base);
+        if !base.is_empty() {
+            self.add_chain(ChainName::Anchor, Some(Hook::Entering), base);
+        }
     }
 }
 

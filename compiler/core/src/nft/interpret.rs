@@ -179,7 +179,10 @@ fn holds(table: &Table, condition: &Match, packet: &Packet) -> Result<bool, Inte
             _ => false,
         },
         Match::Unconfigured => match (packet.source, packet.destination) {
-            (IpAddr::V4(source), IpAddr::V4(destination)) => source.is_unspecified() && destination.is_broadcast(),
+            (IpAddr::V4(source), IpAddr::V4(destination)) => {
+                let to_server = Transport::Ports { protocol: Protocol::Udp, destination_port: 67 };
+                source.is_unspecified() && destination.is_broadcast() && packet.transport == to_server
+            }
             _ => false,
         },
         Match::NoRouteBack => !packet.route_back,

@@ -330,7 +330,7 @@ pub enum Match {
     AddressDetection,
     /// Both ends on the link: source `fe80::/10`, destination `fe80::/10` or `ff02::/16`.
     LinkLocal,
-    /// DHCP from a host without an address: `0.0.0.0` to `255.255.255.255`.
+    /// DHCP from a host without an address: `0.0.0.0` to `255.255.255.255`, UDP port 67.
     Unconfigured,
     /// `fib saddr . iif oif missing`: the route back to the source does not lead to the interface it came from.
     NoRouteBack,

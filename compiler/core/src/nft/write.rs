@@ -226,7 +226,7 @@ impl fmt::Display for Match {
             ),
             Self::AddressDetection => f.write_str("ip6 saddr :: icmpv6 type nd-neighbor-solicit"),
             Self::LinkLocal => f.write_str("ip6 saddr fe80::/10 ip6 daddr { fe80::/10, ff02::/16 }"),
-            Self::Unconfigured => f.write_str("ip saddr 0.0.0.0 ip daddr 255.255.255.255"),
+            Self::Unconfigured => f.write_str("ip saddr 0.0.0.0 ip daddr 255.255.255.255 udp dport 67"),
             Self::NoRouteBack => f.write_str("fib saddr . iif oif missing"),
         }
     }

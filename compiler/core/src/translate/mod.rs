@@ -18,7 +18,7 @@ use self::draft::{Draft, RuleDraft, draft};
 use self::index::{Index, Owner};
 use crate::identity::{ShortHash, fnv1a};
 use crate::label::Selector;
-use crate::object::{Direction, HostInterface, Pod, PodNetwork, Policy, PortMatch, PortName, Rule, RulePorts};
+use crate::object::{Direction, HostInterface, Lifecycle, Pod, PodNetwork, Policy, PortMatch, PortName, Rule, RulePorts};
 use crate::output::{Families, Isolation, Output, RuleSet, Subject};
 use crate::port::Protocol;
 use crate::world::World;
@@ -68,6 +68,12 @@ pub fn translate_with(world: &World, hash: ShortHash) -> Translation {
         .into_iter()
         .map(|node| (node.clone(), Output { families, ..Output::empty(node.clone()) }))
         .collect();
+    // An interface whose pod has no address yet is known too: nothing that comes from there is the pod's own.
+    for pod in world.pods().values() {
+        if let (Some(interface), Some(output)) = (interface_of(pod), pod.node.as_ref().and_then(|n| nodes.get_mut(n))) {
+            output.anchors.entry(interface.clone()).or_default();
+        }
+    }
     for owner in index.owners() {
         if let Some(output) = owner.pod.node.as_ref().and_then(|node| nodes.get_mut(node)) {
             place(output, owner, &index, &isolations);
@@ -94,9 +100,16 @@ fn place(output: &mut Output, owner: &Owner<'_>, index: &Index<'_>, isolations: 
     if isolated {
         output.hairpins.extend(hairpins(owner));
     }
-    if let PodNetwork::Own { interface: Some(interface), .. } = &owner.pod.network {
-        let anchored: &mut BTreeSet<IpAddr> = output.anchors.entry(HostInterface::clone(interface)).or_default();
+    if let Some(anchored) = interface_of(owner.pod).and_then(|interface| output.anchors.get_mut(interface)) {
         anchored.extend(owner.all_addresses());
+    }
+}
+
+/// The host interface of a pod that still has one, where it is known.
+const fn interface_of(pod: &Pod) -> Option<&HostInterface> {
+    match (&pod.network, pod.lifecycle) {
+        (PodNetwork::Own { interface, .. }, Lifecycle::Live | Lifecycle::Deleting) => interface.as_ref(),
+        (PodNetwork::Own { .. }, Lifecycle::Finished) | (PodNetwork::Host, _) => None,
     }
 }
 

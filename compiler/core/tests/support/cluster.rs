@@ -42,8 +42,17 @@ pub(crate) struct Pod {
     pub(crate) addresses: Vec<IpAddr>,
     /// The named ports of its containers and sidecars.
     pub(crate) ports: Vec<ContainerPort>,
-    /// The host's end of its link, where it is known.
-    pub(crate) interface: Option<Text>,
+    /// The host's end of its link as it really is, known or not.
+    pub(crate) link: Text,
+    /// What the compiler is told of it.
+    pub(crate) interface: Option<Interface>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Interface {
+    pub(crate) name: Text,
+    /// Read from an annotation, and not computed from the pod's name: may be a lie.
+    pub(crate) claimed: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -154,6 +163,13 @@ pub(crate) enum Operator {
     NotIn,
     Exists,
     DoesNotExist,
+}
+
+impl Pod {
+    /// Whether the compiler is told the pod's true link.
+    pub(crate) fn link_is_known(&self) -> bool {
+        self.interface.is_some_and(|interface| interface.name == self.link)
+    }
 }
 
 impl Cluster {

@@ -1,11 +1,11 @@
 //! The oracle: what the words of `networking.k8s.io/v1` say of one packet. Slow and obvious on purpose: it loops over
 //! every policy, pod and rule, shares no code with the translation and computes no sets.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use super::cluster::{
-    Cluster, Direction, Expression, Labels, Net, Operator, Peer, Phase, Pod, Policy, PolicySpec, Port, PortNumber,
-    Protocol, Rule, Selector,
+    Cluster, Direction, Expression, Labels, Net, Operator, Peer, Phase, Pod, Policy, PolicySpec, Port,
+    PortNumber, Protocol, Rule, Selector,
 };
 use super::flow::{Flow, State, Transport};
 
@@ -48,7 +48,14 @@ pub(crate) fn judge(cluster: &Cluster, node: &str, flow: &Flow) -> Judgement {
 }
 
 /// Whether a direction lets the packet pass: for every owner of the judged end, whoever owns the other end.
-fn passes(cluster: &Cluster, node: &str, direction: Direction, own: IpAddr, other: IpAddr, flow: &Flow) -> bool {
+fn passes(
+    cluster: &Cluster,
+    node: &str,
+    direction: Direction,
+    own: IpAddr,
+    other: IpAddr,
+    flow: &Flow,
+) -> bool {
     let subjects = owners(cluster, own);
     if !subjects.iter().any(|subject| subject.node == Some(node)) {
         return true;
@@ -57,18 +64,15 @@ fn passes(cluster: &Cluster, node: &str, direction: Direction, own: IpAddr, othe
     if peers.is_empty() {
         peers.push(None);
     }
-    subjects
-        .iter()
-        .all(|subject| peers.iter().all(|peer| subject_allows(cluster, direction, subject, other, *peer, flow)))
+    subjects.iter().all(|subject| {
+        peers.iter().all(|peer| subject_allows(cluster, direction, subject, other, *peer, flow))
+    })
 }
 
 /// The pods that own an address: live ones before those that are being deleted.
 pub(crate) fn owners(cluster: &Cluster, address: IpAddr) -> Vec<&Pod> {
-    let claimants: Vec<&Pod> = cluster
-        .pods
-        .iter()
-        .filter(|pod| has_own_network(pod) && pod.addresses.contains(&address))
-        .collect();
+    let claimants: Vec<&Pod> =
+        cluster.pods.iter().filter(|pod| has_own_network(pod) && pod.addresses.contains(&address)).collect();
     let live: Vec<&Pod> = claimants.iter().copied().filter(|pod| !pod.deleting).collect();
     if live.is_empty() { claimants } else { live }
 }
@@ -87,13 +91,7 @@ fn subject_allows(
     peer: Option<&Pod>,
     flow: &Flow,
 ) -> bool {
-    let isolating: Vec<&Policy> = cluster
-        .policies
-        .iter()
-        .filter(|policy| policy.namespace == subject.namespace)
-        .filter(|policy| selects(&policy.pod_selector, &subject.labels))
-        .filter(|policy| types(policy).contains(&direction))
-        .collect();
+    let isolating = isolating(cluster, subject, direction);
     let destination = match direction {
         Direction::Ingress => Some(subject),
         Direction::Egress => peer,
@@ -104,6 +102,26 @@ fn subject_allows(
                 rule_has_peer(cluster, policy, rule, other, peer) && rule_has_port(rule, destination, flow)
             })
         })
+}
+
+/// The policies that isolate a pod in a direction.
+fn isolating<'a>(cluster: &'a Cluster, subject: &Pod, direction: Direction) -> Vec<&'a Policy> {
+    cluster
+        .policies
+        .iter()
+        .filter(|policy| policy.namespace == subject.namespace)
+        .filter(|policy| selects(&policy.pod_selector, &subject.labels))
+        .filter(|policy| types(policy).contains(&direction))
+        .collect()
+}
+
+/// Whether a policy has a say in the flow: its source is isolated for egress or its destination for ingress.
+pub(crate) fn meets_isolation(cluster: &Cluster, flow: &Flow) -> bool {
+    [(flow.source, Direction::Egress), (flow.destination, Direction::Ingress)].iter().any(
+        |(address, direction)| {
+            owners(cluster, *address).iter().any(|pod| !isolating(cluster, pod, *direction).is_empty())
+        },
+    )
 }
 
 /// The directions that a policy isolates in.
@@ -131,14 +149,15 @@ fn rule_has_peer(cluster: &Cluster, policy: &Policy, rule: &Rule, other: IpAddr,
     match rule.peers.as_deref() {
         None | Some([]) => true,
         Some(peers) => peers.iter().any(|peer| match peer {
-            Peer::Block { cidr, except } => within(cidr, other) && !except.iter().any(|hole| within(hole, other)),
+            Peer::Block { cidr, except } => {
+                within(cidr, other) && !except.iter().any(|hole| within(hole, other))
+            }
             Peer::Pods { pods, namespaces } => pod.is_some_and(|pod| {
                 let in_scope = match namespaces {
                     None => pod.namespace == policy.namespace,
-                    Some(selector) => cluster
-                        .namespaces
-                        .iter()
-                        .any(|namespace| namespace.name == pod.namespace && selects(selector, &namespace.labels)),
+                    Some(selector) => cluster.namespaces.iter().any(|namespace| {
+                        namespace.name == pod.namespace && selects(selector, &namespace.labels)
+                    }),
                 };
                 in_scope && pods.as_ref().is_none_or(|selector| selects(selector, &pod.labels))
             }),
@@ -165,7 +184,9 @@ fn port_matches(port: &Port, destination: Option<&Pod>, protocol: Protocol, numb
             PortNumber::Number(wanted) => number == wanted,
             PortNumber::Range(first, last) => first <= number && number <= last,
             PortNumber::Name(name) => destination.is_some_and(|pod| {
-                pod.ports.iter().any(|own| own.name == name && own.protocol == protocol && own.number == number)
+                pod.ports
+                    .iter()
+                    .any(|own| own.name == name && own.protocol == protocol && own.number == number)
             }),
         }
 }
@@ -210,30 +231,42 @@ fn reaches_itself(cluster: &Cluster, flow: &Flow) -> bool {
             if source.namespace == destination.namespace && source.name == destination.name)
 }
 
-/// Whether the packet enters by the interface of pods none of which owns its source address.
+/// Whether the packet enters by the known interface of a pod that does not own its source address. A claim to an
+/// interface that is not the pod's makes it neither known nor the pod's.
 fn is_spoofed(cluster: &Cluster, node: &str, flow: &Flow) -> bool {
     let behind: Vec<&Pod> = cluster
         .pods
         .iter()
         .filter(|pod| has_own_network(pod) && pod.node == Some(node))
-        .filter(|pod| pod.interface.is_some() && pod.interface == flow.inbound)
+        .filter(|pod| pod.link_is_known() && flow.inbound == Some(pod.link))
         .collect();
     let owners = owners(cluster, flow.source);
     !behind.is_empty()
-        && !behind.iter().any(|pod| {
-            owners.iter().any(|owner| owner.namespace == pod.namespace && owner.name == pod.name)
-        })
+        && !asks_for_an_address(flow)
+        && !behind
+            .iter()
+            .any(|pod| owners.iter().any(|owner| owner.namespace == pod.namespace && owner.name == pod.name))
 }
 
-/// Destination unreachable, source quench, redirect, time exceeded, parameter problem; in ICMPv6 the types below 128.
+/// DHCP from a host without an address: to the limited broadcast address, which no node forwards.
+fn asks_for_an_address(flow: &Flow) -> bool {
+    let [nobody, everybody] = [Ipv4Addr::UNSPECIFIED, Ipv4Addr::BROADCAST].map(IpAddr::V4);
+    let to_server = matches!(flow.transport, Transport::Ports(Protocol::Udp, _, 67));
+    flow.source == nobody && flow.destination == everybody && to_server
+}
+
+/// Destination unreachable, time exceeded, parameter problem; in ICMPv6 the types below 128. Source quench is
+/// obsolete (RFC 6633), and a redirect reports no error of the connection (ARCHITECTURE.md).
 fn is_related_error(flow: &Flow) -> bool {
-    let Transport::Icmp { kind, .. } = flow.transport else { return false };
-    let error = if flow.source.is_ipv6() { kind < 128 } else { matches!(kind, 3 | 4 | 5 | 11 | 12) };
+    let Transport::Icmp { kind, .. } = flow.transport else {
+        return false;
+    };
+    let error = if flow.source.is_ipv6() { kind < 128 } else { matches!(kind, 3 | 11 | 12) };
     flow.state == State::Related && error
 }
 
-/// Router and neighbour solicitations and advertisements and redirects; valid only if never forwarded, as the hop
-/// limit tells (RFC 4861).
+/// Router and neighbour solicitations and advertisements; valid only if never forwarded, as the hop limit tells
+/// (RFC 4861). Redirects do not pass (ARCHITECTURE.md).
 fn is_neighbour_discovery(flow: &Flow) -> bool {
-    flow.source.is_ipv6() && matches!(flow.transport, Transport::Icmp { kind: 133..=137, hop_limit: 255 })
+    flow.source.is_ipv6() && matches!(flow.transport, Transport::Icmp { kind: 133..=136, hop_limit: 255 })
 }

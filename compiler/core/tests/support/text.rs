@@ -3,8 +3,8 @@
 use std::fmt;
 
 use super::cluster::{
-    Cluster, Direction, Expression, Labels, Net, Operator, Peer, Phase, PolicySpec, Port, PortNumber, Protocol, Rule,
-    Selector,
+    Cluster, Direction, Expression, Labels, Net, Operator, Peer, Phase, PolicySpec, Port, PortNumber,
+    Protocol, Rule, Selector,
 };
 use super::flow::{Flow, State, Transport};
 
@@ -28,7 +28,11 @@ impl fmt::Display for Cluster {
             for (_, mark) in marks.iter().filter(|(marked, _)| *marked) {
                 write!(f, " {mark}")?;
             }
-            writeln!(f, "{}", pod.interface.map_or(String::new(), |name| format!(" behind {name}")))?;
+            write!(f, " at {}", pod.link)?;
+            if let Some(interface) = pod.interface {
+                write!(f, " {} {}", if interface.claimed { "claims" } else { "computed" }, interface.name)?;
+            }
+            writeln!(f)?;
         }
         for policy in &self.policies {
             write!(f, "policy {}/{} for {}", policy.namespace, policy.name, policy.pod_selector)?;
@@ -69,7 +73,9 @@ impl fmt::Display for Peer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Pods { pods, namespaces } => {
-                let text = |selector: &Option<Selector>| selector.as_ref().map_or("-".to_owned(), ToString::to_string);
+                let text = |selector: &Option<Selector>| {
+                    selector.as_ref().map_or("-".to_owned(), ToString::to_string)
+                };
                 write!(f, "pods {} namespaces {}", text(pods), text(namespaces))
             }
             Self::Block { cidr, except } => {

@@ -3,17 +3,19 @@
 use std::sync::Arc;
 
 use flock_compiler_core::object::{
-    self, Fault, IpBlock, Lifecycle, NamedPort, NamespaceScope, Node, PeerMatch, PodNetwork,
+    self, Fault, HostInterface, IpBlock, Lifecycle, NamedPort, NamespaceScope, Node, PeerMatch, PodNetwork,
     PodPeer, PolicyBody, PolicyRules, PortMatch, PortName, RulePorts, Types,
 };
 use flock_compiler_core::port::{PortRange, Protocol as CoreProtocol};
-use flock_compiler_core::{Change, Edit, Operator as CoreOperator, Requirement, Selector as CoreSelector, World};
+use flock_compiler_core::{
+    Change, Edit, Operator as CoreOperator, Requirement, Selector as CoreSelector, World,
+};
 use flock_shared::{NamespaceName, NodeName, ObjectKey};
 use ipnet::IpNet;
 
 use super::cluster::{
-    Cluster, Direction, Namespace, Net, Operator, Peer, Phase, Pod, Policy, PolicySpec, Port, PortNumber, Protocol, Rule,
-    Selector, Text,
+    Cluster, Direction, Namespace, Net, Operator, Peer, Phase, Pod, Policy, PolicySpec, Port, PortNumber,
+    Protocol, Rule, Selector, Text,
 };
 
 /// The cluster as the core knows it after every kind has been listed once.
@@ -65,7 +67,10 @@ pub(crate) fn pod(pod: &Pod) -> object::Pod {
     } else {
         PodNetwork::Own {
             addresses: pod.addresses.iter().copied().collect(),
-            interface: pod.interface.map(|name| name.parse().unwrap()),
+            interface: pod.interface.map(|interface| {
+                let name = interface.name.parse().unwrap();
+                if interface.claimed { HostInterface::Claimed(name) } else { HostInterface::Computed(name) }
+            }),
         }
     };
     object::Pod {
@@ -192,4 +197,3 @@ fn selector(selector: &Selector) -> CoreSelector {
     });
     pairs.chain(expressions).collect()
 }
-

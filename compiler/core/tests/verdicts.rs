@@ -1,0 +1,151 @@
+//! Random clusters, random flows: the typed nft model, interpreted on every node, says what the evaluator says.
+//!
+//! At least 600 clusters with 200 flows each; `PROPTEST_CASES` asks for more clusters, `PROPTEST_RNG_SEED` for other
+//! ones.
+
+#![allow(clippy::unwrap_used, reason = "a helper of tests may panic as tests do")]
+
+mod support;
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+
+use flock_compiler_core::nft::interpret::{self, Packet};
+use flock_compiler_core::nft::model::Table;
+use flock_compiler_core::{render, translate};
+use proptest::collection::vec;
+use proptest::test_runner::{TestCaseError, TestError, TestRunner};
+
+use support::cluster::{Cluster, Pod, Text};
+use support::evaluator::{self, Judgement, judge};
+use support::flow::{Flow, State, Transport};
+use support::{generator, to_core};
+
+const CLUSTERS: u32 = 600;
+const FLOWS: usize = 200;
+
+#[test]
+fn the_model_says_what_the_evaluator_says() {
+    let config = support::config(CLUSTERS);
+    let cases = config.cases;
+    let counts = RefCell::new(Counts::default());
+    let outcome = TestRunner::new(config)
+        .run(&(generator::cluster(), vec((generator::flows::flow(), 0u8..12), FLOWS)), |(cluster, flows)| {
+            compare(&cluster, &flows, &mut counts.borrow_mut()).map_err(TestCaseError::fail)
+        });
+    match outcome {
+        Ok(()) => {}
+        Err(TestError::Fail(reason, (cluster, _))) => panic!("{reason}\n{cluster}"),
+        Err(TestError::Abort(reason)) => panic!("{reason}"),
+    }
+    let counts = counts.into_inner();
+    println!("{counts:?}");
+    assert_eq!(counts.flows, u64::from(cases) * FLOWS as u64);
+    assert!(counts.flows >= 100_000);
+    // The comparison is worth something only if isolation is common and both verdicts are.
+    assert!(counts.isolated * 5 > counts.flows, "too few flows meet an isolated pod: {counts:?}");
+    assert!(counts.isolated_passed * 10 > counts.isolated, "too few of them pass: {counts:?}");
+    assert!(counts.isolated_dropped * 10 > counts.isolated, "too few of them are dropped: {counts:?}");
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    flows: u64,
+    judgements: u64,
+    isolated: u64,
+    isolated_passed: u64,
+    isolated_dropped: u64,
+}
+
+fn compare(cluster: &Cluster, flows: &[(Flow, u8)], counts: &mut Counts) -> Result<(), String> {
+    let translation = translate(&to_core::world(cluster));
+    let tables: BTreeMap<Text, Table> = cluster
+        .node_names()
+        .into_iter()
+        .map(|node| (node, render(&translation.output(&to_core::node_name(node))).table))
+        .collect();
+    for (flow, choice) in flows {
+        let mut passes = true;
+        for (node, table) in &tables {
+            let entry = entry(cluster, node, flow, *choice);
+            let flow = Flow { inbound: entry.interface, ..*flow };
+            let expected = judge(cluster, node, &flow);
+            let found = interpret::judge(table, &packet(&flow, entry.route_back))
+                .map_err(|error| format!("{node}: {error}: {flow}"))?;
+            // No word gives a packet a right that does not come from where its source is: it may be dropped for
+            // that, but never pass for it.
+            let stricter = !found && !entry.route_back;
+            if expected.passes() != found && !stricter {
+                return Err(mismatch(node, &flow, expected, found));
+            }
+            counts.judgements += 1;
+            passes &= found;
+        }
+        counts.flows += 1;
+        if evaluator::meets_isolation(cluster, flow) {
+            counts.isolated += 1;
+            *(if passes { &mut counts.isolated_passed } else { &mut counts.isolated_dropped }) += 1;
+        }
+    }
+    Ok(())
+}
+
+fn mismatch(node: &str, flow: &Flow, expected: Judgement, found: bool) -> String {
+    let word = |passes| if passes { "passes" } else { "is dropped" };
+    format!("on {node}: {flow}\nthe evaluator: {expected:?}; by the table it {}", word(found))
+}
+
+/// How a packet gets into a node.
+struct Entry {
+    interface: Option<Text>,
+    /// Whether the node routes answers to the source out of the interface that the packet entered by.
+    route_back: bool,
+}
+
+/// By which interface the flow enters `node`: the link of one of the source's owners there, or an uplink if there is
+/// none; now and then another pod's link, or the uplink in spite of an owner.
+fn entry(cluster: &Cluster, node: &str, flow: &Flow, choice: u8) -> Entry {
+    let owners = evaluator::owners(cluster, flow.source);
+    let (own, others): (Vec<&Pod>, Vec<&Pod>) =
+        cluster.pods.iter().filter(|pod| pod.node == Some(node)).partition(|pod| owners.contains(pod));
+    let pick = |pods: &[&Pod]| pods.get(any_number(flow) % pods.len().max(1)).map(|pod| pod.link);
+    let may_be_spoofed = flow.state == State::Original && matches!(flow.transport, Transport::Ports(..));
+    match (choice, pick(&own), pick(&others)) {
+        (0, _, Some(link)) if may_be_spoofed => Entry { interface: Some(link), route_back: false },
+        (1, Some(_), _) if may_be_spoofed => Entry { interface: Some("eth0"), route_back: false },
+        (_, Some(link), _) => Entry { interface: Some(link), route_back: true },
+        (_, None, _) => Entry { interface: Some("eth0"), route_back: true },
+    }
+}
+
+/// Some number that differs between flows.
+fn any_number(flow: &Flow) -> usize {
+    match flow.transport {
+        Transport::Ports(_, source_port, _) => usize::from(source_port),
+        Transport::Icmp { kind, .. } => usize::from(kind),
+        Transport::Other(number) => usize::from(number),
+    }
+}
+
+fn packet(flow: &Flow, route_back: bool) -> Packet {
+    Packet {
+        inbound: flow.inbound.map(|name| name.parse().unwrap()),
+        source: flow.source,
+        destination: flow.destination,
+        transport: match flow.transport {
+            Transport::Ports(protocol, _, destination_port) => {
+                interpret::Transport::Ports { protocol: to_core::protocol(protocol), destination_port }
+            }
+            Transport::Icmp { kind, .. } if flow.source.is_ipv6() => interpret::Transport::Icmpv6(kind),
+            Transport::Icmp { kind, .. } => interpret::Transport::Icmp(kind),
+            Transport::Other(number) => interpret::Transport::Other(number),
+        },
+        reply: flow.state == State::Reply,
+        related: flow.state == State::Related,
+        route_back,
+        hop_limit: match flow.transport {
+            Transport::Icmp { hop_limit, .. } => hop_limit,
+            Transport::Ports(..) | Transport::Other(_) => 63,
+        },
+    }
+}

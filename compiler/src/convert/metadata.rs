@@ -1,0 +1,78 @@
+//! `metadata`: what names an object, its labels and its annotations.
+
+use flock_compiler_core::Labels;
+use flock_shared::{NamespaceName, ObjectKey, ObjectName};
+use serde_json::Value;
+
+use super::field::{Faults, Field, describe, quoted};
+
+/// The API's default for namespaced objects.
+const DEFAULT_NAMESPACE: &str = "default";
+
+/// Namespace and name.
+pub(super) fn key(root: &Field<'_>, faults: &mut Faults) -> Option<ObjectKey> {
+    let Some(metadata) = root.get("metadata") else {
+        faults.missing(root, "metadata", "an object with a name");
+        return None;
+    };
+    let namespace = match metadata.get("namespace") {
+        Some(field) => field.parsed(faults, NamespaceName::new),
+        None => NamespaceName::new(DEFAULT_NAMESPACE).ok(),
+    };
+    let name = name(root, faults, ObjectName::new);
+    Some(ObjectKey { namespace: namespace?, name: name? })
+}
+
+/// The name, validated by `parse`.
+pub(super) fn name<T, E: std::fmt::Display>(
+    root: &Field<'_>,
+    faults: &mut Faults,
+    parse: impl FnOnce(&str) -> Result<T, E>,
+) -> Option<T> {
+    let Some(metadata) = root.get("metadata") else {
+        faults.missing(root, "metadata", "an object with a name");
+        return None;
+    };
+    metadata.object(faults)?;
+    let Some(name) = metadata.get("name") else {
+        faults.missing(&metadata, "name", "a name");
+        return None;
+    };
+    name.parsed(faults, parse)
+}
+
+/// The labels; opaque strings.
+pub(super) fn labels(root: &Field<'_>, faults: &mut Faults) -> Labels {
+    let Some(metadata) = root.get("metadata") else { return Labels::default() };
+    metadata.get("labels").map(|labels| labels.labels(faults)).unwrap_or_default()
+}
+
+/// Kind, namespace and name of an object for messages, as far as they can be read; safe to print.
+pub(super) fn title(kind: &str, value: &Value) -> String {
+    let metadata =
+        |key| value.get("metadata").and_then(|metadata| metadata.get(key)).filter(|v| !v.is_null());
+    let part = |value: &Value| match value.as_str() {
+        Some(text) => plain(text),
+        None => describe(value),
+    };
+    let kind = plain(kind);
+    match (metadata("namespace").map(part), metadata("name").map(part)) {
+        (Some(namespace), Some(name)) => format!("{kind} {namespace}/{name}"),
+        (None, Some(name)) if matches!(&*kind, "Pod" | "NetworkPolicy") => {
+            format!("{kind} {DEFAULT_NAMESPACE}/{name}")
+        }
+        (None, Some(name)) => format!("{kind} {name}"),
+        (Some(namespace), None) => format!("{kind} {namespace}/(no name)"),
+        (None, None) => format!("{kind} (no name)"),
+    }
+}
+
+/// Text as it stands if it is short and made of what names are made of, else quoted.
+pub(super) fn plain(text: &str) -> String {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'/');
+    if !text.is_empty() && text.len() <= 253 && text.bytes().all(allowed) {
+        text.to_owned()
+    } else {
+        quoted(text)
+    }
+}

@@ -1,0 +1,141 @@
+//! `v1.Pod`.
+//!
+//! Who a pod is and whether policies apply to it must be understood, or the pod is refused. An address, a port or
+//! an interface that is not understood is left out and reported: without it the pod can only reach less.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use flock_compiler_core::object::{Lifecycle, NamedPort, Pod, PodNetwork, PortName};
+use flock_shared::NodeName;
+use serde_json::Value;
+
+use super::field::{Faults, Field, quoted};
+use super::policy_port::protocol;
+use super::{ConvertError, Converter, metadata, usable};
+
+impl Converter {
+    /// Converts a pod.
+    ///
+    /// # Errors
+    /// If its name, labels, node, phase or use of the host's network cannot be understood.
+    pub fn pod(&self, value: &Value) -> Result<Pod, ConvertError> {
+        let (mut fatal, mut left_out) = (self.faults(), self.faults());
+        let root = Field::root(value);
+        let key = metadata::key(&root, &mut fatal);
+        let labels = metadata::labels(&root, &mut fatal);
+        let lifecycle = lifecycle(&root, &mut fatal);
+        let (spec, status) = (section(&root, "spec", &mut fatal), section(&root, "status", &mut fatal));
+        let node = node(spec.as_ref(), &mut fatal);
+        let host_network = host_network(spec.as_ref(), &mut fatal);
+        let pod = key.map(|key| {
+            let (network, ports) = if host_network {
+                (PodNetwork::Host, BTreeSet::new())
+            } else {
+                let network = PodNetwork::Own {
+                    addresses: addresses(status.as_ref(), &mut left_out),
+                    interface: self.interfaces.of(&key, &root, &mut left_out),
+                };
+                (network, named_ports(spec.as_ref(), &mut left_out))
+            };
+            Pod { key, node, labels, network, lifecycle, ports, faults: left_out.into_vec() }
+        });
+        usable("Pod", value, pod, fatal)
+    }
+}
+
+fn section<'a>(root: &'a Field<'a>, key: &'a str, fatal: &mut Faults) -> Option<Field<'a>> {
+    let section = root.get(key)?;
+    section.object(fatal)?;
+    Some(section)
+}
+
+fn node(spec: Option<&Field<'_>>, fatal: &mut Faults) -> Option<NodeName> {
+    let name = spec?.get("nodeName")?;
+    // An empty name is how the API writes "not scheduled yet" in some clients' output.
+    if name.text(fatal)?.is_empty() { None } else { name.parsed(fatal, NodeName::new) }
+}
+
+fn host_network(spec: Option<&Field<'_>>, fatal: &mut Faults) -> bool {
+    let field = spec.and_then(|spec| spec.get("hostNetwork"));
+    field.and_then(|field| field.flag(fatal)).unwrap_or(false)
+}
+
+fn lifecycle(root: &Field<'_>, fatal: &mut Faults) -> Lifecycle {
+    let status = root.get("status");
+    let phase = status.as_ref().and_then(|status| status.get("phase"));
+    let metadata = root.get("metadata");
+    let deleted = metadata.as_ref().and_then(|metadata| metadata.get("deletionTimestamp"));
+    match phase.and_then(|phase| phase.text(fatal)) {
+        Some("Succeeded" | "Failed") => Lifecycle::Finished,
+        _ if deleted.is_some() => Lifecycle::Deleting,
+        _ => Lifecycle::Live,
+    }
+}
+
+fn addresses(status: Option<&Field<'_>>, left_out: &mut Faults) -> BTreeSet<IpAddr> {
+    let mut addresses = BTreeSet::new();
+    let Some(status) = status else { return addresses };
+    if let Some(listed) = status.get("podIPs") {
+        for item in listed.items(left_out) {
+            if item.object(left_out).is_some() {
+                addresses.extend(item.get("ip").and_then(|ip| address(&ip, left_out)));
+            }
+        }
+    }
+    addresses.extend(status.get("podIP").and_then(|ip| address(&ip, left_out)));
+    addresses
+}
+
+fn address(field: &Field<'_>, left_out: &mut Faults) -> Option<IpAddr> {
+    let text = field.text(left_out)?;
+    if text.is_empty() {
+        return None;
+    }
+    match text.parse::<IpAddr>() {
+        Ok(IpAddr::V6(address)) if address.to_ipv4_mapped().is_some() => {
+            left_out.at(
+                field,
+                format!("{} is an IPv4-mapped IPv6 address; expected the IPv4 address", quoted(text)),
+            );
+            None
+        }
+        Ok(address) => Some(address),
+        Err(_) => {
+            left_out.at(field, format!("{} is not an IP address", quoted(text)));
+            None
+        }
+    }
+}
+
+/// The named ports of containers and sidecars; those of init containers that end are gone before traffic comes.
+fn named_ports(spec: Option<&Field<'_>>, left_out: &mut Faults) -> BTreeSet<NamedPort> {
+    let mut ports = BTreeSet::new();
+    let Some(spec) = spec else { return ports };
+    for list in ["containers", "initContainers"] {
+        let Some(containers) = spec.get(list) else { continue };
+        for container in containers.items(left_out) {
+            let policy = container.get("restartPolicy");
+            let sidecar = policy.is_some_and(|policy| policy.text(left_out) == Some("Always"));
+            if list == "initContainers" && !sidecar {
+                continue;
+            }
+            let Some(listed) = container.get("ports") else { continue };
+            for port in listed.items(left_out) {
+                ports.extend(named_port(&port, left_out));
+            }
+        }
+    }
+    ports
+}
+
+fn named_port(port: &Field<'_>, left_out: &mut Faults) -> Option<NamedPort> {
+    let name = port.get("name")?.text(left_out).filter(|name| !name.is_empty())?;
+    let protocol = protocol(port, left_out);
+    let Some(number) = port.get("containerPort") else {
+        left_out.missing(port, "containerPort", "a port number from 1 to 65535");
+        return None;
+    };
+    let number = number.port(left_out)?;
+    Some(NamedPort { name: PortName::new(name), protocol: protocol?, number })
+}

@@ -1,0 +1,94 @@
+//! `NetworkPolicyPeer`: pods by label, or a block of addresses.
+
+use flock_compiler_core::Selector;
+use flock_compiler_core::object::{IpBlock, NamespaceScope, Peer, PeerMatch, PodPeer};
+use flock_shared::NamespaceName;
+use ipnet::IpNet;
+
+use super::field::{Faults, Field, quoted};
+use super::selector::selector;
+
+/// The peers of a rule of a policy in `namespace`; absent or empty: anyone.
+pub(super) fn peers(
+    rule: &Field<'_>,
+    key: &str,
+    namespace: Option<&NamespaceName>,
+    faults: &mut Faults,
+) -> PeerMatch {
+    let Some(listed) = rule.get(key) else { return PeerMatch::Any };
+    let items = listed.items(faults);
+    if items.len() == 0 {
+        return PeerMatch::Any;
+    }
+    let mut peers = Vec::with_capacity(items.len());
+    for item in items {
+        peers.extend(peer(&item, namespace, faults));
+    }
+    PeerMatch::OneOf(peers)
+}
+
+fn peer(item: &Field<'_>, namespace: Option<&NamespaceName>, faults: &mut Faults) -> Option<Peer> {
+    let before = faults.count();
+    item.only(&["podSelector", "namespaceSelector", "ipBlock"], faults);
+    let (pods, namespaces) = (item.get("podSelector"), item.get("namespaceSelector"));
+    if let Some(block) = item.get("ipBlock") {
+        if pods.is_some() || namespaces.is_some() {
+            faults.at(item, "has both ipBlock and a selector; a peer is one or the other");
+        }
+        return ip_block(&block, faults).map(Peer::Block);
+    }
+    if pods.is_none() && namespaces.is_none() {
+        // An unknown field has been told already: it may well be a new way to name a peer.
+        if faults.count() == before {
+            faults.at(item, "is empty; expected podSelector, namespaceSelector or ipBlock");
+        }
+        return None;
+    }
+    let pods = match pods {
+        Some(field) => selector(&field, faults),
+        None => Some(Selector::everything()),
+    };
+    let namespaces = match namespaces {
+        Some(field) => selector(&field, faults).map(NamespaceScope::Matching),
+        None => namespace.cloned().map(NamespaceScope::Named),
+    };
+    Some(Peer::Pods(PodPeer { namespaces: namespaces?, pods: pods? }))
+}
+
+fn ip_block(field: &Field<'_>, faults: &mut Faults) -> Option<IpBlock> {
+    field.only(&["cidr", "except"], faults);
+    let block = match field.get("cidr") {
+        Some(cidr) => cidr.parsed(faults, cidr_block),
+        None => {
+            faults.missing(field, "cidr", "a block such as 10.0.0.0/8 or fd00::/64");
+            None
+        }
+    };
+    let mut holes = Vec::new();
+    if let Some(listed) = field.get("except") {
+        for item in listed.items(faults) {
+            let Some(hole) = item.parsed(faults, cidr_block) else { continue };
+            holes.push(hole);
+            if let Some(block) = block
+                && let Err(error) = IpBlock::new(block, &[hole])
+            {
+                faults.at(&item, error.to_string());
+            }
+        }
+    }
+    // A hole outside of the block has been told above.
+    IpBlock::new(block?, &holes).ok()
+}
+
+/// A CIDR block in the one way to write it. Host bits are tolerated, as by the API server. IPv4-mapped IPv6 is not:
+/// whether it means IPv4 is a matter of opinion.
+fn cidr_block(text: &str) -> Result<IpNet, String> {
+    let block = text.parse::<IpNet>();
+    match block {
+        Ok(IpNet::V6(block)) if block.addr().to_ipv4_mapped().is_some() => {
+            Err(format!("{} is IPv4-mapped IPv6; expected the IPv4 block", quoted(text)))
+        }
+        Ok(block) => Ok(block),
+        Err(_) => Err(format!("{} is not a CIDR block such as 10.0.0.0/8 or fd00::/64", quoted(text))),
+    }
+}

@@ -1,0 +1,135 @@
+//! Pods.
+
+use std::collections::BTreeSet;
+
+use flock_compiler_core::object::{HostInterface, Lifecycle, NamedPort, PodNetwork, PortName};
+use flock_compiler_core::port::Protocol;
+use serde_json::{Value, json};
+
+use super::pod;
+use crate::convert::Converter;
+
+#[test]
+fn a_pod_is_trimmed_to_what_translation_needs() {
+    let pod = pod(&json!({
+        "metadata": {
+            "name": "web-0", "namespace": "shop", "labels": {"app": "web"}, "uid": "x",
+            "managedFields": [{"fieldsV1": {"f:spec": {}}}],
+        },
+        "spec": {
+            "nodeName": "node-1",
+            "containers": [{"name": "c", "image": "i", "ports": [
+                {"name": "http", "containerPort": 8080, "protocol": "TCP"},
+                {"name": "dns", "containerPort": 53, "protocol": "UDP"},
+                {"containerPort": 9090},
+            ]}],
+            "initContainers": [
+                {"name": "sidecar", "restartPolicy": "Always", "ports": [{"name": "http", "containerPort": 15001}]},
+                {"name": "init", "ports": [{"name": "gone", "containerPort": 1}]},
+            ],
+        },
+        "status": {"phase": "Running", "podIP": "10.0.0.5", "podIPs": [{"ip": "10.0.0.5"}, {"ip": "fd00::5"}]},
+    }));
+    assert_eq!(pod.key.to_string(), "shop/web-0");
+    assert_eq!(pod.node.as_ref().map(ToString::to_string).as_deref(), Some("node-1"));
+    assert_eq!(pod.labels.get("app"), Some("web"));
+    assert_eq!(pod.lifecycle, Lifecycle::Live);
+    assert_eq!(
+        pod.addresses(),
+        Some(&BTreeSet::from(["10.0.0.5".parse().unwrap(), "fd00::5".parse().unwrap()]))
+    );
+    let port = |name, protocol, number| NamedPort { name: PortName::new(name), protocol, number };
+    assert_eq!(
+        pod.ports,
+        BTreeSet::from([
+            port("http", Protocol::Tcp, 8080),
+            port("dns", Protocol::Udp, 53),
+            port("http", Protocol::Tcp, 15001)
+        ])
+    );
+    assert_eq!(pod.faults, []);
+}
+
+#[test]
+fn a_pod_on_its_way_has_no_node_and_no_address() {
+    let pod = pod(
+        &json!({"metadata": {"name": "a"}, "spec": {"nodeName": ""}, "status": {"podIP": "", "podIPs": null}}),
+    );
+    assert_eq!(pod.key.to_string(), "default/a");
+    assert_eq!((pod.node.is_none(), pod.addresses()), (true, Some(&BTreeSet::new())));
+    assert_eq!(pod.faults, []);
+}
+
+#[test]
+fn the_phase_and_the_deletion_timestamp_make_the_lifecycle() {
+    let lifecycle = |phase: &str, deleted: Value| {
+        pod(&json!({"metadata": {"name": "a", "deletionTimestamp": deleted}, "status": {"phase": phase}}))
+            .lifecycle
+    };
+    assert_eq!(lifecycle("Running", Value::Null), Lifecycle::Live);
+    assert_eq!(lifecycle("Running", json!("2026-01-01T00:00:00Z")), Lifecycle::Deleting);
+    assert_eq!(lifecycle("Failed", Value::Null), Lifecycle::Finished);
+    assert_eq!(lifecycle("Succeeded", json!("2026-01-01T00:00:00Z")), Lifecycle::Finished);
+}
+
+#[test]
+fn a_host_network_pod_owns_nothing() {
+    let pod = pod(&json!({
+        "metadata": {"name": "a"}, "spec": {"hostNetwork": true}, "status": {"podIP": "not an address"},
+    }));
+    assert_eq!(pod.network, PodNetwork::Host);
+    assert_eq!(pod.faults, []);
+}
+
+#[test]
+fn what_a_pod_does_not_state_clearly_is_left_out_and_told() {
+    let pod = pod(&json!({
+        "metadata": {"name": "a"},
+        "spec": {"containers": [{"ports": [
+            {"name": "zero", "containerPort": 0},
+            {"name": "high", "containerPort": 70000},
+            {"name": "none"},
+            {"name": "icmp", "containerPort": 1, "protocol": "ICMP"},
+            {"name": "good", "containerPort": 1},
+        ]}]},
+        "status": {"podIP": "10.0.0.256", "podIPs": [{"ip": "::ffff:10.0.0.1"}, {"ip": 7}, "x", {"ip": "10.0.0.1"}]},
+    }));
+    assert_eq!(pod.addresses().map(BTreeSet::len), Some(1));
+    assert_eq!(pod.ports.len(), 1);
+    let faults: Vec<String> = pod.faults.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        faults,
+        [
+            "f.yaml: status.podIPs[0].ip: \"::ffff:10.0.0.1\" is an IPv4-mapped IPv6 address; expected the IPv4 address",
+            "f.yaml: status.podIPs[1].ip: found 7; expected a string",
+            "f.yaml: status.podIPs[2]: found \"x\"; expected an object",
+            "f.yaml: status.podIP: \"10.0.0.256\" is not an IP address",
+            "f.yaml: spec.containers[0].ports[0].containerPort: found 0; expected a port number from 1 to 65535",
+            "f.yaml: spec.containers[0].ports[1].containerPort: found 70000; expected a port number from 1 to 65535",
+            "f.yaml: spec.containers[0].ports[2].containerPort: is missing; expected a port number from 1 to 65535",
+            "f.yaml: spec.containers[0].ports[3].protocol: \"ICMP\" is not a protocol; expected TCP, UDP or SCTP",
+        ]
+    );
+}
+
+#[test]
+fn interfaces_come_from_a_hash_or_from_an_annotation() {
+    let value = |interface: &str| json!({"metadata": {"name": "coredns-1", "namespace": "kube-system", "annotations": {"x/veth": interface}}});
+    let interface = |option: &str, text: &str| {
+        let pod = Converter::new("f", option.parse().unwrap()).pod(&value(text)).unwrap();
+        let PodNetwork::Own { interface, .. } = pod.network else { panic!("{:?}", pod.network) };
+        (interface, pod.faults.iter().map(ToString::to_string).collect::<Vec<_>>())
+    };
+    assert_eq!(interface("none", "veth1"), (None, vec![]));
+    let computed = HostInterface::Computed("cali5adc4ab58e2".parse().unwrap());
+    assert_eq!(interface("sha1:cali", "veth1"), (Some(computed), vec![]));
+    let claimed = HostInterface::Claimed("veth1".parse().unwrap());
+    assert_eq!(interface("annotation:x/veth", "veth1"), (Some(claimed), vec![]));
+    assert_eq!(interface("annotation:x/other", "veth1"), (None, vec![]));
+    for (hostile, told) in [("a\" accept", "\"a\\\" accept\""), ("a\nb", "\"a\\nb\""), ("a*", "\"a*\"")] {
+        let message = format!(
+            "f: metadata.annotations[\"x/veth\"]: {told} is not an interface name: expected 1 to 15 of A-Z a-z 0-9 . _ -"
+        );
+        assert_eq!(interface("annotation:x/veth", hostile), (None, vec![message]));
+    }
+}

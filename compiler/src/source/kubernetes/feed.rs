@@ -1,0 +1,218 @@
+//! What listings and watch events of one kind say about the cluster, as source events. Pure.
+//!
+//! An object that cannot be converted changes nothing: what was last said of it stays in force, and it is reported
+//! until it can be converted again or is gone.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use flock_compiler_core::{Consequence, Edit, Problem};
+
+use super::ORIGIN;
+use super::raw::RawObject;
+use super::watched::Watched;
+use crate::convert::Converter;
+use crate::source::SourceEvent;
+
+/// All objects of a kind at one version, converted while the pages come in.
+pub(super) struct Listing<W: Watched> {
+    objects: Vec<W>,
+    broken: Vec<Broken<W>>,
+}
+
+/// An object that cannot be converted.
+struct Broken<W: Watched> {
+    /// `None` if not even its name can be understood.
+    key: Option<W::Key>,
+    input: Arc<str>,
+    problems: Vec<Problem>,
+}
+
+/// What was said of a kind so far. Holds keys only: the objects are the receiver's.
+pub(super) struct Feed<W: Watched> {
+    converter: Converter,
+    known: BTreeSet<W::Key>,
+    /// The inputs that are reported at present.
+    reported: BTreeSet<Arc<str>>,
+}
+
+impl<W: Watched> Feed<W> {
+    pub(super) fn new(converter: Converter) -> Self {
+        Self { converter, known: BTreeSet::new(), reported: BTreeSet::new() }
+    }
+
+    /// An empty listing.
+    pub(super) fn listing() -> Listing<W> {
+        Listing { objects: Vec::new(), broken: Vec::new() }
+    }
+
+    /// Adds an object to a listing that is under way.
+    pub(super) fn list(&self, listing: &mut Listing<W>, raw: &RawObject) {
+        match self.convert(raw) {
+            Ok(object) => listing.objects.push(object),
+            Err(broken) => listing.broken.push(broken),
+        }
+    }
+
+    /// The listing is complete: what it does not hold is gone.
+    pub(super) fn replace(&mut self, listing: Listing<W>) -> Vec<SourceEvent> {
+        let Listing { objects, broken } = listing;
+        let kept: BTreeSet<W::Key> = broken
+            .iter()
+            .filter_map(|broken| broken.key.clone())
+            .filter(|key| self.known.contains(key))
+            .collect();
+        let listed: BTreeSet<W::Key> =
+            objects.iter().map(|object| object.key().clone()).chain(kept.clone()).collect();
+        let mut said: Vec<SourceEvent> = if kept.is_empty() {
+            vec![change::<W>(Edit::Replace(objects))]
+        } else {
+            // A `Replace` would take what is kept away, so the difference is told.
+            let gone = self.known.difference(&listed).cloned().map(Edit::Delete);
+            objects.into_iter().map(Edit::Upsert).chain(gone).map(change::<W>).collect()
+        };
+        self.known = listed;
+
+        let mended = std::mem::take(&mut self.reported);
+        let reports: Vec<SourceEvent> = broken.into_iter().map(|broken| self.report(broken)).collect();
+        said.extend(mended.difference(&self.reported).map(cleared));
+        said.extend(reports);
+        said
+    }
+
+    /// An object was added, or is now this.
+    pub(super) fn apply(&mut self, raw: &RawObject) -> Vec<SourceEvent> {
+        match self.convert(raw) {
+            Ok(object) => {
+                self.known.insert(object.key().clone());
+                let mut said = vec![change::<W>(Edit::Upsert(object))];
+                said.extend(self.mend(raw));
+                said
+            }
+            Err(broken) => vec![self.report(broken)],
+        }
+    }
+
+    /// An object is gone.
+    pub(super) fn delete(&mut self, raw: &RawObject) -> Vec<SourceEvent> {
+        let known = W::key_of(raw).ok().and_then(|key| self.known.take(&key));
+        let change = known.map(|key| change::<W>(Edit::Delete(key)));
+        change.into_iter().chain(self.mend(raw)).collect()
+    }
+
+    fn convert(&self, raw: &RawObject) -> Result<W, Broken<W>> {
+        W::convert(&self.converter, &raw.0).map_err(|error| Broken {
+            key: W::key_of(raw).ok(),
+            input: input::<W>(raw),
+            problems: error.problems(Consequence::PreviousKept),
+        })
+    }
+
+    fn report(&mut self, broken: Broken<W>) -> SourceEvent {
+        self.reported.insert(Arc::clone(&broken.input));
+        SourceEvent::Report { input: broken.input, problems: broken.problems }
+    }
+
+    fn mend(&mut self, raw: &RawObject) -> Option<SourceEvent> {
+        // The name of the input is not worth writing for every object while nothing is reported.
+        if self.reported.is_empty() {
+            return None;
+        }
+        self.reported.take(&input::<W>(raw)).as_ref().map(cleared)
+    }
+}
+
+fn change<W: Watched>(edit: Edit<W>) -> SourceEvent {
+    SourceEvent::Change(W::change(edit))
+}
+
+fn cleared(input: &Arc<str>) -> SourceEvent {
+    SourceEvent::Report { input: Arc::clone(input), problems: Vec::new() }
+}
+
+/// What an object is called in reports; safe to print.
+fn input<W: Watched>(raw: &RawObject) -> Arc<str> {
+    let name = raw.name().escape_debug();
+    match raw.namespace() {
+        Some(namespace) => format!("{ORIGIN} {} {}/{name}", W::KIND, namespace.escape_debug()).into(),
+        None => format!("{ORIGIN} {} {name}", W::KIND).into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use flock_compiler_core::Change;
+    use flock_compiler_core::object::Pod;
+    use serde_json::json;
+
+    use super::*;
+    use crate::convert::HostInterfaces;
+
+    fn feed() -> Feed<Pod> {
+        Feed::new(Converter::new(ORIGIN, HostInterfaces::None))
+    }
+
+    fn pod(name: &str) -> RawObject {
+        RawObject(json!({ "metadata": { "namespace": "a", "name": name } }))
+    }
+
+    fn broken(name: &str) -> RawObject {
+        RawObject(json!({ "metadata": { "namespace": "a", "name": name, "labels": 7 } }))
+    }
+
+    fn replace(feed: &mut Feed<Pod>, objects: &[RawObject]) -> Vec<String> {
+        let mut listing = Feed::listing();
+        objects.iter().for_each(|raw| feed.list(&mut listing, raw));
+        told(&feed.replace(listing))
+    }
+
+    /// What was said, in short.
+    fn told(events: &[SourceEvent]) -> Vec<String> {
+        let short = |event: &SourceEvent| match event {
+            SourceEvent::Change(Change::Pod(Edit::Upsert(pod))) => format!("+{}", pod.key),
+            SourceEvent::Change(Change::Pod(Edit::Delete(key))) => format!("-{key}"),
+            SourceEvent::Change(Change::Pod(Edit::Replace(pods))) => {
+                format!("={}", pods.iter().map(|pod| pod.key.to_string()).collect::<Vec<_>>().join(","))
+            }
+            SourceEvent::Change(other) => panic!("not of a pod: {other:?}"),
+            SourceEvent::Report { input, problems } => format!("{input}: {}", problems.len()),
+        };
+        events.iter().map(short).collect()
+    }
+
+    #[test]
+    fn a_broken_object_keeps_its_last_state_and_is_reported_until_mended() {
+        let mut feed = feed();
+        assert_eq!(replace(&mut feed, &[pod("x"), pod("y")]), ["=a/x,a/y"]);
+        assert_eq!(told(&feed.apply(&broken("x"))), ["kubernetes Pod a/x: 1"]);
+        assert_eq!(replace(&mut feed, &[broken("x"), pod("z")]), ["+a/z", "-a/y", "kubernetes Pod a/x: 1"]);
+        assert_eq!(told(&feed.apply(&pod("x"))), ["+a/x", "kubernetes Pod a/x: 0"]);
+        assert_eq!(told(&feed.apply(&pod("x"))), ["+a/x"]);
+    }
+
+    #[test]
+    fn a_broken_object_that_was_never_known_is_left_out() {
+        let mut feed = feed();
+        assert_eq!(replace(&mut feed, &[broken("x"), pod("y")]), ["=a/y", "kubernetes Pod a/x: 1"]);
+        assert_eq!(told(&feed.delete(&broken("x"))), ["kubernetes Pod a/x: 0"]);
+    }
+
+    #[test]
+    fn a_listing_clears_the_reports_of_what_is_gone_or_mended() {
+        let mut feed = feed();
+        replace(&mut feed, &[broken("x"), broken("y")]);
+        assert_eq!(
+            replace(&mut feed, &[pod("y")]),
+            ["=a/y", "kubernetes Pod a/x: 0", "kubernetes Pod a/y: 0"]
+        );
+    }
+
+    #[test]
+    fn an_unknown_object_is_not_deleted() {
+        let mut feed = feed();
+        replace(&mut feed, &[pod("x")]);
+        assert_eq!(told(&feed.delete(&pod("y"))), [""; 0]);
+        assert_eq!(told(&feed.delete(&pod("x"))), ["-a/x"]);
+        assert_eq!(told(&feed.delete(&pod("x"))), [""; 0]);
+    }
+}

@@ -1,0 +1,140 @@
+//! A Kubernetes API server as a source: one list and watch for each kind.
+//!
+//! ```text
+//! list, page by page ──▶ Listing ─┐
+//!                                 ├─ Feed ──▶ SourceEvent
+//! watch, event by event ──────────┘
+//! ```
+//!
+//! `kube` sends the requests and reads the responses; when to list, where to resume and what to do about a failure
+//! is decided here. `kube::runtime::watcher` decides that, too, but not as a policy engine needs it (kube 5.0): a
+//! watch that is refused with HTTP 410 is tried again from the same version for ever, an event that cannot be parsed
+//! is passed over and its change lost, a watch that ends at once is opened anew at once, and nothing tells that a
+//! watch is open again.
+
+mod backoff;
+mod connect;
+mod failure;
+mod feed;
+mod raw;
+mod statistics;
+mod watch;
+mod watched;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use flock_compiler_core::object::{Namespace, Node, Pod, Policy};
+use kube::Client;
+use tokio::task::JoinSet;
+
+use super::{Events, Source, SourceError};
+use crate::convert::{Converter, HostInterfaces};
+use watch::Watcher;
+use watched::Watched;
+
+pub use backoff::Backoff;
+pub use connect::{ConnectError, client, connect};
+pub use statistics::{KindStatistics, Statistics};
+
+/// The origin of every object from an API server.
+const ORIGIN: &str = "kubernetes";
+
+/// How the source lists and watches.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// Objects of one page of a listing.
+    pub page_size: u32,
+    /// When the server is to end a watch, in whole seconds.
+    pub watch_timeout: Duration,
+    /// When a watch that brings nothing is given up: a little after the server should have ended it. Bounds how
+    /// long a peer that vanished goes unnoticed.
+    pub silence: Duration,
+    /// Pauses after failures.
+    pub backoff: Backoff,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            page_size: 500,
+            watch_timeout: Duration::from_secs(290),
+            silence: Duration::from_secs(295),
+            backoff: Backoff::default(),
+        }
+    }
+}
+
+/// Watches the pods, namespaces, nodes and network policies of a cluster.
+pub struct KubernetesSource {
+    client: Client,
+    converter: Converter,
+    settings: Settings,
+    statistics: Arc<Statistics>,
+}
+
+impl KubernetesSource {
+    /// A source that asks `client`, as [`connect`] makes it, and names the links of pods as `interfaces` says.
+    #[must_use]
+    pub fn new(client: Client, interfaces: HostInterfaces) -> Self {
+        Self::with_settings(client, interfaces, Settings::default())
+    }
+
+    /// The same with other settings.
+    #[must_use]
+    pub fn with_settings(client: Client, interfaces: HostInterfaces, settings: Settings) -> Self {
+        Self { client, converter: Converter::new(ORIGIN, interfaces), settings, statistics: Arc::default() }
+    }
+
+    /// What its watches have been through; goes on counting while the source runs.
+    #[must_use]
+    pub fn statistics(&self) -> Arc<Statistics> {
+        Arc::clone(&self.statistics)
+    }
+
+    fn spawn<W: Watched>(&self, watches: &mut Watches, events: &Events) {
+        let watcher = Watcher::<W>::new(
+            self.client.clone(),
+            self.converter.clone(),
+            self.settings.clone(),
+            Arc::clone(&self.statistics),
+            events.clone(),
+        );
+        watches.kinds.insert(watches.tasks.spawn(watcher.run()).id(), W::KIND);
+    }
+}
+
+/// The running watches; all end when this is dropped.
+#[derive(Default)]
+struct Watches {
+    tasks: JoinSet<()>,
+    kinds: BTreeMap<tokio::task::Id, &'static str>,
+}
+
+impl Source for KubernetesSource {
+    async fn run(self, events: Events) -> Result<(), SourceError> {
+        let mut watches = Watches::default();
+        self.spawn::<Node>(&mut watches, &events);
+        self.spawn::<Namespace>(&mut watches, &events);
+        self.spawn::<Pod>(&mut watches, &events);
+        self.spawn::<Policy>(&mut watches, &events);
+        tokio::select! {
+            () = events.closed() => Ok(()),
+            Some(ended) = watches.tasks.join_next_with_id() => {
+                // A watch ends of itself only when nobody listens any more.
+                if events.is_closed() {
+                    return Ok(());
+                }
+                let id = match ended {
+                    Ok((id, ())) => id,
+                    Err(error) => {
+                        tracing::error!(%error, "a watch failed");
+                        error.id()
+                    }
+                };
+                Err(SourceError::WatchEnded { kind: watches.kinds.get(&id).copied().unwrap_or_default() })
+            }
+        }
+    }
+}

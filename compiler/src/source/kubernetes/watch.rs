@@ -1,0 +1,248 @@
+//! One kind's list and watch, for ever: list, follow the changes from there on, and list again when the server does
+//! not remember where to resume or an event could not be read.
+
+use std::convert::Infallible;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::TryStreamExt;
+use kube::Client;
+use kube::api::{ListParams, WatchEvent, WatchParams};
+use kube::core::{ObjectList, Request};
+use tokio::time::{Instant, sleep, timeout};
+
+use super::Settings;
+use super::backoff::Backoff;
+use super::failure::Failure;
+use super::feed::{Feed, Listing};
+use super::raw::RawObject;
+use super::statistics::{KindStatistics, Statistics};
+use super::watched::Watched;
+use crate::convert::Converter;
+use crate::source::{Events, SourceEvent};
+
+/// A watch has to last this long, or to bring an event, before it counts as open.
+const SHORT_WATCH: Duration = Duration::from_secs(1);
+
+/// So long without a reason to list again, the next one is listed for without a long pause.
+const CALM: Duration = Duration::from_secs(60);
+
+/// The receiver is gone: nobody needs the watch any more.
+struct Closed;
+
+/// Lists and watches one kind.
+pub(super) struct Watcher<W: Watched> {
+    client: Client,
+    settings: Settings,
+    statistics: Arc<Statistics>,
+    events: Events,
+    feed: Feed<W>,
+    /// Pauses while the server cannot be asked; starts over once a watch is open.
+    backoff: Backoff,
+    /// Pauses before listings after the first, which cost the server most; starts over after a time without any.
+    relist: Backoff,
+    relisted: Option<Instant>,
+    /// Since when requests fail; `None` while all is well.
+    outage: Option<Instant>,
+}
+
+impl<W: Watched> Watcher<W> {
+    pub(super) fn new(
+        client: Client,
+        converter: Converter,
+        settings: Settings,
+        statistics: Arc<Statistics>,
+        events: Events,
+    ) -> Self {
+        Self {
+            client,
+            statistics,
+            events,
+            feed: Feed::new(converter),
+            backoff: settings.backoff.clone(),
+            relist: settings.backoff.clone(),
+            relisted: None,
+            outage: None,
+            settings,
+        }
+    }
+
+    /// Returns only when nobody receives the events any more.
+    pub(super) async fn run(mut self) {
+        let Err(Closed) = self.list_and_follow().await;
+    }
+
+    async fn list_and_follow(&mut self) -> Result<Infallible, Closed> {
+        let paged = Some(self.settings.page_size);
+        let mut limit = paged;
+        loop {
+            match self.list(limit).await {
+                Ok((listing, version)) => {
+                    limit = paged;
+                    self.counters().count_listing();
+                    self.recovered();
+                    let said = self.feed.replace(listing);
+                    self.send(said).await?;
+                    self.follow(version).await?;
+                }
+                Err(failure) => {
+                    // Pages that expire faster than they can be read are avoided by asking for all at once.
+                    limit = if matches!(failure, Failure::Expired(_)) { None } else { paged };
+                    self.pause(&failure).await;
+                }
+            }
+        }
+    }
+
+    /// Reads all objects, page by page, and the version that they were read at.
+    async fn list(&self, limit: Option<u32>) -> Result<(Listing<W>, String), Failure> {
+        let mut listing = Feed::listing();
+        let mut params = ListParams { limit, ..ListParams::default() };
+        loop {
+            let request =
+                Request::new(W::PATH).list(&params).map_err(|e| Failure::of(kube::Error::BuildRequest(e)))?;
+            let page: ObjectList<RawObject> = self.client.request(request).await.map_err(Failure::of)?;
+            for raw in &page.items {
+                self.feed.list(&mut listing, raw);
+            }
+            params.continue_token = page.metadata.continue_.filter(|token| !token.is_empty());
+            if params.continue_token.is_none() {
+                let version = page.metadata.resource_version.filter(|version| !version.is_empty());
+                return Ok((listing, version.ok_or(Failure::NoVersion)?));
+            }
+        }
+    }
+
+    /// Follows the changes after `version` until a listing is needed.
+    async fn follow(&mut self, mut version: String) -> Result<(), Closed> {
+        loop {
+            let ended = self.watch(&mut version).await?;
+            self.counters().set_watching(false);
+            if let Err(failure) = ended {
+                self.pause(&failure).await;
+                if failure.needs_listing() {
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    /// One watch from `version`, which moves on with what was sent. `Ok(Ok)`: it ended as watches do.
+    async fn watch(&mut self, version: &mut String) -> Result<Result<(), Failure>, Closed> {
+        let seconds = u32::try_from(self.settings.watch_timeout.as_secs()).unwrap_or(u32::MAX);
+        let params = WatchParams { timeout: Some(seconds), ..WatchParams::default() };
+        let request = match Request::new(W::PATH).watch(&params, version) {
+            Ok(request) => request,
+            Err(error) => return Ok(Err(Failure::of(kube::Error::BuildRequest(error)))),
+        };
+        let stream = match self.client.request_events::<RawObject>(request).await {
+            Ok(stream) => stream,
+            Err(error) => return Ok(Err(Failure::of(error))),
+        };
+        self.counters().count_watch();
+        let mut stream = pin!(stream);
+        let silence = self.settings.silence;
+        let mut open = false;
+        loop {
+            let event =
+                match timeout(if open { silence } else { SHORT_WATCH.min(silence) }, stream.try_next()).await
+                {
+                    Ok(Ok(Some(WatchEvent::Error(status)))) => return Ok(Err(Failure::told(status))),
+                    Ok(Err(error)) => return Ok(Err(Failure::of(error))),
+                    Ok(Ok(None)) => return Ok(if open { Ok(()) } else { Err(Failure::Short) }),
+                    Ok(Ok(Some(event))) => Some(event),
+                    Err(_) if open => return Ok(Err(Failure::Silent(silence))),
+                    Err(_) => None,
+                };
+            if !open {
+                open = true;
+                self.opened();
+            }
+            let Some(event) = event else { continue };
+            let (said, reached) = self.take(&event);
+            // The version moves only after its event was sent: if that fails, so does the watch.
+            self.send(said).await?;
+            match reached {
+                Some(reached) => reached.clone_into(version),
+                None => return Ok(Err(Failure::NoVersion)),
+            }
+        }
+    }
+
+    /// What an event says, and the version that it reaches.
+    fn take<'a>(&mut self, event: &'a WatchEvent<RawObject>) -> (Vec<SourceEvent>, Option<&'a str>) {
+        match event {
+            WatchEvent::Added(raw) | WatchEvent::Modified(raw) => {
+                self.counters().count_event();
+                (self.feed.apply(raw), raw.version())
+            }
+            WatchEvent::Deleted(raw) => {
+                self.counters().count_event();
+                (self.feed.delete(raw), raw.version())
+            }
+            WatchEvent::Bookmark(bookmark) => {
+                (Vec::new(), Some(&*bookmark.metadata.resource_version).filter(|version| !version.is_empty()))
+            }
+            // Told apart before.
+            WatchEvent::Error(_) => (Vec::new(), None),
+        }
+    }
+
+    async fn send(&self, said: Vec<SourceEvent>) -> Result<(), Closed> {
+        for event in said {
+            self.events.send(event).await.map_err(|_| Closed)?;
+        }
+        Ok(())
+    }
+
+    fn opened(&mut self) {
+        self.counters().set_watching(true);
+        self.backoff.reset();
+        self.recovered();
+    }
+
+    fn recovered(&mut self) {
+        if let Some(since) = self.outage.take() {
+            tracing::info!(
+                kind = W::KIND,
+                seconds = since.elapsed().as_secs(),
+                "the API server answers again"
+            );
+        }
+    }
+
+    /// Waits before the next try. An outage is told once, its further failures only at debug level.
+    async fn pause(&mut self, failure: &Failure) {
+        let pause = self.next_pause(failure).max(failure.retry_after());
+        let error = failure.line();
+        if matches!(failure, Failure::Expired(_)) {
+            self.counters().count_expiration();
+            tracing::debug!(kind = W::KIND, error, "listing again");
+        } else {
+            self.counters().count_failure();
+            if self.outage.is_none() {
+                self.outage = Some(Instant::now());
+                tracing::warn!(kind = W::KIND, error, "cannot list or watch; what was read stays in force");
+            } else {
+                tracing::debug!(kind = W::KIND, error, ?pause, "still cannot list or watch");
+            }
+        }
+        sleep(pause).await;
+    }
+
+    fn next_pause(&mut self, failure: &Failure) -> Duration {
+        if !failure.needs_listing() {
+            return self.backoff.pause();
+        }
+        let last = self.relisted.replace(Instant::now());
+        if last.is_some_and(|last| last.elapsed() > CALM) {
+            self.relist.reset();
+        }
+        self.relist.pause()
+    }
+
+    fn counters(&self) -> &KindStatistics {
+        W::statistics(&self.statistics)
+    }
+}

@@ -1,0 +1,151 @@
+//! The objects of all manifests together: each one once, and the namespaces that the API server would have.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use flock_compiler_core::change::Object;
+use flock_compiler_core::object::{Namespace, Node, Pod, Policy};
+use flock_compiler_core::{Change, Edit, Labels};
+use flock_shared::{NamespaceName, NodeName, PodKey, PolicyKey};
+
+use super::error::ManifestError;
+use crate::convert::ClusterObject;
+
+/// The label that the API server gives to every namespace, whose value is its name.
+const NAME_LABEL: &str = "kubernetes.io/metadata.name";
+
+/// Objects of all watched kinds by their keys.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Objects {
+    /// Nodes.
+    pub nodes: BTreeMap<NodeName, Node>,
+    /// Namespaces, also those that only occur in other objects.
+    pub namespaces: BTreeMap<NamespaceName, Namespace>,
+    /// Pods.
+    pub pods: BTreeMap<PodKey, Pod>,
+    /// Network policies.
+    pub policies: BTreeMap<PolicyKey, Policy>,
+}
+
+/// What several manifests come to.
+#[derive(Debug, Default)]
+pub(super) struct Merged {
+    pub(super) objects: Objects,
+    /// Kind, namespace and name of every object to the file that it is from.
+    pub(super) origins: BTreeMap<String, Arc<str>>,
+    /// Namespaces without an object of their own.
+    pub(super) assumed: Vec<NamespaceName>,
+    /// Objects that are there twice and differ; the first one is in `objects`.
+    pub(super) ambiguous: Vec<ManifestError>,
+}
+
+/// Merges the objects of manifests, in order of the files.
+pub(super) fn merge<'a>(files: impl IntoIterator<Item = (&'a Arc<str>, &'a [ClusterObject])>) -> Merged {
+    let mut merged = Merged::default();
+    for (origin, objects) in files {
+        for object in objects {
+            merged.add(origin, object);
+        }
+    }
+    merged.complete_namespaces();
+    merged
+}
+
+impl Merged {
+    fn add(&mut self, origin: &Arc<str>, object: &ClusterObject) {
+        let objects = &mut self.objects;
+        let (title, is_same) = match object {
+            ClusterObject::Node(node) => (format!("Node {}", node.name), insert(&mut objects.nodes, node)),
+            ClusterObject::Namespace(namespace) => {
+                (format!("Namespace {}", namespace.name), insert(&mut objects.namespaces, namespace))
+            }
+            ClusterObject::Pod(pod) => (format!("Pod {}", pod.key), insert(&mut objects.pods, pod)),
+            ClusterObject::Policy(policy) => {
+                (format!("NetworkPolicy {}", policy.key), insert(&mut objects.policies, policy))
+            }
+        };
+        let first = self.origins.entry(title.clone()).or_insert_with(|| Arc::clone(origin));
+        if !is_same {
+            let (origin, other) = (Arc::clone(origin), Arc::clone(first));
+            self.ambiguous.push(ManifestError::Ambiguous { object: title, origin, other });
+        }
+    }
+
+    /// Selectors may name a namespace by the label that the API server sets; a manifest need not have it.
+    fn complete_namespaces(&mut self) {
+        let namespaces = &mut self.objects.namespaces;
+        for (name, namespace) in namespaces.iter_mut() {
+            if namespace.labels.get(NAME_LABEL) != Some(name.as_str()) {
+                let own = namespace.labels.iter().chain([(NAME_LABEL, name.as_str())]);
+                namespace.labels = own.collect();
+            }
+        }
+        let pods = self.objects.pods.keys().map(|key| &key.namespace);
+        let used: BTreeSet<&NamespaceName> =
+            pods.chain(self.objects.policies.keys().map(|key| &key.namespace)).collect();
+        for name in used {
+            if !namespaces.contains_key(name) {
+                let labels: Labels = [(NAME_LABEL, name.as_str())].into_iter().collect();
+                namespaces.insert(name.clone(), Namespace { name: name.clone(), labels });
+                self.assumed.push(name.clone());
+            }
+        }
+    }
+}
+
+impl Merged {
+    /// A line for every namespace that was assumed.
+    pub(super) fn assumed_notes(&self) -> impl Iterator<Item = String> {
+        self.assumed
+            .iter()
+            .map(|name| format!("Namespace {name} has no object; assumed with the label {NAME_LABEL} only"))
+    }
+}
+
+/// Adds an object unless its key is taken; false if it is taken by another one.
+fn insert<T: Object>(objects: &mut BTreeMap<T::Key, T>, object: &T) -> bool {
+    objects.entry(object.key().clone()).or_insert_with(|| object.clone()) == object
+}
+
+impl Objects {
+    /// Whole listings of every kind.
+    #[must_use]
+    pub fn listings(&self) -> Vec<Change> {
+        vec![
+            Change::Node(Edit::Replace(self.nodes.values().cloned().collect())),
+            Change::Namespace(Edit::Replace(self.namespaces.values().cloned().collect())),
+            Change::Pod(Edit::Replace(self.pods.values().cloned().collect())),
+            Change::Policy(Edit::Replace(self.policies.values().cloned().collect())),
+        ]
+    }
+
+    /// The edits that lead from `old` to these. Policies come before the pods that they select, and go after them.
+    #[must_use]
+    pub fn edits_since(&self, old: &Self) -> Vec<Change> {
+        let (policies, gone_policies) = edits(&old.policies, &self.policies);
+        let (namespaces, gone_namespaces) = edits(&old.namespaces, &self.namespaces);
+        let (nodes, gone_nodes) = edits(&old.nodes, &self.nodes);
+        let (pods, gone_pods) = edits(&old.pods, &self.pods);
+        let changes = [
+            policies.into_iter().map(Change::Policy).collect::<Vec<_>>(),
+            namespaces.into_iter().map(Change::Namespace).collect(),
+            nodes.into_iter().map(Change::Node).collect(),
+            pods.into_iter().map(Change::Pod).collect(),
+            gone_pods.into_iter().map(Change::Pod).collect(),
+            gone_nodes.into_iter().map(Change::Node).collect(),
+            gone_namespaces.into_iter().map(Change::Namespace).collect(),
+            gone_policies.into_iter().map(Change::Policy).collect(),
+        ];
+        changes.into_iter().flatten().collect()
+    }
+}
+
+/// What to upsert, and what to delete.
+fn edits<T: Object>(old: &BTreeMap<T::Key, T>, new: &BTreeMap<T::Key, T>) -> (Vec<Edit<T>>, Vec<Edit<T>>) {
+    let changed = new.iter().filter(|(key, object)| old.get(key) != Some(object));
+    let gone = old.keys().filter(|key| !new.contains_key(key));
+    (
+        changed.map(|(_, object)| Edit::Upsert(object.clone())).collect(),
+        gone.cloned().map(Edit::Delete).collect(),
+    )
+}

@@ -1,0 +1,65 @@
+//! Open watches, and what they are told.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+use tokio::sync::mpsc;
+
+use crate::faults::Cut;
+use crate::kind::Kind;
+
+/// What happened to an object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EventType {
+    /// It is new.
+    Added,
+    /// It changed.
+    Modified,
+    /// It is gone; the event carries its last state.
+    Deleted,
+}
+
+/// What a watch is told, in order.
+#[derive(Debug, Clone)]
+pub(crate) enum Message {
+    /// A change.
+    Event(EventType, Arc<Value>),
+    /// Everything up to this version has been told.
+    Bookmark(u64),
+    /// Bytes as they are.
+    Raw(String),
+    /// The end, as when the time of the watch is up.
+    End,
+    /// The end of the connection, in the middle of the next message.
+    Cut(Cut),
+}
+
+/// Where a watch starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Since {
+    /// At the present: all objects first, as if they had just been added.
+    Now,
+    /// After this version.
+    Version(u64),
+}
+
+/// Who is told.
+#[derive(Debug)]
+pub(crate) struct Watch {
+    pub(crate) kind: Kind,
+    pub(crate) namespace: Option<String>,
+    pub(crate) bookmarks: bool,
+    pub(crate) messages: mpsc::UnboundedSender<Message>,
+}
+
+impl Watch {
+    /// Whether it is about an object.
+    pub(crate) fn covers(&self, kind: Kind, object: &Value) -> bool {
+        self.kind == kind && in_namespace(kind, object, self.namespace.as_deref())
+    }
+}
+
+/// Whether an object is in `namespace`; every object is in `None`.
+pub(crate) fn in_namespace(kind: Kind, object: &Value, namespace: Option<&str>) -> bool {
+    namespace.is_none_or(|wanted| kind.key(object).is_some_and(|(found, _)| found == wanted))
+}

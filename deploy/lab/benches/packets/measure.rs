@@ -1,0 +1,123 @@
+//! A client and a server, pinned to one core, and the figures of one run.
+
+use std::io::{Read as _, Write as _};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+use std::sync::mpsc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, anyhow};
+use flock_lab::Pod;
+use nix::sched::{CpuSet, sched_setaffinity};
+use nix::unistd::Pid;
+use socket2::SockRef;
+
+/// How long one figure is measured.
+const WINDOW: Duration = Duration::from_millis(250);
+/// A request and its response, in bytes.
+const MESSAGE: usize = 64;
+
+/// What is done over and over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Work {
+    /// Open a connection and reset it.
+    Connections,
+    /// Send a small request over an open connection and read the response.
+    Requests,
+}
+
+fn pin() -> anyhow::Result<()> {
+    let mut cores = CpuSet::new();
+    cores.set(0)?;
+    Ok(sched_setaffinity(Pid::from_raw(0), &cores)?)
+}
+
+/// Accepts connections and echoes; ends with the process.
+pub(crate) struct Server {
+    _thread: JoinHandle<anyhow::Result<()>>,
+}
+
+impl Server {
+    pub(crate) fn start(pod: &Pod, port: u16) -> anyhow::Result<Self> {
+        let listener = pod.enter(|| TcpListener::bind(("0.0.0.0", port)))??;
+        let thread = std::thread::spawn(move || {
+            pin()?;
+            loop {
+                let (mut stream, _) = listener.accept()?;
+                let mut message = [0; MESSAGE];
+                // A connection that is only opened and reset brings no message.
+                while stream.read_exact(&mut message).is_ok() && stream.write_all(&message).is_ok() {}
+            }
+        });
+        Ok(Self { _thread: thread })
+    }
+}
+
+/// Opens connections; the sockets belong to the client pod.
+pub(crate) struct Client {
+    orders: mpsc::Sender<Work>,
+    results: mpsc::Receiver<anyhow::Result<f64>>,
+}
+
+impl Client {
+    pub(crate) fn start(pod: &Pod, server: IpAddr, port: u16) -> anyhow::Result<Self> {
+        let (orders, incoming) = mpsc::channel::<Work>();
+        let (outgoing, results) = mpsc::channel();
+        let pod = pod.clone();
+        std::thread::spawn(move || {
+            let target = SocketAddr::new(server, port);
+            let body = move || {
+                pin()?;
+                while let Ok(work) = incoming.recv() {
+                    let rate = match work {
+                        Work::Connections => connections(target),
+                        Work::Requests => requests(target),
+                    };
+                    outgoing.send(rate)?;
+                }
+                anyhow::Ok(())
+            };
+            // The bench notices by a closed channel.
+            let _ = pod.enter(body);
+        });
+        Ok(Self { orders, results })
+    }
+
+    /// Repetitions per second.
+    pub(crate) fn measure(&mut self, work: Work) -> anyhow::Result<f64> {
+        self.orders.send(work).map_err(|_| anyhow!("the client thread has ended"))?;
+        self.results.recv().context("the client thread has ended")?
+    }
+}
+
+fn connect(target: SocketAddr) -> anyhow::Result<TcpStream> {
+    let stream = TcpStream::connect_timeout(&target, Duration::from_secs(2)).context("a connection did not open")?;
+    // Reset on close: no TIME_WAIT uses up the ports.
+    SockRef::from(&stream).set_linger(Some(Duration::ZERO))?;
+    Ok(stream)
+}
+
+fn connections(target: SocketAddr) -> anyhow::Result<f64> {
+    repeat(|| connect(target).map(drop))
+}
+
+fn requests(target: SocketAddr) -> anyhow::Result<f64> {
+    let mut stream = connect(target)?;
+    stream.set_nodelay(true)?;
+    stream.set_read_timeout(Some(Duration::from_secs(2)))?;
+    let mut message = [7; MESSAGE];
+    repeat(|| {
+        stream.write_all(&message)?;
+        Ok(stream.read_exact(&mut message)?)
+    })
+}
+
+fn repeat(mut once: impl FnMut() -> anyhow::Result<()>) -> anyhow::Result<f64> {
+    let started = Instant::now();
+    let mut count = 0u32;
+    while started.elapsed() < WINDOW {
+        once()?;
+        count += 1;
+    }
+    Ok(f64::from(count) / started.elapsed().as_secs_f64())
+}

@@ -1,0 +1,131 @@
+//! The control plane of the demo: a compiler, an agent per node, and flockctl to ask how far they are.
+
+use std::collections::BTreeMap;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use flock_lab::Node;
+use serde::Deserialize;
+
+use crate::interrupt::Interrupt;
+use crate::process::{Daemon, sibling};
+
+/// How long the nodes may take to reach what the compiler wants of them.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Compiler and agents. They end when this is dropped, agents first.
+pub(crate) struct Control {
+    agents: Vec<Daemon>,
+    compiler: Daemon,
+    flockctl: PathBuf,
+    url: String,
+}
+
+/// One entry of `flockctl nodes -o json`, as far as it matters here.
+#[derive(Deserialize)]
+struct NodeStatus {
+    node: String,
+    desired_revision: String,
+    applied_revision: String,
+    connected: bool,
+}
+
+/// The revision that every node says it has applied.
+pub(crate) type Applied = BTreeMap<String, String>;
+
+impl Control {
+    /// Starts everything; logs go into `work`.
+    pub(crate) fn start(work: &Path, manifests: &Path, nodes: &[Node]) -> Result<Self> {
+        let flockctl = sibling("flockctl")?;
+        let (compiler, agent) = (sibling("flock-compiler")?, sibling("flock-node-agent")?);
+        let [listen, admin] = free_addresses()?;
+        let manifests = manifests.to_str().context("the temporary directory's name is not UTF-8")?;
+        let arguments = ["serve", "--manifests", manifests, "--listen", &listen, "--admin-listen", &admin];
+        let compiler = Daemon::start("flock-compiler", &compiler, &arguments, work)?;
+        let url = format!("http://{listen}");
+        let start = |node: &Node| {
+            let name = format!("flock-node-agent-{}", node.name());
+            let arguments = ["--node", node.name(), "--compiler", &url, "--nft", &node.nft_command()];
+            Daemon::start(&name, &agent, &arguments, work)
+        };
+        let agents = nodes.iter().map(start).collect::<Result<_>>()?;
+        Ok(Self { agents, compiler, flockctl, url })
+    }
+
+    /// Waits until every node has applied what the compiler wants, and `enough` holds of the revisions. (Right
+    /// after an edit the old state still looks settled: `enough` tells the new one.)
+    pub(crate) fn settle(
+        &mut self,
+        interrupt: &Interrupt,
+        enough: impl Fn(&Applied) -> bool,
+    ) -> Result<Applied> {
+        let start = Instant::now();
+        loop {
+            interrupt.check()?;
+            self.compiler.ensure_running()?;
+            self.agents.iter_mut().try_for_each(Daemon::ensure_running)?;
+            let status = self.status();
+            if let Ok(status) = &status
+                && let Some(applied) = self.settled(status)
+                && enough(&applied)
+            {
+                return Ok(applied);
+            }
+            if start.elapsed() > PATIENCE {
+                let last = match status {
+                    Ok(status) => status.iter().map(describe).collect(),
+                    Err(error) => format!("{error:#}\n"),
+                };
+                let logs: String = self.agents.iter().chain([&self.compiler]).map(Daemon::log_tail).collect();
+                bail!("the nodes did not settle within {} s\n{last}{logs}", PATIENCE.as_secs());
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// What `flockctl nodes` prints.
+    pub(crate) fn table(&self) -> Result<String> {
+        self.flockctl(&["nodes"])
+    }
+
+    fn settled(&self, status: &[NodeStatus]) -> Option<Applied> {
+        let done = |node: &&NodeStatus| {
+            node.connected
+                && !node.desired_revision.is_empty()
+                && node.applied_revision == node.desired_revision
+        };
+        let pair = |node: &NodeStatus| (node.node.clone(), node.applied_revision.clone());
+        let applied: Applied = status.iter().filter(done).map(pair).collect();
+        (applied.len() == self.agents.len() && applied.len() == status.len()).then_some(applied)
+    }
+
+    fn status(&self) -> Result<Vec<NodeStatus>> {
+        let text = self.flockctl(&["nodes", "-o", "json"])?;
+        serde_json::from_str(&text).with_context(|| format!("understand what flockctl printed: {text}"))
+    }
+
+    fn flockctl(&self, arguments: &[&str]) -> Result<String> {
+        let mut command = Command::new(&self.flockctl);
+        command.args(["--compiler", &self.url]).args(arguments);
+        let output = command.output().with_context(|| format!("run {}", self.flockctl.display()))?;
+        ensure!(output.status.success(), "flockctl: {}", String::from_utf8_lossy(&output.stderr).trim());
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+}
+
+fn describe(node: &NodeStatus) -> String {
+    let NodeStatus { node, desired_revision, applied_revision, connected } = node;
+    format!("    {node}: desired {desired_revision}, applied {applied_revision}, connected {connected}\n")
+}
+
+/// Two loopback addresses that nobody listens on at the moment.
+fn free_addresses() -> Result<[String; 2]> {
+    let bind = || TcpListener::bind("127.0.0.1:0").context("find a free port");
+    let listeners = [bind()?, bind()?];
+    let [first, second] = [listeners[0].local_addr()?, listeners[1].local_addr()?];
+    Ok([first.to_string(), second.to_string()])
+}

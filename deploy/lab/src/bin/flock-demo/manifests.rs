@@ -1,0 +1,86 @@
+//! The manifests directory: the cluster's objects as an API server would list them, the policies, the edit.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+
+use crate::scenario::{EDIT, NODES, PODS, POLICIES, PodPlan};
+
+/// The file that holds the policies.
+pub(crate) const POLICY_FILE: &str = "policies.yaml";
+
+/// A directory that the compiler follows. Files appear in it whole.
+pub(crate) struct Manifests {
+    directory: PathBuf,
+    /// Where files are written before they are moved in; same file system.
+    outside: PathBuf,
+}
+
+impl Manifests {
+    /// Makes the directory below `work`, with namespaces, nodes and pods but no policy.
+    pub(crate) fn create(work: &Path) -> Result<Self> {
+        let manifests = Self { directory: work.join("manifests"), outside: work.to_owned() };
+        fs::create_dir(&manifests.directory)
+            .with_context(|| format!("make {}", manifests.directory.display()))?;
+        manifests.put("cluster.yaml", &cluster())?;
+        Ok(manifests)
+    }
+
+    /// What `--manifests` is given.
+    pub(crate) fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// Adds all policies, in one file: the compiler never sees some of them without the others.
+    pub(crate) fn add_policies(&self) -> Result<()> {
+        self.put(POLICY_FILE, &policies())
+    }
+
+    /// Makes the one edit.
+    pub(crate) fn edit(&self) -> Result<()> {
+        self.put(POLICY_FILE, &policies().replacen(EDIT.before, EDIT.after, 1))
+    }
+
+    fn put(&self, file: &str, text: &str) -> Result<()> {
+        let (outside, inside) = (self.outside.join(file), self.directory.join(file));
+        fs::write(&outside, text)
+            .and_then(|()| fs::rename(&outside, &inside))
+            .with_context(|| format!("write {}", inside.display()))
+    }
+}
+
+fn policies() -> String {
+    POLICIES.map(|policy| policy.yaml).join("---\n")
+}
+
+fn cluster() -> String {
+    let mut namespaces: Vec<_> = PODS.iter().map(|pod| pod.namespace).collect();
+    namespaces.dedup();
+    let namespace = |name: &&str| {
+        format!(
+            "apiVersion: v1\nkind: Namespace\nmetadata:\n  name: {name}\n  labels:\n    \
+             kubernetes.io/metadata.name: {name}\n"
+        )
+    };
+    let node = |name: &&str| format!("apiVersion: v1\nkind: Node\nmetadata:\n  name: {name}\n");
+    let documents =
+        namespaces.iter().map(namespace).chain(NODES.iter().map(node)).chain(PODS.iter().map(pod));
+    documents.collect::<Vec<_>>().join("---\n")
+}
+
+fn pod(pod: &PodPlan) -> String {
+    let PodPlan { namespace, name, node, v4, v6, ports } = pod;
+    let mut text = format!(
+        "apiVersion: v1\nkind: Pod\nmetadata:\n  namespace: {namespace}\n  name: {name}\n  labels:\n    app: {name}\n\
+         spec:\n  nodeName: {node}\n  containers:\n  - name: main\n    image: example\n    ports:\n"
+    );
+    for (port, protocol, number) in *ports {
+        // Writing to a string cannot fail.
+        let _ =
+            writeln!(text, "    - name: {port}\n      protocol: {protocol}\n      containerPort: {number}");
+    }
+    let _ = writeln!(text, "status:\n  phase: Running\n  podIP: {v4}\n  podIPs:\n  - ip: {v4}\n  - ip: {v6}");
+    text
+}

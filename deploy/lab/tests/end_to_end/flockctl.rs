@@ -1,0 +1,94 @@
+//! `flockctl` as a process, and what it prints for programs.
+
+use std::process::Output;
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use crate::support::programs::{FLOCKCTL, program};
+
+/// A node, as `nodes -o json` prints it, as far as tests read it.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub(crate) struct NodeStatus {
+    pub(crate) node: String,
+    pub(crate) desired_revision: Option<String>,
+    pub(crate) applied_revision: Option<String>,
+    pub(crate) current: bool,
+    pub(crate) connected: bool,
+    pub(crate) agent_version: String,
+    pub(crate) nft_version: String,
+    pub(crate) last_outcome: Option<String>,
+    pub(crate) isolated_pods: u32,
+}
+
+/// A problem, as `problems -o json` prints it.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub(crate) struct Problem {
+    pub(crate) source: String,
+    pub(crate) object: String,
+    pub(crate) field: String,
+    pub(crate) message: String,
+    pub(crate) consequence: String,
+}
+
+/// How a compiler is asked.
+#[derive(Debug, Clone)]
+pub(crate) struct Flockctl {
+    url: String,
+}
+
+impl Flockctl {
+    pub(crate) fn new(url: String) -> Self {
+        Self { url }
+    }
+
+    /// Runs it.
+    pub(crate) fn run(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().unwrap()
+    }
+
+    /// What it would be run as.
+    pub(crate) fn command(&self, arguments: &[&str]) -> std::process::Command {
+        let mut command = program(FLOCKCTL);
+        command.args(["--compiler", &self.url]).args(arguments);
+        command
+    }
+
+    /// What it prints; it must succeed.
+    pub(crate) fn text(&self, arguments: &[&str]) -> String {
+        let Output { status, stdout, stderr } = self.run(arguments);
+        assert!(status.success(), "{arguments:?}: {status}: {}", String::from_utf8_lossy(&stderr));
+        String::from_utf8(stdout).unwrap()
+    }
+
+    /// What it complains; it must fail with exit 1 and print nothing else.
+    pub(crate) fn complaint(&self, arguments: &[&str]) -> String {
+        let Output { status, stdout, stderr } = self.run(arguments);
+        assert_eq!((status.code(), stdout.len()), (Some(1), 0), "{arguments:?}");
+        String::from_utf8(stderr).unwrap()
+    }
+
+    pub(crate) fn json<T: DeserializeOwned>(&self, arguments: &[&str]) -> T {
+        let text = self.text(&[arguments, &["-o", "json"]].concat());
+        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{arguments:?}: {error}: {text}"))
+    }
+
+    pub(crate) fn yaml<T: DeserializeOwned>(&self, arguments: &[&str]) -> T {
+        let text = self.text(&[arguments, &["-o", "yaml"]].concat());
+        serde_saphyr::from_str(&text).unwrap_or_else(|error| panic!("{arguments:?}: {error}: {text}"))
+    }
+
+    pub(crate) fn nodes(&self) -> Vec<NodeStatus> {
+        self.json(&["nodes"])
+    }
+
+    /// A node that must be listed.
+    pub(crate) fn node(&self, name: &str) -> NodeStatus {
+        let nodes = self.nodes();
+        nodes.iter().find(|node| node.node == name).unwrap_or_else(|| panic!("{name} in {nodes:?}")).clone()
+    }
+
+    pub(crate) fn problems(&self) -> Vec<Problem> {
+        self.json(&["problems"])
+    }
+}

@@ -1,0 +1,100 @@
+//! Two nodes in network namespaces, each with an nft that counts, and agents on them.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::net::IpAddr;
+use std::path::Path;
+
+use flock_lab::{Lab, Node, Pod, Protocol};
+use tempfile::TempDir;
+
+use crate::support::process::Process;
+use crate::support::programs::{AGENT, program};
+
+/// The nodes of every ground.
+pub(crate) const NODES: [&str; 2] = ["n1", "n2"];
+
+/// Nodes n1 and n2, and a directory for what a test writes.
+pub(crate) struct Ground {
+    _lab: Lab,
+    nodes: BTreeMap<&'static str, Node>,
+    directory: TempDir,
+}
+
+impl Ground {
+    /// `None` where namespaces cannot be made, which is said.
+    pub(crate) fn new(tag: &str) -> Option<Self> {
+        if let Err(reason) = Lab::available() {
+            println!("skipped: {reason}");
+            return None;
+        }
+        let lab = Lab::new(tag).unwrap();
+        let nodes = NODES.map(|name| (name, lab.node(name).unwrap())).into();
+        let ground = Self { _lab: lab, nodes, directory: tempfile::tempdir().unwrap() };
+        for name in NODES {
+            let nft = ground.node(name).nft_command();
+            let runs = ground.runs_file(name);
+            let wrapper = format!("echo \"$*\" >> {runs}\nexec {nft} \"$@\"\n");
+            fs::write(ground.wrapper(name), wrapper).unwrap();
+            fs::write(runs, "").unwrap();
+        }
+        Some(ground)
+    }
+
+    pub(crate) fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
+    pub(crate) fn node(&self, name: &str) -> &Node {
+        &self.nodes[name]
+    }
+
+    /// A pod with a TCP server on port 80.
+    pub(crate) fn pod(&self, node: &str, name: &str, address: &str) -> Pod {
+        let address: IpAddr = address.parse().unwrap();
+        let pod = self.node(node).pod(name, &[address]).unwrap();
+        pod.serve(&[(Protocol::Tcp, 80)]).unwrap();
+        pod
+    }
+
+    /// Starts the agent of a node.
+    pub(crate) fn agent(&self, node: &str, url: &str, options: &[&str]) -> Process {
+        self.agent_named(node, node, url, options)
+    }
+
+    /// Starts an agent on a node that says that it is on node `name`.
+    pub(crate) fn agent_named(&self, name: &str, node: &str, url: &str, options: &[&str]) -> Process {
+        let mut command = program(AGENT);
+        command.args(["--node", name, "--compiler", url, "--nft", &self.nft(node)]).args(options);
+        Process::start(command, self.directory())
+    }
+
+    /// What `--nft` is given: a script that notes its arguments and becomes nft in the node's namespace.
+    pub(crate) fn nft(&self, node: &str) -> String {
+        format!("sh {}", self.wrapper(node))
+    }
+
+    /// How many scripts nft was given on a node.
+    pub(crate) fn scripts(&self, node: &str) -> usize {
+        let runs = fs::read_to_string(self.runs_file(node)).unwrap();
+        runs.lines().filter(|arguments| arguments.starts_with("-f")).count()
+    }
+
+    /// Whether the kernel has a revision's table.
+    pub(crate) fn holds(&self, node: &str, revision: &str) -> bool {
+        self.node(node).run("nft", &["list", "set", "inet", "flock_netpol", &format!("rev_{revision}")], "").is_ok()
+    }
+
+    /// Whether the kernel has any table of ours.
+    pub(crate) fn has_table(&self, node: &str) -> bool {
+        self.node(node).run("nft", &["list", "table", "inet", "flock_netpol"], "").is_ok()
+    }
+
+    fn wrapper(&self, node: &str) -> String {
+        self.directory().join(format!("nft-{node}")).to_str().unwrap().to_owned()
+    }
+
+    fn runs_file(&self, node: &str) -> String {
+        self.directory().join(format!("nft-{node}.runs")).to_str().unwrap().to_owned()
+    }
+}

@@ -1,0 +1,38 @@
+//! Rules that something else removes or replaces: the agent brings them back, with or without a compiler.
+
+use flock_lab::{Probe, Protocol, Verdict};
+
+use crate::manifests::DENY;
+use crate::site::Site;
+use crate::support::wait::wait_until;
+
+#[test]
+fn a_table_changed_behind_the_agent_is_applied_again() {
+    let Some(mut site) = Site::new("guard") else { return };
+    site.manifests.put("policies.yaml", DENY);
+    let web = site.ground.pod("n1", "web", "10.1.0.2");
+    let db = site.ground.pod("n2", "db", "10.1.0.4");
+    let _agent = site.agent("n1", &["--check-interval", "0.3"]);
+    let revision = site.manifests.revision("n1");
+    site.settle_node("n1", &revision);
+    let probe = Probe::new(&db, Protocol::Tcp, web.addresses()[0], 80);
+    assert_eq!(probe.run().unwrap(), Verdict::Dropped);
+
+    let changes = [
+        ("delete table inet flock_netpol", "a deleted table"),
+        ("delete table inet flock_netpol; add table inet flock_netpol", "a table of someone else"),
+    ];
+    for (change, what) in changes {
+        let scripts = site.ground.scripts("n1");
+        site.ground.node("n1").nft(change).unwrap();
+        wait_until(what, || site.ground.holds("n1", &revision));
+        assert_eq!(probe.run().unwrap(), Verdict::Dropped, "{what}");
+        assert_eq!(site.ground.scripts("n1"), scripts + 1, "{what} is brought back once");
+    }
+
+    site.compiler.kill();
+    site.ground.node("n1").nft("delete table inet flock_netpol").unwrap();
+    wait_until("the table without a compiler", || site.ground.holds("n1", &revision));
+    site.compiler.restart();
+    site.settle_node("n1", &revision);
+}

@@ -1,0 +1,136 @@
+//! A compiler that follows a Kubernetes API server: list, change, the server gone and back.
+
+use std::path::PathBuf;
+
+use flock_testkit::{ApiServer, Kind, NAMESPACE, NETWORK_POLICY, NODE, POD};
+use serde_json::{Value, json};
+use tokio::runtime::Runtime;
+
+use crate::compiler::Compiler;
+use crate::flockctl::Flockctl;
+use crate::ground::{Ground, NODES};
+use crate::manifests::{render, revision_of};
+use crate::site::settle;
+use crate::support::wait::wait_until;
+
+/// The kinds that a compiler watches.
+const WATCHED: [Kind; 4] = [NODE, NAMESPACE, POD, NETWORK_POLICY];
+
+/// An API server that runs beside a test.
+pub(crate) struct Api {
+    pub(crate) server: ApiServer,
+    pub(crate) runtime: Runtime,
+}
+
+impl Api {
+    pub(crate) fn start() -> Self {
+        let runtime = Runtime::new().unwrap();
+        let server = runtime.block_on(ApiServer::start()).unwrap();
+        Self { server, runtime }
+    }
+
+    pub(crate) fn put(&self, kind: Kind, object: Value) {
+        self.server.store().put(kind, object).unwrap();
+    }
+
+    /// What a node should reach, by way of a manifest of all that the server has.
+    fn revision(&self, scratch: &PathBuf, node: &str) -> String {
+        let typed = |kind: Kind, mut object: Value| {
+            object["kind"] = kind.kind.into();
+            object["apiVersion"] = kind.api_version().into();
+            object
+        };
+        let items: Vec<Value> = WATCHED
+            .iter()
+            .flat_map(|kind| self.server.store().all(*kind).into_iter().map(move |object| typed(*kind, object)))
+            .collect();
+        let list = json!({ "kind": "List", "apiVersion": "v1", "items": items });
+        std::fs::write(scratch, list.to_string()).unwrap();
+        let output = render(&["--manifests", scratch.to_str().unwrap(), "--node", node], None);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        revision_of(&output.stdout)
+    }
+}
+
+impl Drop for Api {
+    fn drop(&mut self) {
+        // The server's end is a task's, which needs the runtime.
+        let _entered = self.runtime.enter();
+    }
+}
+
+fn pod(name: &str, node: &str, address: &str) -> Value {
+    json!({
+        "metadata": { "namespace": "shop", "name": name, "labels": { "app": name } },
+        "spec": { "nodeName": node },
+        "status": { "phase": "Running", "podIPs": [{ "ip": address }] },
+    })
+}
+
+fn allow(from: &str) -> Value {
+    json!({
+        "metadata": { "namespace": "shop", "name": "allow" },
+        "spec": {
+            "podSelector": {},
+            "policyTypes": ["Ingress"],
+            "ingress": [{ "from": [{ "podSelector": { "matchLabels": { "app": from } } }] }],
+        },
+    })
+}
+
+#[test]
+fn an_api_server_is_followed_also_after_it_was_gone() {
+    let Some(ground) = Ground::new("api") else { return };
+    let api = Api::start();
+    for node in NODES {
+        api.put(NODE, json!({ "metadata": { "name": node } }));
+    }
+    api.put(NAMESPACE, json!({ "metadata": { "name": "shop" } }));
+    api.put(POD, pod("web", "n1", "10.1.0.2"));
+    api.put(POD, pod("db", "n2", "10.1.0.4"));
+    let kubeconfig = api.server.write_kubeconfig(ground.directory()).unwrap();
+    let mut compiler = Compiler::start(["--kubeconfig", kubeconfig.to_str().unwrap()], ground.directory());
+    let flockctl = Flockctl::new(compiler.url());
+    let _agents = NODES.map(|node| ground.agent(node, &compiler.url(), &[]));
+    let scratch = ground.directory().join("listed.json");
+    let settled = || {
+        for node in NODES {
+            settle(&ground, &flockctl, node, &api.revision(&scratch, node));
+        }
+    };
+    settled();
+    assert_eq!(compiler.admin("/readyz").0, 200);
+
+    api.put(NETWORK_POLICY, allow("web"));
+    settled();
+    api.put(POD, pod("api", "n1", "10.1.0.3"));
+    settled();
+
+    let before = NODES.map(|node| api.revision(&scratch, node));
+    api.server.go_away();
+    wait_until("no watch", || compiler.metric("flock_compiler_watching{kind=\"Pod\"}") == Some(0.0));
+    // What happens while nobody looks: a change, something new and a deletion.
+    api.put(NETWORK_POLICY, allow("api"));
+    api.put(POD, pod("cache", "n2", "10.1.0.5"));
+    api.server.store().remove(POD, "shop", "web").unwrap();
+    for (node, revision) in NODES.iter().zip(&before) {
+        settle(&ground, &flockctl, node, revision);
+    }
+    assert_eq!(compiler.admin("/readyz").0, 200, "the last known world is still policy");
+
+    api.server.come_back();
+    settled();
+    assert_ne!(NODES.map(|node| api.revision(&scratch, node)), before);
+
+    // A compiler that starts while the server is away publishes nothing until it is back.
+    let scripts = NODES.map(|node| ground.scripts(node));
+    api.server.go_away();
+    compiler.kill();
+    compiler.restart();
+    wait_until("the agents", || flockctl.nodes().iter().filter(|node| node.connected).count() == 2);
+    assert_eq!(compiler.admin("/readyz").0, 503);
+    assert_eq!(compiler.admin("/healthz").0, 200);
+    api.server.come_back();
+    settled();
+    assert_eq!(NODES.map(|node| ground.scripts(node)), scripts, "nothing had changed");
+}

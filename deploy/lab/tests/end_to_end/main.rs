@@ -1,0 +1,19 @@
+//! The three programs as real processes: a compiler, agents that apply into the namespaces of a lab, flockctl.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, reason = "these are tests")]
+
+mod admin;
+mod compiler;
+mod debug;
+mod edit;
+mod ending;
+mod flockctl;
+mod ground;
+mod guard;
+mod kubectl;
+mod kubernetes;
+mod manifests;
+mod mistakes;
+mod refused;
+mod restart;
+mod site;
+mod support;

@@ -1,0 +1,27 @@
+//! Policies on real packets: manifests as text, through the compiler's own front door, into the real nft of two
+//! node namespaces; then every flow is tried. What is expected is said by hand, never by our compiler.
+#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "helpers of tests")]
+
+mod address_blocks;
+mod anchors;
+mod both_ends;
+mod claims;
+mod cluster;
+mod connections;
+mod contested;
+mod directions;
+mod flow;
+mod full_matrix;
+mod icmp;
+mod lifecycle;
+mod members;
+mod nodes;
+mod objects;
+mod peers;
+mod ports;
+mod reload;
+mod rows;
+mod selectors;
+mod services;
+mod trials;
+mod two_addresses;

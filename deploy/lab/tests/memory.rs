@@ -1,0 +1,142 @@
+//! The agent is on every node: what it needs there, and what it is made of.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, reason = "these are tests")]
+
+#[allow(dead_code, reason = "the end-to-end tests use all of it")]
+#[path = "end_to_end/support/mod.rs"]
+mod support;
+
+use std::fmt::Write as _;
+use std::fs;
+use std::process::Command;
+
+use flock_lab::Lab;
+use flock_proto::{Outcome, Update, UpdateKind};
+use flock_shared::{Revision, Script, ScriptHash};
+
+use crate::support::fake_compiler::FakeCompiler;
+use crate::support::process::Process;
+use crate::support::programs::{AGENT, COMPILER, program, program_of_profile, profile_directory, workspace};
+
+/// Resident kilobytes that the agent must stay below.
+const LIMIT: u64 = 10_000;
+/// Updates before it is measured.
+const UPDATES: usize = 100;
+/// Pods on the node, the usual limit of a kubelet.
+const LOCAL_PODS: usize = 110;
+/// Pods elsewhere in the cluster.
+const REMOTE_PODS: usize = 900;
+const NAMESPACES: usize = 20;
+
+#[test]
+fn steady_memory_is_below_10_megabytes() {
+    if let Err(reason) = Lab::available() {
+        return println!("skipped: {reason}");
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let manifests = directory.path().join("cluster.yaml");
+    fs::write(&manifests, cluster()).unwrap();
+    let mut render = program(COMPILER);
+    let rendered = render.args(["render", "--node", "n1", "--manifests"]).arg(&manifests).output().unwrap();
+    assert!(rendered.status.success(), "{}", String::from_utf8_lossy(&rendered.stderr));
+    let script = String::from_utf8(rendered.stdout).unwrap();
+
+    let own = profile_directory().file_name().unwrap().to_string_lossy().into_owned();
+    let mut measured = vec![(own.clone(), program(AGENT))];
+    if own != "release" {
+        measured.extend(program_of_profile("release", AGENT).map(|agent| ("release".to_owned(), agent)));
+    }
+    for (profile, agent) in measured {
+        let (resident, private) = memory_after_updates(agent, &script, directory.path());
+        println!(
+            "agent ({profile}) after {UPDATES} updates of {} kB: {resident} kB resident, {private} kB of them its own",
+            script.len() / 1000
+        );
+        assert!(resident < LIMIT, "{resident} kB ({profile})");
+    }
+}
+
+/// `VmRSS` and `RssAnon` in kB of an agent that has applied many versions of `script` with the real nft.
+fn memory_after_updates(mut agent: Command, script: &str, directory: &std::path::Path) -> (u64, u64) {
+    let lab = Lab::new("memory").unwrap();
+    let node = lab.node("n1").unwrap();
+    let compiler = FakeCompiler::start();
+    agent.args(["--node", "n1", "--compiler", &compiler.url, "--nft", &node.nft_command()]);
+    let agent = Process::start(agent, directory);
+    let session = compiler.session();
+    for number in 0..UPDATES {
+        assert_eq!(session.ask(version(script, number)).outcome, Outcome::Applied);
+    }
+    let status = fs::read_to_string(format!("/proc/{}/status", agent.id())).unwrap();
+    let kilobytes = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+        line.trim().strip_suffix(" kB").unwrap().parse().unwrap()
+    };
+    (kilobytes("VmRSS:"), kilobytes("RssAnon:"))
+}
+
+/// The script with the marker of another revision.
+fn version(script: &str, number: usize) -> Update {
+    let revision = Revision::of(ScriptHash::of(number.to_string().as_bytes()));
+    let (body, marker) = script.rsplit_once(" rev_").unwrap();
+    let (_, rest) = marker.split_once(' ').unwrap();
+    let script = Script::new(format!("{body} rev_{revision} {rest}"));
+    Update { revision, kind: UpdateKind::Full(script) }
+}
+
+/// A cluster of a thousand pods in namespaces with four policies each.
+fn cluster() -> String {
+    let mut text = String::new();
+    let mut add = |document: std::fmt::Arguments<'_>| writeln!(text, "---\n{document}").unwrap();
+    for pod in 0..LOCAL_PODS + REMOTE_PODS {
+        let (namespace, app) = (pod % NAMESPACES, ["web", "api", "db", "job"][pod / NAMESPACES % 4]);
+        let node = if pod < LOCAL_PODS { 1 } else { 2 + pod % 8 };
+        let (high, low, port) = (pod / 250, pod % 250, 8000 + pod % 30);
+        add(format_args!(
+            "apiVersion: v1\nkind: Pod\nmetadata: {{namespace: ns-{namespace}, name: pod-{pod}, labels: {{app: {app}}}}}\n\
+             spec: {{nodeName: n{node}, containers: [{{ports: [{{name: http, containerPort: {port}}}]}}]}}\n\
+             status: {{phase: Running, podIPs: [{{ip: 10.1.{high}.{low}}}, {{ip: 'fd00:1::{high}:{low}'}}]}}"
+        ));
+    }
+    for namespace in 0..NAMESPACES {
+        add(format_args!(
+            "{{apiVersion: v1, kind: Namespace, metadata: {{name: ns-{namespace}, labels: {{team: t{}}}}}}}",
+            namespace % 5
+        ));
+        let mut policy = |name: &str, spec: &str| {
+            add(format_args!(
+                "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\n\
+                 metadata: {{namespace: ns-{namespace}, name: {name}}}\nspec: {spec}"
+            ));
+        };
+        policy("deny", "{podSelector: {}, policyTypes: [Ingress, Egress]}");
+        policy("dns", "{podSelector: {}, egress: [{ports: [{port: 53, protocol: UDP}, {port: 53}]}], policyTypes: [Egress]}");
+        policy(
+            "web",
+            "{podSelector: {matchLabels: {app: api}}, ingress: [{from: [{podSelector: {matchLabels: {app: web}}}, \
+             {namespaceSelector: {matchLabels: {team: t1}}}], ports: [{port: http}]}]}",
+        );
+        policy(
+            "outside",
+            "{podSelector: {matchLabels: {app: web}}, policyTypes: [Egress], egress: [{to: [{ipBlock: \
+             {cidr: 0.0.0.0/0, except: [10.0.0.0/8, 172.16.0.0/12]}}], ports: [{port: 8000, endPort: 9000}]}]}",
+        );
+    }
+    text
+}
+
+#[test]
+fn the_agent_depends_on_no_kubernetes_client() {
+    let tree = |package: &str| {
+        let mut cargo = Command::new(env!("CARGO"));
+        cargo.current_dir(workspace()).args(["tree", "--offline", "--edges", "normal", "--prefix", "none"]);
+        let output = cargo.args(["--package", package]).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let packages = String::from_utf8(output.stdout).unwrap();
+        packages.lines().filter_map(|line| line.split(' ').next().map(str::to_owned)).collect::<Vec<_>>()
+    };
+    let is_kubernetes = |name: &&String| name.starts_with("kube") || name.starts_with("k8s") || *name == "flock-compiler";
+    let agent = tree("flock-node-agent");
+    assert!(agent.iter().any(|name| name == "tonic"), "the list is one of packages: {agent:?}");
+    assert_eq!(agent.iter().find(is_kubernetes), None);
+    assert!(tree("flock-compiler").iter().any(|name| is_kubernetes(&name)), "the compiler is recognized");
+}
