@@ -29,7 +29,8 @@ async fn metrics(State(context): State<Arc<Context>>) -> impl IntoResponse {
     if let Ok(desired) = context.engine.nodes().await {
         let agents = context.fleet.all();
         let current = desired.iter().filter(|(node, desired)| {
-            let applied = agents.get(*node).and_then(|agent| agent.applied.as_ref()).map(|(revision, _)| revision);
+            let applied =
+                agents.get(*node).and_then(|agent| agent.applied.as_ref()).map(|(revision, _)| revision);
             applied.is_some() && desired.borrow().as_ref().map(|published| &published.revision) == applied
         });
         let current = current.count();

@@ -28,16 +28,18 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     }
     match cli.command {
-        Command::Render(options) => match render(&options, &mut io::stdout().lock(), &mut io::stderr().lock()) {
-            Ok(Rendering::Done) => ExitCode::SUCCESS,
-            Ok(Rendering::BadInput) => ExitCode::from(BAD_INPUT),
-            // `flock-compiler render … | head` closes our output: that is no failure.
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
-            Err(error) => {
-                complain(&format!("cannot print: {error}"));
-                ExitCode::FAILURE
+        Command::Render(options) => {
+            match render(&options, &mut io::stdout().lock(), &mut io::stderr().lock()) {
+                Ok(Rendering::Done) => ExitCode::SUCCESS,
+                Ok(Rendering::BadInput) => ExitCode::from(BAD_INPUT),
+                // `flock-compiler render … | head` closes our output: that is no failure.
+                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+                Err(error) => {
+                    complain(&format!("cannot print: {error}"));
+                    ExitCode::FAILURE
+                }
             }
-        },
+        }
         Command::Serve(options) => {
             let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
                 Ok(runtime) => runtime,

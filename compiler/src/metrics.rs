@@ -31,7 +31,11 @@ impl Collector for Watches {
             ("watches", "Watches that the server accepted", KindStatistics::watches),
             ("watch_events", "Events of objects", KindStatistics::events),
             ("watch_failures", "Requests and streams that failed", KindStatistics::failures),
-            ("watch_expirations", "Resumptions that the server did not remember", KindStatistics::expirations),
+            (
+                "watch_expirations",
+                "Resumptions that the server did not remember",
+                KindStatistics::expirations,
+            ),
         ];
         for (name, help, count) in counters {
             let mut encoder = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
@@ -40,9 +44,11 @@ impl Collector for Watches {
                 counter.encode(encoder.encode_family(&[("kind", kind)])?)?;
             }
         }
-        let mut encoder = encoder.encode_descriptor("watching", "Whether a watch is open", None, MetricType::Gauge)?;
+        let mut encoder =
+            encoder.encode_descriptor("watching", "Whether a watch is open", None, MetricType::Gauge)?;
         for (kind, statistics) in self.0.kinds() {
-            ConstGauge::new(i64::from(statistics.watching())).encode(encoder.encode_family(&[("kind", kind)])?)?;
+            ConstGauge::new(i64::from(statistics.watching()))
+                .encode(encoder.encode_family(&[("kind", kind)])?)?;
         }
         Ok(())
     }

@@ -45,7 +45,11 @@ pub fn render(options: &Render, out: &mut impl Write, err: &mut impl Write) -> i
         return Ok(Rendering::BadInput);
     }
     if !world.node_names().contains(&options.node) {
-        writeln!(err, "note: no Node object and no pod names node {:?}: nothing is isolated there", options.node.as_str())?;
+        writeln!(
+            err,
+            "note: no Node object and no pod names node {:?}: nothing is isolated there",
+            options.node.as_str()
+        )?;
     }
     let output = translate(&world).output(&options.node);
     out.write_all(render_output(&output).script.bytes())?;

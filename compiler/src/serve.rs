@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::admin;
 use crate::cli::Serve;
-use crate::engine::Engine;
+use crate::engine::{Engine, EngineError};
 use crate::fleet::Fleet;
 use crate::metrics::Metrics;
 use crate::service::{self, Context};
@@ -38,7 +38,9 @@ pub async fn serve(options: Serve) -> anyhow::Result<()> {
     let (events, incoming) = mpsc::channel(EVENT_QUEUE);
     let interfaces = options.interfaces.host_iface;
     let (source, metrics) = match options.manifests {
-        Some(directory) => (run_source(ManifestsSource::new(directory, interfaces), events), Metrics::default()),
+        Some(directory) => {
+            (run_source(ManifestsSource::new(directory, interfaces), events), Metrics::default())
+        }
         None => {
             let client = kubernetes::connect(options.kubeconfig.as_deref())
                 .await
@@ -54,7 +56,8 @@ pub async fn serve(options: Serve) -> anyhow::Result<()> {
     let mut engine = tokio::spawn(engine.run(incoming));
     let mut source = tokio::spawn(source);
     let (stop, stopping) = watch::channel(false);
-    let context = Context { engine: handle, fleet: Arc::new(Fleet::default()), metrics, stopping: stopping.clone() };
+    let context =
+        Context { engine: handle, fleet: Arc::new(Fleet::default()), metrics, stopping: stopping.clone() };
     let mut admin = tokio::spawn(admin::serve(admin_listener, context.clone()));
     let stopped = async move {
         let mut stopping = stopping;
@@ -65,9 +68,18 @@ pub async fn serve(options: Serve) -> anyhow::Result<()> {
 
     let signal = tokio::select! {
         signal = shutdown::requested() => signal.context("cannot listen for signals")?,
-        // The engine ends when the source does: the source's own reason says more.
         ended = &mut source => { ended.context("the source of objects failed")??; bail!("the source of objects has ended") }
-        ended = &mut engine => { ended.context("the engine failed")??; bail!("the engine has ended") }
+        ended = &mut engine => {
+            let ended = ended.context("the engine failed")?;
+            // The engine may be the first to notice that the source has ended, whose own reason says more.
+            if matches!(ended, Err(EngineError::SourceEnded))
+                && let Ok(ended) = tokio::time::timeout(GRACE, source).await
+            {
+                ended.context("the source of objects failed")??;
+            }
+            ended?;
+            bail!("the engine has ended")
+        }
         ended = &mut server => { ended.context("the gRPC server failed")??; bail!("the gRPC server has ended") }
         ended = &mut admin => { ended.context("the admin server failed")??; bail!("the admin server has ended") }
     };

@@ -3,6 +3,8 @@
 //! The second comment of a manifest holds the options of `render`. To accept what is rendered now, look at the
 //! difference first: `BLESS=1 cargo test -p flock-compiler --test golden && git diff`.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -24,10 +26,14 @@ fn manifests() -> Vec<PathBuf> {
 /// What `render` prints for a manifest, called as a user would call it.
 fn rendered(manifest: &Path) -> String {
     let text = fs::read_to_string(manifest).unwrap();
-    let options = text.lines().find_map(|line| line.strip_prefix("# render: ")).expect("a line `# render: OPTIONS`");
+    let options =
+        text.lines().find_map(|line| line.strip_prefix("# render: ")).expect("a line `# render: OPTIONS`");
     let path = manifest.to_str().unwrap();
-    let command = ["flock-compiler", "render", "--manifests", path].into_iter().chain(options.split_whitespace());
-    let Command::Render(options) = Cli::try_parse_from(command).unwrap().command else { panic!("not render") };
+    let command =
+        ["flock-compiler", "render", "--manifests", path].into_iter().chain(options.split_whitespace());
+    let Command::Render(options) = Cli::try_parse_from(command).unwrap().command else {
+        panic!("not render")
+    };
     let (mut out, mut err) = (Vec::new(), Vec::new());
     let rendering = render(&options, &mut out, &mut err).unwrap();
     assert_eq!(rendering, Rendering::Done, "{path}: {}", String::from_utf8_lossy(&err));

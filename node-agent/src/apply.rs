@@ -47,11 +47,7 @@ impl Job {
     /// A full script.
     #[must_use]
     pub const fn full(revision: Revision, script: Script) -> Self {
-        Self {
-            revision,
-            script,
-            scope: Scope::Full,
-        }
+        Self { revision, script, scope: Scope::Full }
     }
 }
 
@@ -93,10 +89,7 @@ impl Enforcement {
     /// Knows nothing of the kernel.
     #[must_use]
     pub const fn new() -> Self {
-        Self {
-            kernel: Kernel::Unknown,
-            pending: None,
-        }
+        Self { kernel: Kernel::Unknown, pending: None }
     }
 
     /// The state that stands in the kernel, as far as is known.
@@ -119,11 +112,7 @@ impl Enforcement {
                     WireError::HashMismatch { .. } => Outcome::HashMismatch,
                     _ => Outcome::Malformed,
                 };
-                Step::Answer(Answer {
-                    revision: named,
-                    outcome,
-                    error: error.to_string(),
-                })
+                Step::Answer(Answer { revision: named, outcome, error: error.to_string() })
             }
         }
     }
@@ -143,11 +132,7 @@ impl Enforcement {
             UpdateKind::Delta { base, script }
                 if self.holds().is_some_and(|standing| standing.revision == base) =>
             {
-                Job {
-                    revision,
-                    script,
-                    scope: Scope::Delta,
-                }
+                Job { revision, script, scope: Scope::Delta }
             }
             UpdateKind::Delta { base, .. } => return self.base_mismatch(revision, &base),
             UpdateKind::Current => match self.repair() {
@@ -160,15 +145,9 @@ impl Enforcement {
     }
 
     fn base_mismatch(&self, revision: Revision, base: &Revision) -> Step {
-        let applied = self
-            .holds()
-            .map_or("nothing", |standing| standing.revision.as_str());
+        let applied = self.holds().map_or("nothing", |standing| standing.revision.as_str());
         let error = format!("the update applies on {base}; applied is {applied}");
-        Step::Answer(Answer {
-            revision: Some(revision),
-            outcome: Outcome::BaseMismatch,
-            error,
-        })
+        Step::Answer(Answer { revision: Some(revision), outcome: Outcome::BaseMismatch, error })
     }
 
     /// nft committed the job, or the kernel was found to hold it already.
@@ -180,20 +159,13 @@ impl Enforcement {
         };
         // A repair leaves a newer job due.
         self.pending.take_if(|pending| pending.revision == job.revision);
-        self.kernel = Kernel::Holds(Standing {
-            revision: job.revision,
-            full,
-        });
+        self.kernel = Kernel::Holds(Standing { revision: job.revision, full });
         answer
     }
 
     /// nft did not take the job. What stood before still stands; the job stays due.
     pub fn failed(&mut self, job: Job, outcome: Outcome, error: String) -> Answer {
-        let answer = Answer {
-            revision: Some(job.revision.clone()),
-            outcome,
-            error,
-        };
+        let answer = Answer { revision: Some(job.revision.clone()), outcome, error };
         if self.repair().is_none_or(|repair| repair != job) {
             self.pending = Some(job);
         }
@@ -218,10 +190,9 @@ impl Enforcement {
     #[must_use]
     pub fn repair(&self) -> Option<Job> {
         match &self.kernel {
-            Kernel::Lost(Standing {
-                revision,
-                full: Some(script),
-            }) => Some(Job::full(revision.clone(), script.clone())),
+            Kernel::Lost(Standing { revision, full: Some(script) }) => {
+                Some(Job::full(revision.clone(), script.clone()))
+            }
             _ => None,
         }
     }
@@ -235,11 +206,7 @@ impl Enforcement {
 
 impl Answer {
     const fn success(revision: Revision, outcome: Outcome) -> Self {
-        Self {
-            revision: Some(revision),
-            outcome,
-            error: String::new(),
-        }
+        Self { revision: Some(revision), outcome, error: String::new() }
     }
 }
 

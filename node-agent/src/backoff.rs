@@ -16,11 +16,7 @@ impl Backoff {
     /// Delays from `first` up to `limit`, before jitter.
     #[must_use]
     pub const fn new(first: Duration, limit: Duration) -> Self {
-        Self {
-            first,
-            limit,
-            next: first,
-        }
+        Self { first, limit, next: first }
     }
 
     /// The delay before the next attempt.

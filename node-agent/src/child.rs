@@ -41,14 +41,8 @@ impl std::str::FromStr for Program {
     /// Splits on whitespace, with a shell's quotes; nothing is expanded.
     fn from_str(text: &str) -> Result<Self, ProgramError> {
         let mut words = shlex::split(text).ok_or(ProgramError::Unclosed)?.into_iter();
-        let name = words
-            .next()
-            .filter(|name| !name.is_empty())
-            .ok_or(ProgramError::Empty)?;
-        Ok(Self {
-            name,
-            arguments: words.collect(),
-        })
+        let name = words.next().filter(|name| !name.is_empty()).ok_or(ProgramError::Empty)?;
+        Ok(Self { name, arguments: words.collect() })
     }
 }
 
@@ -70,11 +64,7 @@ impl Complaint {
 
 impl fmt::Display for Complaint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0.is_empty() {
-            Ok(())
-        } else {
-            write!(f, ": {}", self.0)
-        }
+        if self.0.is_empty() { Ok(()) } else { write!(f, ": {}", self.0) }
     }
 }
 
@@ -151,11 +141,7 @@ impl Program {
             let (stdout, stderr) = (leader.0.stdout.take(), leader.0.stderr.take());
             // All pipes at once: a program that writes before it has read everything must not block.
             let pumps = async {
-                tokio::join!(
-                    feed(stdin, input),
-                    keep(stdout, &mut output),
-                    keep(stderr, &mut errors)
-                )
+                tokio::join!(feed(stdin, input), keep(stdout, &mut output), keep(stderr, &mut errors))
             };
             tokio::pin!(pumps);
             let end = async {
@@ -180,10 +166,7 @@ impl Program {
         match (status.code(), status.signal()) {
             (Some(0), _) => Ok(String::from_utf8_lossy(&output).into_owned()),
             (Some(code), _) => Err(ChildError::Failed { code, stderr }),
-            (None, signal) => Err(ChildError::Killed {
-                signal: signal.unwrap_or_default(),
-                stderr,
-            }),
+            (None, signal) => Err(ChildError::Killed { signal: signal.unwrap_or_default(), stderr }),
         }
     }
 
@@ -196,16 +179,10 @@ impl Program {
         if let Some(path) = std::env::var_os("PATH") {
             command.env("PATH", path);
         }
-        command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         // A group of its own: it is killed as a whole, and a terminal's Ctrl-C does not reach it halfway.
         command.process_group(0).kill_on_drop(true);
-        command.spawn().map_err(|source| ChildError::NotStarted {
-            program: self.name.clone(),
-            source,
-        })
+        command.spawn().map_err(|source| ChildError::NotStarted { program: self.name.clone(), source })
     }
 }
 
@@ -233,11 +210,7 @@ mod tests {
     const LIMIT: Duration = Duration::from_secs(30);
 
     async fn shell(script: &str, input: &[u8], limit: Duration) -> Result<String, ChildError> {
-        "sh -c"
-            .parse::<Program>()
-            .unwrap()
-            .run(&[script], input, limit)
-            .await
+        "sh -c".parse::<Program>().unwrap().run(&[script], input, limit).await
     }
 
     #[test]
@@ -266,22 +239,12 @@ mod tests {
 
     #[tokio::test]
     async fn ends_are_told_apart() {
-        let missing = "/nonexistent/nft"
-            .parse::<Program>()
-            .unwrap()
-            .run(&[], b"", LIMIT)
-            .await;
-        assert!(
-            matches!(missing, Err(ChildError::NotStarted { .. })),
-            "{missing:?}"
-        );
+        let missing = "/nonexistent/nft".parse::<Program>().unwrap().run(&[], b"", LIMIT).await;
+        assert!(matches!(missing, Err(ChildError::NotStarted { .. })), "{missing:?}");
         let failed = shell("echo why >&2; exit 1", b"", LIMIT).await;
         assert!(matches!(failed, Err(ChildError::Failed { code: 1, stderr }) if stderr.as_str() == "why"));
         let killed = shell("kill -SEGV $$", b"", LIMIT).await;
-        assert!(
-            matches!(killed, Err(ChildError::Killed { signal: 11, .. })),
-            "{killed:?}"
-        );
+        assert!(matches!(killed, Err(ChildError::Killed { signal: 11, .. })), "{killed:?}");
     }
 
     #[tokio::test]
@@ -316,15 +279,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_environment_is_cleared() {
-        let environment = "env"
-            .parse::<Program>()
-            .unwrap()
-            .run(&[], b"", LIMIT)
-            .await
-            .unwrap();
-        assert!(
-            environment.lines().all(|line| line.starts_with("PATH=")),
-            "{environment}"
-        );
+        let environment = "env".parse::<Program>().unwrap().run(&[], b"", LIMIT).await.unwrap();
+        assert!(environment.lines().all(|line| line.starts_with("PATH=")), "{environment}");
     }
 }

@@ -8,10 +8,10 @@ use clap::{CommandFactory as _, Parser};
 use flock_shared::NodeName;
 
 use crate::child::Program;
-use flock_shared::dial::CompilerUrl;
 use crate::enforce::Until;
 use crate::nft::Nft;
 use crate::run::Config;
+use flock_shared::dial::CompilerUrl;
 
 const LONGEST: f64 = 86_400.0;
 
@@ -91,11 +91,7 @@ impl Options {
             nft,
             state_dir: self.state_dir,
             check_interval: self.check_interval,
-            until: if self.once {
-                Until::FirstUpdate
-            } else {
-                Until::Stopped
-            },
+            until: if self.once { Until::FirstUpdate } else { Until::Stopped },
         }))
     }
 }
@@ -113,9 +109,7 @@ mod tests {
 
     fn task(arguments: &[&str]) -> Result<Task, ErrorKind> {
         let arguments = std::iter::once("flock-node-agent").chain(arguments.iter().copied());
-        Options::try_parse_from(arguments)
-            .and_then(Options::task)
-            .map_err(|error| error.kind())
+        Options::try_parse_from(arguments).and_then(Options::task).map_err(|error| error.kind())
     }
 
     #[test]
@@ -125,18 +119,9 @@ mod tests {
 
     #[test]
     fn a_node_and_a_compiler_make_a_run() {
-        let made = task(&[
-            "--node",
-            "n1",
-            "--compiler",
-            "http://127.0.0.1:1",
-            "--once",
-            "--check-interval",
-            "0.5",
-        ]);
-        let Ok(Task::Run(config)) = made else {
-            panic!("{made:?}")
-        };
+        let made =
+            task(&["--node", "n1", "--compiler", "http://127.0.0.1:1", "--once", "--check-interval", "0.5"]);
+        let Ok(Task::Run(config)) = made else { panic!("{made:?}") };
         assert_eq!((config.node.as_str(), config.until), ("n1", Until::FirstUpdate));
         assert_eq!(config.check_interval, Duration::from_millis(500));
     }
@@ -144,10 +129,7 @@ mod tests {
     #[test]
     fn uninstalling_needs_neither() {
         assert!(matches!(task(&["--uninstall"]), Ok(Task::Uninstall(_))));
-        assert_eq!(
-            task(&["--node", "n1"]).unwrap_err(),
-            ErrorKind::MissingRequiredArgument
-        );
+        assert_eq!(task(&["--node", "n1"]).unwrap_err(), ErrorKind::MissingRequiredArgument);
         let compiler_only = task(&["--compiler", "http://127.0.0.1:1"]);
         assert_eq!(compiler_only.unwrap_err(), ErrorKind::MissingRequiredArgument);
     }
@@ -167,12 +149,8 @@ mod tests {
             ("--check-interval", "-1"),
         ] {
             let given = format!("{option}={value}");
-            let mut arguments: Vec<&str> = valid
-                .chunks(2)
-                .filter(|pair| pair[0] != option)
-                .flatten()
-                .copied()
-                .collect();
+            let mut arguments: Vec<&str> =
+                valid.chunks(2).filter(|pair| pair[0] != option).flatten().copied().collect();
             arguments.push(&given);
             assert!(task(&arguments).is_err(), "{given}");
         }

@@ -70,14 +70,7 @@ impl Enforcer {
     #[must_use]
     pub const fn new(nft: Nft, outlets: Outlets, check_interval: Duration) -> Self {
         let backoff = Backoff::new(FIRST_RETRY, LAST_RETRY);
-        Self {
-            enforcement: Enforcement::new(),
-            nft,
-            outlets,
-            check_interval,
-            backoff,
-            retry_at: None,
-        }
+        Self { enforcement: Enforcement::new(), nft, outlets, check_interval, backoff, retry_at: None }
     }
 
     /// Puts the ruleset of an earlier run in place, unless the kernel still holds it.
@@ -146,11 +139,7 @@ impl Enforcer {
     async fn retry(&mut self) {
         self.retry_at = None;
         if let Some(job) = self.enforcement.pending()
-            && self
-                .attempt(job, Instant::now(), "retry")
-                .await
-                .outcome
-                .is_success()
+            && self.attempt(job, Instant::now(), "retry").await.outcome.is_success()
         {
             return;
         }
@@ -193,17 +182,12 @@ impl Enforcer {
         let answer = match result {
             Ok(()) => {
                 if job.scope == Scope::Full {
-                    let saved = Saved {
-                        revision: job.revision.clone(),
-                        script: job.script.clone(),
-                    };
+                    let saved = Saved { revision: job.revision.clone(), script: job.script.clone() };
                     self.outlets.saved.send_replace(Some(saved));
                 }
                 self.enforcement.committed(job)
             }
-            Err(error) => self
-                .enforcement
-                .failed(job, nft::outcome(&error), error.to_string()),
+            Err(error) => self.enforcement.failed(job, nft::outcome(&error), error.to_string()),
         };
         self.publish();
         self.answer(&answer, since, cause);
@@ -216,17 +200,8 @@ impl Enforcer {
     }
 
     fn answer(&self, answer: &Answer, since: Instant, cause: &'static str) {
-        let Answer {
-            revision,
-            outcome,
-            error,
-        } = answer.clone();
-        let ack = Ack {
-            revision,
-            outcome,
-            error,
-            took: since.elapsed(),
-        };
+        let Answer { revision, outcome, error } = answer.clone();
+        let ack = Ack { revision, outcome, error, took: since.elapsed() };
         let revision = ack.revision.as_ref().map_or("none", Revision::as_str).to_owned();
         let milliseconds = ack.took.as_millis();
         if outcome.is_success() {

@@ -17,9 +17,7 @@ use tracing::info;
 fn main() -> ExitCode {
     let options = Options::parse();
     if let Err(error) = telemetry::init(options.log(), LogFormat::Text) {
-        Options::command()
-            .error(ErrorKind::ValueValidation, format!("--log: {error}"))
-            .exit();
+        Options::command().error(ErrorKind::ValueValidation, format!("--log: {error}")).exit();
     }
     let task = options.task().unwrap_or_else(|error| error.exit());
     match perform(task) {
@@ -34,10 +32,8 @@ fn main() -> ExitCode {
 
 fn perform(task: Task) -> anyhow::Result<()> {
     // One thread: the agent waits for nft and for the compiler, and its memory counts on every node.
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .context("starting the runtime")?;
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().context("starting the runtime")?;
     let done = runtime.block_on(async {
         match task {
             Task::Run(config) => run(config).await,
@@ -63,9 +59,7 @@ async fn run(config: Config) -> anyhow::Result<()> {
 }
 
 async fn uninstall(nft: &Nft) -> anyhow::Result<()> {
-    nft.uninstall()
-        .await
-        .with_context(|| format!("removing table {TABLE}"))?;
+    nft.uninstall().await.with_context(|| format!("removing table {TABLE}"))?;
     writeln!(std::io::stdout().lock(), "removed table {TABLE}, if it was there")
         .context("writing to standard output")
 }

@@ -29,10 +29,7 @@ impl Nft {
     /// # Errors
     /// Exit other than 0 within the time limit. See [`may_have_committed`] for what that says about the kernel.
     pub async fn apply(&self, script: &Script) -> Result<(), ChildError> {
-        self.program
-            .run(&["-f", "-"], script.bytes(), self.limit)
-            .await
-            .map(drop)
+        self.program.run(&["-f", "-"], script.bytes(), self.limit).await.map(drop)
     }
 
     /// Whether the kernel's table is the one of `revision`: whether its marker is there.
@@ -44,11 +41,7 @@ impl Nft {
         let mut arguments = vec!["list", "set"];
         arguments.extend(TABLE.split(' '));
         arguments.push(&marker);
-        match self
-            .program
-            .run(&arguments, b"", self.limit.min(QUESTION_LIMIT))
-            .await
-        {
+        match self.program.run(&arguments, b"", self.limit.min(QUESTION_LIMIT)).await {
             Ok(_) => Ok(true),
             Err(ChildError::Failed { .. }) => Ok(false),
             Err(error) => Err(error),
@@ -61,8 +54,7 @@ impl Nft {
     /// As [`Nft::apply`].
     pub async fn uninstall(&self) -> Result<(), ChildError> {
         // Deleting a missing table fails, so it is added first. `destroy` is unknown to nft 1.0.6.
-        self.apply(&Script::new(format!("add table {TABLE}\ndelete table {TABLE}\n")))
-            .await
+        self.apply(&Script::new(format!("add table {TABLE}\ndelete table {TABLE}\n"))).await
     }
 
     /// The first line of `nft --version`.
@@ -70,10 +62,7 @@ impl Nft {
     /// # Errors
     /// When nft gives no answer.
     pub async fn version(&self) -> Result<String, ChildError> {
-        let output = self
-            .program
-            .run(&["--version"], b"", self.limit.min(QUESTION_LIMIT))
-            .await?;
+        let output = self.program.run(&["--version"], b"", self.limit.min(QUESTION_LIMIT)).await?;
         let line = output.lines().next().unwrap_or_default();
         Ok(line
             .chars()
@@ -97,8 +86,5 @@ pub const fn outcome(error: &ChildError) -> Outcome {
 /// Whether the kernel may have taken the script all the same: nft died, perhaps after the commit.
 #[must_use]
 pub const fn may_have_committed(error: &ChildError) -> bool {
-    matches!(
-        error,
-        ChildError::TimedOut { .. } | ChildError::Killed { .. } | ChildError::Lost(_)
-    )
+    matches!(error, ChildError::TimedOut { .. } | ChildError::Killed { .. } | ChildError::Lost(_))
 }

@@ -12,11 +12,11 @@ use tokio::time::{Instant, sleep, timeout};
 use tracing::{info, warn};
 
 use crate::backoff::Backoff;
-use flock_shared::dial::{self, CompilerUrl};
 use crate::enforce::{End, Enforcer, Outlets, Until};
 use crate::nft::Nft;
 use crate::session::{self, Ended, Ends};
 use crate::state::{self, StateDir};
+use flock_shared::dial::{self, CompilerUrl};
 
 const FIRST_RECONNECT: Duration = Duration::from_millis(200);
 const LAST_RECONNECT: Duration = Duration::from_secs(30);
@@ -75,21 +75,12 @@ pub async fn run(config: Config, stop: watch::Receiver<bool>) -> Result<(), RunE
     let (full_needed, full_needed_outlet) = watch::channel(0);
     let (saved, saved_outlet) = watch::channel(None);
 
-    let outlets = Outlets {
-        acks,
-        applied,
-        full_needed,
-        saved,
-    };
+    let outlets = Outlets { acks, applied, full_needed, saved };
     let mut enforcer = Enforcer::new(config.nft.clone(), outlets, config.check_interval);
     let state_dir = restore(&config, &mut enforcer).await;
 
     let enforcing = enforcer.run(config.until, updates, stop);
-    let ends = Ends {
-        updates: update_inlet,
-        acks: ack_outlet,
-        full_needed: full_needed_outlet,
-    };
+    let ends = Ends { updates: update_inlet, acks: ack_outlet, full_needed: full_needed_outlet };
     let following = follow(&config, ends, applied_outlet);
     let keeping = state::keep(state_dir, saved_outlet);
 
@@ -110,10 +101,9 @@ pub async fn run(config: Config, stop: watch::Receiver<bool>) -> Result<(), RunE
         End::Stopped if config.until == Until::FirstUpdate => Err(RunError::NoUpdate),
         End::Stopped => Ok(()),
         End::FirstUpdate(answer) if answer.outcome.is_success() => Ok(()),
-        End::FirstUpdate(answer) => Err(RunError::NotApplied {
-            outcome: answer.outcome,
-            error: answer.error,
-        }),
+        End::FirstUpdate(answer) => {
+            Err(RunError::NotApplied { outcome: answer.outcome, error: answer.error })
+        }
         End::Forsaken => Err(RunError::Forsaken),
     }
 }
@@ -150,12 +140,7 @@ async fn follow(config: &Config, mut ends: Ends, applied: watch::Receiver<Option
                 let name = applied.as_ref().map_or("none", Revision::as_str);
                 info!(compiler = %config.compiler, applied = name, "connected");
                 let agent_version = env!("CARGO_PKG_VERSION").to_owned();
-                let hello = Hello {
-                    node: config.node.clone(),
-                    agent_version,
-                    nft_version,
-                    applied,
-                };
+                let hello = Hello { node: config.node.clone(), agent_version, nft_version, applied };
                 let since = Instant::now();
                 let ended = session::run(channel, hello, &mut ends).await;
                 if since.elapsed() >= HEALTHY {

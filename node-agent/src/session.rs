@@ -105,9 +105,6 @@ pub async fn run(channel: Channel, hello: Hello, ends: &mut Ends) -> Ended {
     }
     // The last ack gets out before the connection goes: the compiler answers the end of one half with that of the other.
     drop(outbound);
-    let _ = timeout(FAREWELL, async {
-        while let Ok(Some(_)) = inbound.message().await {}
-    })
-    .await;
+    let _ = timeout(FAREWELL, async { while let Ok(Some(_)) = inbound.message().await {} }).await;
     Ended::Finished
 }

@@ -71,10 +71,7 @@ impl StateDir {
         if is_exposed(&folder.metadata()?) {
             return Err(StateError::Exposed(folder.to_owned()));
         }
-        Ok(Self {
-            folder: folder.to_owned(),
-            node: node.clone(),
-        })
+        Ok(Self { folder: folder.to_owned(), node: node.clone() })
     }
 
     /// The saved ruleset, if there is one. A file that is refused is renamed, and never looked at again.
@@ -105,12 +102,8 @@ impl StateDir {
     /// When the disk does not take it; the old one stays.
     pub fn store(&self, saved: &Saved) -> io::Result<()> {
         let temporary = self.folder.join(TEMPORARY);
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&temporary)?;
+        let mut file =
+            OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
         // The mode above is only for a file that was not there.
         file.set_permissions(Permissions::from_mode(0o600))?;
         file.write_all(header(saved, &self.node).as_bytes())?;
@@ -141,10 +134,7 @@ fn read(file: &File, path: &Path) -> Result<Vec<u8>, StateError> {
 
 fn header(saved: &Saved, node: &NodeName) -> String {
     let Saved { revision, script } = saved;
-    let fields = format!(
-        "{FORMAT}\nnode {node}\nrevision {revision}\nsha256 {}\n",
-        script.hash()
-    );
+    let fields = format!("{FORMAT}\nnode {node}\nrevision {revision}\nsha256 {}\n", script.hash());
     let seal = ScriptHash::of(fields.as_bytes());
     format!("{fields}seal {seal}\n\n")
 }
@@ -152,25 +142,14 @@ fn header(saved: &Saved, node: &NodeName) -> String {
 /// Splits a header from its script, writes the header that would belong to both, and compares.
 fn decode(bytes: Vec<u8>, node: &NodeName) -> Result<Saved, StateError> {
     let bytes = Bytes::from(bytes);
-    let end = bytes
-        .windows(2)
-        .take(HEADER_LENGTH)
-        .position(|pair| pair == b"\n\n")
-        .ok_or(StateError::Changed)?
-        + 2;
+    let end =
+        bytes.windows(2).take(HEADER_LENGTH).position(|pair| pair == b"\n\n").ok_or(StateError::Changed)? + 2;
     let found = std::str::from_utf8(&bytes[..end]).map_err(|_| StateError::Changed)?;
-    let field = |name: &str| {
-        found
-            .lines()
-            .find_map(|line| line.strip_prefix(name))
-            .ok_or(StateError::Changed)
-    };
+    let field =
+        |name: &str| found.lines().find_map(|line| line.strip_prefix(name)).ok_or(StateError::Changed);
     let revision = field("revision ")?.parse().map_err(|_| StateError::Changed)?;
     let owner = NodeName::new(field("node ")?).map_err(|_| StateError::Changed)?;
-    let saved = Saved {
-        revision,
-        script: Script::new(bytes.slice(end..)),
-    };
+    let saved = Saved { revision, script: Script::new(bytes.slice(end..)) };
     if found != header(&saved, &owner) {
         return Err(StateError::Changed);
     }
@@ -204,10 +183,7 @@ mod tests {
 
     fn saved() -> Saved {
         let script = Script::new("add table inet t\n\n\nadd table inet u\n");
-        Saved {
-            revision: Revision::of(ScriptHash::of(b"a")),
-            script,
-        }
+        Saved { revision: Revision::of(ScriptHash::of(b"a")), script }
     }
 
     fn node() -> NodeName {
@@ -229,11 +205,7 @@ mod tests {
             assert_eq!(dir.load().unwrap(), Some(saved()));
         }
         assert_eq!((mode(&folder), mode(&folder.join(FILE))), (0o700, 0o600));
-        assert_eq!(
-            std::fs::read_dir(&folder).unwrap().count(),
-            1,
-            "no temporary file stays"
-        );
+        assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 1, "no temporary file stays");
     }
 
     #[test]
@@ -268,10 +240,7 @@ mod tests {
         std::fs::set_permissions(parent.path().join(FILE), Permissions::from_mode(0o666)).unwrap();
         assert!(matches!(dir.load(), Err(StateError::Exposed(_))));
         std::fs::set_permissions(parent.path(), Permissions::from_mode(0o777)).unwrap();
-        assert!(matches!(
-            StateDir::open(parent.path(), &node()),
-            Err(StateError::Exposed(_))
-        ));
+        assert!(matches!(StateDir::open(parent.path(), &node()), Err(StateError::Exposed(_))));
     }
 
     #[test]

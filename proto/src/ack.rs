@@ -118,10 +118,7 @@ impl From<Ack> for v1::Ack {
         let seconds = i64::try_from(ack.took.as_secs()).unwrap_or(i64::MAX);
         let nanos = ack.took.subsec_nanos().cast_signed();
         Self {
-            revision: ack
-                .revision
-                .map(|revision| revision.to_string())
-                .unwrap_or_default(),
+            revision: ack.revision.map(|revision| revision.to_string()).unwrap_or_default(),
             outcome: v1::Outcome::from(ack.outcome).into(),
             error: text::truncated(ack.error, ERROR_LIMIT),
             took: Some(prost_types::Duration { seconds, nanos }),
@@ -136,28 +133,18 @@ impl TryFrom<v1::Ack> for Ack {
         let outcome = Outcome::try_from(ack.outcome)?;
         let revision = text::optional_revision("ack.revision", &ack.revision)?;
         if revision.is_none() && outcome != Outcome::Malformed {
-            return Err(WireError::Missing {
-                field: "ack.revision",
-            });
+            return Err(WireError::Missing { field: "ack.revision" });
         }
         let error = text::bounded("ack.error", ack.error, ERROR_LIMIT)?;
         let took = duration(&ack.took.ok_or(WireError::Missing { field: "ack.took" })?)?;
-        Ok(Self {
-            revision,
-            outcome,
-            error,
-            took,
-        })
+        Ok(Self { revision, outcome, error, took })
     }
 }
 
 fn duration(wire: &prost_types::Duration) -> Result<Duration, WireError> {
     match (u64::try_from(wire.seconds), u32::try_from(wire.nanos)) {
         (Ok(seconds), Ok(nanos @ 0..1_000_000_000)) => Ok(Duration::new(seconds, nanos)),
-        _ => Err(WireError::Duration {
-            seconds: wire.seconds,
-            nanos: wire.nanos,
-        }),
+        _ => Err(WireError::Duration { seconds: wire.seconds, nanos: wire.nanos }),
     }
 }
 
@@ -194,29 +181,19 @@ mod tests {
             let ack = Ack { outcome, ..ack() };
             assert_eq!(Ack::try_from(v1::Ack::from(ack.clone())), Ok(ack));
         }
-        let nameless = Ack {
-            revision: None,
-            outcome: Outcome::Malformed,
-            ..ack()
-        };
+        let nameless = Ack { revision: None, outcome: Outcome::Malformed, ..ack() };
         assert_eq!(Ack::try_from(v1::Ack::from(nameless.clone())), Ok(nameless));
     }
 
     #[test]
     fn two_outcomes_are_successes() {
-        let successes: Vec<_> = OUTCOMES
-            .into_iter()
-            .filter(|outcome| outcome.is_success())
-            .collect();
+        let successes: Vec<_> = OUTCOMES.into_iter().filter(|outcome| outcome.is_success()).collect();
         assert_eq!(successes, [Outcome::Applied, Outcome::Unchanged]);
     }
 
     #[test]
     fn the_error_is_cut_on_a_characters_boundary_when_sent() {
-        let wire = v1::Ack::from(Ack {
-            error: format!("x{}", "ä".repeat(4096)),
-            ..ack()
-        });
+        let wire = v1::Ack::from(Ack { error: format!("x{}", "ä".repeat(4096)), ..ack() });
         assert_eq!(wire.error.len(), ERROR_LIMIT - 1);
         assert!(Ack::try_from(wire).is_ok());
     }
@@ -225,45 +202,15 @@ mod tests {
     fn refusals() {
         let wire = || v1::Ack::from(ack());
         for value in [0, 10, -1] {
-            let refused = Ack::try_from(v1::Ack {
-                outcome: value,
-                ..wire()
-            });
+            let refused = Ack::try_from(v1::Ack { outcome: value, ..wire() });
             assert_eq!(refused, Err(WireError::Outcome { value }));
         }
-        let nameless = Ack::try_from(v1::Ack {
-            revision: String::new(),
-            ..wire()
-        });
-        assert_eq!(
-            nameless,
-            Err(WireError::Missing {
-                field: "ack.revision"
-            })
-        );
-        let misnamed = Ack::try_from(v1::Ack {
-            revision: "x".into(),
-            ..wire()
-        });
-        assert!(matches!(
-            misnamed,
-            Err(WireError::Revision {
-                field: "ack.revision",
-                ..
-            })
-        ));
-        let error = Ack::try_from(v1::Ack {
-            error: "x".repeat(4097),
-            ..wire()
-        });
-        assert_eq!(
-            error,
-            Err(WireError::TooLong {
-                field: "ack.error",
-                length: 4097,
-                limit: 4096
-            })
-        );
+        let nameless = Ack::try_from(v1::Ack { revision: String::new(), ..wire() });
+        assert_eq!(nameless, Err(WireError::Missing { field: "ack.revision" }));
+        let misnamed = Ack::try_from(v1::Ack { revision: "x".into(), ..wire() });
+        assert!(matches!(misnamed, Err(WireError::Revision { field: "ack.revision", .. })));
+        let error = Ack::try_from(v1::Ack { error: "x".repeat(4097), ..wire() });
+        assert_eq!(error, Err(WireError::TooLong { field: "ack.error", length: 4097, limit: 4096 }));
         let took = Ack::try_from(v1::Ack { took: None, ..wire() });
         assert_eq!(took, Err(WireError::Missing { field: "ack.took" }));
         for (seconds, nanos) in [(-1, 0), (0, -1), (0, 1_000_000_000)] {

@@ -26,10 +26,7 @@ impl From<Hello> for v1::Hello {
             node: hello.node.to_string(),
             agent_version: text::truncated(hello.agent_version, VERSION_LIMIT),
             nft_version: text::truncated(hello.nft_version, VERSION_LIMIT),
-            applied_revision: hello
-                .applied
-                .map(|revision| revision.to_string())
-                .unwrap_or_default(),
+            applied_revision: hello.applied.map(|revision| revision.to_string()).unwrap_or_default(),
         }
     }
 }
@@ -72,10 +69,7 @@ mod tests {
 
     #[test]
     fn is_cut_when_sent() {
-        let wire = v1::Hello::from(Hello {
-            nft_version: "x".repeat(1000),
-            ..hello()
-        });
+        let wire = v1::Hello::from(Hello { nft_version: "x".repeat(1000), ..hello() });
         assert_eq!(wire.nft_version.len(), VERSION_LIMIT);
         assert!(Hello::try_from(wire).is_ok());
     }
@@ -83,50 +77,17 @@ mod tests {
     #[test]
     fn refusals() {
         let wire = || v1::Hello::from(hello());
-        let node = v1::Hello {
-            node: String::new(),
-            ..wire()
-        };
+        let node = v1::Hello { node: String::new(), ..wire() };
         assert_eq!(Hello::try_from(node), Err(WireError::Node(NameError::Empty)));
-        let node = v1::Hello {
-            node: "n1\nn2".into(),
-            ..wire()
-        };
-        assert!(matches!(
-            Hello::try_from(node),
-            Err(WireError::Node(NameError::Character { .. }))
-        ));
-        let agent = v1::Hello {
-            agent_version: "x".repeat(257),
-            ..wire()
-        };
-        let too_long = WireError::TooLong {
-            field: "hello.agent_version",
-            length: 257,
-            limit: 256,
-        };
+        let node = v1::Hello { node: "n1\nn2".into(), ..wire() };
+        assert!(matches!(Hello::try_from(node), Err(WireError::Node(NameError::Character { .. }))));
+        let agent = v1::Hello { agent_version: "x".repeat(257), ..wire() };
+        let too_long = WireError::TooLong { field: "hello.agent_version", length: 257, limit: 256 };
         assert_eq!(Hello::try_from(agent), Err(too_long));
-        let nft = v1::Hello {
-            nft_version: "\u{1b}[2J".into(),
-            ..wire()
-        };
-        assert_eq!(
-            Hello::try_from(nft),
-            Err(WireError::Unprintable {
-                field: "hello.nft_version"
-            })
-        );
-        let applied = v1::Hello {
-            applied_revision: "no revision".into(),
-            ..wire()
-        };
+        let nft = v1::Hello { nft_version: "\u{1b}[2J".into(), ..wire() };
+        assert_eq!(Hello::try_from(nft), Err(WireError::Unprintable { field: "hello.nft_version" }));
+        let applied = v1::Hello { applied_revision: "no revision".into(), ..wire() };
         let refused = Hello::try_from(applied);
-        assert!(matches!(
-            refused,
-            Err(WireError::Revision {
-                field: "hello.applied_revision",
-                ..
-            })
-        ));
+        assert!(matches!(refused, Err(WireError::Revision { field: "hello.applied_revision", .. })));
     }
 }

@@ -17,13 +17,7 @@ pub use message::AgentMessage;
 pub use update::{Update, UpdateKind};
 
 /// The generated messages, clients and servers of package `flock.netpol.v1`.
-#[allow(
-    missing_docs,
-    unreachable_pub,
-    clippy::all,
-    clippy::unwrap_used,
-    clippy::needless_pass_by_value
-)]
+#[allow(missing_docs, unreachable_pub, clippy::all, clippy::unwrap_used, clippy::needless_pass_by_value)]
 pub mod v1 {
     tonic::include_proto!("flock.netpol.v1");
 }

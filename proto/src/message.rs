@@ -17,9 +17,7 @@ impl From<AgentMessage> for v1::AgentMessage {
             AgentMessage::Hello(hello) => v1::agent_message::Message::Hello(hello.into()),
             AgentMessage::Ack(ack) => v1::agent_message::Message::Ack(ack.into()),
         };
-        Self {
-            message: Some(message),
-        }
+        Self { message: Some(message) }
     }
 }
 
@@ -30,9 +28,7 @@ impl TryFrom<v1::AgentMessage> for AgentMessage {
         match message.message {
             Some(v1::agent_message::Message::Hello(hello)) => Hello::try_from(hello).map(Self::Hello),
             Some(v1::agent_message::Message::Ack(ack)) => Ack::try_from(ack).map(Self::Ack),
-            None => Err(WireError::Missing {
-                field: "agent_message.message",
-            }),
+            None => Err(WireError::Missing { field: "agent_message.message" }),
         }
     }
 }
@@ -54,28 +50,16 @@ mod tests {
             nft_version: String::new(),
             applied: None,
         };
-        let ack = Ack {
-            revision: None,
-            outcome: Outcome::Malformed,
-            error: String::new(),
-            took: Duration::ZERO,
-        };
+        let ack =
+            Ack { revision: None, outcome: Outcome::Malformed, error: String::new(), took: Duration::ZERO };
         for message in [AgentMessage::Hello(hello), AgentMessage::Ack(ack)] {
-            assert_eq!(
-                AgentMessage::try_from(v1::AgentMessage::from(message.clone())),
-                Ok(message)
-            );
+            assert_eq!(AgentMessage::try_from(v1::AgentMessage::from(message.clone())), Ok(message));
         }
     }
 
     #[test]
     fn an_empty_message_is_refused() {
         let refused = AgentMessage::try_from(v1::AgentMessage { message: None });
-        assert_eq!(
-            refused,
-            Err(WireError::Missing {
-                field: "agent_message.message"
-            })
-        );
+        assert_eq!(refused, Err(WireError::Missing { field: "agent_message.message" }));
     }
 }

@@ -13,11 +13,7 @@ pub(crate) fn truncated(mut text: String, limit: usize) -> String {
 /// `text` if it has at most `limit` bytes.
 pub(crate) fn bounded(field: &'static str, text: String, limit: usize) -> Result<String, WireError> {
     if text.len() > limit {
-        return Err(WireError::TooLong {
-            field,
-            length: text.len(),
-            limit,
-        });
+        return Err(WireError::TooLong { field, length: text.len(), limit });
     }
     Ok(text)
 }
@@ -33,17 +29,12 @@ pub(crate) fn printable(field: &'static str, text: String, limit: usize) -> Resu
 
 /// A revision that must be there.
 pub(crate) fn revision(field: &'static str, text: &str) -> Result<Revision, WireError> {
-    text.parse()
-        .map_err(|source| WireError::Revision { field, source })
+    text.parse().map_err(|source| WireError::Revision { field, source })
 }
 
 /// A revision that may be absent, which the wire writes as the empty string.
 pub(crate) fn optional_revision(field: &'static str, text: &str) -> Result<Option<Revision>, WireError> {
-    if text.is_empty() {
-        Ok(None)
-    } else {
-        revision(field, text).map(Some)
-    }
+    if text.is_empty() { Ok(None) } else { revision(field, text).map(Some) }
 }
 
 #[cfg(test)]

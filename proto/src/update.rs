@@ -39,12 +39,7 @@ impl From<Update> for v1::Update {
             UpdateKind::Current => (revision.clone(), Script::new(Bytes::new())),
         };
         let sha256 = Bytes::copy_from_slice(script.hash().as_bytes());
-        Self {
-            revision,
-            base_revision,
-            script: script.bytes().clone(),
-            sha256,
-        }
+        Self { revision, base_revision, script: script.bytes().clone(), sha256 }
     }
 }
 
@@ -54,9 +49,8 @@ impl TryFrom<v1::Update> for Update {
     /// Nothing of the script is believed before its hash has been verified.
     fn try_from(update: v1::Update) -> Result<Self, WireError> {
         let revision = text::revision("update.revision", &update.revision)?;
-        let hash = <[u8; 32]>::try_from(&*update.sha256).map_err(|_| WireError::HashLength {
-            length: update.sha256.len(),
-        })?;
+        let hash = <[u8; 32]>::try_from(&*update.sha256)
+            .map_err(|_| WireError::HashLength { length: update.sha256.len() })?;
         let script = match Script::verified(update.script, ScriptHash::from_bytes(hash)) {
             Ok(script) => script,
             Err(source) => return Err(WireError::HashMismatch { revision, source }),
@@ -82,33 +76,21 @@ mod tests {
     }
 
     fn full() -> Update {
-        Update {
-            revision: revision("new"),
-            kind: UpdateKind::Full(Script::new("add table inet t\n")),
-        }
+        Update { revision: revision("new"), kind: UpdateKind::Full(Script::new("add table inet t\n")) }
     }
 
     #[test]
     fn survives_the_wire() {
-        let delta = UpdateKind::Delta {
-            base: revision("old"),
-            script: Script::new("delete table inet t\n"),
-        };
+        let delta = UpdateKind::Delta { base: revision("old"), script: Script::new("delete table inet t\n") };
         for kind in [full().kind, delta, UpdateKind::Current] {
-            let update = Update {
-                revision: revision("new"),
-                kind,
-            };
+            let update = Update { revision: revision("new"), kind };
             assert_eq!(Update::try_from(v1::Update::from(update.clone())), Ok(update));
         }
     }
 
     #[test]
     fn a_changed_byte_is_told_apart_and_keeps_its_revision() {
-        let wire = v1::Update {
-            script: Bytes::from_static(b"add table inet u\n"),
-            ..full().into()
-        };
+        let wire = v1::Update { script: Bytes::from_static(b"add table inet u\n"), ..full().into() };
         let refused = Update::try_from(wire);
         assert!(
             matches!(refused, Err(WireError::HashMismatch { revision: of, .. }) if of == revision("new"))
@@ -118,72 +100,23 @@ mod tests {
     #[test]
     fn refusals() {
         let wire = || v1::Update::from(full());
-        let no_revision = Update::try_from(v1::Update {
-            revision: String::new(),
-            ..wire()
-        });
-        assert!(matches!(
-            no_revision,
-            Err(WireError::Revision {
-                field: "update.revision",
-                ..
-            })
-        ));
-        let injected = Update::try_from(v1::Update {
-            revision: "x } ; flush ruleset".into(),
-            ..wire()
-        });
-        assert!(matches!(
-            injected,
-            Err(WireError::Revision {
-                field: "update.revision",
-                ..
-            })
-        ));
-        let base = Update::try_from(v1::Update {
-            base_revision: "x".into(),
-            ..wire()
-        });
-        assert!(matches!(
-            base,
-            Err(WireError::Revision {
-                field: "update.base_revision",
-                ..
-            })
-        ));
+        let no_revision = Update::try_from(v1::Update { revision: String::new(), ..wire() });
+        assert!(matches!(no_revision, Err(WireError::Revision { field: "update.revision", .. })));
+        let injected = Update::try_from(v1::Update { revision: "x } ; flush ruleset".into(), ..wire() });
+        assert!(matches!(injected, Err(WireError::Revision { field: "update.revision", .. })));
+        let base = Update::try_from(v1::Update { base_revision: "x".into(), ..wire() });
+        assert!(matches!(base, Err(WireError::Revision { field: "update.base_revision", .. })));
         for length in [0, 31, 33] {
-            let hash = Update::try_from(v1::Update {
-                sha256: vec![0; length].into(),
-                ..wire()
-            });
+            let hash = Update::try_from(v1::Update { sha256: vec![0; length].into(), ..wire() });
             assert_eq!(hash, Err(WireError::HashLength { length }));
         }
-        let itself = Update::try_from(v1::Update {
-            base_revision: revision("new").to_string(),
-            ..wire()
-        });
-        assert_eq!(
-            itself,
-            Err(WireError::BasedOnItself {
-                revision: revision("new")
-            })
-        );
+        let itself = Update::try_from(v1::Update { base_revision: revision("new").to_string(), ..wire() });
+        assert_eq!(itself, Err(WireError::BasedOnItself { revision: revision("new") }));
         for base in [String::new(), revision("old").to_string()] {
             let kind = UpdateKind::Full(Script::new(""));
-            let wire = v1::Update::from(Update {
-                revision: revision("new"),
-                kind,
-            });
-            let empty = Update::try_from(v1::Update {
-                base_revision: base,
-                ..wire
-            });
-            assert_eq!(
-                empty,
-                Err(WireError::EmptyScript {
-                    revision: revision("new")
-                })
-            );
+            let wire = v1::Update::from(Update { revision: revision("new"), kind });
+            let empty = Update::try_from(v1::Update { base_revision: base, ..wire });
+            assert_eq!(empty, Err(WireError::EmptyScript { revision: revision("new") }));
         }
     }
 }

@@ -63,14 +63,8 @@ impl fmt::Display for CompilerUrl {
 }
 
 fn is_loopback(host: &str) -> bool {
-    let address = host
-        .strip_prefix('[')
-        .and_then(|host| host.strip_suffix(']'))
-        .unwrap_or(host);
-    host == "localhost"
-        || address
-            .parse::<IpAddr>()
-            .is_ok_and(|address| address.is_loopback())
+    let address = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    host == "localhost" || address.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 /// Connects to the compiler.
@@ -98,30 +92,21 @@ mod tests {
 
     #[test]
     fn plain_text_stays_on_loopback() {
-        for url in [
-            "http://127.0.0.1:9400",
-            "http://127.8.9.1:1/",
-            "http://[::1]:9400",
-            "http://localhost:9400",
-        ] {
+        for url in
+            ["http://127.0.0.1:9400", "http://127.8.9.1:1/", "http://[::1]:9400", "http://localhost:9400"]
+        {
             assert!(parse(url).is_ok(), "{url}");
         }
-        for url in [
-            "http://10.0.0.1:9400",
-            "http://[::2]:9400",
-            "http://localhost.example:1",
-            "http://0.0.0.0:1",
-        ] {
+        for url in
+            ["http://10.0.0.1:9400", "http://[::2]:9400", "http://localhost.example:1", "http://0.0.0.0:1"]
+        {
             assert_eq!(parse(url), Err(UrlError::PlaintextBeyondLoopback), "{url}");
         }
     }
 
     #[test]
     fn tls_is_refused_plainly() {
-        assert_eq!(
-            parse("https://compiler:9400"),
-            Err(UrlError::TlsWithoutCertificate)
-        );
+        assert_eq!(parse("https://compiler:9400"), Err(UrlError::TlsWithoutCertificate));
     }
 
     #[test]

@@ -21,7 +21,9 @@ pub enum NameError {
         limit: usize,
     },
     /// The string holds a character that DNS-1123 does not allow at that place.
-    #[error("{name:?} is not a DNS-1123 name: lower case letters, digits, '-' and '.', starting and ending with a letter or digit")]
+    #[error(
+        "{name:?} is not a DNS-1123 name: lower case letters, digits, '-' and '.', starting and ending with a letter or digit"
+    )]
     Character {
         /// The string, shortened for messages.
         name: String,
@@ -42,7 +44,8 @@ fn validate(name: &str, limit: usize, dots: bool) -> Result<(), NameError> {
     }
     let alphanumeric = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
     let bytes = name.as_bytes();
-    let edges = bytes.first().copied().is_some_and(alphanumeric) && bytes.last().copied().is_some_and(alphanumeric);
+    let edges =
+        bytes.first().copied().is_some_and(alphanumeric) && bytes.last().copied().is_some_and(alphanumeric);
     if edges && bytes.iter().all(|&byte| alphanumeric(byte) || byte == b'-' || (dots && byte == b'.')) {
         Ok(())
     } else {

@@ -141,11 +141,10 @@ mod tests {
         let reversed = name_all(identities.iter().rev().copied(), same);
         assert_eq!(names, reversed);
         let distinct: BTreeSet<&str> = names.values().map(Name::as_str).collect();
-        assert_eq!(distinct.into_iter().collect::<Vec<_>>(), [
-            "0000000000000007",
-            "0000000000000007_1",
-            "0000000000000007_2"
-        ]);
+        assert_eq!(
+            distinct.into_iter().collect::<Vec<_>>(),
+            ["0000000000000007", "0000000000000007_1", "0000000000000007_2"]
+        );
     }
 
     #[test]

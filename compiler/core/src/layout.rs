@@ -17,8 +17,8 @@ use flock_shared::{MARKER_PREFIX, Revision, Script, ScriptHash, TABLE};
 
 use crate::nft::model::{Allow, Family};
 use crate::nft::{
-    Chain, ChainName, Content, Element, Field, Hook, Map, MapName, Match, Rule, Set, SetName, SetType, Statement,
-    Table, Verdict, write,
+    Chain, ChainName, Content, Element, Field, Hook, Map, MapName, Match, Rule, Set, SetName, SetType,
+    Statement, Table, Verdict, write,
 };
 use crate::object::{Direction, HostInterface};
 use crate::output::{DestinationSet, Families, Isolation, Output, Peers, RuleSet};
@@ -89,7 +89,10 @@ const PORT: [Field; 2] = [Field::Protocol, Field::DestinationPort];
 impl Layout {
     fn families(&self) -> impl Iterator<Item = Family> + use<> {
         let Families { v4, v6 } = self.families;
-        [(v4, Family::V4), (v6, Family::V6)].into_iter().filter(|(present, _)| *present).map(|(_, family)| family)
+        [(v4, Family::V4), (v6, Family::V6)]
+            .into_iter()
+            .filter(|(present, _)| *present)
+            .map(|(_, family)| family)
     }
 
     fn add_chain(&mut self, name: ChainName, hook: Option<Hook>, rules: Vec<Rule>) {
@@ -103,13 +106,17 @@ impl Layout {
     /// The two base chains, their dispatch maps and the chains that end in drop. They are there whether or not
     /// anything is isolated, so that only elements come and go.
     fn base_chains(&mut self) {
-        for (direction, hook) in [(Direction::Egress, Hook::ForwardFirst), (Direction::Ingress, Hook::ForwardSecond)] {
+        for (direction, hook) in
+            [(Direction::Egress, Hook::ForwardFirst), (Direction::Ingress, Hook::ForwardSecond)]
+        {
             let mut rules = vec![when([Match::Reply], Verdict::Accept)];
             for family in self.families() {
                 let name = MapName::Dispatch(direction, family);
                 let fields = vec![subject(direction, family)];
                 rules.push(Rule { matches: Vec::new(), statement: Statement::Map(fields, name.clone()) });
-                self.table.maps.insert(name, Map { kind: SetType::Addresses(family), elements: BTreeMap::new() });
+                self.table
+                    .maps
+                    .insert(name, Map { kind: SetType::Addresses(family), elements: BTreeMap::new() });
             }
             self.add_chain(ChainName::Base(direction), Some(hook), rules);
             let mut rules = Vec::new();
@@ -207,7 +214,10 @@ impl Layout {
                 };
                 if !covered {
                     let name = SetName::Pods(family, pods.name.clone());
-                    rules.push(when([Match::In(vec![peer(direction, family)], name.clone())], allow.verdict()));
+                    rules.push(when(
+                        [Match::In(vec![peer(direction, family)], name.clone())],
+                        allow.verdict(),
+                    ));
                     self.add_set(name, SetType::Addresses(family), content);
                 }
             }
@@ -287,7 +297,11 @@ impl Layout {
         for family in self.families() {
             let here = pairs.iter().filter(|(source, _)| Family::of(source) == family);
             let elements = here.map(|(source, destination)| Element::Pair(*source, *destination)).collect();
-            self.add_set(SetName::Hairpin(family), SetType::AddressPairs(family), Content::Elements(elements));
+            self.add_set(
+                SetName::Hairpin(family),
+                SetType::AddressPairs(family),
+                Content::Elements(elements),
+            );
         }
     }
 
@@ -326,7 +340,9 @@ impl Layout {
             (SetName::ComputedInterfaces, computed, own, Vec::new()),
             (SetName::ClaimedInterfaces, claimed, Vec::new(), vec![Match::NoRouteBack]),
         ];
-        for (set, interfaces, mut rules, forged) in checks.into_iter().filter(|(_, names, ..)| !names.is_empty()) {
+        for (set, interfaces, mut rules, forged) in
+            checks.into_iter().filter(|(_, names, ..)| !names.is_empty())
+        {
             let chain = ChainName::Anchored(set.clone());
             base.push(when([Match::In(vec![Field::Inbound], set.clone())], Verdict::Goto(chain.clone())));
             let on_the_link = [Match::LinkLocal, Match::AddressDetection, Match::Unconfigured];
@@ -351,6 +367,9 @@ mod tests {
         let rendered = render(&Output::empty(NodeName::new("n1").unwrap()));
         let text = String::from_utf8(rendered.script.bytes().to_vec()).unwrap();
         assert!(text.starts_with("add table inet flock_netpol\ndelete table inet flock_netpol\n"), "{text}");
-        assert!(text.ends_with(&format!("add set inet flock_netpol rev_{} {{ typeof ip saddr; }}\n", rendered.revision)));
+        assert!(text.ends_with(&format!(
+            "add set inet flock_netpol rev_{} {{ typeof ip saddr; }}\n",
+            rendered.revision
+        )));
     }
 }

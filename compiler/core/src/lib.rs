@@ -24,6 +24,6 @@ pub use change::{Change, Edit};
 pub use label::{Labels, Operator, Requirement, Selector};
 pub use layout::{Rendered, render};
 pub use output::Output;
-pub use translate::{Translation, translate};
 pub use problem::{Consequence, Problem};
+pub use translate::{Translation, translate};
 pub use world::World;

@@ -143,7 +143,6 @@ pub struct DestinationSet {
     pub members: BTreeSet<(IpAddr, Protocol, u16)>,
 }
 
-
 impl Output {
     /// The output of a node on which nothing is isolated.
     #[must_use]

@@ -137,7 +137,8 @@ impl PortSet {
         for range in ordered {
             match merged.last_mut() {
                 Some(last)
-                    if last.protocol == range.protocol && u32::from(range.first) <= u32::from(last.last) + 1 =>
+                    if last.protocol == range.protocol
+                        && u32::from(range.first) <= u32::from(last.last) + 1 =>
                 {
                     last.last = last.last.max(range.last);
                 }
@@ -153,9 +154,10 @@ impl PortSet {
         match (self, other) {
             (Self::Everything, set) | (set, Self::Everything) => set.clone(),
             (Self::Ranges(ours), Self::Ranges(theirs)) => Self::union_of(ours.iter().flat_map(|a| {
-                theirs.iter().filter(|b| b.protocol == a.protocol).filter_map(|b| {
-                    PortRange::new(a.protocol, a.first.max(b.first), a.last.min(b.last))
-                })
+                theirs
+                    .iter()
+                    .filter(|b| b.protocol == a.protocol)
+                    .filter_map(|b| PortRange::new(a.protocol, a.first.max(b.first), a.last.min(b.last)))
             })),
         }
     }

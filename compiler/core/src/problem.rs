@@ -31,7 +31,7 @@ pub enum Consequence {
     LeftOut,
     /// A flow passes only if it would pass for every owner of the address.
     AllOwnersMustAllow,
-    /// The file's last good objects stay in force; nothing is published if it never had any.
+    /// The input's last good objects stay in force; nothing is published if it never had any.
     PreviousKept,
 }
 
@@ -49,7 +49,7 @@ impl fmt::Display for Consequence {
             Self::Isolated => "the pods it selects are isolated and it allows nothing",
             Self::LeftOut => "the field is left out",
             Self::AllOwnersMustAllow => "a flow passes only if it would pass for every owner",
-            Self::PreviousKept => "the file's last good objects stay in force",
+            Self::PreviousKept => "the last good objects stay in force",
         })
     }
 }
@@ -78,10 +78,11 @@ pub fn of_world(world: &World) -> Vec<Problem> {
             consequence: Consequence::LeftOut,
         })
     });
-    let contested = world.owners().into_iter().filter(|(_, owners)| owners.len() > 1).map(|(address, owners)| {
-        let names: Vec<String> = owners.iter().map(|pod| pod.key.to_string()).collect();
-        contested(address, &names)
-    });
+    let contested =
+        world.owners().into_iter().filter(|(_, owners)| owners.len() > 1).map(|(address, owners)| {
+            let names: Vec<String> = owners.iter().map(|pod| pod.key.to_string()).collect();
+            contested(address, &names)
+        });
     let mut problems: Vec<Problem> = policies.chain(pods).chain(contested).collect();
     problems.sort();
     problems

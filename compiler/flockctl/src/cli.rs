@@ -8,7 +8,13 @@ use flock_shared::dial::CompilerUrl;
 #[command(name = "flockctl", version, disable_help_subcommand = true)]
 pub(crate) struct Cli {
     /// Where the compiler serves gRPC, such as http://127.0.0.1:7443.
-    #[arg(long, global = true, env = "FLOCK_COMPILER", value_name = "URL", default_value = "http://127.0.0.1:7443")]
+    #[arg(
+        long,
+        global = true,
+        env = "FLOCK_COMPILER",
+        value_name = "URL",
+        default_value = "http://127.0.0.1:7443"
+    )]
     pub(crate) compiler: CompilerUrl,
     /// How to print.
     #[arg(short, long, global = true, env = "FLOCK_OUTPUT", value_enum, default_value = "table")]

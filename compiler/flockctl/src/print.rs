@@ -57,10 +57,9 @@ fn node_row(status: &v1::NodeStatus) -> Vec<Cell> {
     };
     let error = failed.map(|outcome| format!("{outcome}: {}", status.last_error)).unwrap_or_default();
     // Seconds are enough for people.
-    let since = status.applied_since.map_or_else(
-        || "-".to_owned(),
-        |at| prost_types::Timestamp { nanos: 0, ..at }.to_string(),
-    );
+    let since = status
+        .applied_since
+        .map_or_else(|| "-".to_owned(), |at| prost_types::Timestamp { nanos: 0, ..at }.to_string());
     vec![
         cell(&status.node, Tone::Plain),
         cell(state, tone),
@@ -158,7 +157,12 @@ pub(crate) fn output(response: v1::GetOutputResponse, format: Format) -> anyhow:
         .iter()
         .map(|subject| {
             let [ingress, egress] = [&subject.ingress, &subject.egress].map(isolation);
-            vec![cell(&subject.address, Tone::Plain), cell(subject.pods.join(", "), Tone::Plain), ingress, egress]
+            vec![
+                cell(&subject.address, Tone::Plain),
+                cell(subject.pods.join(", "), Tone::Plain),
+                ingress,
+                egress,
+            ]
         })
         .collect();
     table::write(&mut out, &["ADDRESS", "POD", "INGRESS", "EGRESS"], &rows, colour)?;
@@ -188,7 +192,9 @@ pub(crate) fn output(response: v1::GetOutputResponse, format: Format) -> anyhow:
     let rows: Vec<Vec<Cell>> = output
         .anchors
         .iter()
-        .map(|anchor| vec![cell(&anchor.interface, Tone::Plain), cell(anchor.addresses.join(", "), Tone::Plain)])
+        .map(|anchor| {
+            vec![cell(&anchor.interface, Tone::Plain), cell(anchor.addresses.join(", "), Tone::Plain)]
+        })
         .collect();
     if !rows.is_empty() {
         writeln!(out)?;

@@ -59,7 +59,12 @@ pub(crate) fn colour() -> bool {
 ///
 /// # Errors
 /// When the output is gone.
-pub(crate) fn write(out: &mut impl Write, heading: &[&str], rows: &[Vec<Cell>], colour: bool) -> io::Result<()> {
+pub(crate) fn write(
+    out: &mut impl Write,
+    heading: &[&str],
+    rows: &[Vec<Cell>],
+    colour: bool,
+) -> io::Result<()> {
     let heading: Vec<Cell> = heading.iter().map(|text| cell(*text, Tone::Dim)).collect();
     let all = || std::iter::once(&heading).chain(rows);
     let widths: Vec<usize> = (0..heading.len())

@@ -173,7 +173,11 @@ impl Engine {
         match event {
             SourceEvent::Change(change) => self.world.apply(change),
             SourceEvent::Report { input, problems } => {
-                if problems.is_empty() { self.reports.remove(&input) } else { self.reports.insert(input, problems) };
+                if problems.is_empty() {
+                    self.reports.remove(&input)
+                } else {
+                    self.reports.insert(input, problems)
+                };
                 false
             }
         }

@@ -144,7 +144,8 @@ fn status(node: &NodeName, published: Option<&Published>, agent: Option<&AgentSt
         status.desired_revision = published.revision.to_string();
         status.desired_since = time(published.since);
         status.script_bytes = published.script.bytes().len() as u64;
-        let pods: BTreeSet<_> = published.output.subjects.values().flat_map(|subject| &subject.pods).collect();
+        let pods: BTreeSet<_> =
+            published.output.subjects.values().flat_map(|subject| &subject.pods).collect();
         status.isolated_pods = u32::try_from(pods.len()).unwrap_or(u32::MAX);
     }
     if let Some(agent) = agent {

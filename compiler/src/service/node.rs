@@ -83,7 +83,8 @@ async fn stream(
     updates: &mpsc::Sender<Result<v1::Update, Status>>,
 ) -> Result<(), Status> {
     let node = &hello.node;
-    let desired = context.engine.subscribe(node.clone()).await.map_err(|e| Status::unavailable(e.to_string()))?;
+    let desired =
+        context.engine.subscribe(node.clone()).await.map_err(|e| Status::unavailable(e.to_string()))?;
     let id = context.fleet.opened(hello);
     context.metrics.streams.inc();
     tracing::info!(%node, version = hello.agent_version, applied = ?hello.applied, "agent connected");

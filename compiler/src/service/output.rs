@@ -75,7 +75,9 @@ fn rule_set(rules: &RuleSet) -> v1::RuleSet {
         name: chain(rules),
         any_port: Some(peers(&rules.any_port)),
         ports: ports.collect(),
-        named_destinations: named.map(|(address, protocol, port)| format!("{address} {protocol} {port}")).collect(),
+        named_destinations: named
+            .map(|(address, protocol, port)| format!("{address} {protocol} {port}"))
+            .collect(),
         contested: contested.collect(),
     }
 }

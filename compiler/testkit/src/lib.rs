@@ -29,9 +29,8 @@ mod wire;
 
 pub use faults::{Cut, Delivery, Expiry, Failure, Faults};
 pub use kind::{Kind, NAMESPACE, NETWORK_POLICY, NODE, POD};
-pub use message::EventType;
 pub use request::Verb;
 pub use server::{ApiServer, Settings, StartError};
 pub use status::Status;
 pub use store::Store;
-pub use wait::{Condition, wait_until};
+pub use wait::{WaitedInVain, wait_until};

@@ -10,7 +10,7 @@ use crate::kind::Kind;
 
 /// What happened to an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum EventType {
+pub(crate) enum EventType {
     /// It is new.
     Added,
     /// It changed.

@@ -27,15 +27,11 @@ impl Session {
     }
 
     pub(crate) async fn fail(self) {
-        patiently(self.updates.send(Err(Status::unavailable("on purpose"))))
-            .await
-            .unwrap();
+        patiently(self.updates.send(Err(Status::unavailable("on purpose")))).await.unwrap();
     }
 
     pub(crate) async fn ack(&mut self) -> Ack {
-        patiently(self.acks.recv())
-            .await
-            .expect("the agent closed the stream")
+        patiently(self.acks.recv()).await.expect("the agent closed the stream")
     }
 
     /// Sends an update and gives the answer.
@@ -116,15 +112,10 @@ impl Compiler {
         let address = listener.local_addr().unwrap();
         let (inlet, sessions) = mpsc::channel(8);
         let service = NodeServiceServer::new(Service(inlet));
-        let serving = Server::builder()
-            .add_service(service)
-            .serve_with_incoming(TcpListenerStream::new(listener));
+        let serving =
+            Server::builder().add_service(service).serve_with_incoming(TcpListenerStream::new(listener));
         let server = tokio::spawn(async { serving.await.unwrap() });
-        Self {
-            address,
-            sessions,
-            server,
-        }
+        Self { address, sessions, server }
     }
 
     pub(crate) fn url(&self) -> String {
@@ -155,21 +146,10 @@ pub(crate) fn script(name: &str) -> Script {
 }
 
 pub(crate) fn full(name: &str) -> v1::Update {
-    Update {
-        revision: revision(name),
-        kind: UpdateKind::Full(script(name)),
-    }
-    .into()
+    Update { revision: revision(name), kind: UpdateKind::Full(script(name)) }.into()
 }
 
 pub(crate) fn delta(base: &str, name: &str) -> v1::Update {
-    let kind = UpdateKind::Delta {
-        base: revision(base),
-        script: script(name),
-    };
-    Update {
-        revision: revision(name),
-        kind,
-    }
-    .into()
+    let kind = UpdateKind::Delta { base: revision(base), script: script(name) };
+    Update { revision: revision(name), kind }.into()
 }

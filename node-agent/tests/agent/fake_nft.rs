@@ -77,9 +77,7 @@ impl FakeNft {
     /// How many scripts it has read whole.
     pub(crate) fn runs(&self) -> usize {
         let files = fs::read_dir(self.path("runs")).unwrap();
-        files
-            .filter(|file| file.as_ref().unwrap().path().extension().is_none())
-            .count()
+        files.filter(|file| file.as_ref().unwrap().path().extension().is_none()).count()
     }
 
     /// The script of a run, the first being 0.

@@ -36,9 +36,7 @@ impl Namespace {
     /// Whether an nft command succeeds in it.
     fn succeeds(&self, arguments: &str) -> bool {
         let mut command = Command::new("ip");
-        command
-            .args(["netns", "exec", &self.0, "nft"])
-            .args(arguments.split(' '));
+        command.args(["netns", "exec", &self.0, "nft"]).args(arguments.split(' '));
         command.output().unwrap().status.success()
     }
 
@@ -60,23 +58,10 @@ async fn a_ruleset_is_applied_guarded_left_and_removed() {
     };
     let mut compiler = Compiler::start().await;
     let (url, nft) = (compiler.url(), namespace.nft());
-    let arguments = [
-        "--node",
-        "n1",
-        "--compiler",
-        &url,
-        "--nft",
-        &nft,
-        "--check-interval",
-        "0.2",
-    ];
+    let arguments = ["--node", "n1", "--compiler", &url, "--nft", &nft, "--check-interval", "0.2"];
     let child = agent(&arguments).spawn().unwrap();
     let mut session = compiler.session().await;
-    assert!(
-        session.hello.nft_version.starts_with("nftables v"),
-        "{}",
-        session.hello.nft_version
-    );
+    assert!(session.hello.nft_version.starts_with("nftables v"), "{}", session.hello.nft_version);
 
     session.apply(full("a")).await;
     assert!(namespace.holds("a"));
@@ -85,10 +70,7 @@ async fn a_ruleset_is_applied_guarded_left_and_removed() {
 
     assert!(namespace.succeeds("delete table inet flock_netpol"));
     let repaired = session.ack().await;
-    assert_eq!(
-        (repaired.revision, repaired.outcome),
-        (Some(revision("b")), Outcome::Applied)
-    );
+    assert_eq!((repaired.revision, repaired.outcome), (Some(revision("b")), Outcome::Applied));
     assert!(namespace.holds("b"));
 
     signal(&child, Signal::TERM);
@@ -112,30 +94,16 @@ async fn what_nft_says_reaches_the_compiler_and_the_old_ruleset_stays() {
     };
     let mut compiler = Compiler::start().await;
     let (url, nft) = (compiler.url(), namespace.nft());
-    let child = agent(&["--node", "n1", "--compiler", &url, "--nft", &nft])
-        .spawn()
-        .unwrap();
+    let child = agent(&["--node", "n1", "--compiler", &url, "--nft", &nft]).spawn().unwrap();
     let mut session = compiler.session().await;
     session.apply(full("a")).await;
 
     let mut bytes = crate::compiler::script("b").bytes().to_vec();
     bytes.extend_from_slice(b"add rule inet flock_netpol nowhere accept\n");
     let kind = flock_proto::UpdateKind::Full(flock_shared::Script::new(bytes));
-    let ack = session
-        .ask(
-            flock_proto::Update {
-                revision: revision("b"),
-                kind,
-            }
-            .into(),
-        )
-        .await;
+    let ack = session.ask(flock_proto::Update { revision: revision("b"), kind }.into()).await;
     assert_eq!(ack.outcome, Outcome::NftFailed);
-    assert!(
-        ack.error.contains("exit 1") && ack.error.contains("nowhere"),
-        "{}",
-        ack.error
-    );
+    assert!(ack.error.contains("exit 1") && ack.error.contains("nowhere"), "{}", ack.error);
     assert!(namespace.holds("a"));
 
     signal(&child, Signal::TERM);
@@ -150,9 +118,7 @@ async fn once_is_enough_for_a_script() {
     };
     let mut compiler = Compiler::start().await;
     let (url, nft) = (compiler.url(), namespace.nft());
-    let child = agent(&["--node", "n1", "--compiler", &url, "--nft", &nft, "--once"])
-        .spawn()
-        .unwrap();
+    let child = agent(&["--node", "n1", "--compiler", &url, "--nft", &nft, "--once"]).spawn().unwrap();
     let mut session = compiler.session().await;
     session.apply(full("a")).await;
     patiently(session.end()).await;

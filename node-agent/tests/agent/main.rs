@@ -1,11 +1,6 @@
 //! The agent against a compiler on a real port and an nft that is a shell script, as a future and as a process, and
 //! against the kernel's nft in a network namespace.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::print_stdout,
-    reason = "these are tests"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, reason = "these are tests")]
 
 mod compiler;
 mod fake_nft;
@@ -22,7 +17,5 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What `work` gives; a test that would wait forever fails instead.
 async fn patiently<T>(work: impl Future<Output = T>) -> T {
-    tokio::time::timeout(PATIENCE, work)
-        .await
-        .expect("this should have happened long ago")
+    tokio::time::timeout(PATIENCE, work).await.expect("this should have happened long ago")
 }

@@ -48,27 +48,12 @@ async fn wrong_options_are_exit_2_and_a_message() {
     for (arguments, message) in [
         (&[][..], "--node NAME is required"),
         (&["--node", "n1"], "--compiler URL is required"),
-        (
-            &["--node", "n1", "--compiler", "http://192.0.2.1:1"],
-            "loopback only",
-        ),
-        (
-            &["--node", "n1", "--compiler", "https://192.0.2.1:1"],
-            "needs a certificate",
-        ),
+        (&["--node", "n1", "--compiler", "http://192.0.2.1:1"], "loopback only"),
+        (&["--node", "n1", "--compiler", "https://192.0.2.1:1"], "needs a certificate"),
         (&["--node", "N1", "--compiler", loopback], "DNS-1123"),
-        (
-            &["--node", "n1", "--compiler", loopback, "--nft", "nft '"],
-            "unclosed quote",
-        ),
-        (
-            &["--node", "n1", "--compiler", loopback, "--nft-timeout", "0"],
-            "above 0",
-        ),
-        (
-            &["--node", "n1", "--compiler", loopback, "--log", "a=b=c"],
-            "--log",
-        ),
+        (&["--node", "n1", "--compiler", loopback, "--nft", "nft '"], "unclosed quote"),
+        (&["--node", "n1", "--compiler", loopback, "--nft-timeout", "0"], "above 0"),
+        (&["--node", "n1", "--compiler", loopback, "--log", "a=b=c"], "--log"),
         (&["--twice"], "--twice"),
     ] {
         let output = output(arguments).await;
@@ -83,27 +68,16 @@ async fn the_environment_gives_every_option() {
     let mut compiler = Compiler::start().await;
     let nft = FakeNft::new();
     let mut command = agent(&[]);
-    command
-        .env("FLOCK_NODE", "n1")
-        .env("FLOCK_COMPILER", compiler.url())
-        .env("FLOCK_NFT", nft.command());
-    command
-        .env("FLOCK_ONCE", "true")
-        .env("FLOCK_UNINSTALL", "false")
-        .env("FLOCK_LOG", "warn");
-    command
-        .env("FLOCK_NFT_TIMEOUT", "20")
-        .env("FLOCK_CHECK_INTERVAL", "20");
+    command.env("FLOCK_NODE", "n1").env("FLOCK_COMPILER", compiler.url()).env("FLOCK_NFT", nft.command());
+    command.env("FLOCK_ONCE", "true").env("FLOCK_UNINSTALL", "false").env("FLOCK_LOG", "warn");
+    command.env("FLOCK_NFT_TIMEOUT", "20").env("FLOCK_CHECK_INTERVAL", "20");
     let child = command.spawn().unwrap();
     let mut session = compiler.session().await;
     session.apply(full("a")).await;
     session.end().await;
     drop(session);
     let output = end(child).await;
-    assert_eq!(
-        (output.status.code(), text(&output.stderr).as_str()),
-        (Some(0), "")
-    );
+    assert_eq!((output.status.code(), text(&output.stderr).as_str()), (Some(0), ""));
 }
 
 #[tokio::test]
@@ -112,15 +86,7 @@ async fn once_fails_with_a_message() {
     let nft = FakeNft::new();
     nft.behave(Behaviour::Fail);
     let url = compiler.url();
-    let arguments = [
-        "--node",
-        "n1",
-        "--compiler",
-        &url,
-        "--nft",
-        &nft.command(),
-        "--once",
-    ];
+    let arguments = ["--node", "n1", "--compiler", &url, "--nft", &nft.command(), "--once"];
     let child = agent(&arguments).spawn().unwrap();
     let mut session = compiler.session().await;
     assert_eq!(session.ask(full("a")).await.outcome, Outcome::NftFailed);
@@ -128,10 +94,7 @@ async fn once_fails_with_a_message() {
     let output = end(child).await;
     assert_eq!(output.status.code(), Some(1));
     let errors = text(&output.stderr);
-    assert!(
-        errors.contains("not applied") && errors.contains("on purpose"),
-        "{errors}"
-    );
+    assert!(errors.contains("not applied") && errors.contains("on purpose"), "{errors}");
 }
 
 #[tokio::test]
@@ -140,9 +103,7 @@ async fn signals_end_it_with_the_rules_in_place() {
         let mut compiler = Compiler::start().await;
         let nft = FakeNft::new();
         let url = compiler.url();
-        let child = agent(&["--node", "n1", "--compiler", &url, "--nft", &nft.command()])
-            .spawn()
-            .unwrap();
+        let child = agent(&["--node", "n1", "--compiler", &url, "--nft", &nft.command()]).spawn().unwrap();
         let mut session = compiler.session().await;
         session.apply(full("a")).await;
         signal(&child, stop);
@@ -152,33 +113,21 @@ async fn signals_end_it_with_the_rules_in_place() {
         assert_eq!(output.status.code(), Some(0), "{stop:?}");
         assert!(nft.holds(&revision("a")) && nft.runs() == 1);
         let errors = text(&output.stderr);
-        assert!(
-            !errors.contains("add table"),
-            "the log holds the script: {errors}"
-        );
+        assert!(!errors.contains("add table"), "the log holds the script: {errors}");
     }
 }
 
 #[tokio::test]
 async fn a_compiler_that_is_not_there_does_not_hold_up_the_end() {
-    let child = agent(&[
-        "--node",
-        "n1",
-        "--compiler",
-        "http://127.0.0.1:1",
-        "--nft",
-        "true",
-    ])
-    .stderr(Stdio::piped())
-    .spawn()
-    .unwrap();
+    let child = agent(&["--node", "n1", "--compiler", "http://127.0.0.1:1", "--nft", "true"])
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
     // It has caught the signal once its handler stands, which is before its first log line.
     let mut child = child;
     let mut line = String::new();
     let mut errors = tokio::io::BufReader::new(child.stderr.take().unwrap());
-    patiently(tokio::io::AsyncBufReadExt::read_line(&mut errors, &mut line))
-        .await
-        .unwrap();
+    patiently(tokio::io::AsyncBufReadExt::read_line(&mut errors, &mut line)).await.unwrap();
     assert!(line.contains("could not connect"), "{line}");
     signal(&child, Signal::TERM);
     assert_eq!(patiently(child.wait()).await.unwrap().code(), Some(0));
@@ -199,9 +148,7 @@ async fn memory_is_small() {
     let mut compiler = Compiler::start().await;
     let nft = FakeNft::new();
     let url = compiler.url();
-    let child = agent(&["--node", "n1", "--compiler", &url, "--nft", &nft.command()])
-        .spawn()
-        .unwrap();
+    let child = agent(&["--node", "n1", "--compiler", &url, "--nft", &nft.command()]).spawn().unwrap();
     let mut session = compiler.session().await;
     for update in 0..100 {
         session.apply(full(&update.to_string())).await;
@@ -215,15 +162,7 @@ async fn memory_is_small() {
         let mut bytes = script(&name).bytes().to_vec();
         bytes.resize(1 << 20, b'\n');
         let kind = UpdateKind::Full(Script::new(bytes));
-        session
-            .apply(
-                Update {
-                    revision: revision(&name),
-                    kind,
-                }
-                .into(),
-            )
-            .await;
+        session.apply(Update { revision: revision(&name), kind }.into()).await;
     }
     let (resident, own) = memory(&child);
     println!("after 10 updates of 1 MiB: {resident} kB resident, {own} kB of them the agent's own");

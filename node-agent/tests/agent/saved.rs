@@ -20,10 +20,7 @@ fn dir(folder: &Path) -> StateDir {
 }
 
 fn saved(name: &str) -> Saved {
-    Saved {
-        revision: revision(name),
-        script: script(name),
-    }
+    Saved { revision: revision(name), script: script(name) }
 }
 
 #[tokio::test]
@@ -75,10 +72,7 @@ async fn what_nft_refuses_at_start_is_tried_again_while_the_compiler_is_called()
     .await;
     assert_eq!(session.hello.applied, None);
     let retried = session.ack().await;
-    assert_eq!(
-        (retried.revision, retried.outcome),
-        (Some(revision("a")), Outcome::NftMissing)
-    );
+    assert_eq!((retried.revision, retried.outcome), (Some(revision("a")), Outcome::NftMissing));
     assert_eq!(nft.runs(), 0);
     agent.stop().await;
 }

@@ -71,15 +71,9 @@ async fn a_script_is_run_once_byte_for_byte_and_then_unchanged() {
     assert_eq!(session.hello.applied, None);
 
     let ack = session.ask(full("a")).await;
-    assert_eq!(
-        (ack.revision, ack.outcome),
-        (Some(revision("a")), Outcome::Applied)
-    );
+    assert_eq!((ack.revision, ack.outcome), (Some(revision("a")), Outcome::Applied));
     let again = session.ask(full("a")).await;
-    assert_eq!(
-        (again.revision, again.outcome),
-        (Some(revision("a")), Outcome::Unchanged)
-    );
+    assert_eq!((again.revision, again.outcome), (Some(revision("a")), Outcome::Unchanged));
     assert_eq!((nft.runs(), nft.run(0)), (1, script("a").bytes().to_vec()));
     agent.stop().await;
     session.end().await;
@@ -90,38 +84,17 @@ async fn a_script_is_run_once_byte_for_byte_and_then_unchanged() {
 async fn what_is_refused_never_reaches_nft() {
     let (_compiler, nft, agent, mut session) = start(|_| ()).await;
     session.apply(full("a")).await;
-    let changed = v1::Update {
-        script: "flush ruleset\n".into(),
-        ..full("b")
-    };
+    let changed = v1::Update { script: "flush ruleset\n".into(), ..full("b") };
     let refusals = [
         (changed, Some("b"), Outcome::HashMismatch),
         (delta("other", "b"), Some("b"), Outcome::BaseMismatch),
         (
-            Update {
-                revision: revision("b"),
-                kind: UpdateKind::Current,
-            }
-            .into(),
+            Update { revision: revision("b"), kind: UpdateKind::Current }.into(),
             Some("b"),
             Outcome::BaseMismatch,
         ),
-        (
-            v1::Update {
-                sha256: "short".into(),
-                ..full("b")
-            },
-            Some("b"),
-            Outcome::Malformed,
-        ),
-        (
-            v1::Update {
-                revision: "../../x".into(),
-                ..full("b")
-            },
-            None,
-            Outcome::Malformed,
-        ),
+        (v1::Update { sha256: "short".into(), ..full("b") }, Some("b"), Outcome::Malformed),
+        (v1::Update { revision: "../../x".into(), ..full("b") }, None, Outcome::Malformed),
         (v1::Update::default(), None, Outcome::Malformed),
     ];
     for (update, name, outcome) in refusals {
@@ -138,27 +111,14 @@ async fn what_is_refused_never_reaches_nft() {
 #[tokio::test]
 async fn failures_of_nft_are_told_apart() {
     for (behaviour, limit, outcome, error) in [
-        (
-            Behaviour::Fail,
-            NEVER,
-            Outcome::NftFailed,
-            "exit 1: /dev/stdin:1:1-3: Error: on purpose",
-        ),
+        (Behaviour::Fail, NEVER, Outcome::NftFailed, "exit 1: /dev/stdin:1:1-3: Error: on purpose"),
         (Behaviour::Die, NEVER, Outcome::NftKilled, "killed by signal 11"),
-        (
-            Behaviour::Hang,
-            Duration::from_millis(500),
-            Outcome::NftTimedOut,
-            "killed after 500ms",
-        ),
+        (Behaviour::Hang, Duration::from_millis(500), Outcome::NftTimedOut, "killed after 500ms"),
     ] {
         let mut compiler = Compiler::start().await;
         let nft = FakeNft::new();
         let program = nft.command().parse().unwrap();
-        let agent = Agent::start(Config {
-            nft: Nft::new(program, limit),
-            ..config(&compiler, "nft")
-        });
+        let agent = Agent::start(Config { nft: Nft::new(program, limit), ..config(&compiler, "nft") });
         let mut session = compiler.session().await;
         nft.behave(behaviour);
         let ack = session.ask(full("a")).await;
@@ -194,10 +154,7 @@ async fn a_script_that_nft_refuses_is_tried_again() {
     assert_eq!(session.ask(full("a")).await.outcome, Outcome::NftFailed);
     nft.behave(Behaviour::Take);
     let retried = session.ack().await;
-    assert_eq!(
-        (retried.revision, retried.outcome),
-        (Some(revision("a")), Outcome::Applied)
-    );
+    assert_eq!((retried.revision, retried.outcome), (Some(revision("a")), Outcome::Applied));
     assert_eq!(nft.runs(), 2);
     agent.stop().await;
 }
@@ -212,10 +169,7 @@ async fn a_newer_update_ends_the_attempts() {
     session.apply(full("b")).await;
     nft.lose(&revision("b"));
     let repaired = session.ack().await;
-    assert_eq!(
-        (repaired.revision, repaired.outcome),
-        (Some(revision("b")), Outcome::Applied)
-    );
+    assert_eq!((repaired.revision, repaired.outcome), (Some(revision("b")), Outcome::Applied));
     assert_eq!(nft.run(nft.runs() - 1), script("b").bytes().to_vec());
     agent.stop().await;
 }
@@ -257,11 +211,7 @@ async fn a_lost_compiler_is_found_again_and_told_what_stands() {
     session.apply(full("a")).await;
     drop(session);
     let session = compiler.session().await;
-    assert_eq!(
-        session.hello.applied,
-        Some(revision("a")),
-        "after a closed stream"
-    );
+    assert_eq!(session.hello.applied, Some(revision("a")), "after a closed stream");
     session.fail().await;
     let session = compiler.session().await;
     assert_eq!(session.hello.applied, Some(revision("a")), "after an error");
@@ -272,10 +222,7 @@ async fn a_lost_compiler_is_found_again_and_told_what_stands() {
     let mut compiler = Compiler::start_at(address).await;
     let mut session = compiler.session().await;
     assert_eq!(session.hello.applied, Some(revision("a")), "after a restart");
-    let current = Update {
-        revision: revision("a"),
-        kind: UpdateKind::Current,
-    };
+    let current = Update { revision: revision("a"), kind: UpdateKind::Current };
     assert_eq!(session.ask(current.into()).await.outcome, Outcome::Unchanged);
     assert_eq!(nft.runs(), 1);
     agent.stop().await;
@@ -287,15 +234,7 @@ async fn a_large_script_passes() {
     let mut bytes = script("a").bytes().to_vec();
     bytes.resize(8 << 20, b'\n');
     let kind = UpdateKind::Full(flock_shared::Script::new(bytes.clone()));
-    session
-        .apply(
-            Update {
-                revision: revision("a"),
-                kind,
-            }
-            .into(),
-        )
-        .await;
+    session.apply(Update { revision: revision("a"), kind }.into()).await;
     assert!(nft.run(0) == bytes, "{} bytes arrived", nft.run(0).len());
     agent.stop().await;
 }
@@ -331,29 +270,14 @@ async fn once_reports_a_failure_to_both_sides() {
     nft.behave(Behaviour::Fail);
     assert_eq!(session.ask(full("a")).await.outcome, Outcome::NftFailed);
     drop(session);
-    assert!(matches!(
-        agent.end().await,
-        Err(RunError::NotApplied {
-            outcome: Outcome::NftFailed,
-            ..
-        })
-    ));
+    assert!(matches!(agent.end().await, Err(RunError::NotApplied { outcome: Outcome::NftFailed, .. })));
 }
 
 #[tokio::test]
 async fn once_reports_a_refusal_to_both_sides() {
     let (_compiler, nft, agent, mut session) = start(|config| config.until = Until::FirstUpdate).await;
-    assert_eq!(
-        session.ask(v1::Update::default()).await.outcome,
-        Outcome::Malformed
-    );
-    assert!(matches!(
-        agent.end().await,
-        Err(RunError::NotApplied {
-            outcome: Outcome::Malformed,
-            ..
-        })
-    ));
+    assert_eq!(session.ask(v1::Update::default()).await.outcome, Outcome::Malformed);
+    assert!(matches!(agent.end().await, Err(RunError::NotApplied { outcome: Outcome::Malformed, .. })));
     assert_eq!(nft.runs(), 0);
 }
 

@@ -3,8 +3,8 @@
 use std::net::IpAddr;
 
 use super::model::{
-    Allow, Chain, ChainName, Content, Element, Family, Field, Icmp, Map, MapName, Match, SetName, SetType, Statement,
-    Table, Verdict,
+    Allow, Chain, ChainName, Content, Element, Family, Field, Icmp, Map, MapName, Match, SetName, SetType,
+    Statement, Table, Verdict,
 };
 use crate::object::InterfaceName;
 use crate::port::{PortRange, Protocol};
@@ -169,7 +169,9 @@ fn holds(table: &Table, condition: &Match, packet: &Packet) -> Result<bool, Inte
         Match::RelatedError(Family::V6) => packet.related && icmpv6(&Icmp::ERRORS_V6),
         Match::NeighbourDiscovery => packet.hop_limit == 255 && icmpv6(&Icmp::NEIGHBOUR_DISCOVERY),
         Match::AddressDetection => {
-            packet.source.is_ipv6() && packet.source.is_unspecified() && icmpv6(&[Icmp::NEIGHBOUR_SOLICITATION])
+            packet.source.is_ipv6()
+                && packet.source.is_unspecified()
+                && icmpv6(&[Icmp::NEIGHBOUR_SOLICITATION])
         }
         Match::LinkLocal => match (packet.source, packet.destination) {
             (IpAddr::V6(source), IpAddr::V6(destination)) => {
@@ -201,8 +203,12 @@ fn contains(
     Ok(match (&set.content, &key) {
         (Content::V4(addresses), Element::Address(IpAddr::V4(address))) => addresses.contains(address),
         (Content::V6(addresses), Element::Address(IpAddr::V6(address))) => addresses.contains(address),
-        (Content::Ranges4(ranges), Element::Address(IpAddr::V4(address))) => ranges.contains((*address).into()),
-        (Content::Ranges6(ranges), Element::Address(IpAddr::V6(address))) => ranges.contains((*address).into()),
+        (Content::Ranges4(ranges), Element::Address(IpAddr::V4(address))) => {
+            ranges.contains((*address).into())
+        }
+        (Content::Ranges6(ranges), Element::Address(IpAddr::V6(address))) => {
+            ranges.contains((*address).into())
+        }
         (Content::Elements(elements), Element::AddressPorts(address, port)) => {
             elements.iter().any(|element| match element {
                 Element::AddressPorts(member, range) => {
@@ -227,12 +233,16 @@ fn key(fields: &[Field], kind: SetType, packet: &Packet) -> Result<Option<Elemen
         (Family::of(&address) == *family).then_some(address)
     };
     let port = match packet.transport {
-        Transport::Ports { protocol, destination_port } => Some(PortRange::single(protocol, destination_port)),
+        Transport::Ports { protocol, destination_port } => {
+            Some(PortRange::single(protocol, destination_port))
+        }
         _ => None,
     };
     use Field::{Destination, DestinationPort, Inbound, Protocol as L4, Source};
     Ok(match (kind, fields) {
-        (SetType::Addresses(f) | SetType::AddressRanges(f), [field @ (Source(g) | Destination(g))]) if f == *g => {
+        (SetType::Addresses(f) | SetType::AddressRanges(f), [field @ (Source(g) | Destination(g))])
+            if f == *g =>
+        {
             address(field).map(Element::Address)
         }
         (SetType::AddressPairs(f), [a @ Source(g), b @ Destination(h)]) if f == *g && f == *h => {

@@ -164,8 +164,12 @@ impl fmt::Display for ChainName {
             Self::Denied(direction) => write!(f, "{direction}_denied"),
             Self::RuleSet(direction, name, allow) => write!(f, "{direction}_{name}{allow}"),
             Self::Peers(direction, name, allow) => write!(f, "{direction}_peers_{name}{allow}"),
-            Self::All(direction, IpAddr::V4(address)) => write!(f, "{direction}_all_{:08x}", u32::from(*address)),
-            Self::All(direction, IpAddr::V6(address)) => write!(f, "{direction}_all_{:032x}", u128::from(*address)),
+            Self::All(direction, IpAddr::V4(address)) => {
+                write!(f, "{direction}_all_{:08x}", u32::from(*address))
+            }
+            Self::All(direction, IpAddr::V6(address)) => {
+                write!(f, "{direction}_all_{:032x}", u128::from(*address))
+            }
         }
     }
 }

@@ -69,7 +69,9 @@ mod tests {
 
     #[test]
     fn quotes_newlines_and_wildcards_are_refused() {
-        for bad in ["", ".", "..", "a b", "a\"b", "a\nb", "a*", "*", "a/b", "a{b", "a;b", "0123456789abcdef", "ä"] {
+        for bad in
+            ["", ".", "..", "a b", "a\"b", "a\nb", "a*", "*", "a/b", "a{b", "a;b", "0123456789abcdef", "ä"]
+        {
             assert!(bad.parse::<InterfaceName>().is_err(), "{bad:?}");
         }
         for good in ["cali1a2b3c4d5e6", "eth0.100", "veth-a_b"] {

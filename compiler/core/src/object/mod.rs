@@ -11,6 +11,6 @@ pub use namespace::Namespace;
 pub use node::Node;
 pub use pod::{Lifecycle, NamedPort, Pod, PodNetwork, PortName};
 pub use policy::{
-    Direction, Fault, IpBlock, IpBlockError, NamespaceScope, Peer, PeerMatch, Policy, PolicyBody, PolicyRules,
-    PodPeer, PortMatch, Rule, RulePorts, Types,
+    Direction, Fault, IpBlock, IpBlockError, NamespaceScope, Peer, PeerMatch, PodPeer, Policy, PolicyBody,
+    PolicyRules, PortMatch, Rule, RulePorts, Types,
 };

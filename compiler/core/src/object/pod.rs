@@ -68,7 +68,10 @@ impl Pod {
 
     /// The numbers that `name` stands for on this pod.
     pub fn numbers<'a>(&'a self, protocol: Protocol, name: &'a PortName) -> impl Iterator<Item = u16> + 'a {
-        self.ports.iter().filter(move |port| port.protocol == protocol && port.name == *name).map(|port| port.number)
+        self.ports
+            .iter()
+            .filter(move |port| port.protocol == protocol && port.name == *name)
+            .map(|port| port.number)
     }
 }
 

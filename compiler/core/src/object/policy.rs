@@ -83,7 +83,10 @@ impl Types {
     /// Whether `direction` is in the set.
     #[must_use]
     pub const fn contains(self, direction: Direction) -> bool {
-        matches!((self, direction), (Self::Both, _) | (Self::Ingress, Direction::Ingress) | (Self::Egress, Direction::Egress))
+        matches!(
+            (self, direction),
+            (Self::Both, _) | (Self::Ingress, Direction::Ingress) | (Self::Egress, Direction::Egress)
+        )
     }
 }
 

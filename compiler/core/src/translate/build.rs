@@ -107,7 +107,10 @@ impl<'a, 'w> Builder<'a, 'w> {
 
     fn name(&self, identity: &Identity) -> Name {
         // Every part of every draft was named in `new`; a missing name would be a part that `new` does not walk.
-        self.names.get(identity).cloned().unwrap_or_else(|| unreachable!("a part without a name: {identity:?}"))
+        self.names
+            .get(identity)
+            .cloned()
+            .unwrap_or_else(|| unreachable!("a part without a name: {identity:?}"))
     }
 
     fn peers(&mut self, union: &Union) -> Arc<Peers> {
@@ -167,7 +170,9 @@ impl<'a, 'w> Builder<'a, 'w> {
                 None => self.index.owners().for_each(|owner| add(owner, &|_| true)),
                 Some(Peer::Pods(peer)) => self.index.matching(peer).for_each(|owner| add(owner, &|_| true)),
                 Some(Peer::Block(block)) => {
-                    self.index.owners().for_each(|owner| add(owner, &|address| block.blocks().contains(address)));
+                    self.index
+                        .owners()
+                        .for_each(|owner| add(owner, &|address| block.blocks().contains(address)));
                 }
             }
         }

@@ -11,7 +11,9 @@ use super::index::Index;
 use crate::block::Blocks;
 use crate::identity::{Digest, Identify};
 use crate::label::{Operator, Requirement, Selector};
-use crate::object::{Direction, NamespaceScope, Peer, PeerMatch, Pod, PodPeer, PortMatch, PortName, Rule, RulePorts};
+use crate::object::{
+    Direction, NamespaceScope, Peer, PeerMatch, Pod, PodPeer, PortMatch, PortName, Rule, RulePorts,
+};
 use crate::port::{PortRange, PortSet, Protocol, split};
 
 /// The numbers that port names stand for on a group of destination pods.
@@ -156,8 +158,11 @@ fn named_destinations<'a>(
 /// Disjoint port ranges, each with the union of the peers of all rules that cover it.
 fn merge_ports(by_peers: &BTreeMap<Key<'_>, Vec<PortRange>>, any_port: &Union) -> Vec<(PortRange, Union)> {
     let peers: Vec<&PeerMatch> = by_peers.keys().map(|key| key.0).collect();
-    let ranges: Vec<(PortRange, usize)> =
-        by_peers.values().enumerate().flat_map(|(index, ranges)| ranges.iter().map(move |r| (*r, index))).collect();
+    let ranges: Vec<(PortRange, usize)> = by_peers
+        .values()
+        .enumerate()
+        .flat_map(|(index, ranges)| ranges.iter().map(move |r| (*r, index)))
+        .collect();
     let mut unions: BTreeMap<Vec<usize>, Union> = BTreeMap::new();
     let mut merged: Vec<(PortRange, Union)> = Vec::new();
     for (range, covering) in split(&ranges) {

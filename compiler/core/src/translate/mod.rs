@@ -18,7 +18,9 @@ use self::draft::{Draft, RuleDraft, draft};
 use self::index::{Index, Owner};
 use crate::identity::{ShortHash, fnv1a};
 use crate::label::Selector;
-use crate::object::{Direction, HostInterface, Lifecycle, Pod, PodNetwork, Policy, PortMatch, PortName, Rule, RulePorts};
+use crate::object::{
+    Direction, HostInterface, Lifecycle, Pod, PodNetwork, Policy, PortMatch, PortName, Rule, RulePorts,
+};
 use crate::output::{Families, Isolation, Output, RuleSet, Subject};
 use crate::port::Protocol;
 use crate::world::World;
@@ -34,7 +36,10 @@ impl Translation {
     /// The output of `node`; of a node that the world does not know: nothing is isolated.
     #[must_use]
     pub fn output(&self, node: &NodeName) -> Output {
-        self.nodes.get(node).cloned().unwrap_or_else(|| Output { families: self.families, ..Output::empty(node.clone()) })
+        self.nodes
+            .get(node)
+            .cloned()
+            .unwrap_or_else(|| Output { families: self.families, ..Output::empty(node.clone()) })
     }
 
     /// Every node of the world and its output, by name.
@@ -70,7 +75,9 @@ pub fn translate_with(world: &World, hash: ShortHash) -> Translation {
         .collect();
     // An interface whose pod has no address yet is known too: nothing that comes from there is the pod's own.
     for pod in world.pods().values() {
-        if let (Some(interface), Some(output)) = (interface_of(pod), pod.node.as_ref().and_then(|n| nodes.get_mut(n))) {
+        if let (Some(interface), Some(output)) =
+            (interface_of(pod), pod.node.as_ref().and_then(|n| nodes.get_mut(n)))
+        {
             output.anchors.entry(interface.clone()).or_default();
         }
     }
@@ -123,7 +130,9 @@ fn hairpins(owner: &Owner<'_>) -> Vec<(IpAddr, IpAddr)> {
     for v4 in [true, false] {
         let family: Vec<IpAddr> = owner.addresses.iter().copied().filter(|a| a.is_ipv4() == v4).collect();
         if family.len() <= CROSS_PAIRS_LIMIT {
-            pairs.extend(family.iter().flat_map(|a| family.iter().filter(move |b| a != *b).map(move |b| (*a, *b))));
+            pairs.extend(
+                family.iter().flat_map(|a| family.iter().filter(move |b| a != *b).map(move |b| (*a, *b))),
+            );
         }
     }
     pairs
@@ -152,8 +161,11 @@ impl<'w> Groups<'w> {
             for (namespace, selectors) in &policies {
                 let named = port_names(direction, selectors);
                 for owner in index.owners_in(namespace) {
-                    let matching: Vec<&Selector> =
-                        selectors.keys().copied().filter(|selector| selector.matches(&owner.pod.labels)).collect();
+                    let matching: Vec<&Selector> = selectors
+                        .keys()
+                        .copied()
+                        .filter(|selector| selector.matches(&owner.pod.labels))
+                        .collect();
                     if !matching.is_empty() {
                         let resolution = resolve(owner.pod, &matching, &named);
                         pods.entry((namespace, matching, resolution)).or_default().push(&owner.pod.key);
@@ -171,7 +183,8 @@ impl<'w> Groups<'w> {
         let mut drafts: Vec<(Direction, Draft, &Vec<&PodKey>)> = Vec::new();
         for (direction, groups) in &self.pods {
             for ((namespace, selectors, resolution), pods) in groups {
-                let by_selector = self.policies.get(direction).and_then(|namespaces| namespaces.get(*namespace));
+                let by_selector =
+                    self.policies.get(direction).and_then(|namespaces| namespaces.get(*namespace));
                 let policies = selectors.iter().filter_map(|s| by_selector?.get(*s)).flatten();
                 let rules = policies.filter_map(|policy| policy.rules(*direction)).flatten();
                 drafts.push((*direction, draft(*direction, rules, resolution, index), pods));

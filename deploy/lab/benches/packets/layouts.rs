@@ -10,7 +10,7 @@ use flock_compiler::source::manifests::Manifests;
 use flock_compiler_core::{World, render, translate};
 use flock_shared::NodeName;
 
-use crate::{CLIENT, PORT, SERVER};
+use crate::{CLIENT, CLOSING_PORT, ECHO_PORT, SERVER};
 
 /// Removes every ruleset of the bench.
 pub(crate) const CLEAN: &str = "add table inet flock_netpol\ndelete table inet flock_netpol\n\
@@ -62,7 +62,8 @@ impl fmt::Display for Layout {
 /// The node's pods: the two that talk are in the middle of the others.
 fn pods(count: usize) -> Vec<(String, String)> {
     let others = (0..count.saturating_sub(2)).map(|number| {
-        let address = Ipv4Addr::from(u32::from(Ipv4Addr::new(10, 201, 0, 0)) + u32::try_from(number).unwrap_or(0));
+        let address =
+            Ipv4Addr::from(u32::from(Ipv4Addr::new(10, 201, 0, 0)) + u32::try_from(number).unwrap_or(0));
         (format!("pod-{number}"), address.to_string())
     });
     let mut pods: Vec<(String, String)> = others.collect();
@@ -92,8 +93,8 @@ fn ours(count: usize) -> anyhow::Result<String> {
             "---\napiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\n\
              metadata: {{name: own-pods, namespace: {namespace}}}\n\
              spec: {{podSelector: {{}}, policyTypes: [Ingress, Egress],\n\
-             ingress: [{{from: [{{podSelector: {{}}}}], ports: [{{port: {PORT}}}]}}],\n\
-             egress: [{{to: [{{podSelector: {{}}}}], ports: [{{port: {PORT}}}]}}]}}\n"
+             ingress: [{{from: [{{podSelector: {{}}}}], ports: [{{port: {CLOSING_PORT}}}, {{port: {ECHO_PORT}}}]}}],\n\
+             egress: [{{to: [{{podSelector: {{}}}}], ports: [{{port: {CLOSING_PORT}}}, {{port: {ECHO_PORT}}}]}}]}}\n"
         )?;
     }
     let manifests = Manifests::from_bytes([("bench", manifest.as_bytes())], &HostInterfaces::None);
@@ -120,7 +121,7 @@ fn ancestor(count: usize) -> String {
         let peers = [CLIENT, SERVER].into_iter().chain(others).collect::<Vec<&str>>().join(", ");
         for (direction, own, peer) in [("egress", "saddr", "daddr"), ("ingress", "daddr", "saddr")] {
             chains.push_str(&format!(
-                "\tchain {direction}_{pod} {{\n\t\tip {peer} {{ {peers} }} tcp dport {PORT} return\n\t\tdrop\n\t}}\n"
+                "\tchain {direction}_{pod} {{\n\t\tip {peer} {{ {peers} }} tcp dport {{ {CLOSING_PORT}, {ECHO_PORT} }} return\n\t\tdrop\n\t}}\n"
             ));
             jumps.push_str(&format!("\t\tip {own} {address} jump {direction}_{pod}\n"));
         }

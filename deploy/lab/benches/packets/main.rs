@@ -24,8 +24,9 @@ use report::Sample;
 pub(crate) const CLIENT: &str = "10.200.0.1";
 pub(crate) const SERVER: &str = "10.200.0.2";
 
-/// The port that the server listens on.
-pub(crate) const PORT: u16 = 8080;
+/// The port at which the server closes connections, and the one at which it echoes.
+pub(crate) const CLOSING_PORT: u16 = 8080;
+pub(crate) const ECHO_PORT: u16 = 8081;
 
 struct Options {
     rounds: usize,
@@ -39,13 +40,14 @@ fn main() -> anyhow::Result<()> {
     }
     let lab = Lab::new("bench").context("cannot make network namespaces")?;
     let node = lab.node("node")?;
-    let [client, server] = [("client", CLIENT), ("server", SERVER)].map(|(name, address)| pod(&node, name, address));
+    let [client, server] =
+        [("client", CLIENT), ("server", SERVER)].map(|(name, address)| pod(&node, name, address));
     let (client, server) = (client?, server?);
     // Closed connections are forgotten at once, so that every round meets an equally small table.
     node.run("sysctl", &["-q", "-w", "net.netfilter.nf_conntrack_tcp_timeout_close=1"], "").ok();
 
-    let server = Server::start(&server, PORT)?;
-    let mut client = Client::start(&client, SERVER.parse()?, PORT)?;
+    let server = Server::start(&server)?;
+    let mut client = Client::start(&client, SERVER.parse()?)?;
     let layouts = Layout::all(&options.pods);
     let scripts: Vec<String> = layouts.iter().map(Layout::script).collect::<anyhow::Result<_>>()?;
 
@@ -87,10 +89,13 @@ fn options(mut arguments: impl Iterator<Item = String>) -> anyhow::Result<Option
         match argument.as_str() {
             // What `cargo bench` passes.
             "--bench" => {}
-            "--rounds" => options.rounds = arguments.next().context("--rounds N")?.parse().context("--rounds N")?,
+            "--rounds" => {
+                options.rounds = arguments.next().context("--rounds N")?.parse().context("--rounds N")?
+            }
             "--pods" => {
                 let list = arguments.next().context("--pods N,N,…")?;
-                options.pods = list.split(',').map(str::parse).collect::<Result<_, _>>().context("--pods N,N,…")?;
+                options.pods =
+                    list.split(',').map(str::parse).collect::<Result<_, _>>().context("--pods N,N,…")?;
             }
             other => bail!("unknown argument {other}: expected --rounds N or --pods N,N,…"),
         }

@@ -12,6 +12,8 @@ use nix::sched::{CpuSet, sched_setaffinity};
 use nix::unistd::Pid;
 use socket2::SockRef;
 
+use crate::{CLOSING_PORT, ECHO_PORT};
+
 /// How long one figure is measured.
 const WINDOW: Duration = Duration::from_millis(250);
 /// A request and its response, in bytes.
@@ -20,7 +22,7 @@ const MESSAGE: usize = 64;
 /// What is done over and over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Work {
-    /// Open a connection and reset it.
+    /// Open a connection, wait until the server has closed it, and reset it.
     Connections,
     /// Send a small request over an open connection and read the response.
     Requests,
@@ -32,24 +34,30 @@ fn pin() -> anyhow::Result<()> {
     Ok(sched_setaffinity(Pid::from_raw(0), &cores)?)
 }
 
-/// Accepts connections and echoes; ends with the process.
+/// Closes the connections to one port and echoes on those to another, one at a time; ends with the process.
 pub(crate) struct Server {
-    _thread: JoinHandle<anyhow::Result<()>>,
+    _threads: [JoinHandle<anyhow::Result<()>>; 2],
 }
 
 impl Server {
-    pub(crate) fn start(pod: &Pod, port: u16) -> anyhow::Result<Self> {
-        let listener = pod.enter(|| TcpListener::bind(("0.0.0.0", port)))??;
-        let thread = std::thread::spawn(move || {
+    pub(crate) fn start(pod: &Pod) -> anyhow::Result<Self> {
+        let closing = pod.enter(|| TcpListener::bind(("0.0.0.0", CLOSING_PORT)))??;
+        let echoing = pod.enter(|| TcpListener::bind(("0.0.0.0", ECHO_PORT)))??;
+        let close = std::thread::spawn(move || {
             pin()?;
             loop {
-                let (mut stream, _) = listener.accept()?;
+                drop(closing.accept()?);
+            }
+        });
+        let echo = std::thread::spawn(move || {
+            pin()?;
+            loop {
+                let (mut stream, _) = echoing.accept()?;
                 let mut message = [0; MESSAGE];
-                // A connection that is only opened and reset brings no message.
                 while stream.read_exact(&mut message).is_ok() && stream.write_all(&message).is_ok() {}
             }
         });
-        Ok(Self { _thread: thread })
+        Ok(Self { _threads: [close, echo] })
     }
 }
 
@@ -60,18 +68,17 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    pub(crate) fn start(pod: &Pod, server: IpAddr, port: u16) -> anyhow::Result<Self> {
+    pub(crate) fn start(pod: &Pod, server: IpAddr) -> anyhow::Result<Self> {
         let (orders, incoming) = mpsc::channel::<Work>();
         let (outgoing, results) = mpsc::channel();
         let pod = pod.clone();
         std::thread::spawn(move || {
-            let target = SocketAddr::new(server, port);
             let body = move || {
                 pin()?;
                 while let Ok(work) = incoming.recv() {
                     let rate = match work {
-                        Work::Connections => connections(target),
-                        Work::Requests => requests(target),
+                        Work::Connections => connections(SocketAddr::new(server, CLOSING_PORT)),
+                        Work::Requests => requests(SocketAddr::new(server, ECHO_PORT)),
                     };
                     outgoing.send(rate)?;
                 }
@@ -91,20 +98,25 @@ impl Client {
 }
 
 fn connect(target: SocketAddr) -> anyhow::Result<TcpStream> {
-    let stream = TcpStream::connect_timeout(&target, Duration::from_secs(2)).context("a connection did not open")?;
+    let stream =
+        TcpStream::connect_timeout(&target, Duration::from_secs(2)).context("a connection did not open")?;
+    stream.set_read_timeout(Some(Duration::from_secs(2)))?;
     // Reset on close: no TIME_WAIT uses up the ports.
     SockRef::from(&stream).set_linger(Some(Duration::ZERO))?;
     Ok(stream)
 }
 
 fn connections(target: SocketAddr) -> anyhow::Result<f64> {
-    repeat(|| connect(target).map(drop))
+    repeat(|| {
+        let read = connect(target)?.read(&mut [0])?;
+        anyhow::ensure!(read == 0, "the server sent something");
+        Ok(())
+    })
 }
 
 fn requests(target: SocketAddr) -> anyhow::Result<f64> {
     let mut stream = connect(target)?;
     stream.set_nodelay(true)?;
-    stream.set_read_timeout(Some(Duration::from_secs(2)))?;
     let mut message = [7; MESSAGE];
     repeat(|| {
         stream.write_all(&message)?;

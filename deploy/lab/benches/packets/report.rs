@@ -18,7 +18,10 @@ pub(crate) fn print(pods: &[usize], samples: &[Sample]) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
     let rounds = samples.iter().map(|sample| sample.round).max().unwrap_or(0);
     writeln!(out, "\nCost of a packet's way through the node; {rounds} rounds, medians.")?;
-    writeln!(out, "Cost is time relative to no ruleset; the last column is cost relative to one conntrack rule.\n")?;
+    writeln!(
+        out,
+        "Cost is time relative to no ruleset; the last column is cost relative to one conntrack rule.\n"
+    )?;
     let header = ["ruleset", "conn/s", "cost", "/ conntrack", "req/s", "cost", "/ conntrack"];
     writeln!(
         out,
@@ -30,7 +33,8 @@ pub(crate) fn print(pods: &[usize], samples: &[Sample]) -> anyhow::Result<()> {
         let figures: [Figure; 2] = [|sample| sample.connections, |sample| sample.requests];
         for (index, figure) in figures.into_iter().enumerate() {
             let rate = median(samples.iter().filter(|sample| sample.layout == layout).map(figure));
-            let [cost, relative] = [Layout::None, Layout::Conntrack].map(|base| ratio(samples, base, layout, figure));
+            let [cost, relative] =
+                [Layout::None, Layout::Conntrack].map(|base| ratio(samples, base, layout, figure));
             let gap = if index == 0 { "" } else { "  " };
             write!(out, "{gap} {rate:>9.0} {cost:>6.2} {relative:>12.3}")?;
         }

@@ -14,7 +14,9 @@ fn nothing_is_published_before_every_manifest_was_readable() {
     let _agents = site.agents();
     wait_until("the problem and the agents", || {
         !site.flockctl.problems().is_empty()
-            && NODES.iter().all(|name| site.flockctl.nodes().iter().any(|it| it.node == *name && it.connected))
+            && NODES
+                .iter()
+                .all(|name| site.flockctl.nodes().iter().any(|it| it.node == *name && it.connected))
     });
     assert_eq!(site.compiler.admin("/healthz"), (200, "ok\n".to_owned()));
     let (status, reason) = site.compiler.admin("/readyz");
@@ -105,5 +107,8 @@ fn what_cannot_be_served_ends_with_a_reason() {
     }
     let (code, errors) = serve(&[&["--manifests", missing], &free[..]].concat());
     assert_eq!(code, Some(1), "{errors}");
-    assert!(errors.contains(&format!("cannot read {missing}: ")) && errors.contains("No such file"), "{errors}");
+    assert!(
+        errors.contains(&format!("cannot read {missing}: ")) && errors.contains("No such file"),
+        "{errors}"
+    );
 }

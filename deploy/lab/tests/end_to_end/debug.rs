@@ -140,7 +140,10 @@ fn complaints_are_clear_and_exit_1() {
     compiler.kill();
     for arguments in [&["nodes"][..], &["problems"], &["script", "n1"]] {
         let complaint = flockctl.complaint(arguments);
-        assert!(complaint.contains(&format!("cannot reach the compiler at {}", compiler.url())), "{complaint}");
+        assert!(
+            complaint.contains(&format!("cannot reach the compiler at {}", compiler.url())),
+            "{complaint}"
+        );
         assert!(complaint.contains("refused"), "{complaint}");
         assert_eq!(complaint.lines().count(), 1, "{complaint}");
     }

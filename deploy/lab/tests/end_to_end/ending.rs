@@ -13,7 +13,8 @@ fn sigterm_ends_everything_but_the_rules() {
     let mut agents = site.agents();
     site.settle();
     let revisions = NODES.map(|node| site.manifests.revision(node));
-    let hold = |site: &Site| NODES.iter().zip(&revisions).all(|(node, revision)| site.ground.holds(node, revision));
+    let hold =
+        |site: &Site| NODES.iter().zip(&revisions).all(|(node, revision)| site.ground.holds(node, revision));
 
     // With streams open: those of both agents, and a watch.
     let watch = site.flockctl.command(&["watch", "n1"]);

@@ -82,7 +82,9 @@ impl Ground {
 
     /// Whether the kernel has a revision's table.
     pub(crate) fn holds(&self, node: &str, revision: &str) -> bool {
-        self.node(node).run("nft", &["list", "set", "inet", "flock_netpol", &format!("rev_{revision}")], "").is_ok()
+        self.node(node)
+            .run("nft", &["list", "set", "inet", "flock_netpol", &format!("rev_{revision}")], "")
+            .is_ok()
     }
 
     /// Whether the kernel has any table of ours.

@@ -33,7 +33,10 @@ fn piped(listing: &Path, node: &str) -> Vec<u8> {
 fn a_listing_of_a_cluster_renders_for_each_node() {
     let script = String::from_utf8(piped(Path::new(LISTING), "worker-1")).unwrap();
     let has = |text: &str| script.contains(text);
-    assert!(has("10.244.0.7 : goto ingress_") && has("fd00:10:244::7 : goto egress_"), "api is isolated both ways");
+    assert!(
+        has("10.244.0.7 : goto ingress_") && has("fd00:10:244::7 : goto egress_"),
+        "api is isolated both ways"
+    );
     assert!(has("tcp . 8080 : goto ingress_"), "a port by its name");
     assert!(has("tcp . 15090 : goto ingress_"), "a sidecar's port by its name");
     assert!(has("tcp . 32000-32768 : goto egress_"), "a range of ports");
@@ -48,7 +51,8 @@ fn a_listing_of_a_cluster_renders_for_each_node() {
 #[test]
 fn a_listing_of_a_cluster_loads_into_nft() {
     let Some(ground) = Ground::new("listing") else { return };
-    let scripts = [("n1", "worker-1"), ("n2", "worker-2")].map(|(place, node)| (place, piped(Path::new(LISTING), node)));
+    let scripts = [("n1", "worker-1"), ("n2", "worker-2")]
+        .map(|(place, node)| (place, piped(Path::new(LISTING), node)));
     for (place, script) in &scripts {
         ground.node(place).nft(std::str::from_utf8(script).unwrap()).unwrap();
         assert!(ground.holds(place, &revision_of(script)));
@@ -57,7 +61,11 @@ fn a_listing_of_a_cluster_loads_into_nft() {
 
 #[test]
 fn what_the_real_kubectl_prints_renders_to_the_same() {
-    if !Command::new("kubectl").args(["version", "--client"]).output().is_ok_and(|output| output.status.success()) {
+    if !Command::new("kubectl")
+        .args(["version", "--client"])
+        .output()
+        .is_ok_and(|output| output.status.success())
+    {
         println!("skipped: needs kubectl");
         return;
     }
@@ -127,7 +135,8 @@ fn with_discovery(api: &Api) -> String {
         (format!("/apis/{}", NETWORK_POLICY.api_version()), resources(group)),
     ];
     let url = api.server.url();
-    let mut router = Router::new().fallback(move |path: Uri| async move { Redirect::temporary(&format!("{url}{path}")) });
+    let mut router =
+        Router::new().fallback(move |path: Uri| async move { Redirect::temporary(&format!("{url}{path}")) });
     for (path, answer) in answers {
         let body = answer.to_string();
         router = router.route(&path, get(|| async { ([(header::CONTENT_TYPE, "application/json")], body) }));

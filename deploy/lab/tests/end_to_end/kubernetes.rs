@@ -42,7 +42,9 @@ impl Api {
         };
         let items: Vec<Value> = WATCHED
             .iter()
-            .flat_map(|kind| self.server.store().all(*kind).into_iter().map(move |object| typed(*kind, object)))
+            .flat_map(|kind| {
+                self.server.store().all(*kind).into_iter().map(move |object| typed(*kind, object))
+            })
             .collect();
         let list = json!({ "kind": "List", "apiVersion": "v1", "items": items });
         std::fs::write(scratch, list.to_string()).unwrap();

@@ -32,7 +32,7 @@ fn malformed_yaml_leaves_the_ruleset_and_is_reported_until_mended() {
     let Problem { source, field, consequence, .. } = &problems[0];
     assert_eq!(source, &site.manifests.file("policies.yaml"));
     assert!(field.starts_with("line 3, column "), "{field}");
-    assert_eq!(consequence, "the file's last good objects stay in force");
+    assert_eq!(consequence, "the last good objects stay in force");
     let table = site.flockctl.text(&["problems"]);
     assert!(table.contains("policies.yaml") && table.contains("line 3, column "), "{table}");
     assert!(site.flockctl.text(&["nodes"]).contains("1 problem(s)"));

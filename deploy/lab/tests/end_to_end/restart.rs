@@ -72,13 +72,18 @@ fn a_killed_compiler_leaves_the_rules_and_its_return_costs_nothing() {
     let scripts = NODES.map(|node| site.ground.scripts(node));
 
     site.compiler.kill();
-    let hold = |site: &Site| NODES.iter().zip(&before).all(|(node, revision)| site.ground.holds(node, revision));
+    let hold =
+        |site: &Site| NODES.iter().zip(&before).all(|(node, revision)| site.ground.holds(node, revision));
     assert!(hold(&site), "the rules outlive the compiler");
 
     site.compiler.restart();
     site.settle();
     assert!(hold(&site));
-    assert_eq!(NODES.map(|node| site.ground.scripts(node)), scripts, "nothing changed, so nft has nothing to do");
+    assert_eq!(
+        NODES.map(|node| site.ground.scripts(node)),
+        scripts,
+        "nothing changed, so nft has nothing to do"
+    );
     wait_until("the acknowledgements", || {
         site.compiler.metric("flock_compiler_acks_total{outcome=\"unchanged\"}") == Some(2.0)
     });
@@ -88,5 +93,9 @@ fn a_killed_compiler_leaves_the_rules_and_its_return_costs_nothing() {
     site.manifests.put("policies.yaml", &format!("{DENY}---\n{ALLOW_WEB}"));
     site.compiler.restart();
     site.settle();
-    assert_eq!(NODES.map(|node| site.ground.scripts(node)), scripts.map(|runs| runs + 1), "what changed is applied once");
+    assert_eq!(
+        NODES.map(|node| site.ground.scripts(node)),
+        scripts.map(|runs| runs + 1),
+        "what changed is applied once"
+    );
 }

@@ -32,10 +32,8 @@ fn a_forged_source_is_dropped() {
         return;
     };
     let (web, teller, vault) = (cluster.pod("web"), cluster.pod("teller"), cluster.pod("vault"));
-    let mut forged: Vec<IpAddr> = ["api", "db"]
-        .into_iter()
-        .flat_map(|name| member(name).addresses())
-        .collect();
+    let mut forged: Vec<IpAddr> =
+        ["api", "db"].into_iter().flat_map(|name| member(name).addresses()).collect();
     // Of nobody, on no network and on that of the nodes.
     let others = ["10.99.0.1", "fd00:99::1", "172.18.0.9", "fd00:18::9"];
     forged.extend(others.map(|address| address.parse::<IpAddr>().unwrap()));
@@ -44,10 +42,8 @@ fn a_forged_source_is_dropped() {
     }
     for (number, (objects, sees_through)) in ways_to_know().into_iter().enumerate() {
         // web may send nothing: with a source of its own this is how it would get out all the same.
-        let objects = objects.with_policy(
-            "shop",
-            "{podSelector: {matchLabels: {app: web}}, policyTypes: [Egress]}",
-        );
+        let objects =
+            objects.with_policy("shop", "{podSelector: {matchLabels: {app: web}}, policyTypes: [Egress]}");
         cluster.enforce(&objects);
         let before = [teller, vault].map(|target| target.arrivals().len());
         let mut probes = Vec::new();
@@ -80,6 +76,8 @@ fn a_forged_reply_is_dropped() {
     // teller is isolated both ways and may ask db and vault, which are on the other node.
     let allow = "{podSelector: {matchLabels: {app: web}}, policyTypes: [Ingress, Egress], \
                  egress: [{to: [{namespaceSelector: {}}], ports: [{port: 80, protocol: UDP}]}]}";
+    // The forger needs the port itself.
+    web.stop_serving();
     for name in ["db", "vault"] {
         for address in member(name).addresses() {
             web.add_address(address).unwrap();

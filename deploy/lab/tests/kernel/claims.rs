@@ -29,7 +29,8 @@ fn a_claim_on_an_interface_of_others_cuts_nobody_off() {
     a.serve(&SERVICES).unwrap();
     b.serve(&SERVICES).unwrap();
     let between = |from: &flock_lab::Node, to: &flock_lab::Node| {
-        let each = |family| SERVICES.map(|(protocol, port)| Probe::new(from, protocol, to.address(family), port));
+        let each =
+            |family| SERVICES.map(|(protocol, port)| Probe::new(from, protocol, to.address(family), port));
         [Family::V4, Family::V6].into_iter().flat_map(each).collect::<Vec<_>>()
     };
     // The node's uplink, its loopback, a neighbour's link, a link of the other node, and none that exists.

@@ -22,9 +22,8 @@ struct Permit;
 impl Permit {
     fn wait() -> Self {
         let running = RUNNING.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut running = ENDED
-            .wait_while(running, |running| *running == AT_ONCE)
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut running =
+            ENDED.wait_while(running, |running| *running == AT_ONCE).unwrap_or_else(PoisonError::into_inner);
         *running += 1;
         Self
     }
@@ -102,11 +101,7 @@ impl Cluster {
     }
 
     /// Tries every pair over these services and says where the network differs from what `allowed` says.
-    pub(crate) fn wrong(
-        &self,
-        services: &[(Protocol, u16)],
-        allowed: impl Fn(&Flow) -> bool,
-    ) -> Vec<String> {
+    pub(crate) fn wrong(&self, services: &[(Protocol, u16)], allowed: impl Fn(&Flow) -> bool) -> Vec<String> {
         let matrix = Matrix::between(&self.pods, &self.pods, services);
         wrong(&matrix.run().unwrap(), allowed)
     }

@@ -142,9 +142,5 @@ fn an_attempt_under_way_succeeds_once_it_is_allowed() {
 }
 
 fn unspecified(to: &SocketAddr) -> std::net::IpAddr {
-    if to.is_ipv4() {
-        std::net::Ipv4Addr::UNSPECIFIED.into()
-    } else {
-        std::net::Ipv6Addr::UNSPECIFIED.into()
-    }
+    if to.is_ipv4() { std::net::Ipv4Addr::UNSPECIFIED.into() } else { std::net::Ipv6Addr::UNSPECIFIED.into() }
 }

@@ -63,17 +63,13 @@ fn one_isolated_owner_is_enough_to_guard_it() {
     let Some(cluster) = Cluster::of_all_members("contested-one") else {
         return;
     };
-    let objects = objects("node-a").with_policy(
-        "bank",
-        "{podSelector: {matchLabels: {app: twin}}, policyTypes: [Ingress]}",
-    );
+    let objects = objects("node-a")
+        .with_policy("bank", "{podSelector: {matchLabels: {app: twin}}, policyTypes: [Ingress]}");
     cluster.enforce(&objects);
     let wrong = cluster.wrong(&SERVICES, |flow| !flow.is_to(&["web"]));
     assert_eq!(wrong, Vec::<String>::new());
     let problems = problem::of_world(&objects.world());
-    let reported = problems
-        .iter()
-        .filter(|problem| problem.consequence == Consequence::AllOwnersMustAllow);
+    let reported = problems.iter().filter(|problem| problem.consequence == Consequence::AllOwnersMustAllow);
     assert_eq!(reported.count(), 2, "one of each family: {problems:?}");
 }
 
@@ -118,8 +114,7 @@ fn as_a_peer_it_must_be_allowed_as_both_owners() {
         ("web", "cache") => flow.at(Tcp, 80) || flow.at(Udp, 80),
         // teller, vault and audit are blue.
         (_, "cache") => {
-            flow.from.namespace == "bank"
-                && (flow.at(Tcp, 80) || flow.at(Tcp, 8080) || flow.at(Udp, 80))
+            flow.from.namespace == "bank" && (flow.at(Tcp, 80) || flow.at(Tcp, 8080) || flow.at(Udp, 80))
         }
         ("web", "probe") => flow.is_v4(),
         (_, "probe") => false,

@@ -74,10 +74,6 @@ impl Flow {
 pub(crate) fn wrong(measured: &BTreeMap<Cell, Verdict>, allowed: impl Fn(&Flow) -> bool) -> Vec<String> {
     differences(measured, |cell| {
         let flow = Flow::of(cell);
-        if flow.from.name == flow.to.name || allowed(&flow) {
-            Verdict::Reached
-        } else {
-            Verdict::Dropped
-        }
+        if flow.from.name == flow.to.name || allowed(&flow) { Verdict::Reached } else { Verdict::Dropped }
     })
 }

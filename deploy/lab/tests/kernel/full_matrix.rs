@@ -12,11 +12,7 @@ use crate::rows::{Row, check};
 const DENY: &str = "{podSelector: {}, policyTypes: [Ingress, Egress]}";
 
 const SETS: [Row; 5] = [
-    Row {
-        what: "no policy: everything passes",
-        policies: &[],
-        allowed: |_| true,
-    },
+    Row { what: "no policy: everything passes", policies: &[], allowed: |_| true },
     Row {
         what: "default deny everywhere: nothing passes",
         policies: &[("shop", DENY), ("bank", DENY), ("dev", DENY)],

@@ -1,4 +1,4 @@
-//! ICMP: echo needs a rule without ports, errors about allowed flows pass, neighbour discovery always does.
+//! ICMP: echo needs a rule without ports, errors about allowed flows pass without one.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
@@ -14,7 +14,7 @@ use socket2::SockRef;
 use crate::cluster::Cluster;
 use crate::objects::Objects;
 use crate::rows::{Row, check};
-use crate::trials::{Trials, to_pod};
+use crate::trials::Trials;
 
 /// Until an answer that is on its way is given up.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -25,16 +25,14 @@ fn echo_needs_a_rule_without_ports() {
         "echo",
         &[Row {
             what: "any port of any protocol is not yet echo",
-            policies: &[
-                (
-                    "shop",
-                    "{podSelector: {}, policyTypes: [Ingress, Egress], \
+            policies: &[(
+                "shop",
+                "{podSelector: {}, policyTypes: [Ingress, Egress], \
                      ingress: [{ports: [{protocol: TCP}, {protocol: UDP}, {protocol: SCTP}]}, \
                      {from: [{podSelector: {matchLabels: {app: web}}}]}], \
                      egress: [{ports: [{protocol: TCP}, {protocol: UDP}, {protocol: SCTP}]}, \
                      {to: [{podSelector: {matchLabels: {tier: back}}}]}]}",
-                ),
-            ],
+            )],
             allowed: |flow| {
                 let sent = flow.from.namespace != "shop" || flow.is_to(&["api", "db"]);
                 let let_in = flow.to.namespace != "shop" || flow.is_from(&["web"]);
@@ -57,10 +55,7 @@ fn objects() -> Objects {
              {rules}: [{{{peers}: [{{podSelector: {{matchLabels: {{{peer}}}}}}}], {ports}}}]}}"
         )
     });
-    Objects::of_all_members()
-        .with_default_deny()
-        .with_policy("shop", &egress)
-        .with_policy("shop", &ingress)
+    Objects::of_all_members().with_default_deny().with_policy("shop", &egress).with_policy("shop", &ingress)
 }
 
 /// web's and the target's address of each family.
@@ -93,11 +88,11 @@ fn errors_about_allowed_flows_pass() {
     for (from, to) in pairs(web, cluster.pod("db")) {
         expired_at_the_other_node(web, from, to);
     }
-    let closed = |protocol| cluster.pod("db").addresses().into_iter().map(move |to| (protocol, to));
+    let closed = cluster.pod("db").addresses().into_iter();
     Trials::default()
         .dropped(
             "a closed port that is not allowed stays silent",
-            closed(Protocol::Tcp).map(|(protocol, to)| Probe::new(web, protocol, to, 9)),
+            closed.map(|to| Probe::new(web, Protocol::Tcp, to, 9)),
         )
         .check();
 }
@@ -135,10 +130,8 @@ fn too_big_for_the_asker(web: &Pod, target: &Pod, to: IpAddr) {
         let (mut stream, _) = listener.accept().unwrap();
         stream.write_all(&[b'!'; LENGTH]).unwrap();
     });
-    let mut stream = web
-        .enter(|| TcpStream::connect_timeout(&SocketAddr::new(to, 9000), PATIENCE))
-        .unwrap()
-        .unwrap();
+    let mut stream =
+        web.enter(|| TcpStream::connect_timeout(&SocketAddr::new(to, 9000), PATIENCE)).unwrap().unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     let mut received = Vec::new();
     stream.read_to_end(&mut received).unwrap();
@@ -163,32 +156,4 @@ fn expired_at_the_other_node(web: &Pod, from: IpAddr, to: IpAddr) {
     socket.send(b"?").unwrap();
     let answer = socket.recv(&mut [0; 8]).unwrap_err().raw_os_error();
     assert_eq!(answer, Some(libc::EHOSTUNREACH), "{from} to {to}");
-}
-
-#[test]
-fn neighbours_are_found_under_default_deny() {
-    let Some(cluster) = Cluster::of("neighbours", &["web", "api", "db"]) else {
-        return;
-    };
-    let (web, api, db) = (cluster.pod("web"), cluster.pod("api"), cluster.pod("db"));
-    let [a, b] = &cluster.nodes;
-    for interfaces in ["none", "sha1:cali"] {
-        cluster.enforce(&objects().host_interfaces(interfaces));
-        let forget = ["neigh flush all".to_owned()];
-        for pod in &cluster.pods {
-            pod.ip(&forget).unwrap();
-        }
-        a.ip(&forget).unwrap();
-        b.ip(&forget).unwrap();
-        let asks = |to: &Pod| {
-            let probe = |to| Probe::new(web, Protocol::Udp, to, 80);
-            to.addresses().into_iter().map(probe).collect::<Vec<_>>()
-        };
-        Trials::default()
-            .reached("what policies allow, on one node", asks(api))
-            .reached("what policies allow, across nodes", asks(db))
-            .reached("a node to its own pod", to_pod(b, db))
-            .dropped("and nothing else", to_pod(api, db))
-            .check();
-    }
 }

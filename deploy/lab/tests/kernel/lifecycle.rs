@@ -65,8 +65,6 @@ fn a_pod_that_is_being_deleted_yields_its_address() {
         "shop",
         "{podSelector: {}, ingress: [{from: [{podSelector: {matchLabels: {app: web}}}]}]}",
     ));
-    let wrong = cluster.wrong(&SERVICES, |flow| {
-        flow.to.namespace != "shop" || flow.is_from(&["web"])
-    });
+    let wrong = cluster.wrong(&SERVICES, |flow| flow.to.namespace != "shop" || flow.is_from(&["web"]));
     assert_eq!(wrong, Vec::<String>::new(), "without another owner");
 }

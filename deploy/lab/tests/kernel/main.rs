@@ -14,6 +14,7 @@ mod flow;
 mod full_matrix;
 mod icmp;
 mod lifecycle;
+mod link;
 mod members;
 mod nodes;
 mod objects;

@@ -6,11 +6,8 @@ use std::net::IpAddr;
 pub(crate) const NODES: [&str; 2] = ["node-a", "node-b"];
 
 /// The namespaces with their labels. `dev` has no `env`.
-pub(crate) const NAMESPACES: [(&str, &str); 3] = [
-    ("shop", "{team: red, env: prod}"),
-    ("bank", "{team: blue, env: prod}"),
-    ("dev", "{team: red}"),
-];
+pub(crate) const NAMESPACES: [(&str, &str); 3] =
+    [("shop", "{team: red, env: prod}"), ("bank", "{team: blue, env: prod}"), ("dev", "{team: red}")];
 
 /// A pod of the test cluster.
 #[derive(Debug)]
@@ -38,10 +35,7 @@ impl Member {
     /// 10.244.NODE.NUMBER and fd00:10:244:NODE::NUMBER.
     pub(crate) fn addresses(&self) -> [IpAddr; 2] {
         let (node, number) = (u16::from(self.node), u16::from(self.number));
-        [
-            [10, 244, self.node, self.number].into(),
-            [0xfd00, 0x10, 0x244, node, 0, 0, 0, number].into(),
-        ]
+        [[10, 244, self.node, self.number].into(), [0xfd00, 0x10, 0x244, node, 0, 0, 0, number].into()]
     }
 }
 
@@ -147,8 +141,5 @@ pub(crate) const MEMBERS: [Member; 10] = [
 
 /// The member of this name.
 pub(crate) fn member(name: &str) -> &'static Member {
-    MEMBERS
-        .iter()
-        .find(|member| member.name == name)
-        .unwrap_or_else(|| panic!("no member {name}"))
+    MEMBERS.iter().find(|member| member.name == name).unwrap_or_else(|| panic!("no member {name}"))
 }

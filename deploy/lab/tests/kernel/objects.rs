@@ -22,11 +22,7 @@ impl Objects {
             format!("{{apiVersion: v1, kind: Namespace, metadata: {{name: {name}, labels: {labels}}}}}")
         };
         Self {
-            documents: NODES
-                .iter()
-                .map(node)
-                .chain(NAMESPACES.iter().map(namespace))
-                .collect(),
+            documents: NODES.iter().map(node).chain(NAMESPACES.iter().map(namespace)).collect(),
             interfaces: HostInterfaces::None,
             may_have_faults: false,
         }
@@ -34,9 +30,9 @@ impl Objects {
 
     /// The nodes, the namespaces and every member.
     pub(crate) fn of_all_members() -> Self {
-        MEMBERS.iter().fold(Self::without_pods(), |objects, member| {
-            objects.with(&PodDocument::of(member).text())
-        })
+        MEMBERS
+            .iter()
+            .fold(Self::without_pods(), |objects, member| objects.with(&PodDocument::of(member).text()))
     }
 
     /// One more document.
@@ -56,9 +52,7 @@ impl Objects {
 
     /// More policies.
     pub(crate) fn with_policies(self, policies: &[(&str, &str)]) -> Self {
-        policies.iter().fold(self, |objects, (namespace, spec)| {
-            objects.with_policy(namespace, spec)
-        })
+        policies.iter().fold(self, |objects, (namespace, spec)| objects.with_policy(namespace, spec))
     }
 
     /// A policy in every namespace that isolates every pod in both directions and allows nothing.
@@ -135,21 +129,9 @@ impl PodDocument {
 
     /// The document.
     pub(crate) fn text(&self) -> String {
-        let addresses: Vec<String> = self
-            .addresses
-            .iter()
-            .map(|address| format!("{{ip: \"{address}\"}}"))
-            .collect();
-        let Self {
-            namespace,
-            name,
-            node,
-            labels,
-            metadata,
-            spec,
-            phase,
-            ..
-        } = self;
+        let addresses: Vec<String> =
+            self.addresses.iter().map(|address| format!("{{ip: \"{address}\"}}")).collect();
+        let Self { namespace, name, node, labels, metadata, spec, phase, .. } = self;
         let metadata = and(metadata);
         let spec = and(spec);
         format!(
@@ -162,9 +144,5 @@ impl PodDocument {
 }
 
 fn and(fields: &str) -> String {
-    if fields.is_empty() {
-        String::new()
-    } else {
-        format!(", {fields}")
-    }
+    if fields.is_empty() { String::new() } else { format!(", {fields}") }
 }

@@ -40,10 +40,7 @@ fn numbers_and_ranges() {
                      {port: 81, endPort: 9000, protocol: SCTP}]}]}",
                 )],
                 allowed: |flow| {
-                    flow.to.namespace != "shop"
-                        || flow.at(Tcp, 81)
-                        || flow.at(Tcp, 82)
-                        || flow.at(Sctp, 8080)
+                    flow.to.namespace != "shop" || flow.at(Tcp, 81) || flow.at(Tcp, 82) || flow.at(Sctp, 8080)
                 },
             },
             Row {
@@ -198,10 +195,7 @@ fn names() {
                 what: "a name that nobody has allows nothing",
                 policies: &[
                     ("shop", "{podSelector: {}, ingress: [{ports: [{port: gopher}]}]}"),
-                    (
-                        "dev",
-                        "{podSelector: {}, policyTypes: [Egress], egress: [{ports: [{port: gopher}]}]}",
-                    ),
+                    ("dev", "{podSelector: {}, policyTypes: [Egress], egress: [{ports: [{port: gopher}]}]}"),
                 ],
                 allowed: |flow| flow.to.namespace != "shop" && flow.from.namespace != "dev",
             },

@@ -39,14 +39,15 @@ fn a_script_loads_again_and_again() {
         .unwrap();
     let holds = |marker: &str| table(&["list", "set", "inet", "flock_netpol", marker]).is_ok();
     assert!(holds(marker));
-    node.nft(&script(&Objects::of_all_members().translation(), node))
-        .unwrap();
+    node.nft(&script(&Objects::of_all_members().translation(), node)).unwrap();
     assert!(!holds(marker), "another revision has another marker");
 
-    cluster.enforce(&Objects::of_all_members().with_policy(
-        "shop",
-        "{podSelector: {}, policyTypes: [Ingress], ingress: [{ports: [{port: 80}]}]}",
-    ));
+    cluster.enforce(
+        &Objects::of_all_members().with_policy(
+            "shop",
+            "{podSelector: {}, policyTypes: [Ingress], ingress: [{ports: [{port: 80}]}]}",
+        ),
+    );
     let wrong = cluster.wrong(&SERVICES, |flow| flow.to.namespace != "shop" || flow.at(Tcp, 80));
     assert_eq!(wrong, Vec::<String>::new(), "nothing of the predecessors is left");
     table(&["list", "table", "inet", "somebody_else"]).unwrap();

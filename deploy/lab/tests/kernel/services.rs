@@ -32,7 +32,8 @@ fn kube_proxy(pods: &[&Pod]) -> String {
         let service = service(address);
         for (protocol, port) in [("tcp", 8080), ("sctp", 8080), ("udp", 81)] {
             let backend = SocketAddr::new(address, port);
-            translate += &format!("{family} daddr {service} {protocol} dport 80 dnat {family} to {backend}\n");
+            translate +=
+                &format!("{family} daddr {service} {protocol} dport 80 dnat {family} to {backend}\n");
         }
         masquerade += &format!("{family} saddr {address} {family} daddr {address} masquerade\n");
     }

@@ -10,12 +10,7 @@ use crate::members::member;
 use crate::objects::{Objects, PodDocument};
 use crate::trials::{Trials, to_pod, to_pod_at};
 
-const ADDRESSES: [&str; 4] = [
-    "10.244.1.20",
-    "10.244.1.21",
-    "fd00:10:244:1::20",
-    "fd00:10:244:1::21",
-];
+const ADDRESSES: [&str; 4] = ["10.244.1.20", "10.244.1.21", "fd00:10:244:1::20", "fd00:10:244:1::21"];
 /// `cali` and the start of `printf shop.many | sha1sum`.
 const INTERFACE: &str = "calie3acb124077";
 
@@ -37,9 +32,7 @@ fn objects() -> Objects {
         addresses: ADDRESSES.map(str::to_owned).to_vec(),
         ..PodDocument::of(member("api"))
     };
-    Objects::of_all_members()
-        .host_interfaces("sha1:cali")
-        .with(&many.text())
+    Objects::of_all_members().host_interfaces("sha1:cali").with(&many.text())
 }
 
 /// From each of the pod's addresses to the address of `to` of its family.
@@ -61,10 +54,10 @@ fn every_address_is_guarded_and_every_address_is_a_peer() {
     };
     let many = start(&cluster.nodes[0]);
     let (web, db, teller) = (cluster.pod("web"), cluster.pod("db"), cluster.pod("teller"));
-    cluster.enforce(&objects().with_policy(
-        "shop",
-        "{podSelector: {matchLabels: {app: many}}, policyTypes: [Ingress, Egress]}",
-    ));
+    cluster.enforce(
+        &objects()
+            .with_policy("shop", "{podSelector: {matchLabels: {app: many}}, policyTypes: [Ingress, Egress]}"),
+    );
     Trials::default()
         .dropped("in, on one node", to_pod(web, &many))
         .dropped("in, across nodes", to_pod(db, &many))
@@ -84,9 +77,8 @@ fn every_address_is_guarded_and_every_address_is_a_peer() {
                  podSelector: {matchLabels: {app: many}}}], ports: [{port: http}]}]}",
             ),
     );
-    let (http, other): (Vec<_>, Vec<_>) = SERVICES
-        .into_iter()
-        .partition(|service| *service == (Protocol::Tcp, 8080));
+    let (http, other): (Vec<_>, Vec<_>) =
+        SERVICES.into_iter().partition(|service| *service == (Protocol::Tcp, 8080));
     Trials::default()
         .reached("a source that is a peer", from_each(&many, db))
         .dropped("one that is none", to_pod(web, db))

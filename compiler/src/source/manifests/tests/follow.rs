@@ -63,7 +63,7 @@ fn line(event: &SourceEvent) -> String {
     }
 }
 
-const KEPT: &str = "(the file's last good objects stay in force)";
+const KEPT: &str = "(the last good objects stay in force)";
 
 #[test]
 fn listings_come_first_and_then_only_what_changed() {

@@ -1,5 +1,6 @@
 //! What end-to-end tests need of the machine: the built programs, processes that never outlive a test, waiting, and
 //! a compiler whose every word is the test's.
+#![allow(dead_code, reason = "each of the test programs that include this uses its part")]
 
 pub(crate) mod fake_compiler;
 pub(crate) mod process;

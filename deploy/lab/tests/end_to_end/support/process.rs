@@ -4,14 +4,17 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::wait::{wait_for, wait_until};
+use super::wait::{wait_for, wait_until, wait_within};
 
 /// Lines of the log that a failing test prints.
 const SHOWN: usize = 40;
+/// Far more than an end takes, and less than peers that are gone could hold it up.
+const PROMPT: Duration = Duration::from_secs(15);
 
 /// A running program; dropping it kills it.
 pub(crate) struct Process {
@@ -50,10 +53,10 @@ impl Process {
         self.child.id()
     }
 
-    /// SIGTERM, and how it ends.
+    /// SIGTERM, and how it ends, promptly.
     pub(crate) fn terminate(&mut self) -> ExitStatus {
         kill(Pid::from_raw(self.child.id().cast_signed()), Signal::SIGTERM).unwrap();
-        self.ended()
+        wait_within(PROMPT, "the end after SIGTERM", || self.child.try_wait().unwrap())
     }
 
     /// SIGKILL: it has no chance to say anything.

@@ -77,7 +77,8 @@ fn is_up_to_date(path: &Path) -> bool {
     let sources = fs::read_to_string(path.with_extension("d")).unwrap_or_default();
     let Some((_, sources)) = sources.split_once(": ") else { return false };
     // A source that cannot be found has moved, or has a name that make would have to unescape: cargo knows.
-    let newest: Option<Vec<SystemTime>> = sources.split_whitespace().map(|path| modified(Path::new(path))).collect();
+    let newest: Option<Vec<SystemTime>> =
+        sources.split_whitespace().map(|path| modified(Path::new(path))).collect();
     let newest = newest.and_then(|times| times.into_iter().max());
     newest.is_some_and(|newest| modified(path).is_some_and(|built| built >= newest))
 }
