@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_stream::{Stream, StreamExt as _};
-use tonic::{Request, Response, Status, Streaming};
+use tonic::{Code, Request, Response, Status, Streaming};
 
 use super::Context;
 use crate::engine::{Desired, Published};
@@ -94,6 +94,7 @@ async fn stream(
     context.fleet.closed(node, id);
     match &ended {
         Ok(()) => tracing::info!(%node, "agent disconnected"),
+        Err(status) if status.code() == Code::Unavailable => tracing::info!(%node, "{}", status.message()),
         Err(status) => tracing::warn!(%node, %status, "stream ended"),
     }
     ended

@@ -198,19 +198,15 @@ impl Follower {
         self.path.to_string_lossy().into()
     }
 
-    /// Reports the inputs whose problems are not those that were reported last.
+    /// Reports the inputs whose problems are not those that were reported last; the engine logs them.
     fn report(&mut self, problems: BTreeMap<Arc<str>, Vec<Problem>>) -> Vec<SourceEvent> {
         let mut events = Vec::new();
         for input in self.reported.keys().filter(|input| !problems.contains_key(*input)) {
-            tracing::info!(%input, "mended");
             events.push(SourceEvent::Report { input: Arc::clone(input), problems: Vec::new() });
         }
         for (input, found) in
             problems.iter().filter(|(input, found)| self.reported.get(*input) != Some(*found))
         {
-            for problem in found {
-                tracing::warn!("{problem}");
-            }
             events.push(SourceEvent::Report { input: Arc::clone(input), problems: found.clone() });
         }
         if self.sent.is_none() && !problems.is_empty() && !events.is_empty() {

@@ -90,7 +90,7 @@ fn options(mut arguments: impl Iterator<Item = String>) -> anyhow::Result<Option
             // What `cargo bench` passes.
             "--bench" => {}
             "--rounds" => {
-                options.rounds = arguments.next().context("--rounds N")?.parse().context("--rounds N")?
+                options.rounds = arguments.next().context("--rounds N")?.parse().context("--rounds N")?;
             }
             "--pods" => {
                 let list = arguments.next().context("--pods N,N,…")?;

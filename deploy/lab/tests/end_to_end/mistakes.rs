@@ -86,7 +86,7 @@ spec:
     assert_eq!(object, "NetworkPolicy shop/future");
     assert_eq!(field, "spec.ingress[0].from[0].serviceSelector");
     assert!(message.contains("not a known field"), "{message}");
-    assert_eq!(consequence, "the pods it selects are isolated and it allows nothing");
+    assert!(consequence.contains("isolated"), "{consequence}");
     site.settle();
     assert_eq!(verdicts(), [dropped, reached, reached, dropped], "only web is isolated");
     assert_eq!(site.compiler.metric("flock_compiler_problems"), Some(1.0));
@@ -120,7 +120,7 @@ fn two_pods_with_one_address_are_reported() {
     for name in ["10.1.0.9", "shop/one", "shop/other"] {
         assert!(message.contains(name), "{message}");
     }
-    assert_eq!(consequence, "a flow passes only if it would pass for every owner");
+    assert!(consequence.contains("every owner"), "{consequence}");
     site.settle();
 
     site.manifests.put("other.yaml", &twin("other", "n2", "Succeeded"));

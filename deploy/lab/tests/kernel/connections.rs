@@ -1,14 +1,14 @@
 //! Connections that stand while policies change: a revoked rule cuts them at once, a new one lets them go on.
 
 use std::io;
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::os::fd::AsFd;
 use std::thread;
 use std::time::Duration;
 
 use flock_lab::{OpenConnection, Pod, Protocol, Verdict};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use socket2::{Domain, SockAddr, Socket, Type};
-use std::os::fd::AsFd;
 
 use crate::cluster::Cluster;
 use crate::objects::Objects;
@@ -72,10 +72,14 @@ fn a_revoked_rule_cuts_what_stands_and_a_new_one_lets_it_go_on() {
     }
     let all = |verdict| vec![verdict; connections.len()];
     let (reached, dropped) = (all(Verdict::Reached), all(Verdict::Dropped));
+    // Every datagram and every SCTP packet; of TCP only the connections, which are all made.
+    let arrived = || ["api", "db"].map(|name| cluster.pod(name).arrivals().len());
     for (sends, receives) in [(true, false), (false, true), (false, false)] {
         cluster.enforce(&objects(sends, receives));
         let what = format!("web may send: {sends}, the others may receive: {receives}");
+        let before = arrived();
         assert_eq!(exchange(&mut connections, MOMENT), dropped, "{what}");
+        assert_eq!(arrived(), before, "{what}");
         cluster.enforce(&objects(true, true));
         assert_eq!(exchange(&mut connections, PATIENCE), reached, "again after {what}");
     }
@@ -123,13 +127,7 @@ fn an_attempt_under_way_succeeds_once_it_is_allowed() {
         .map(|address| SocketAddr::new(address, 80))
         .collect();
     let streams: Vec<Socket> = targets.iter().map(|&to| connecting(web, to)).collect();
-    let datagram = |to: &SocketAddr| {
-        let socket = web.enter(|| UdpSocket::bind(SocketAddr::new(unspecified(to), 0)));
-        let socket = socket.unwrap().unwrap();
-        socket.connect(to).unwrap();
-        socket
-    };
-    let datagrams: Vec<UdpSocket> = targets.iter().map(datagram).collect();
+    let datagrams: Vec<UdpSocket> = targets.iter().map(|&to| asking(web, to)).collect();
     for (stream, datagram) in streams.iter().zip(&datagrams) {
         assert!(!is_made(stream, MOMENT / 2));
         assert!(!is_echoed(datagram, MOMENT));
@@ -141,6 +139,32 @@ fn an_attempt_under_way_succeeds_once_it_is_allowed() {
     }
 }
 
-fn unspecified(to: &SocketAddr) -> std::net::IpAddr {
-    if to.is_ipv4() { std::net::Ipv4Addr::UNSPECIFIED.into() } else { std::net::Ipv6Addr::UNSPECIFIED.into() }
+/// A UDP socket that asks `to`.
+fn asking(from: &Pod, to: SocketAddr) -> UdpSocket {
+    let any: IpAddr = if to.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+    let socket = from.enter(|| UdpSocket::bind((any, 0))).unwrap().unwrap();
+    socket.connect(to).unwrap();
+    socket
+}
+
+/// Only the first fragment of a datagram has ports in it.
+#[test]
+fn a_datagram_in_fragments_is_judged_as_a_whole() {
+    let Some(cluster) = Cluster::of("fragments", &["web", "api", "db"]) else {
+        return;
+    };
+    let web = cluster.pod("web");
+    cluster.enforce(&objects(true, true));
+    let long = [b'?'; 2000];
+    for name in ["api", "db"] {
+        for address in cluster.pod(name).addresses() {
+            let [allowed, refused] = [80, 81].map(|port| asking(web, SocketAddr::new(address, port)));
+            allowed.set_read_timeout(Some(PATIENCE)).unwrap();
+            refused.set_read_timeout(Some(MOMENT)).unwrap();
+            allowed.send(&long).unwrap();
+            assert_eq!(allowed.recv(&mut [0; 4000]).unwrap(), long.len(), "{address}");
+            refused.send(&long).unwrap();
+            assert!(refused.recv(&mut [0; 4000]).is_err(), "{address}");
+        }
+    }
 }

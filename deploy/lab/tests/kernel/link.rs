@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6, UdpSocket};
 use std::thread;
 use std::time::Duration;
 
-use flock_lab::{Pod, PodSpec, Probe, Protocol};
+use flock_lab::{Node, Pod, PodSpec, Probe, Protocol};
 use nix::net::if_::if_nametoindex;
 use socket2::{Domain, SockAddr, Socket, Type};
 
@@ -105,17 +105,15 @@ fn neighbours_on_a_bridge_find_each_other() {
         .check();
 }
 
-/// Sends to the node's end of the pod's link, by its link-local address, until an answer comes.
-fn asks_its_link(pod: &Pod, port: u16) -> bool {
-    let exchange = || {
-        let link = if_nametoindex("eth0").unwrap();
+/// Sends to the node's end of the pod's link, from one link-local address to the other.
+fn asks_its_link(pod: &Pod) {
+    let send = || {
+        let link = if_nametoindex("eth0")?;
         let gateway = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1);
-        let socket = UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0)).unwrap();
-        socket.set_read_timeout(Some(PATIENCE)).unwrap();
-        socket.connect(SocketAddrV6::new(gateway, port, 0, link)).unwrap();
-        socket.send(b"?").is_ok() && socket.recv(&mut [0; 8]).is_ok()
+        let socket = UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0))?;
+        socket.send_to(b"?", SocketAddrV6::new(gateway, 67, 0, link))
     };
-    pod.enter(exchange).unwrap()
+    pod.enter(send).unwrap().unwrap();
 }
 
 /// Sends what a host sends that asks for an IPv4 address and has none.
@@ -127,6 +125,15 @@ fn asks_for_an_address(pod: &Pod) {
         socket.send_to(b"?", &SockAddr::from(SocketAddr::from(([255; 4], 67))))
     };
     pod.enter(send).unwrap().unwrap();
+}
+
+/// Whether something from such an address arrives at the node's servers.
+fn arrives(node: &Node, from: impl Fn(IpAddr) -> bool) -> bool {
+    let wait = Duration::from_millis(20);
+    (0..PATIENCE.as_millis() / wait.as_millis()).any(|_| {
+        thread::sleep(wait);
+        node.arrivals().iter().any(|arrival| from(arrival.from.ip()))
+    })
 }
 
 /// The check of sources leaves alone what cannot leave the link.
@@ -150,15 +157,9 @@ fn a_link_is_usable_before_and_beside_the_pods_addresses() {
     };
     let objects = Objects::without_pods().host_interfaces("sha1:cali").with(&late.text());
     cluster.enforce(&objects.with_default_deny());
-    assert!(asks_its_link(&pod, 67), "from a link-local address");
+    asks_its_link(&pod);
+    let link_local = |ip: IpAddr| matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local());
+    assert!(arrives(node, link_local), "{:?}", node.arrivals());
     asks_for_an_address(&pod);
-    let nobody = IpAddr::from([0, 0, 0, 0]);
-    let arrived = || node.arrivals().iter().any(|arrival| arrival.from.ip() == nobody);
-    let wait = Duration::from_millis(20);
-    let rounds = PATIENCE.as_millis() / wait.as_millis();
-    let in_time = (0..rounds).any(|_| {
-        thread::sleep(wait);
-        arrived()
-    });
-    assert!(in_time, "from no address at all: {:?}", node.arrivals());
+    assert!(arrives(node, |ip| ip.is_unspecified()), "{:?}", node.arrivals());
 }
