@@ -84,6 +84,9 @@ fn when(matches: impl IntoIterator<Item = Match>, verdict: Verdict) -> Rule {
     Rule { matches: matches.into_iter().collect(), statement: Statement::Verdict(verdict) }
 }
 
+/// A range of at most this many ports is written port by port: a lookup in a hash costs less than in an interval map.
+const FEW_PORTS: u16 = 16;
+
 const PORT: [Field; 2] = [Field::Protocol, Field::DestinationPort];
 
 impl Layout {
@@ -170,16 +173,19 @@ impl Layout {
             chain.extend(self.named(named, allow));
         }
         chain.extend(self.contested(rules, allow));
-        let (single, ranges): (Vec<_>, Vec<_>) = rules.ports.iter().partition(|(range, _)| range.is_single());
+        let (mut single, mut wide) = (BTreeMap::new(), BTreeMap::new());
+        for (range, peers) in &rules.ports {
+            let verdict = self.towards(direction, peers, allow);
+            match range.singles(FEW_PORTS) {
+                Some(ports) => single.extend(ports.map(|port| (Element::Ports(port), verdict.clone()))),
+                None => drop(wide.insert(Element::Ports(*range), verdict)),
+            }
+        }
         let maps = [
             (MapName::Ports(direction, rules.name.clone(), allow), SetType::Ports, single),
-            (MapName::PortRanges(direction, rules.name.clone(), allow), SetType::PortRanges, ranges),
+            (MapName::PortRanges(direction, rules.name.clone(), allow), SetType::PortRanges, wide),
         ];
-        for (map, kind, ports) in maps.into_iter().filter(|(_, _, ports)| !ports.is_empty()) {
-            let elements = ports
-                .into_iter()
-                .map(|(range, peers)| (Element::Ports(*range), self.towards(direction, peers, allow)))
-                .collect();
+        for (map, kind, elements) in maps.into_iter().filter(|(_, _, elements)| !elements.is_empty()) {
             self.table.maps.insert(map.clone(), Map { kind, elements });
             chain.push(Rule { matches: Vec::new(), statement: Statement::Map(PORT.to_vec(), map) });
         }

@@ -100,6 +100,13 @@ impl PortRange {
         self.protocol == protocol && self.first <= port && port <= self.last
     }
 
+    /// The ports one by one, if there are at most `limit`.
+    #[must_use]
+    pub fn singles(&self, limit: u16) -> Option<impl Iterator<Item = Self> + use<>> {
+        let Self { protocol, first, last } = *self;
+        (last - first < limit).then(|| (first..=last).map(move |port| Self::single(protocol, port)))
+    }
+
     /// Whether the range holds one port.
     #[must_use]
     pub const fn is_single(&self) -> bool {

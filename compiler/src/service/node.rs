@@ -94,8 +94,13 @@ async fn stream(
     context.fleet.closed(node, id);
     match &ended {
         Ok(()) => tracing::info!(%node, "agent disconnected"),
-        Err(status) if status.code() == Code::Unavailable => tracing::info!(%node, "{}", status.message()),
-        Err(status) => tracing::warn!(%node, %status, "stream ended"),
+        // The agent vanished, or this process is about to: neither is the agent's fault.
+        Err(status) if matches!(status.code(), Code::Unavailable | Code::Cancelled | Code::Unknown) => {
+            tracing::info!(%node, reason = status.message(), "agent disconnected");
+        }
+        Err(status) => {
+            tracing::warn!(%node, code = ?status.code(), reason = status.message(), "stream ended");
+        }
     }
     ended
 }

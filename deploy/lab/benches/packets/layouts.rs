@@ -3,6 +3,7 @@
 use std::fmt;
 use std::fmt::Write as _;
 use std::net::Ipv4Addr;
+use std::path::PathBuf;
 
 use anyhow::bail;
 use flock_compiler::convert::HostInterfaces;
@@ -17,7 +18,7 @@ pub(crate) const CLEAN: &str = "add table inet flock_netpol\ndelete table inet f
                                 add table inet other\ndelete table inet other\n";
 
 /// A ruleset.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Layout {
     /// None at all: connection tracking is off, too.
     None,
@@ -27,6 +28,8 @@ pub(crate) enum Layout {
     Ours(usize),
     /// The ancestor's, with this number of pods: one jump per pod and direction.
     Ancestor(usize),
+    /// A script of the caller's.
+    File(PathBuf),
 }
 
 impl Layout {
@@ -44,6 +47,7 @@ impl Layout {
             )),
             Self::Ours(pods) => ours(*pods),
             Self::Ancestor(pods) => Ok(ancestor(*pods)),
+            Self::File(path) => Ok(std::fs::read_to_string(path)?),
         }
     }
 }
@@ -55,6 +59,7 @@ impl fmt::Display for Layout {
             Self::Conntrack => f.write_str("one conntrack rule"),
             Self::Ours(pods) => write!(f, "ours, {pods} pods"),
             Self::Ancestor(pods) => write!(f, "ancestor, {pods} pods"),
+            Self::File(path) => f.pad(&path.display().to_string()),
         }
     }
 }

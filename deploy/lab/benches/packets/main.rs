@@ -4,7 +4,7 @@
 //! Both ends and the node's forwarding run on one core, so the figure is what the whole path costs. All layouts are
 //! measured in turn, round after round, and compared within a round: the machine's drift cancels out.
 //!
-//! `deploy/bench packets [--rounds N] [--pods N,N,…]`
+//! `deploy/bench packets [--rounds N] [--pods N,N,…] [--script FILE] [--print N]`
 
 mod layouts;
 mod measure;
@@ -12,6 +12,7 @@ mod report;
 
 use std::io::{IsTerminal as _, Write as _};
 use std::net::IpAddr;
+use std::path::PathBuf;
 
 use anyhow::{Context as _, bail};
 use flock_lab::{Lab, Node, Pod};
@@ -31,6 +32,7 @@ pub(crate) const ECHO_PORT: u16 = 8081;
 struct Options {
     rounds: usize,
     pods: Vec<usize>,
+    scripts: Vec<PathBuf>,
 }
 
 fn main() -> anyhow::Result<()> {
@@ -48,7 +50,8 @@ fn main() -> anyhow::Result<()> {
 
     let server = Server::start(&server)?;
     let mut client = Client::start(&client, SERVER.parse()?)?;
-    let layouts = Layout::all(&options.pods);
+    let mut layouts = Layout::all(&options.pods);
+    layouts.extend(options.scripts.iter().cloned().map(Layout::File));
     let scripts: Vec<String> = layouts.iter().map(Layout::script).collect::<anyhow::Result<_>>()?;
 
     let mut samples: Vec<Sample> = Vec::new();
@@ -61,12 +64,12 @@ fn main() -> anyhow::Result<()> {
             let requests = client.measure(Work::Requests)?;
             // The first round warms caches and is not counted.
             if round > 0 {
-                samples.push(Sample { layout: *layout, round, connections, requests });
+                samples.push(Sample { layout: layout.clone(), round, connections, requests });
             }
         }
     }
     drop(server);
-    report::print(&options.pods, &samples)
+    report::print(&layouts, &samples)
 }
 
 fn pod(node: &Node, name: &str, address: &str) -> anyhow::Result<Pod> {
@@ -84,7 +87,7 @@ fn progress(round: usize, rounds: usize) {
 }
 
 fn options(mut arguments: impl Iterator<Item = String>) -> anyhow::Result<Options> {
-    let mut options = Options { rounds: 15, pods: vec![10, 110, 500, 2000] };
+    let mut options = Options { rounds: 15, pods: vec![10, 110, 500, 2000], scripts: Vec::new() };
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
             // What `cargo bench` passes.
@@ -97,7 +100,17 @@ fn options(mut arguments: impl Iterator<Item = String>) -> anyhow::Result<Option
                 options.pods =
                     list.split(',').map(str::parse).collect::<Result<_, _>>().context("--pods N,N,…")?;
             }
-            other => bail!("unknown argument {other}: expected --rounds N or --pods N,N,…"),
+            // A ruleset to compare with ours: it replaces the tables that the bench cleans.
+            "--script" => options.scripts.push(arguments.next().context("--script FILE")?.into()),
+            // Our script for so many pods, to start such a file from.
+            "--print" => {
+                let pods = arguments.next().context("--print N")?.parse().context("--print N")?;
+                std::io::stdout().write_all(Layout::Ours(pods).script()?.as_bytes())?;
+                std::process::exit(0);
+            }
+            other => bail!(
+                "unknown argument {other}: expected --rounds N, --pods N,N,…, --script FILE or --print N"
+            ),
         }
     }
     if options.rounds == 0 || options.pods.is_empty() || options.pods.iter().any(|pods| *pods < 2) {

@@ -14,7 +14,7 @@ pub(crate) struct Sample {
 
 type Figure = fn(&Sample) -> f64;
 
-pub(crate) fn print(pods: &[usize], samples: &[Sample]) -> anyhow::Result<()> {
+pub(crate) fn print(layouts: &[Layout], samples: &[Sample]) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
     let rounds = samples.iter().map(|sample| sample.round).max().unwrap_or(0);
     writeln!(out, "\nCost of a packet's way through the node; {rounds} rounds, medians.")?;
@@ -28,13 +28,13 @@ pub(crate) fn print(pods: &[usize], samples: &[Sample]) -> anyhow::Result<()> {
         "{:<22} {:>9} {:>6} {:>12}   {:>9} {:>6} {:>12}",
         header[0], header[1], header[2], header[3], header[4], header[5], header[6]
     )?;
-    for layout in Layout::all(pods) {
+    for layout in layouts {
         write!(out, "{:<22}", layout.to_string())?;
         let figures: [Figure; 2] = [|sample| sample.connections, |sample| sample.requests];
         for (index, figure) in figures.into_iter().enumerate() {
-            let rate = median(samples.iter().filter(|sample| sample.layout == layout).map(figure));
+            let rate = median(samples.iter().filter(|sample| sample.layout == *layout).map(figure));
             let [cost, relative] =
-                [Layout::None, Layout::Conntrack].map(|base| ratio(samples, base, layout, figure));
+                [Layout::None, Layout::Conntrack].map(|base| ratio(samples, &base, layout, figure));
             let gap = if index == 0 { "" } else { "  " };
             write!(out, "{gap} {rate:>9.0} {cost:>6.2} {relative:>12.3}")?;
         }
@@ -44,9 +44,9 @@ pub(crate) fn print(pods: &[usize], samples: &[Sample]) -> anyhow::Result<()> {
 }
 
 /// The median over rounds of how much longer `layout` takes than `base` in the same round.
-fn ratio(samples: &[Sample], base: Layout, layout: Layout, figure: Figure) -> f64 {
-    let of = |wanted: Layout, round: usize| {
-        samples.iter().find(|sample| sample.layout == wanted && sample.round == round).map(figure)
+fn ratio(samples: &[Sample], base: &Layout, layout: &Layout, figure: Figure) -> f64 {
+    let of = |wanted: &Layout, round: usize| {
+        samples.iter().find(|sample| sample.layout == *wanted && sample.round == round).map(figure)
     };
     let mut rounds: Vec<usize> = samples.iter().map(|sample| sample.round).collect();
     rounds.dedup();

@@ -18,6 +18,7 @@ pub(crate) struct NodeStatus {
     pub(crate) agent_version: String,
     pub(crate) nft_version: String,
     pub(crate) last_outcome: Option<String>,
+    pub(crate) last_error: Option<String>,
     pub(crate) isolated_pods: u32,
 }
 

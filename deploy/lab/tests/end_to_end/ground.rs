@@ -14,6 +14,9 @@ use crate::support::programs::{AGENT, program};
 /// The nodes of every ground.
 pub(crate) const NODES: [&str; 2] = ["n1", "n2"];
 
+/// What an nft says that refuses scripts.
+pub(crate) const REFUSAL: &str = "/dev/stdin:7:1-3: Error: refused on purpose";
+
 /// Nodes n1 and n2, and a directory for what a test writes.
 pub(crate) struct Ground {
     _lab: Lab,
@@ -34,7 +37,10 @@ impl Ground {
         for name in NODES {
             let nft = ground.node(name).nft_command();
             let runs = ground.runs_file(name);
-            let wrapper = format!("echo \"$*\" >> {runs}\nexec {nft} \"$@\"\n");
+            let refusing = ground.refusing_file(name);
+            let refuse =
+                format!("[ \"$1\" = -f ] && [ -e {refusing} ] && {{ echo '{REFUSAL}' >&2; exit 1; }}");
+            let wrapper = format!("echo \"$*\" >> {runs}\n{refuse}\nexec {nft} \"$@\"\n");
             fs::write(ground.wrapper(name), wrapper).unwrap();
             fs::write(runs, "").unwrap();
         }
@@ -80,6 +86,12 @@ impl Ground {
         runs.lines().filter(|arguments| arguments.starts_with("-f")).count()
     }
 
+    /// Whether nft on a node is to refuse every script, with [`REFUSAL`].
+    pub(crate) fn refuse_scripts(&self, node: &str, refuse: bool) {
+        let file = self.refusing_file(node);
+        if refuse { fs::write(file, "") } else { fs::remove_file(file) }.unwrap();
+    }
+
     /// Whether the kernel has a revision's table.
     pub(crate) fn holds(&self, node: &str, revision: &str) -> bool {
         self.node(node)
@@ -94,6 +106,10 @@ impl Ground {
 
     fn wrapper(&self, node: &str) -> String {
         self.directory().join(format!("nft-{node}")).to_str().unwrap().to_owned()
+    }
+
+    fn refusing_file(&self, node: &str) -> String {
+        self.directory().join(format!("nft-{node}.refuses")).to_str().unwrap().to_owned()
     }
 
     fn runs_file(&self, node: &str) -> String {

@@ -1,11 +1,13 @@
-//! A script that was damaged on its way: the real agent refuses it, and the table stays.
+//! Scripts that are not applied, as the agent refuses them or nft does: the table stays, and it is told.
 
 use flock_proto::{Outcome, Update, UpdateKind, v1};
 use flock_shared::{Revision, Script};
 
-use crate::ground::Ground;
+use crate::ground::{Ground, REFUSAL};
 use crate::manifests::{CLUSTER, DENY, Manifests, revision_of};
+use crate::site::Site;
 use crate::support::fake_compiler::FakeCompiler;
+use crate::support::wait::wait_for;
 
 fn update(script: Vec<u8>) -> v1::Update {
     let revision: Revision = revision_of(&script).parse().unwrap();
@@ -52,4 +54,32 @@ fn a_corrupted_script_is_refused_and_reaches_no_nft() {
     assert!(ground.holds("n1", &after));
     drop(session);
     assert!(agent.terminate().success());
+}
+
+#[test]
+fn what_nft_refuses_is_told_and_tried_again() {
+    let Some(site) = Site::new("nft-refuses") else { return };
+    let _agents = site.agents();
+    site.settle();
+    let before = site.manifests.revision("n1");
+
+    site.ground.refuse_scripts("n1", true);
+    site.manifests.put("policies.yaml", DENY);
+    let after = site.manifests.revision("n1");
+    let failing =
+        wait_for("the failure", || Some(site.flockctl.node("n1")).filter(|it| it.last_outcome.is_some()));
+    assert_eq!(failing.last_outcome.as_deref(), Some("nft_failed"));
+    assert!(failing.last_error.is_some_and(|error| error.contains(REFUSAL)));
+    assert_eq!(
+        (failing.desired_revision, failing.applied_revision),
+        (Some(after.clone()), Some(before.clone()))
+    );
+    assert!(site.ground.holds("n1", &before), "what stood before stands");
+    let table = site.flockctl.text(&["nodes"]);
+    assert!(table.contains("failing") && table.contains("refused on purpose"), "{table}");
+    site.settle_node("n2", &site.manifests.revision("n2"));
+
+    site.ground.refuse_scripts("n1", false);
+    site.settle_node("n1", &after);
+    assert_eq!(site.flockctl.node("n1").last_outcome, None);
 }

@@ -1,6 +1,8 @@
 //! The test cluster in a lab: two nodes, members as pods that serve, and the compiler's scripts in the nodes' nft.
 
+use std::io::{self, Write};
 use std::sync::{Condvar, Mutex, PoisonError};
+use std::thread;
 
 use flock_compiler_core::{Translation, render};
 use flock_lab::{Lab, Matrix, Node, Pod, PodSpec, Protocol};
@@ -55,7 +57,7 @@ impl Cluster {
     /// Some of the members, or nothing where no lab can be built, which is said.
     pub(crate) fn of(tag: &str, names: &[&str]) -> Option<Self> {
         if let Err(reason) = Lab::available() {
-            eprintln!("skipped: {reason}");
+            skipped(&reason);
             return None;
         }
         let permit = Permit::wait();
@@ -112,4 +114,12 @@ pub(crate) fn script(translation: &Translation, node: &Node) -> String {
     let name = NodeName::new(node.name()).unwrap();
     let rendered = render(&translation.output(&name));
     String::from_utf8(rendered.script.bytes().to_vec()).unwrap()
+}
+
+/// Says why a test shows nothing here, past the capture of output that hides it where tests pass.
+pub(crate) fn skipped(reason: &str) {
+    let thread = thread::current();
+    let test = thread.name().unwrap_or("a test");
+    // If nobody listens, nobody is misled.
+    let _ = writeln!(io::stderr(), "skipped: {reason} ({test})");
 }

@@ -7,17 +7,16 @@ use std::thread;
 use std::time::Duration;
 
 use flock_lab::{OpenConnection, Pod, Protocol, Verdict};
+use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use crate::cluster::Cluster;
 use crate::objects::Objects;
+use crate::sockets::{PATIENCE, receive, udp};
 
 /// Long enough for an answer, short enough to wait for none.
 const MOMENT: Duration = Duration::from_millis(400);
-/// Until a packet that was dropped is sent again, with much to spare.
-const PATIENCE: Duration = Duration::from_secs(20);
-
 const PROTOCOLS: [Protocol; 3] = [Protocol::Tcp, Protocol::Udp, Protocol::Sctp];
 
 /// Default deny everywhere, and web may send to these (`to`), which may receive from web (`from`).
@@ -104,7 +103,9 @@ fn connecting(from: &Pod, to: SocketAddr) -> Socket {
 fn is_made(socket: &Socket, patience: Duration) -> bool {
     let mut wanted = [PollFd::new(socket.as_fd(), PollFlags::POLLOUT)];
     let limit = PollTimeout::try_from(patience).unwrap();
-    poll(&mut wanted, limit).unwrap() == 1 && socket.take_error().unwrap().is_none()
+    while poll(&mut wanted, limit) == Err(Errno::EINTR) {}
+    let is_ready = wanted[0].any().unwrap_or(false);
+    is_ready && socket.take_error().unwrap().is_none()
 }
 
 /// Sends a datagram over and over until it comes back, at most for `patience`.
@@ -142,7 +143,7 @@ fn an_attempt_under_way_succeeds_once_it_is_allowed() {
 /// A UDP socket that asks `to`.
 fn asking(from: &Pod, to: SocketAddr) -> UdpSocket {
     let any: IpAddr = if to.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
-    let socket = from.enter(|| UdpSocket::bind((any, 0))).unwrap().unwrap();
+    let socket = udp(from, any, 0);
     socket.connect(to).unwrap();
     socket
 }
@@ -159,12 +160,11 @@ fn a_datagram_in_fragments_is_judged_as_a_whole() {
     for name in ["api", "db"] {
         for address in cluster.pod(name).addresses() {
             let [allowed, refused] = [80, 81].map(|port| asking(web, SocketAddr::new(address, port)));
-            allowed.set_read_timeout(Some(PATIENCE)).unwrap();
-            refused.set_read_timeout(Some(MOMENT)).unwrap();
             allowed.send(&long).unwrap();
-            assert_eq!(allowed.recv(&mut [0; 4000]).unwrap(), long.len(), "{address}");
+            assert_eq!(receive(&allowed).unwrap(), long, "{address}");
+            refused.set_read_timeout(Some(MOMENT)).unwrap();
             refused.send(&long).unwrap();
-            assert!(refused.recv(&mut [0; 4000]).is_err(), "{address}");
+            assert!(receive(&refused).is_err(), "{address}");
         }
     }
 }

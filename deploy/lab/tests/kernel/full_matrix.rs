@@ -114,7 +114,8 @@ fn overlapping(flow: &Flow) -> bool {
                 || (flow.is_from(&["api", "db", "vault"]) && (flow.at(Tcp, 8080) || flow.protocol == Udp))
         }
         "vault" => {
-            by_block || flow.from.namespace == "bank" || (flow.from.namespace != "bank" && flow.at(Udp, 80))
+            // Its own namespace for anything, the red ones (the rest) for what it calls http.
+            by_block || flow.from.namespace == "bank" || flow.at(Udp, 80)
         }
         "audit" => by_block,
         _ => true,

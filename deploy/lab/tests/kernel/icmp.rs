@@ -1,9 +1,8 @@
 //! ICMP: echo needs a rule without ports, errors about allowed flows pass without one.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::thread;
-use std::time::Duration;
 
 use flock_lab::{Pod, Probe, Protocol};
 use nix::libc;
@@ -14,10 +13,8 @@ use socket2::SockRef;
 use crate::cluster::Cluster;
 use crate::objects::Objects;
 use crate::rows::{Row, check};
+use crate::sockets::{PATIENCE, receive, udp};
 use crate::trials::Trials;
-
-/// Until an answer that is on its way is given up.
-const PATIENCE: Duration = Duration::from_secs(10);
 
 #[test]
 fn echo_needs_a_rule_without_ports() {
@@ -63,13 +60,6 @@ fn pairs(web: &Pod, target: &Pod) -> Vec<(IpAddr, IpAddr)> {
     web.addresses().into_iter().zip(target.addresses()).collect()
 }
 
-/// A UDP socket in a pod, which waits for answers for [`PATIENCE`].
-fn udp(pod: &Pod, address: IpAddr, port: u16) -> UdpSocket {
-    let socket = pod.enter(|| UdpSocket::bind((address, port))).unwrap().unwrap();
-    socket.set_read_timeout(Some(PATIENCE)).unwrap();
-    socket
-}
-
 #[test]
 fn errors_about_allowed_flows_pass() {
     // api is on web's node, db on the other.
@@ -102,7 +92,7 @@ fn refused_by_the_target(web: &Pod, from: IpAddr, to: IpAddr) {
     let socket = udp(web, from, 0);
     socket.connect((to, 9)).unwrap();
     socket.send(b"?").unwrap();
-    let answer = socket.recv(&mut [0; 8]).unwrap_err().kind();
+    let answer = receive(&socket).unwrap_err().kind();
     assert_eq!(answer, ErrorKind::ConnectionRefused, "{from} to {to}");
 }
 
@@ -111,11 +101,11 @@ fn refused_by_the_target(web: &Pod, from: IpAddr, to: IpAddr) {
 fn refused_by_the_asker(web: &Pod, from: IpAddr, target: &Pod, to: IpAddr) {
     let (asker, answerer) = (udp(web, from, 0), udp(target, to, 5000));
     asker.send_to(b"?", (to, 5000)).unwrap();
-    let (_, peer) = answerer.recv_from(&mut [0; 8]).unwrap();
+    assert_eq!(receive(&answerer).unwrap(), b"?", "{from} to {to}");
+    answerer.connect(asker.local_addr().unwrap()).unwrap();
     drop(asker);
-    answerer.connect(peer).unwrap();
     answerer.send(b"!").unwrap();
-    let answer = answerer.recv(&mut [0; 8]).unwrap_err().kind();
+    let answer = receive(&answerer).unwrap_err().kind();
     assert_eq!(answer, ErrorKind::ConnectionRefused, "{to} to {from}");
 }
 
@@ -154,6 +144,6 @@ fn expired_at_the_other_node(web: &Pod, from: IpAddr, to: IpAddr) {
     }
     socket.connect((to, 80)).unwrap();
     socket.send(b"?").unwrap();
-    let answer = socket.recv(&mut [0; 8]).unwrap_err().raw_os_error();
+    let answer = receive(&socket).unwrap_err().raw_os_error();
     assert_eq!(answer, Some(libc::EHOSTUNREACH), "{from} to {to}");
 }

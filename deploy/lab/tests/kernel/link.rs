@@ -10,14 +10,12 @@ use flock_lab::{Node, Pod, PodSpec, Probe, Protocol};
 use nix::net::if_::if_nametoindex;
 use socket2::{Domain, SockAddr, Socket, Type};
 
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, skipped};
 use crate::flow::SERVED;
 use crate::members::{Member, member};
 use crate::objects::{Objects, PodDocument};
+use crate::sockets::PATIENCE;
 use crate::trials::{Trials, to_pod};
-
-/// Until something that is on its way is given up.
-const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Default deny everywhere, and web may ask api and db for anything.
 fn objects() -> Objects {
@@ -84,7 +82,7 @@ fn neighbours_on_a_bridge_find_each_other() {
         ["iptables", "ip6tables"].map(|hook| format!("/proc/sys/net/bridge/bridge-nf-call-{hook}"));
     let switched_on = cluster.nodes[0].enter(|| settings.iter().try_for_each(|path| fs::write(path, "1")));
     if let Err(error) = switched_on.unwrap() {
-        eprintln!("skipped: needs the kernel's br_netfilter: {error}");
+        skipped(&format!("needs the kernel's br_netfilter: {error}"));
         return;
     }
     let bridge = "link add cni0 type bridge stp_state 0 forward_delay 0 mcast_snooping 0";
