@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use flock_compiler_core::identity::Name;
-use flock_compiler_core::nft::ChainName;
-use flock_compiler_core::nft::model::Allow;
+use flock_compiler_core::nft::{Allow, ChainName};
 use flock_compiler_core::object::{HostInterface, NamespaceScope, PodPeer};
 use flock_compiler_core::output::{AddressSet, Isolation, Output, Peers, RuleSet};
 use flock_compiler_core::port::PortSet;

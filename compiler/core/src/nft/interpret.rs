@@ -2,10 +2,8 @@
 
 use std::net::IpAddr;
 
-use super::model::{
-    Allow, Chain, ChainName, Content, Element, Family, Field, Icmp, Map, MapName, Match, SetName, SetType,
-    Statement, Table, Verdict,
-};
+use super::model::{Chain, Content, Element, Field, Icmp, Map, Match, SetType, Statement, Table, Verdict};
+use super::name::{ChainName, Family, MapName, SetName};
 use crate::object::InterfaceName;
 use crate::port::{PortRange, Protocol};
 
@@ -259,15 +257,4 @@ fn key(fields: &[Field], kind: SetType, packet: &Packet) -> Result<Option<Elemen
         }
         _ => return Err(InterpretError::Mismatch(fields.to_vec(), kind)),
     })
-}
-
-impl Allow {
-    /// The verdict for a flow that the rules allow.
-    #[must_use]
-    pub const fn verdict(self) -> Verdict {
-        match self {
-            Self::Accept => Verdict::Accept,
-            Self::Return => Verdict::Return,
-        }
-    }
 }

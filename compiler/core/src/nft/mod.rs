@@ -2,10 +2,11 @@
 
 pub mod interpret;
 pub mod model;
+mod name;
 mod write;
 
 pub use model::{
-    Chain, ChainName, Content, Element, Field, Hook, Icmp, Map, MapName, Match, Rule, Set, SetName, SetType,
-    Statement, Table, Verdict,
+    Chain, Content, Element, Field, Hook, Icmp, Map, Match, Rule, Set, SetType, Statement, Table, Verdict,
 };
+pub use name::{Allow, ChainName, Family, MapName, SetName};
 pub use write::write;

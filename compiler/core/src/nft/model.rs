@@ -1,16 +1,15 @@
 //! A typed model of an nftables table.
 //!
-//! Names are made of fixed words and [`Name`]s, elements of addresses, numbers and validated interface names: no
+//! Names are made of fixed words and hashes, elements of addresses, numbers and validated interface names: no
 //! string that a tenant chose has a way into a script.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
+use super::name::{ChainName, Family, MapName, SetName};
 use crate::block::Ranges;
-use crate::identity::Name;
-use crate::object::{Direction, InterfaceName};
+use crate::object::InterfaceName;
 use crate::port::PortRange;
 
 /// The table `inet flock_netpol` of one node.
@@ -22,156 +21,6 @@ pub struct Table {
     pub maps: BTreeMap<MapName, Map>,
     /// Chains by name.
     pub chains: BTreeMap<ChainName, Chain>,
-}
-
-/// An address family, as far as a match on an address implies one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Family {
-    /// IPv4.
-    V4,
-    /// IPv6.
-    V6,
-}
-
-impl Family {
-    /// Both families.
-    pub const ALL: [Self; 2] = [Self::V4, Self::V6];
-
-    /// The family of `address`.
-    #[must_use]
-    pub const fn of(address: &IpAddr) -> Self {
-        match address {
-            IpAddr::V4(_) => Self::V4,
-            IpAddr::V6(_) => Self::V6,
-        }
-    }
-
-    const fn digit(self) -> char {
-        match self {
-            Self::V4 => '4',
-            Self::V6 => '6',
-        }
-    }
-}
-
-/// The name of a set.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum SetName {
-    /// Addresses of pods.
-    Pods(Family, Name),
-    /// Address blocks.
-    Blocks(Family, Name),
-    /// Destinations by named port.
-    Named(Family, Name),
-    /// Contested peers that are allowed on some ports, by rule set.
-    Contested(Direction, Family, Name),
-    /// Contested peers that are allowed on every port, by rule set.
-    ContestedAny(Direction, Family, Name),
-    /// Pairs of addresses that always reach each other.
-    Hairpin(Family),
-    /// Host interfaces of pods whose names were computed.
-    ComputedInterfaces,
-    /// Host interfaces of pods whose names were read from an annotation.
-    ClaimedInterfaces,
-    /// Interfaces with the addresses that may enter there.
-    Anchors(Family),
-}
-
-impl fmt::Display for SetName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Pods(family, name) => write!(f, "pods{}_{name}", family.digit()),
-            Self::Blocks(family, name) => write!(f, "blocks{}_{name}", family.digit()),
-            Self::Named(family, name) => write!(f, "named{}_{name}", family.digit()),
-            Self::Contested(direction, family, name) => {
-                write!(f, "{direction}_contested{}_{name}", family.digit())
-            }
-            Self::ContestedAny(direction, family, name) => {
-                write!(f, "{direction}_contested_any{}_{name}", family.digit())
-            }
-            Self::Hairpin(family) => write!(f, "hairpin{}", family.digit()),
-            Self::ComputedInterfaces => f.write_str("interfaces"),
-            Self::ClaimedInterfaces => f.write_str("claimed_interfaces"),
-            Self::Anchors(family) => write!(f, "anchors{}", family.digit()),
-        }
-    }
-}
-
-/// The name of a verdict map.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum MapName {
-    /// Dispatch on the pod's address.
-    Dispatch(Direction, Family),
-    /// Single ports of a rule set.
-    Ports(Direction, Name, Allow),
-    /// Port ranges of a rule set.
-    PortRanges(Direction, Name, Allow),
-}
-
-impl fmt::Display for MapName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Dispatch(direction, family) => write!(f, "{direction}{}", family.digit()),
-            Self::Ports(direction, name, allow) => write!(f, "{direction}_ports_{name}{allow}"),
-            Self::PortRanges(direction, name, allow) => write!(f, "{direction}_ranges_{name}{allow}"),
-        }
-    }
-}
-
-/// What a chain does with a flow that its rules allow.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Allow {
-    /// Ends the base chain: the flow passes this direction.
-    Accept,
-    /// Returns to the caller, who asks further rule sets (contested addresses).
-    Return,
-}
-
-impl fmt::Display for Allow {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Accept => "",
-            Self::Return => "_gate",
-        })
-    }
-}
-
-/// The name of a chain.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum ChainName {
-    /// A base chain that judges a direction.
-    Base(Direction),
-    /// The base chain that looks whether a packet enters from a pod's interface.
-    Anchor,
-    /// Checks the source of a packet from such an interface.
-    Anchored(SetName),
-    /// Where flows end that no rule allows.
-    Denied(Direction),
-    /// The rules of a rule set.
-    RuleSet(Direction, Name, Allow),
-    /// The peers of some ports.
-    Peers(Direction, Name, Allow),
-    /// The rule sets of a contested address, which must all allow a flow.
-    All(Direction, IpAddr),
-}
-
-impl fmt::Display for ChainName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Base(direction) => write!(f, "{direction}"),
-            Self::Anchor => f.write_str("anchor"),
-            Self::Anchored(interfaces) => write!(f, "anchor_{interfaces}"),
-            Self::Denied(direction) => write!(f, "{direction}_denied"),
-            Self::RuleSet(direction, name, allow) => write!(f, "{direction}_{name}{allow}"),
-            Self::Peers(direction, name, allow) => write!(f, "{direction}_peers_{name}{allow}"),
-            Self::All(direction, IpAddr::V4(address)) => {
-                write!(f, "{direction}_all_{:08x}", u32::from(*address))
-            }
-            Self::All(direction, IpAddr::V6(address)) => {
-                write!(f, "{direction}_all_{:032x}", u128::from(*address))
-            }
-        }
-    }
 }
 
 /// A named set.

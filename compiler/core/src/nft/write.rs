@@ -8,8 +8,9 @@ use std::fmt::{self, Write as _};
 use flock_shared::TABLE;
 
 use super::model::{
-    Chain, Content, Element, Family, Field, Hook, Map, Match, Rule, Set, SetType, Statement, Table, Verdict,
+    Chain, Content, Element, Field, Hook, Map, Match, Rule, Set, SetType, Statement, Table, Verdict,
 };
+use super::name::Family;
 use crate::port::PortRange;
 
 /// Elements on one line of a script.

@@ -9,11 +9,7 @@ use std::sync::Arc;
 
 use super::index::Index;
 use crate::block::Blocks;
-use crate::identity::{Digest, Identify};
-use crate::label::{Operator, Requirement, Selector};
-use crate::object::{
-    Direction, NamespaceScope, Peer, PeerMatch, Pod, PodPeer, PortMatch, PortName, Rule, RulePorts,
-};
+use crate::object::{Direction, Peer, PeerMatch, Pod, PodPeer, PortMatch, PortName, Rule, RulePorts};
 use crate::port::{PortRange, PortSet, Protocol, split};
 
 /// The numbers that port names stand for on a group of destination pods.
@@ -116,14 +112,9 @@ pub(super) fn draft<'a>(
         };
         let ranges = by_peers.entry(Key(&rule.peers)).or_default();
         for port in ports {
-            match (port, direction) {
-                (PortMatch::Range(range), _) => ranges.push(*range),
-                (PortMatch::Named { protocol, name }, Direction::Ingress) => {
-                    ranges.extend(resolved(resolution, *protocol, name));
-                }
-                (PortMatch::Named { protocol, name }, Direction::Egress) => {
-                    named.extend(named_destinations(&rule.peers, *protocol, name));
-                }
+            ranges.extend(numbers(direction, port, resolution, None));
+            if let (PortMatch::Named { protocol, name }, Direction::Egress) = (port, direction) {
+                named.extend(named_destinations(&rule.peers, *protocol, name));
             }
         }
     }
@@ -216,138 +207,27 @@ fn allowed_ports<'a>(
     let mut ranges = Vec::new();
     for rule in rules {
         let RulePorts::OneOf(ports) = &rule.ports else { return PortSet::Everything };
-        for port in ports {
-            match (port, direction) {
-                (PortMatch::Range(range), _) => ranges.push(*range),
-                (PortMatch::Named { protocol, name }, Direction::Ingress) => {
-                    ranges.extend(resolved(resolution, *protocol, name));
-                }
-                (PortMatch::Named { protocol, name }, Direction::Egress) => {
-                    let numbers = destination.into_iter().flat_map(|pod| pod.numbers(*protocol, name));
-                    ranges.extend(numbers.map(|number| PortRange::single(*protocol, number)));
-                }
-            }
-        }
+        ranges.extend(ports.iter().flat_map(|port| numbers(direction, port, resolution, destination)));
     }
     PortSet::union_of(ranges)
 }
 
-fn resolved<'a>(
-    resolution: &'a Resolution,
-    protocol: Protocol,
-    name: &PortName,
-) -> impl Iterator<Item = PortRange> + use<'a> {
-    let numbers = resolution.get(&(protocol, name.clone()));
-    numbers.into_iter().flatten().map(move |number| PortRange::single(protocol, *number))
-}
-
-impl Identify for Requirement {
-    fn identify(&self, digest: &mut Digest) {
-        digest.text(&self.key);
-        let (tag, values) = match &self.operator {
-            Operator::In(values) => (0, Some(values)),
-            Operator::NotIn(values) => (1, Some(values)),
-            Operator::Exists => (2, None),
-            Operator::DoesNotExist => (3, None),
-        };
-        digest.tag(tag);
-        if let Some(values) = values {
-            digest.count(values.len());
-            values.iter().for_each(|value| digest.text(value));
+/// What a rule's port comes to: names by `resolution` on ingress, on `destination` on egress.
+fn numbers(
+    direction: Direction,
+    port: &PortMatch,
+    resolution: &Resolution,
+    destination: Option<&Pod>,
+) -> Vec<PortRange> {
+    match (port, direction) {
+        (PortMatch::Range(range), _) => vec![*range],
+        (PortMatch::Named { protocol, name }, Direction::Ingress) => {
+            let numbers = resolution.get(&(*protocol, name.clone())).into_iter().flatten();
+            numbers.map(|number| PortRange::single(*protocol, *number)).collect()
         }
-    }
-}
-
-impl Identify for Selector {
-    fn identify(&self, digest: &mut Digest) {
-        digest.each(self.requirements());
-    }
-}
-
-impl Identify for PodPeer {
-    fn identify(&self, digest: &mut Digest) {
-        match &self.namespaces {
-            NamespaceScope::Named(name) => {
-                digest.tag(0);
-                digest.text(name.as_str());
-            }
-            NamespaceScope::Matching(selector) => {
-                digest.tag(1);
-                selector.identify(digest);
-            }
-        }
-        self.pods.identify(digest);
-    }
-}
-
-impl Identify for Blocks {
-    fn identify(&self, digest: &mut Digest) {
-        digest.count(self.v4.iter().len());
-        for (first, last) in self.v4.iter() {
-            digest.number(first.into());
-            digest.number(last.into());
-        }
-        digest.count(self.v6.iter().len());
-        for (first, last) in self.v6.iter() {
-            digest.number(first);
-            digest.number(last);
-        }
-    }
-}
-
-impl Identify for Union {
-    fn identify(&self, digest: &mut Digest) {
-        digest.each(self.pods.iter());
-        self.blocks.identify(digest);
-    }
-}
-
-impl Identify for PortRange {
-    fn identify(&self, digest: &mut Digest) {
-        digest.tag(self.protocol() as u8);
-        digest.number(self.first().into());
-        digest.number(self.last().into());
-    }
-}
-
-impl Identify for NamedDestination {
-    fn identify(&self, digest: &mut Digest) {
-        match &self.peer {
-            None => digest.tag(0),
-            Some(Peer::Pods(peer)) => {
-                digest.tag(1);
-                peer.identify(digest);
-            }
-            Some(Peer::Block(block)) => {
-                digest.tag(2);
-                block.blocks().identify(digest);
-            }
-        }
-        digest.tag(self.protocol as u8);
-        digest.text(self.name.as_str());
-    }
-}
-
-impl Identify for RuleDraft {
-    fn identify(&self, digest: &mut Digest) {
-        digest.tag(self.direction as u8);
-        digest.inner(&self.any_port.identity());
-        digest.count(self.ports.len());
-        for (range, union) in &self.ports {
-            range.identify(digest);
-            digest.inner(&union.identity());
-        }
-        digest.each(self.named.iter());
-        digest.count(self.contested.len());
-        for (address, ports) in &self.contested {
-            digest.text(&address.to_string());
-            match ports {
-                PortSet::Everything => digest.tag(0),
-                PortSet::Ranges(ranges) => {
-                    digest.tag(1);
-                    digest.each(ranges.iter());
-                }
-            }
+        (PortMatch::Named { protocol, name }, Direction::Egress) => {
+            let numbers = destination.into_iter().flat_map(|pod| pod.numbers(*protocol, name));
+            numbers.map(|number| PortRange::single(*protocol, number)).collect()
         }
     }
 }

@@ -5,6 +5,7 @@
 
 mod build;
 mod draft;
+mod identify;
 mod index;
 
 use std::collections::{BTreeMap, BTreeSet};

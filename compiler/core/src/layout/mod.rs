@@ -9,18 +9,19 @@
 //!
 //! `accept` ends its own base chain only, so both directions judge every flow.
 
+mod anchor;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use flock_shared::{MARKER_PREFIX, Revision, Script, ScriptHash, TABLE};
 
-use crate::nft::model::{Allow, Family};
 use crate::nft::{
-    Chain, ChainName, Content, Element, Field, Hook, Map, MapName, Match, Rule, Set, SetName, SetType,
-    Statement, Table, Verdict, write,
+    Allow, Chain, ChainName, Content, Element, Family, Field, Hook, Map, MapName, Match, Rule, Set, SetName,
+    SetType, Statement, Table, Verdict, write,
 };
-use crate::object::{Direction, HostInterface};
+use crate::object::Direction;
 use crate::output::{DestinationSet, Families, Isolation, Output, Peers, RuleSet};
 use crate::port::{PortRange, PortSet};
 
@@ -308,57 +309,6 @@ impl Layout {
                 SetType::AddressPairs(family),
                 Content::Elements(elements),
             );
-        }
-    }
-
-    /// Where interfaces are known: a packet that enters from a pod's interface carries one of the pod's addresses.
-    ///
-    /// The check stands before connection tracking, so a forged packet neither passes as the reply of somebody
-    /// else's connection nor changes its state. What never leaves the link is exempt.
-    fn anchors(&mut self, anchors: &BTreeMap<HostInterface, BTreeSet<IpAddr>>) {
-        let (mut computed, mut claimed) = (BTreeSet::new(), BTreeSet::new());
-        let mut pairs: BTreeMap<Family, BTreeSet<Element>> = BTreeMap::new();
-        for (interface, addresses) in anchors {
-            match interface {
-                HostInterface::Computed(name) => {
-                    computed.insert(Element::Interface(name.clone()));
-                    for address in addresses {
-                        let pair = Element::Anchor(name.clone(), *address);
-                        pairs.entry(Family::of(address)).or_default().insert(pair);
-                    }
-                }
-                HostInterface::Claimed(name) => {
-                    claimed.insert(Element::Interface(name.clone()));
-                }
-            }
-        }
-        let mut own = Vec::new();
-        for (family, elements) in pairs {
-            let name = SetName::Anchors(family);
-            let fields = vec![Field::Inbound, Field::Source(family)];
-            own.push(when([Match::In(fields, name.clone())], Verdict::Accept));
-            self.add_set(name, SetType::Anchors(family), Content::Elements(elements));
-        }
-        let mut base = Vec::new();
-        // Computed names are the pods' own. A claim may lie, even name the node's uplink, so there only the node's
-        // routes say whose a source is: a lie opens nothing and closes nothing for others.
-        let checks = [
-            (SetName::ComputedInterfaces, computed, own, Vec::new()),
-            (SetName::ClaimedInterfaces, claimed, Vec::new(), vec![Match::NoRouteBack]),
-        ];
-        for (set, interfaces, mut rules, forged) in
-            checks.into_iter().filter(|(_, names, ..)| !names.is_empty())
-        {
-            let chain = ChainName::Anchored(set.clone());
-            base.push(when([Match::In(vec![Field::Inbound], set.clone())], Verdict::Goto(chain.clone())));
-            let on_the_link = [Match::LinkLocal, Match::AddressDetection, Match::Unconfigured];
-            rules.extend(on_the_link.map(|condition| when([condition], Verdict::Accept)));
-            rules.push(Rule { matches: forged, statement: Statement::Counted(Verdict::Drop) });
-            self.add_chain(chain, None, rules);
-            self.add_set(set, SetType::Interfaces, Content::Elements(interfaces));
-        }
-        if !base.is_empty() {
-            self.add_chain(ChainName::Anchor, Some(Hook::Entering), base);
         }
     }
 }

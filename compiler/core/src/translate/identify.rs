@@ -1,0 +1,119 @@
+//! What makes parts of a rule set the same: the encoding that identities, and so names, are made of.
+
+use super::draft::{NamedDestination, RuleDraft, Union};
+use crate::block::Blocks;
+use crate::identity::{Digest, Identify};
+use crate::label::{Operator, Requirement, Selector};
+use crate::object::{NamespaceScope, Peer, PodPeer};
+use crate::port::{PortRange, PortSet};
+
+impl Identify for Requirement {
+    fn identify(&self, digest: &mut Digest) {
+        digest.text(&self.key);
+        let (tag, values) = match &self.operator {
+            Operator::In(values) => (0, Some(values)),
+            Operator::NotIn(values) => (1, Some(values)),
+            Operator::Exists => (2, None),
+            Operator::DoesNotExist => (3, None),
+        };
+        digest.tag(tag);
+        if let Some(values) = values {
+            digest.count(values.len());
+            values.iter().for_each(|value| digest.text(value));
+        }
+    }
+}
+
+impl Identify for Selector {
+    fn identify(&self, digest: &mut Digest) {
+        digest.each(self.requirements());
+    }
+}
+
+impl Identify for PodPeer {
+    fn identify(&self, digest: &mut Digest) {
+        match &self.namespaces {
+            NamespaceScope::Named(name) => {
+                digest.tag(0);
+                digest.text(name.as_str());
+            }
+            NamespaceScope::Matching(selector) => {
+                digest.tag(1);
+                selector.identify(digest);
+            }
+        }
+        self.pods.identify(digest);
+    }
+}
+
+impl Identify for Blocks {
+    fn identify(&self, digest: &mut Digest) {
+        digest.count(self.v4.iter().len());
+        for (first, last) in self.v4.iter() {
+            digest.number(first.into());
+            digest.number(last.into());
+        }
+        digest.count(self.v6.iter().len());
+        for (first, last) in self.v6.iter() {
+            digest.number(first);
+            digest.number(last);
+        }
+    }
+}
+
+impl Identify for Union {
+    fn identify(&self, digest: &mut Digest) {
+        digest.each(self.pods.iter());
+        self.blocks.identify(digest);
+    }
+}
+
+impl Identify for PortRange {
+    fn identify(&self, digest: &mut Digest) {
+        digest.tag(self.protocol() as u8);
+        digest.number(self.first().into());
+        digest.number(self.last().into());
+    }
+}
+
+impl Identify for NamedDestination {
+    fn identify(&self, digest: &mut Digest) {
+        match &self.peer {
+            None => digest.tag(0),
+            Some(Peer::Pods(peer)) => {
+                digest.tag(1);
+                peer.identify(digest);
+            }
+            Some(Peer::Block(block)) => {
+                digest.tag(2);
+                block.blocks().identify(digest);
+            }
+        }
+        digest.tag(self.protocol as u8);
+        digest.text(self.name.as_str());
+    }
+}
+
+impl Identify for RuleDraft {
+    fn identify(&self, digest: &mut Digest) {
+        digest.tag(self.direction as u8);
+        digest.inner(&self.any_port.identity());
+        digest.count(self.ports.len());
+        for (range, union) in &self.ports {
+            range.identify(digest);
+            digest.inner(&union.identity());
+        }
+        digest.each(self.named.iter());
+        digest.count(self.contested.len());
+        for (address, ports) in &self.contested {
+            digest.text(&address.to_string());
+            match ports {
+                PortSet::Everything => digest.tag(0),
+                PortSet::Ranges(ranges) => {
+                    digest.tag(1);
+                    digest.each(ranges.iter());
+                }
+            }
+        }
+    }
+}
