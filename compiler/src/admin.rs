@@ -28,13 +28,18 @@ pub async fn serve(listener: TcpListener, context: Context) -> std::io::Result<(
 async fn metrics(State(context): State<Arc<Context>>) -> impl IntoResponse {
     if let Ok(desired) = context.engine.nodes().await {
         let agents = context.fleet.all();
-        let current = desired.iter().filter(|(node, desired)| {
-            let applied =
-                agents.get(*node).and_then(|agent| agent.applied.as_ref()).map(|(revision, _)| revision);
-            applied.is_some() && desired.borrow().as_ref().map(|published| &published.revision) == applied
-        });
-        let current = current.count();
-        context.metrics.nodes(current, desired.len() - current);
+        let (mut current, mut behind, mut offline) = (0, 0, 0);
+        for (node, desired) in &desired {
+            let agent = agents.get(node).filter(|agent| agent.stream.is_some());
+            let applied = agent.and_then(|agent| agent.applied.as_ref()).map(|(revision, _)| revision);
+            let published = desired.borrow();
+            match (agent, published.as_ref().map(|published| &published.revision)) {
+                (None, _) => offline += 1,
+                (Some(_), wanted) if wanted.is_some() && wanted == applied => current += 1,
+                (Some(_), _) => behind += 1,
+            }
+        }
+        context.metrics.nodes([("current", current), ("behind", behind), ("offline", offline)]);
     }
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     ([(header::CONTENT_TYPE, kind)], context.metrics.text())

@@ -29,6 +29,8 @@ pub struct AgentStatus {
 /// An update that did not reach the kernel.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
+    /// The update's revision, if it could be told.
+    pub revision: Option<Revision>,
     /// What became of the update.
     pub outcome: Outcome,
     /// The agent's message.
@@ -74,13 +76,22 @@ impl Fleet {
         let now = SystemTime::now();
         match &ack.revision {
             Some(revision) if ack.outcome.is_success() => {
-                status.failure = None;
+                // A table that was put back says nothing of the newer script that nft still refuses.
+                let put_back = status.applied.as_ref().is_some_and(|(applied, _)| applied == revision);
+                if !put_back || status.failure.as_ref().is_some_and(|f| f.revision.as_ref() == Some(revision))
+                {
+                    status.failure = None;
+                }
                 status.took = Some(ack.took);
                 if status.applied.as_ref().map(|(applied, _)| applied) != Some(revision) {
                     status.applied = Some((revision.clone(), now));
                 }
             }
-            _ => status.failure = Some(Failure { outcome: ack.outcome, error: ack.error.clone(), at: now }),
+            revision => {
+                let revision = revision.clone();
+                status.failure =
+                    Some(Failure { revision, outcome: ack.outcome, error: ack.error.clone(), at: now });
+            }
         }
         drop(agents);
         self.changed.send_replace(());

@@ -149,10 +149,10 @@ impl Metrics {
         }
     }
 
-    /// Shows how many nodes have what they should have.
-    pub fn nodes(&self, current: usize, behind: usize) {
-        for (state, count) in [("current", current), ("behind", behind)] {
-            self.nodes.get_or_create(&vec![("state", state)]).set(i64::try_from(count).unwrap_or(i64::MAX));
+    /// Shows how many nodes are in each state: `current`, `behind` or `offline`.
+    pub fn nodes(&self, states: [(&'static str, i64); 3]) {
+        for (state, count) in states {
+            self.nodes.get_or_create(&vec![("state", state)]).set(count);
         }
     }
 

@@ -31,7 +31,10 @@ pub fn render(options: &Render, out: &mut impl Write, err: &mut impl Write) -> i
     for change in manifests.listings() {
         world.apply(change);
     }
-    let problems = located(problem::of_world(&world), &manifests.origins);
+    let translation = translate(&world);
+    let mut problems = problem::of_world(&world);
+    problems.extend_from_slice(translation.problems());
+    let problems = located(problems, &manifests.origins);
     let mut acceptable = manifests.errors.is_empty();
     for error in &manifests.errors {
         writeln!(err, "error: {error}")?;
@@ -51,7 +54,7 @@ pub fn render(options: &Render, out: &mut impl Write, err: &mut impl Write) -> i
             options.node.as_str()
         )?;
     }
-    let output = translate(&world).output(&options.node);
+    let output = translation.output(&options.node);
     out.write_all(render_output(&output).script.bytes())?;
     out.flush()?;
     Ok(Rendering::Done)

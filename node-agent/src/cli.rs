@@ -39,7 +39,7 @@ pub struct Options {
     #[arg(long, env = "FLOCK_ONCE")]
     once: bool,
 
-    /// Remove the table from the kernel, then exit
+    /// Remove the table from the kernel and, if --state-dir is given, the ruleset saved there, then exit
     #[arg(long, env = "FLOCK_UNINSTALL")]
     uninstall: bool,
 
@@ -61,8 +61,13 @@ pub struct Options {
 pub enum Task {
     /// Enforce what the compiler sends.
     Run(Config),
-    /// Remove the table.
-    Uninstall(Nft),
+    /// Remove the table, and the saved ruleset where there may be one.
+    Uninstall {
+        /// Removes the table.
+        nft: Nft,
+        /// The folder of the saved ruleset.
+        state_dir: Option<PathBuf>,
+    },
 }
 
 impl Options {
@@ -79,7 +84,7 @@ impl Options {
     pub fn task(self) -> Result<Task, clap::Error> {
         let nft = Nft::new(self.nft, self.nft_timeout);
         if self.uninstall {
-            return Ok(Task::Uninstall(nft));
+            return Ok(Task::Uninstall { nft, state_dir: self.state_dir });
         }
         let missing = |option: &str| {
             let message = format!("{option} is required, unless --uninstall is given");
@@ -128,7 +133,7 @@ mod tests {
 
     #[test]
     fn uninstalling_needs_neither() {
-        assert!(matches!(task(&["--uninstall"]), Ok(Task::Uninstall(_))));
+        assert!(matches!(task(&["--uninstall"]), Ok(Task::Uninstall { state_dir: None, .. })));
         assert_eq!(task(&["--node", "n1"]).unwrap_err(), ErrorKind::MissingRequiredArgument);
         let compiler_only = task(&["--compiler", "http://127.0.0.1:1"]);
         assert_eq!(compiler_only.unwrap_err(), ErrorKind::MissingRequiredArgument);

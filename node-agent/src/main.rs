@@ -1,6 +1,7 @@
 //! The process around the agent: options, logs, signals, exit status.
 
 use std::io::Write as _;
+use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
@@ -9,6 +10,7 @@ use clap::{CommandFactory as _, Parser as _};
 use flock_node_agent::cli::{Options, Task};
 use flock_node_agent::nft::Nft;
 use flock_node_agent::run::{self, Config};
+use flock_node_agent::state;
 use flock_shared::telemetry::{self, LogFormat};
 use flock_shared::{TABLE, shutdown};
 use tokio::sync::watch;
@@ -37,7 +39,7 @@ fn perform(task: Task) -> anyhow::Result<()> {
     let done = runtime.block_on(async {
         match task {
             Task::Run(config) => run(config).await,
-            Task::Uninstall(nft) => uninstall(&nft).await,
+            Task::Uninstall { nft, state_dir } => uninstall(&nft, state_dir.as_deref()).await,
         }
     });
     // A write to a disk that hangs is not waited for.
@@ -58,8 +60,20 @@ async fn run(config: Config) -> anyhow::Result<()> {
     Ok(agent.await?)
 }
 
-async fn uninstall(nft: &Nft) -> anyhow::Result<()> {
+/// Removes the table, then what would bring it back at the next start: in this order, so that a table that stays is
+/// one that can be restored.
+async fn uninstall(nft: &Nft, state_dir: Option<&Path>) -> anyhow::Result<()> {
     nft.uninstall().await.with_context(|| format!("removing table {TABLE}"))?;
-    writeln!(std::io::stdout().lock(), "removed table {TABLE}, if it was there")
-        .context("writing to standard output")
+    say(&format!("removed table {TABLE}, if it was there"))?;
+    let Some(folder) = state_dir else { return Ok(()) };
+    let removed = state::remove(folder)
+        .with_context(|| format!("removing the saved ruleset from {}", folder.display()))?;
+    if removed.is_empty() {
+        say(&format!("no saved ruleset in {}", folder.display()))?;
+    }
+    removed.iter().try_for_each(|path| say(&format!("removed {}", path.display())))
+}
+
+fn say(line: &str) -> anyhow::Result<()> {
+    writeln!(std::io::stdout().lock(), "{line}").context("writing to standard output")
 }

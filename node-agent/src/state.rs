@@ -3,7 +3,7 @@
 //! One file: a header, an empty line, the script. The header names the node and the revision, holds the
 //! script's SHA-256, and ends with the SHA-256 of itself. Anything else is set aside and never applied.
 
-use std::fs::{DirBuilder, File, Metadata, OpenOptions, Permissions, rename};
+use std::fs::{DirBuilder, File, Metadata, OpenOptions, Permissions, remove_file, rename};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
@@ -112,6 +112,26 @@ impl StateDir {
         rename(temporary, self.folder.join(FILE))?;
         File::open(&self.folder)?.sync_all()
     }
+}
+
+/// Removes what agents left in the folder, of whichever node; the paths of what was there.
+///
+/// # Errors
+/// When something of it cannot be removed.
+pub fn remove(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut removed = Vec::new();
+    for name in [FILE, TEMPORARY, REFUSED] {
+        let path = folder.join(name);
+        match remove_file(&path) {
+            Ok(()) => removed.push(path),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+    if !removed.is_empty() {
+        File::open(folder)?.sync_all()?;
+    }
+    Ok(removed)
 }
 
 /// Whether others than this process's user may write.
@@ -241,6 +261,19 @@ mod tests {
         assert!(matches!(dir.load(), Err(StateError::Exposed(_))));
         std::fs::set_permissions(parent.path(), Permissions::from_mode(0o777)).unwrap();
         assert!(matches!(StateDir::open(parent.path(), &node()), Err(StateError::Exposed(_))));
+    }
+
+    #[test]
+    fn all_that_an_agent_left_is_removed() {
+        let parent = tempfile::tempdir().unwrap();
+        let folder = parent.path().join("state");
+        assert_eq!(remove(&folder).unwrap(), Vec::<PathBuf>::new());
+        assert!(!folder.exists());
+        let dir = StateDir::open(&folder, &node()).unwrap();
+        dir.store(&saved()).unwrap();
+        std::fs::write(folder.join(REFUSED), "").unwrap();
+        assert_eq!(remove(&folder).unwrap(), [folder.join(FILE), folder.join(REFUSED)]);
+        assert_eq!((dir.load().unwrap(), remove(&folder).unwrap()), (None, Vec::new()));
     }
 
     #[test]

@@ -22,7 +22,7 @@ pub struct CompilerUrl {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum UrlError {
     /// It does not parse, or has parts that mean nothing here.
-    #[error("is not a URL such as http://127.0.0.1:9400")]
+    #[error("is not a URL such as http://127.0.0.1:7443")]
     Malformed,
     /// Plain text would leave the machine.
     #[error("is plain text, which is dialled on loopback only (127.0.0.0/8, ::1, localhost)")]

@@ -177,9 +177,10 @@ impl PortSet {
 }
 
 /// Splits ranges with values into disjoint pieces, each with the values of all ranges that cover it, in order of
-/// the input; neighbouring pieces with equal values are one. `O((n + pieces × values) log n)`.
+/// the input; neighbouring pieces with equal values are one. `None` if the pieces would hold more than `limit` values
+/// together: n ranges that overlap can come to n² of them.
 #[must_use]
-pub fn split<V: Copy + Ord>(ranges: &[(PortRange, V)]) -> Vec<(PortRange, Vec<V>)> {
+pub fn split<V: Copy + Ord>(ranges: &[(PortRange, V)], limit: usize) -> Option<Vec<(PortRange, Vec<V>)>> {
     let mut edges: BTreeMap<(Protocol, u32), (Vec<V>, Vec<V>)> = BTreeMap::new();
     for &(range, value) in ranges {
         edges.entry((range.protocol, u32::from(range.first))).or_default().0.push(value);
@@ -188,6 +189,7 @@ pub fn split<V: Copy + Ord>(ranges: &[(PortRange, V)]) -> Vec<(PortRange, Vec<V>
     let mut covering: BTreeMap<V, usize> = BTreeMap::new();
     let mut pieces: Vec<(PortRange, Vec<V>)> = Vec::new();
     let mut previous: Option<(Protocol, u32)> = None;
+    let mut held = 0usize;
     for (&(protocol, edge), (opening, closing)) in &edges {
         if let Some((before, first)) = previous
             && before == protocol
@@ -195,6 +197,10 @@ pub fn split<V: Copy + Ord>(ranges: &[(PortRange, V)]) -> Vec<(PortRange, Vec<V>
         {
             // Edges lie in 0..=65536 and the previous one is smaller, so both ends fit into 16 bits.
             let (Ok(first), Ok(last)) = (u16::try_from(first), u16::try_from(edge - 1)) else { continue };
+            held += covering.len();
+            if held > limit {
+                return None;
+            }
             let values: Vec<V> = covering.keys().copied().collect();
             match pieces.last_mut() {
                 Some((piece, same))
@@ -220,7 +226,7 @@ pub fn split<V: Copy + Ord>(ranges: &[(PortRange, V)]) -> Vec<(PortRange, Vec<V>
         }
         previous = Some((protocol, edge));
     }
-    pieces
+    Some(pieces)
 }
 
 #[cfg(test)]
@@ -239,9 +245,10 @@ mod tests {
 
     #[test]
     fn overlapping_ranges_are_split_at_their_edges() {
-        let pieces = split(&[(range(Tcp, 1, 10), 'a'), (range(Tcp, 5, 20), 'b'), (range(Udp, 5, 5), 'a')]);
+        let pieces =
+            split(&[(range(Tcp, 1, 10), 'a'), (range(Tcp, 5, 20), 'b'), (range(Udp, 5, 5), 'a')], 99);
         assert_eq!(
-            pieces,
+            pieces.unwrap(),
             [
                 (range(Tcp, 1, 4), vec!['a']),
                 (range(Tcp, 5, 10), vec!['a', 'b']),
@@ -254,14 +261,21 @@ mod tests {
     #[test]
     fn adjacent_ranges_with_equal_values_are_one() {
         assert_eq!(
-            split(&[(range(Tcp, 1, 5), 'a'), (range(Tcp, 6, 9), 'a'), (range(Tcp, 2, 3), 'a')]),
+            split(&[(range(Tcp, 1, 5), 'a'), (range(Tcp, 6, 9), 'a'), (range(Tcp, 2, 3), 'a')], 99).unwrap(),
             [(range(Tcp, 1, 9), vec!['a'])]
         );
     }
 
     #[test]
+    fn nested_ranges_are_given_up_at_the_limit() {
+        let nested: Vec<(PortRange, u16)> = (0..1000).map(|i| (range(Tcp, i, 60_000 - i), i)).collect();
+        assert_eq!(split(&nested, 100_000), None);
+        assert_eq!(split(&nested, 2_000_000).unwrap().len(), 1_999);
+    }
+
+    #[test]
     fn the_highest_port_is_covered() {
-        assert_eq!(split(&[(PortRange::all(Sctp), 1)]), [(PortRange::all(Sctp), vec![1])]);
+        assert_eq!(split(&[(PortRange::all(Sctp), 1)], 99).unwrap(), [(PortRange::all(Sctp), vec![1])]);
     }
 
     #[test]

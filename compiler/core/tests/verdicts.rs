@@ -72,9 +72,9 @@ fn compare(cluster: &Cluster, flows: &[(Flow, u8)], counts: &mut Counts) -> Resu
             let expected = judge(cluster, node, &flow);
             let found = interpret::judge(table, &packet(&flow, entry.route_back))
                 .map_err(|error| format!("{node}: {error}: {flow}"))?;
-            // No word gives a packet a right that does not come from where its source is: it may be dropped for
-            // that, but never pass for it.
-            let stricter = !found && !entry.route_back;
+            // On a claimed interface the node's routes decide: a packet that does not come from where its source is
+            // may be dropped for that, but never pass for it.
+            let stricter = !found && !entry.route_back && is_claimed(cluster, node, entry.interface);
             if expected.passes() != found && !stricter {
                 return Err(mismatch(node, &flow, expected, found));
             }
@@ -93,6 +93,13 @@ fn compare(cluster: &Cluster, flows: &[(Flow, u8)], counts: &mut Counts) -> Resu
 fn mismatch(node: &str, flow: &Flow, expected: Judgement, found: bool) -> String {
     let word = |passes| if passes { "passes" } else { "is dropped" };
     format!("on {node}: {flow}\nthe evaluator: {expected:?}; by the table it {}", word(found))
+}
+
+/// Whether some pod of the node says by an annotation that `interface` is its own.
+fn is_claimed(cluster: &Cluster, node: &str, interface: Option<Text>) -> bool {
+    let claims =
+        cluster.pods.iter().filter(|pod| pod.node == Some(node)).filter_map(|pod| pod.interface.as_ref());
+    claims.into_iter().any(|claim| claim.claimed && Some(claim.name) == interface)
 }
 
 /// How a packet gets into a node.

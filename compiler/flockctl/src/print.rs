@@ -50,6 +50,7 @@ fn node_row(status: &v1::NodeStatus) -> Vec<Cell> {
     let failed = view::outcome(status);
     let (state, tone) = match (status.connected, view::is_current(status), &failed) {
         (_, _, Some(_)) => ("failing", Tone::Bad),
+        _ if status.unknown => ("unknown", Tone::Bad),
         (true, true, None) => ("current", Tone::Good),
         (true, false, None) => ("behind", Tone::Warning),
         (false, _, None) if status.agent_version.is_empty() => ("no agent", Tone::Warning),

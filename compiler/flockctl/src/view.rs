@@ -12,6 +12,7 @@ pub(crate) struct Node<'a> {
     applied_revision: Option<&'a str>,
     applied_since: Option<String>,
     current: bool,
+    unknown: bool,
     connected: bool,
     agent_version: &'a str,
     nft_version: &'a str,
@@ -29,7 +30,9 @@ fn present(text: &str) -> Option<&str> {
 
 /// Whether the kernel has what the objects ask for.
 pub(crate) fn is_current(status: &v1::NodeStatus) -> bool {
-    !status.desired_revision.is_empty() && status.desired_revision == status.applied_revision
+    !status.unknown
+        && !status.desired_revision.is_empty()
+        && status.desired_revision == status.applied_revision
 }
 
 /// The newest outcome that left the desired revision unapplied, in lower case.
@@ -56,6 +59,7 @@ impl<'a> From<&'a v1::NodeStatus> for Node<'a> {
             applied_revision: present(&status.applied_revision),
             applied_since: time(&status.applied_since),
             current: is_current(status),
+            unknown: status.unknown,
             connected: status.connected,
             agent_version: &status.agent_version,
             nft_version: &status.nft_version,

@@ -3,6 +3,7 @@
 
 mod field;
 mod host_interface;
+mod label;
 mod metadata;
 mod namespace;
 mod node;

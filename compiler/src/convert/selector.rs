@@ -1,4 +1,5 @@
-//! `metav1.LabelSelector`.
+//! `metav1.LabelSelector`. Keys and values must be what labels can be, as the API server has it: what no object can
+//! carry was not meant.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -6,6 +7,7 @@ use std::sync::Arc;
 use flock_compiler_core::{Operator, Requirement, Selector};
 
 use super::field::{Faults, Field, quoted};
+use super::label;
 
 /// A selector; `None` with faults if some part of it is not understood.
 pub(super) fn selector(field: &Field<'_>, faults: &mut Faults) -> Option<Selector> {
@@ -13,10 +15,9 @@ pub(super) fn selector(field: &Field<'_>, faults: &mut Faults) -> Option<Selecto
     field.only(&["matchLabels", "matchExpressions"], faults);
     let mut requirements = Vec::new();
     if let Some(labels) = field.get("matchLabels") {
-        requirements.extend(labels.pairs(faults).into_iter().map(|(key, value)| Requirement {
-            key: key.into(),
-            operator: Operator::In([Arc::from(value)].into()),
-        }));
+        for (key, _) in labels.pairs(faults) {
+            requirements.extend(labels.get(key).and_then(|value| equality(key, &value, faults)));
+        }
     }
     if let Some(expressions) = field.get("matchExpressions") {
         for expression in expressions.items(faults) {
@@ -26,21 +27,23 @@ pub(super) fn selector(field: &Field<'_>, faults: &mut Faults) -> Option<Selecto
     (faults.count() == before).then(|| requirements.into_iter().collect())
 }
 
+/// An entry of `matchLabels`.
+fn equality(key: &str, field: &Field<'_>, faults: &mut Faults) -> Option<Requirement> {
+    let key = label::key(key).map_err(|error| faults.at(field, error.to_string())).ok();
+    let value = field.parsed(faults, label::value);
+    Some(Requirement { key: key?, operator: Operator::In([value?].into()) })
+}
+
+/// An item of `matchExpressions`.
 fn requirement(field: &Field<'_>, faults: &mut Faults) -> Option<Requirement> {
     field.only(&["key", "operator", "values"], faults);
     let key = match field.get("key") {
-        Some(key) => key.text(faults).filter(|text| {
-            if text.is_empty() {
-                faults.at(&key, "is empty; expected a label's key");
-            }
-            !text.is_empty()
-        }),
+        Some(key) => key.parsed(faults, label::key),
         None => {
             faults.missing(field, "key", "a label's key");
             None
         }
-    }
-    .map(Arc::from);
+    };
     let operator = operator(field, faults);
     Some(Requirement { key: key?, operator: operator? })
 }
@@ -51,7 +54,7 @@ fn operator(field: &Field<'_>, faults: &mut Faults) -> Option<Operator> {
     let listed = field.get("values");
     if let Some(listed) = &listed {
         for value in listed.items(faults) {
-            values.extend(value.text(faults).map(Arc::from));
+            values.extend(value.parsed(faults, label::value));
         }
     }
     let Some(operator) = field.get("operator") else {
@@ -59,9 +62,7 @@ fn operator(field: &Field<'_>, faults: &mut Faults) -> Option<Operator> {
         return None;
     };
     match (operator.text(faults)?, listed) {
-        ("In", _) if !values.is_empty() => Some(Operator::In(values)),
-        ("NotIn", _) if !values.is_empty() => Some(Operator::NotIn(values)),
-        ("In" | "NotIn", Some(listed)) => {
+        ("In" | "NotIn", Some(listed)) if listed.is_empty_list() => {
             faults.at(&listed, "is empty; In and NotIn need at least one value");
             None
         }
@@ -69,7 +70,9 @@ fn operator(field: &Field<'_>, faults: &mut Faults) -> Option<Operator> {
             faults.missing(field, "values", "at least one value for In and NotIn");
             None
         }
-        ("Exists" | "DoesNotExist", Some(listed)) if !values.is_empty() => {
+        ("In", Some(_)) => Some(Operator::In(values)),
+        ("NotIn", Some(_)) => Some(Operator::NotIn(values)),
+        ("Exists" | "DoesNotExist", Some(listed)) if !listed.is_empty_list() => {
             faults.at(&listed, "Exists and DoesNotExist take no values");
             None
         }
@@ -145,6 +148,47 @@ mod tests {
                 "f: matchExpressions[7]: found null; expected an object",
                 "f: matchExpressions[7].key: is missing; expected a label's key",
                 "f: matchExpressions[7].operator: is missing; expected In, NotIn, Exists or DoesNotExist",
+            ]
+        );
+    }
+
+    #[test]
+    fn keys_and_values_are_what_labels_can_be() {
+        let long = "v".repeat(64);
+        let faults = read(&json!({
+            "matchLabels": {"a": "-", "b c": "fine", "d/": "e f"},
+            "matchExpressions": [
+                {"key": "X.io/a", "operator": "Exists"},
+                {"key": "x.io/a", "operator": "In", "values": ["", "v", "v_", long]},
+                {"key": "/a", "operator": "DoesNotExist"},
+                {"key": "a", "operator": "NotIn", "values": ["ä"]},
+            ],
+        }))
+        .unwrap_err();
+        let end = "letters, digits, '-', '_' and '.' with a letter or digit at both ends";
+        let value = |field: &str, text: &str| {
+            format!("f: {field}: {text:?} is not a label's value: it may be empty, or 1 to 63 {end}")
+        };
+        let name =
+            |field: &str, text: &str| format!("f: {field}: the key's name, {text:?}, is not 1 to 63 {end}");
+        let prefix = |field: &str, text: &str| {
+            format!(
+                "f: {field}: the key's prefix, {text:?}, is not a DNS-1123 subdomain of 1 to 253 characters"
+            )
+        };
+        let excerpt = format!("{}…", "v".repeat(60));
+        assert_eq!(
+            faults,
+            [
+                value("matchLabels.a", "-"),
+                name("matchLabels[\"b c\"]", "b c"),
+                name("matchLabels[\"d/\"]", ""),
+                value("matchLabels[\"d/\"]", "e f"),
+                prefix("matchExpressions[0].key", "X.io"),
+                value("matchExpressions[1].values[2]", "v_"),
+                value("matchExpressions[1].values[3]", &excerpt),
+                prefix("matchExpressions[2].key", ""),
+                value("matchExpressions[3].values[0]", "ä"),
             ]
         );
     }

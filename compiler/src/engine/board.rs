@@ -21,12 +21,24 @@ pub struct Published {
     pub revision: Revision,
     /// Since when it is the desired one.
     pub since: SystemTime,
+    /// Whether the cluster has such a node.
+    pub presence: Presence,
+}
+
+/// Whether the cluster has a node: a Node object, or a pod that runs there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Presence {
+    /// It has.
+    Known,
+    /// An agent asks for a node that nothing names: perhaps its name is wrong, and nothing is isolated there.
+    Unknown,
 }
 
 impl Published {
-    fn new(output: Output) -> Self {
+    fn new(output: Output, presence: Presence) -> Self {
         let rendered = render(&output);
-        Self { output, script: rendered.script, revision: rendered.revision, since: SystemTime::now() }
+        let since = SystemTime::now();
+        Self { output, script: rendered.script, revision: rendered.revision, since, presence }
     }
 }
 
@@ -45,12 +57,12 @@ impl Board {
     pub(super) fn publish(&mut self, translation: &Translation) {
         for (node, output) in translation.nodes() {
             let place = self.places.entry(node.clone()).or_insert_with(|| watch::channel(None).0);
-            set(place, output);
+            set(place, output, Presence::Known);
         }
         self.places.retain(|node, place| {
             let known = translation.nodes().contains_key(node);
             if !known {
-                set(place, &translation.output(node));
+                set(place, &translation.output(node), Presence::Unknown);
             }
             // A node that went away stays as long as somebody listens.
             known || place.receiver_count() > 0
@@ -63,7 +75,7 @@ impl Board {
         let elsewhere = &self.elsewhere;
         let place = self.places.entry(node).or_insert_with_key(|node| {
             let output = elsewhere.as_ref().map(|translation| translation.output(node));
-            watch::channel(output.map(|output| Arc::new(Published::new(output)))).0
+            watch::channel(output.map(|output| Arc::new(Published::new(output, Presence::Unknown)))).0
         });
         place.subscribe()
     }
@@ -78,9 +90,12 @@ impl Board {
     }
 }
 
-fn set(place: &Place, output: &Output) {
-    let unchanged = place.borrow().as_ref().is_some_and(|published| published.output == *output);
+fn set(place: &Place, output: &Output, presence: Presence) {
+    let unchanged = place
+        .borrow()
+        .as_ref()
+        .is_some_and(|published| published.output == *output && published.presence == presence);
     if !unchanged {
-        place.send_replace(Some(Arc::new(Published::new(output.clone()))));
+        place.send_replace(Some(Arc::new(Published::new(output.clone(), presence))));
     }
 }

@@ -13,7 +13,7 @@ use flock_shared::NodeName;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
-pub use board::Published;
+pub use board::{Presence, Published};
 
 use self::board::Board;
 use crate::metrics::Metrics;
@@ -100,12 +100,23 @@ impl EngineHandle {
     }
 }
 
+/// What a burst of events changed; the later variant asks for more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Burst {
+    Nothing,
+    Reports,
+    World,
+}
+
 /// The engine before it runs.
 #[derive(Debug)]
 pub struct Engine {
     world: World,
     /// Problems of inputs that are not objects, by input.
     reports: BTreeMap<Arc<str>, Vec<Problem>>,
+    /// Problems of objects and between them, as of the newest translation.
+    world_problems: Vec<Problem>,
+    /// All of them, in order.
     problems: Vec<Problem>,
     board: Board,
     requests: mpsc::Receiver<Request>,
@@ -122,6 +133,7 @@ impl Engine {
         let engine = Self {
             world: World::default(),
             reports: BTreeMap::new(),
+            world_problems: Vec::new(),
             problems: Vec::new(),
             board: Board::default(),
             requests,
@@ -139,9 +151,10 @@ impl Engine {
         loop {
             tokio::select! {
                 event = events.recv() => {
-                    let changed = self.burst(event.ok_or(EngineError::SourceEnded)?, &mut events).await;
-                    if changed && self.world.is_complete() {
-                        self = self.publish().await?;
+                    match self.burst(event.ok_or(EngineError::SourceEnded)?, &mut events).await {
+                        Burst::World if self.world.is_complete() => self = self.publish().await?,
+                        Burst::World | Burst::Reports => self.review_problems(),
+                        Burst::Nothing => {}
                     }
                 }
                 Some(request) = self.requests.recv() => self.answer(request),
@@ -149,14 +162,14 @@ impl Engine {
         }
     }
 
-    /// Applies an event and those that follow closely; whether translation has something to do.
-    async fn burst(&mut self, first: SourceEvent, events: &mut mpsc::Receiver<SourceEvent>) -> bool {
+    /// Applies an event and those that follow closely; what they changed.
+    async fn burst(&mut self, first: SourceEvent, events: &mut mpsc::Receiver<SourceEvent>) -> Burst {
         let deadline = Instant::now() + LONGEST_BURST;
         let mut changed = self.apply(first);
         loop {
             let quiet = (Instant::now() + QUIET).min(deadline);
             match tokio::time::timeout_at(quiet, events.recv()).await {
-                Ok(Some(event)) => changed |= self.apply(event),
+                Ok(Some(event)) => changed = changed.max(self.apply(event)),
                 // The end of the source is noticed by the caller's next receive.
                 Ok(None) | Err(_) => break,
             }
@@ -164,28 +177,33 @@ impl Engine {
                 break;
             }
         }
-        self.review_problems();
         changed
     }
 
-    fn apply(&mut self, event: SourceEvent) -> bool {
+    fn apply(&mut self, event: SourceEvent) -> Burst {
         self.metrics.events.inc();
         match event {
-            SourceEvent::Change(change) => self.world.apply(change),
+            SourceEvent::Change(change) => {
+                if self.world.apply(change) {
+                    Burst::World
+                } else {
+                    Burst::Nothing
+                }
+            }
             SourceEvent::Report { input, problems } => {
                 if problems.is_empty() {
                     self.reports.remove(&input)
                 } else {
                     self.reports.insert(input, problems)
                 };
-                false
+                Burst::Reports
             }
         }
     }
 
     /// Says in the log what is new and what is mended.
     fn review_problems(&mut self) {
-        let mut problems = problem::of_world(&self.world);
+        let mut problems = self.world_problems.clone();
         problems.extend(self.reports.values().flatten().cloned());
         problems.sort();
         for problem in problems.iter().filter(|problem| self.problems.binary_search(problem).is_err()) {
@@ -203,6 +221,8 @@ impl Engine {
         let started = Instant::now();
         self = tokio::task::spawn_blocking(move || {
             let translation = flock_compiler_core::translate(&self.world);
+            self.world_problems = problem::of_world(&self.world);
+            self.world_problems.extend_from_slice(translation.problems());
             self.board.publish(&translation);
             self
         })
@@ -210,6 +230,7 @@ impl Engine {
         .map_err(EngineError::Translation)?;
         self.metrics.translated(started.elapsed());
         self.metrics.objects(&self.world);
+        self.review_problems();
         if !self.ready.send_replace(true) {
             tracing::info!(
                 nodes = self.board.len(),

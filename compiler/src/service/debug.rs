@@ -14,7 +14,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
 use super::{Context, output};
-use crate::engine::{Desired, EngineStopped, Published};
+use crate::engine::{Desired, EngineStopped, Presence, Published};
 use crate::fleet::AgentStatus;
 
 #[derive(Debug)]
@@ -33,7 +33,9 @@ impl Debug {
         let mut nodes = self.context.engine.nodes().await.map_err(stopped)?;
         let desired = nodes.remove(&node);
         desired.map(|desired| (node, desired)).ok_or_else(|| {
-            Status::not_found(format!("no node {name:?}: it has no Node object, no pod and no agent"))
+            Status::not_found(format!(
+                "no node {name:?}: it has no Node object, no pod and no connected agent"
+            ))
         })
     }
 
@@ -96,6 +98,7 @@ impl DebugService for Debug {
         let (statuses, outgoing) = mpsc::channel(1);
         let fleet = std::sync::Arc::clone(&self.context.fleet);
         let mut stopping = self.context.stopping.clone();
+        // Ends with the stream, the engine or the process; a panic ends the process (`panic = "abort"`).
         tokio::spawn(async move {
             let mut agents = fleet.changes();
             let mut shown: Option<v1::NodeStatus> = None;
@@ -144,6 +147,7 @@ fn status(node: &NodeName, published: Option<&Published>, agent: Option<&AgentSt
         status.desired_revision = published.revision.to_string();
         status.desired_since = time(published.since);
         status.script_bytes = published.script.bytes().len() as u64;
+        status.unknown = published.presence == Presence::Unknown;
         let pods: BTreeSet<_> =
             published.output.subjects.values().flat_map(|subject| &subject.pods).collect();
         status.isolated_pods = u32::try_from(pods.len()).unwrap_or(u32::MAX);

@@ -16,7 +16,8 @@ use tokio_stream::{Stream, StreamExt as _};
 use tonic::{Code, Request, Response, Status, Streaming};
 
 use super::Context;
-use crate::engine::{Desired, Published};
+use crate::engine::{Desired, Presence, Published};
+use crate::fleet::StreamId;
 
 /// How long an agent may take to say hello.
 const HELLO_LIMIT: Duration = Duration::from_secs(10);
@@ -49,6 +50,7 @@ impl NodeService for Node {
         let context = self.context.clone();
         // One place: the next update is made only when the last one has gone to the transport.
         let (updates, outgoing) = mpsc::channel(1);
+        // Ends with the stream and tells the agent why; a panic ends the process (`panic = "abort"`).
         tokio::spawn(async move {
             let ended = match hello(&mut messages).await {
                 Ok(hello) => stream(&context, &hello, messages, &updates).await,
@@ -85,13 +87,10 @@ async fn stream(
     let node = &hello.node;
     let desired =
         context.engine.subscribe(node.clone()).await.map_err(|e| Status::unavailable(e.to_string()))?;
-    let id = context.fleet.opened(hello);
-    context.metrics.streams.inc();
+    let _open = Open::new(context, hello);
     tracing::info!(%node, version = hello.agent_version, applied = ?hello.applied, "agent connected");
     let session = Session { context, node, sent: None, resend: None, pause: RESEND_FIRST };
     let ended = session.run(desired, hello.applied.clone(), messages, updates).await;
-    context.metrics.streams.dec();
-    context.fleet.closed(node, id);
     match &ended {
         Ok(()) => tracing::info!(%node, "agent disconnected"),
         // The agent vanished, or this process is about to: neither is the agent's fault.
@@ -103,6 +102,27 @@ async fn stream(
         }
     }
     ended
+}
+
+/// Counts a stream as open for as long as it lives, however it ends.
+struct Open<'a> {
+    context: &'a Context,
+    node: &'a NodeName,
+    id: StreamId,
+}
+
+impl<'a> Open<'a> {
+    fn new(context: &'a Context, hello: &'a Hello) -> Self {
+        context.metrics.streams.inc();
+        Self { context, node: &hello.node, id: context.fleet.opened(hello) }
+    }
+}
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        self.context.metrics.streams.dec();
+        self.context.fleet.closed(self.node, self.id);
+    }
 }
 
 struct Session<'a> {
@@ -166,6 +186,10 @@ impl Session<'_> {
     }
 
     fn update(&mut self, next: &Published, applied: Option<&Revision>) -> v1::Update {
+        if next.presence == Presence::Unknown {
+            let node = self.node;
+            tracing::warn!(%node, "no Node object and no pod has this name: nothing is isolated there; is it right?");
+        }
         self.resend = None;
         self.sent = Some((next.revision.clone(), Awaiting::Ack));
         let kind = if applied == Some(&next.revision) {

@@ -6,7 +6,7 @@
 //!
 //! # fn main() -> flock_lab::Result<()> {
 //! if let Err(reason) = Lab::available() {
-//!     eprintln!("skipped: {reason}");
+//!     flock_lab::skipped(&reason);
 //!     return Ok(());
 //! }
 //! let lab = Lab::new("example")?;
@@ -35,6 +35,7 @@ mod pod;
 mod probe;
 mod sctp;
 mod serve;
+mod skipped;
 
 pub use connection::OpenConnection;
 pub use error::{LabError, Result};
@@ -46,3 +47,4 @@ pub use node::{Family, Node};
 pub use pod::{Pod, PodSpec};
 pub use probe::{Probe, Protocol, Verdict, probe_all};
 pub use serve::Arrival;
+pub use skipped::skipped;

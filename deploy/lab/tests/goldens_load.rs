@@ -3,12 +3,12 @@
 use std::fs;
 use std::path::Path;
 
-use flock_lab::Lab;
+use flock_lab::{Lab, skipped};
 
 #[test]
 fn every_golden_loads_twice() {
-    if let Err(why) = Lab::available() {
-        eprintln!("skipped: {why}");
+    if let Err(reason) = Lab::available() {
+        skipped(&reason);
         return;
     }
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../compiler/tests/golden");

@@ -1,12 +1,13 @@
 //! The lab measured against itself: what it says of networks whose rules are known.
-#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "helpers of tests")]
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::fs;
 use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use flock_lab::{
-    Family, Lab, Matrix, Node, OpenConnection, Pod, PodSpec, Probe, Protocol, Verdict, differences, probe_all,
+    Family, Lab, Matrix, Node, OpenConnection, Pod, PodSpec, Probe, Protocol, Verdict, differences,
+    probe_all, skipped,
 };
 
 const SERVICES: [(Protocol, u16); 4] =
@@ -17,7 +18,7 @@ fn lab(tag: &str) -> Option<Lab> {
     match Lab::available() {
         Ok(()) => Some(Lab::new(tag).unwrap()),
         Err(reason) => {
-            eprintln!("skipped: {reason}");
+            skipped(&reason);
             None
         }
     }

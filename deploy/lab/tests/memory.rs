@@ -9,6 +9,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use flock_lab::skipped;
 use flock_proto::{Outcome, Update, UpdateKind};
 use flock_shared::{Revision, Script, ScriptHash};
 
@@ -45,7 +46,7 @@ fn steady_memory_is_below_10_megabytes() {
     if own != RELEASE {
         match program_of_profile(RELEASE, AGENT) {
             Some(agent) => measured.push((RELEASE.to_owned(), agent)),
-            None => println!("agent ({RELEASE}): not measured, as it is not built or older than its sources"),
+            None => skipped("needs the agent of the release profile, newer than its sources"),
         }
     }
     for (profile, agent) in measured {

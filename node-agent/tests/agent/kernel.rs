@@ -1,6 +1,8 @@
 //! The agent as a process with the real nft in a network namespace of its own.
 
+use std::io::{self, Write as _};
 use std::process::Command;
+use std::thread;
 
 use flock_proto::Outcome;
 use rustix::process::{Signal, geteuid};
@@ -16,14 +18,14 @@ impl Namespace {
     /// `None`, and a line that says why, where namespaces cannot be made.
     fn new(purpose: &str) -> Option<Self> {
         if !geteuid().is_root() {
-            println!("skipped: needs root");
+            skipped("needs root");
             return None;
         }
         let name = format!("flock-agent-{}-{purpose}", std::process::id());
         match Command::new("ip").args(["netns", "add", &name]).output() {
             Ok(output) if output.status.success() => Some(Self(name)),
             failed => {
-                println!("skipped: needs network namespaces: {failed:?}");
+                skipped(&format!("needs network namespaces: {failed:?}"));
                 None
             }
         }
@@ -49,6 +51,14 @@ impl Drop for Namespace {
     fn drop(&mut self) {
         let _ = Command::new("ip").args(["netns", "delete", &self.0]).status();
     }
+}
+
+/// Says why a test shows nothing here, past the capture of output that hides it where tests pass.
+fn skipped(reason: &str) {
+    let thread = thread::current();
+    let test = thread.name().unwrap_or("a test");
+    // If nobody listens, nobody is misled.
+    let _ = writeln!(io::stderr(), "skipped: {reason} ({test})");
 }
 
 #[tokio::test]

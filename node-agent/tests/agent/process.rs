@@ -2,6 +2,7 @@
 
 use std::process::{Output, Stdio};
 
+use flock_node_agent::state::{Saved, StateDir};
 use flock_proto::{Outcome, Update, UpdateKind};
 use flock_shared::Script;
 use rustix::process::{Pid, Signal, kill_process};
@@ -131,6 +132,45 @@ async fn a_compiler_that_is_not_there_does_not_hold_up_the_end() {
     assert!(line.contains("could not connect"), "{line}");
     signal(&child, Signal::TERM);
     assert_eq!(patiently(child.wait()).await.unwrap().code(), Some(0));
+}
+
+#[tokio::test]
+async fn uninstalling_removes_what_would_be_applied_at_the_next_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().to_str().unwrap();
+    let file = folder.path().join("ruleset");
+    let dir = StateDir::open(folder.path(), &"n1".parse().unwrap()).unwrap();
+    dir.store(&Saved { revision: revision("a"), script: script("a") }).unwrap();
+    std::fs::write(folder.path().join("other"), "").unwrap();
+    let nft = FakeNft::new();
+    let uninstall = ["--uninstall", "--nft", &nft.command(), "--state-dir", path];
+
+    nft.behave(Behaviour::Fail);
+    assert_eq!(output(&uninstall).await.status.code(), Some(1));
+    assert!(file.exists(), "the table may still be there");
+
+    nft.behave(Behaviour::Take);
+    let removed = output(&uninstall).await;
+    let table = "removed table inet flock_netpol, if it was there\n";
+    assert_eq!(text(&removed.stdout), format!("{table}removed {}\n", file.display()));
+    assert_eq!((removed.status.code(), file.exists()), (Some(0), false));
+    assert!(folder.path().join("other").exists());
+
+    let again = output(&uninstall).await;
+    let none = format!("{table}no saved ruleset in {path}\n");
+    assert_eq!((again.status.code(), text(&again.stdout)), (Some(0), none));
+
+    dir.store(&Saved { revision: revision("a"), script: script("a") }).unwrap();
+    let nowhere = output(&["--uninstall", "--nft", &nft.command()]).await;
+    assert_eq!((text(&nowhere.stdout).as_str(), file.exists()), (table, true));
+    let mut command = agent(&["--uninstall", "--nft", &nft.command()]);
+    let from_environment = end(command.env("FLOCK_STATE_DIR", path).spawn().unwrap()).await;
+    assert_eq!((from_environment.status.code(), file.exists()), (Some(0), false));
+
+    std::fs::create_dir(&file).unwrap();
+    let failed = output(&uninstall).await;
+    assert_eq!((failed.status.code(), text(&failed.stdout).as_str()), (Some(1), table));
+    assert!(text(&failed.stderr).contains("removing the saved ruleset"), "{}", text(&failed.stderr));
 }
 
 /// Memory of a process in kB: all that is resident, and the part of it that is no file's.

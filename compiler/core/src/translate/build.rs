@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use super::budget::{self, OverBudget};
 use super::draft::{NamedDestination, RuleDraft, Union};
 use super::index::{Index, Owner};
 use crate::block::Blocks;
@@ -56,6 +57,7 @@ impl Identify for Part<'_> {
 pub(super) struct Builder<'a, 'w> {
     index: &'a Index<'w>,
     names: BTreeMap<Identity, Name>,
+    members: BTreeMap<PodPeer, Arc<[IpAddr]>>,
     rule_sets: BTreeMap<Identity, Arc<RuleSet>>,
     peers: BTreeMap<Identity, Arc<Peers>>,
     addresses: BTreeMap<Identity, Arc<AddressSet>>,
@@ -80,6 +82,7 @@ impl<'a, 'w> Builder<'a, 'w> {
         Self {
             index,
             names: name_all(identities, hash),
+            members: BTreeMap::new(),
             rule_sets: BTreeMap::new(),
             peers: BTreeMap::new(),
             addresses: BTreeMap::new(),
@@ -88,11 +91,15 @@ impl<'a, 'w> Builder<'a, 'w> {
     }
 
     /// The rule set of a draft that was given to [`Self::new`].
-    pub(super) fn rule_set(&mut self, draft: &RuleDraft) -> Arc<RuleSet> {
+    ///
+    /// # Errors
+    /// When its address sets go over budget.
+    pub(super) fn rule_set(&mut self, draft: &RuleDraft) -> Result<Arc<RuleSet>, OverBudget> {
         let identity = Part::RuleSet(draft).identity();
         if let Some(built) = self.rule_sets.get(&identity) {
-            return Arc::clone(built);
+            return Ok(Arc::clone(built));
         }
+        self.check_members(draft)?;
         let built = Arc::new(RuleSet {
             name: self.name(&identity),
             direction: draft.direction,
@@ -102,7 +109,31 @@ impl<'a, 'w> Builder<'a, 'w> {
             contested: draft.contested.clone(),
         });
         self.rule_sets.insert(identity, Arc::clone(&built));
-        built
+        Ok(built)
+    }
+
+    /// Counts before anything is built; a pod that several selectors of a union match counts several times.
+    fn check_members(&mut self, draft: &RuleDraft) -> Result<(), OverBudget> {
+        let unions = std::iter::once(&draft.any_port).chain(draft.ports.iter().map(|(_, union)| union));
+        let mut members = 0usize;
+        for peer in unions.flat_map(|union| &union.pods) {
+            members += self.members(peer).len();
+            if members > budget::MEMBERS {
+                return Err(OverBudget::Members);
+            }
+        }
+        Ok(())
+    }
+
+    /// The uncontested addresses of the pods that one selector matches, found once.
+    fn members(&mut self, peer: &PodPeer) -> Arc<[IpAddr]> {
+        if let Some(found) = self.members.get(peer) {
+            return Arc::clone(found);
+        }
+        let found: Arc<[IpAddr]> =
+            self.index.matching(peer).flat_map(|owner| owner.addresses.iter().copied()).collect();
+        self.members.insert(peer.clone(), Arc::clone(&found));
+        found
     }
 
     fn name(&self, identity: &Identity) -> Name {
@@ -135,8 +166,8 @@ impl<'a, 'w> Builder<'a, 'w> {
             return Arc::clone(built);
         }
         let (mut v4, mut v6) = (BTreeSet::new(), BTreeSet::new());
-        for owner in selectors.iter().flat_map(|peer| self.index.matching(peer)) {
-            for address in &owner.addresses {
+        for peer in selectors {
+            for address in &*self.members(peer) {
                 match address {
                     IpAddr::V4(address) => v4.insert(*address),
                     IpAddr::V6(address) => v6.insert(*address),

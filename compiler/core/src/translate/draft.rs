@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use super::budget::{self, OverBudget};
 use super::index::Index;
 use crate::block::Blocks;
 use crate::object::{Direction, Peer, PeerMatch, Pod, PodPeer, PortMatch, PortName, Rule, RulePorts};
@@ -74,8 +75,11 @@ impl Union {
         Self { pods, blocks: Blocks::union_of(blocks) }.normalized()
     }
 
-    /// Without what `other` holds already.
+    /// Without what `other` holds already; everywhere stays, as nothing is cheaper to look up.
     fn without(mut self, other: &Self) -> Self {
+        if self.blocks.is_everywhere() {
+            return self;
+        }
         self.pods.retain(|peer| !other.pods.contains(peer));
         self.blocks = self.blocks.without(&other.blocks);
         self.normalized()
@@ -88,6 +92,11 @@ impl Union {
         self
     }
 
+    /// Selectors and address ranges.
+    fn entries(&self) -> usize {
+        self.pods.len() + self.blocks.v4.iter().len() + self.blocks.v6.iter().len()
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.pods.is_empty() && self.blocks.is_empty()
     }
@@ -95,12 +104,15 @@ impl Union {
 
 /// Merges `rules` of one direction. `resolution` holds what port names stand for on the pods that the rules select
 /// (ingress); towards other pods (egress) names are resolved on each destination.
+///
+/// # Errors
+/// When taking overlapping ports apart goes over budget.
 pub(super) fn draft<'a>(
     direction: Direction,
     rules: impl IntoIterator<Item = &'a Rule>,
     resolution: &Resolution,
     index: &Index<'_>,
-) -> Draft {
+) -> Result<Draft, OverBudget> {
     let mut any_port: Vec<&PeerMatch> = Vec::new();
     let mut by_peers: BTreeMap<Key<'a>, Vec<PortRange>> = BTreeMap::new();
     let mut named = BTreeSet::new();
@@ -120,14 +132,14 @@ pub(super) fn draft<'a>(
     }
     let any_port = Union::of(any_port);
     if any_port.blocks.is_everywhere() {
-        return Draft::Open;
+        return Ok(Draft::Open);
     }
-    let ports = merge_ports(&by_peers, &any_port);
+    let ports = merge_ports(&by_peers, &any_port)?;
     let contested = contested(direction, &rules, resolution, index, &any_port.blocks);
     if any_port.is_empty() && ports.is_empty() && named.is_empty() && contested.is_empty() {
-        return Draft::Closed;
+        return Ok(Draft::Closed);
     }
-    Draft::Rules(Arc::new(RuleDraft { direction, any_port, ports, named, contested }))
+    Ok(Draft::Rules(Arc::new(RuleDraft { direction, any_port, ports, named, contested })))
 }
 
 /// Peers as a map key: by reference, compared by content.
@@ -147,7 +159,10 @@ fn named_destinations<'a>(
 }
 
 /// Disjoint port ranges, each with the union of the peers of all rules that cover it.
-fn merge_ports(by_peers: &BTreeMap<Key<'_>, Vec<PortRange>>, any_port: &Union) -> Vec<(PortRange, Union)> {
+fn merge_ports(
+    by_peers: &BTreeMap<Key<'_>, Vec<PortRange>>,
+    any_port: &Union,
+) -> Result<Vec<(PortRange, Union)>, OverBudget> {
     let peers: Vec<&PeerMatch> = by_peers.keys().map(|key| key.0).collect();
     let ranges: Vec<(PortRange, usize)> = by_peers
         .values()
@@ -156,7 +171,8 @@ fn merge_ports(by_peers: &BTreeMap<Key<'_>, Vec<PortRange>>, any_port: &Union) -
         .collect();
     let mut unions: BTreeMap<Vec<usize>, Union> = BTreeMap::new();
     let mut merged: Vec<(PortRange, Union)> = Vec::new();
-    for (range, covering) in split(&ranges) {
+    let mut entries = 0usize;
+    for (range, covering) in split(&ranges, budget::ENTRIES).ok_or(OverBudget::Entries)? {
         let union = unions.entry(covering).or_insert_with_key(|covering| {
             Union::of(covering.iter().filter_map(|index| peers.get(*index).copied())).without(any_port)
         });
@@ -165,10 +181,16 @@ fn merge_ports(by_peers: &BTreeMap<Key<'_>, Vec<PortRange>>, any_port: &Union) -
         }
         match merged.last_mut() {
             Some((last, same)) if *same == *union && last.touches(&range) => *last = last.extended_to(&range),
-            _ => merged.push((range, union.clone())),
+            _ => {
+                entries += union.entries();
+                if entries > budget::ENTRIES {
+                    return Err(OverBudget::Entries);
+                }
+                merged.push((range, union.clone()));
+            }
         }
     }
-    merged
+    Ok(merged)
 }
 
 /// What the rules allow towards addresses with several owners: what each owner alone would be allowed. An address

@@ -3,6 +3,7 @@
 //! Policies are grouped by the selector of their subjects and pods by the selectors that match them, so pods with
 //! the same rules share one rule set however many policies say it.
 
+mod budget;
 mod build;
 mod draft;
 mod identify;
@@ -20,10 +21,11 @@ use self::index::{Index, Owner};
 use crate::identity::{ShortHash, fnv1a};
 use crate::label::Selector;
 use crate::object::{
-    Direction, HostInterface, Lifecycle, Pod, PodNetwork, Policy, PortMatch, PortName, Rule, RulePorts,
+    Direction, HostInterface, Pod, PodNetwork, Policy, PortMatch, PortName, Rule, RulePorts,
 };
 use crate::output::{Families, Isolation, Output, RuleSet, Subject};
 use crate::port::Protocol;
+use crate::problem::Problem;
 use crate::world::World;
 
 /// The outputs of all nodes of a world.
@@ -31,6 +33,7 @@ use crate::world::World;
 pub struct Translation {
     families: Families,
     nodes: BTreeMap<NodeName, Output>,
+    problems: Vec<Problem>,
 }
 
 impl Translation {
@@ -43,6 +46,12 @@ impl Translation {
             .unwrap_or_else(|| Output { families: self.families, ..Output::empty(node.clone()) })
     }
 
+    /// Policies that translation had to take for isolating although each field is understood.
+    #[must_use]
+    pub fn problems(&self) -> &[Problem] {
+        &self.problems
+    }
+
     /// Every node of the world and its output, by name.
     #[must_use]
     pub const fn nodes(&self) -> &BTreeMap<NodeName, Output> {
@@ -51,8 +60,8 @@ impl Translation {
 
     /// What is known without any node: enough to answer for nodes that the world does not know.
     #[must_use]
-    pub const fn nowhere(&self) -> Self {
-        Self { families: self.families, nodes: BTreeMap::new() }
+    pub fn nowhere(&self) -> Self {
+        Self { families: self.families, ..Self::default() }
     }
 }
 
@@ -67,14 +76,15 @@ pub fn translate(world: &World) -> Translation {
 pub fn translate_with(world: &World, hash: ShortHash) -> Translation {
     let index = Index::of(world);
     let groups = Groups::of(world, &index);
-    let isolations = groups.isolations(&index, hash);
+    let (isolations, problems) = groups.isolations(&index, hash);
     let families = index.families();
     let mut nodes: BTreeMap<NodeName, Output> = world
         .node_names()
         .into_iter()
         .map(|node| (node.clone(), Output { families, ..Output::empty(node.clone()) }))
         .collect();
-    // An interface whose pod has no address yet is known too: nothing that comes from there is the pod's own.
+    // Interfaces of pods that have reported addresses: also one that has yielded all of them, so that nothing that
+    // comes from there is its own. Before the first report a source cannot be judged.
     for pod in world.pods().values() {
         if let (Some(interface), Some(output)) =
             (interface_of(pod), pod.node.as_ref().and_then(|n| nodes.get_mut(n)))
@@ -87,7 +97,7 @@ pub fn translate_with(world: &World, hash: ShortHash) -> Translation {
             place(output, owner, &index, &isolations);
         }
     }
-    Translation { families, nodes }
+    Translation { families, nodes, problems }
 }
 
 /// Adds a local pod to its node's output.
@@ -114,10 +124,11 @@ fn place(output: &mut Output, owner: &Owner<'_>, index: &Index<'_>, isolations: 
 }
 
 /// The host interface of a pod that still has one, where it is known.
-const fn interface_of(pod: &Pod) -> Option<&HostInterface> {
-    match (&pod.network, pod.lifecycle) {
-        (PodNetwork::Own { interface, .. }, Lifecycle::Live | Lifecycle::Deleting) => interface.as_ref(),
-        (PodNetwork::Own { .. }, Lifecycle::Finished) | (PodNetwork::Host, _) => None,
+fn interface_of(pod: &Pod) -> Option<&HostInterface> {
+    pod.addresses().filter(|addresses| !addresses.is_empty())?;
+    match &pod.network {
+        PodNetwork::Own { interface, .. } => interface.as_ref(),
+        PodNetwork::Host => None,
     }
 }
 
@@ -179,33 +190,49 @@ impl<'w> Groups<'w> {
         groups
     }
 
-    /// Merges each group's rules, names the results and says which pod got which.
-    fn isolations(&self, index: &Index<'_>, hash: ShortHash) -> Isolations {
-        let mut drafts: Vec<(Direction, Draft, &Vec<&PodKey>)> = Vec::new();
+    /// Merges each group's rules, names the results and says which pod got which; what is over budget is closed.
+    fn isolations(&self, index: &Index<'_>, hash: ShortHash) -> (Isolations, Vec<Problem>) {
+        let mut problems = Vec::new();
+        let mut drafts: Vec<(Direction, Draft, &GroupKey<'_>, &Vec<&PodKey>)> = Vec::new();
         for (direction, groups) in &self.pods {
-            for ((namespace, selectors, resolution), pods) in groups {
-                let by_selector =
-                    self.policies.get(direction).and_then(|namespaces| namespaces.get(*namespace));
-                let policies = selectors.iter().filter_map(|s| by_selector?.get(*s)).flatten();
-                let rules = policies.filter_map(|policy| policy.rules(*direction)).flatten();
-                drafts.push((*direction, draft(*direction, rules, resolution, index), pods));
+            for (key, pods) in groups {
+                let rules =
+                    self.policies(*direction, key).filter_map(|policy| policy.rules(*direction)).flatten();
+                let draft = draft(*direction, rules, &key.2, index).unwrap_or_else(|over| {
+                    problems.push(over.problem(*direction, self.policies(*direction, key)));
+                    Draft::Closed
+                });
+                drafts.push((*direction, draft, key, pods));
             }
         }
-        let with_rules = drafts.iter().filter_map(|(_, draft, _)| match draft {
+        let with_rules = drafts.iter().filter_map(|(_, draft, ..)| match draft {
             Draft::Rules(rules) => Some(&**rules),
             Draft::Open | Draft::Closed => None,
         });
         let mut builder = Builder::new(index, with_rules.collect::<Vec<&RuleDraft>>(), hash);
         let mut isolations = Isolations(BTreeMap::new());
-        for (direction, draft, pods) in drafts {
+        for (direction, draft, key, pods) in drafts {
             let group = match &draft {
                 Draft::Open => continue,
                 Draft::Closed => Group::Closed,
-                Draft::Rules(rules) => Group::Rules(builder.rule_set(rules)),
+                Draft::Rules(rules) => builder.rule_set(rules).map_or_else(
+                    |over| {
+                        problems.push(over.problem(direction, self.policies(direction, key)));
+                        Group::Closed
+                    },
+                    Group::Rules,
+                ),
             };
             isolations.0.extend(pods.iter().map(|pod| ((direction, (*pod).clone()), group.clone())));
         }
-        isolations
+        (isolations, problems)
+    }
+
+    /// The policies that select a group.
+    fn policies(&self, direction: Direction, key: &GroupKey<'w>) -> impl Iterator<Item = &'w Policy> {
+        let (namespace, selectors, _) = key;
+        let by_selector = self.policies.get(&direction).and_then(|namespaces| namespaces.get(*namespace));
+        selectors.iter().filter_map(move |selector| by_selector?.get(*selector)).flatten().copied()
     }
 }
 

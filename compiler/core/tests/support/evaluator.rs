@@ -231,14 +231,15 @@ fn reaches_itself(cluster: &Cluster, flow: &Flow) -> bool {
             if source.namespace == destination.namespace && source.name == destination.name)
 }
 
-/// Whether the packet enters by the known interface of a pod that does not own its source address. A claim to an
+/// Whether the packet enters by the known interface of a pod that does not own its source address. A pod that has not
+/// reported any address yet cannot be judged (it must reach its own node, ARCHITECTURE.md). A claim to an
 /// interface that is not the pod's makes it neither known nor the pod's.
 fn is_spoofed(cluster: &Cluster, node: &str, flow: &Flow) -> bool {
     let behind: Vec<&Pod> = cluster
         .pods
         .iter()
         .filter(|pod| has_own_network(pod) && pod.node == Some(node))
-        .filter(|pod| pod.link_is_known() && flow.inbound == Some(pod.link))
+        .filter(|pod| pod.link_is_known() && flow.inbound == Some(pod.link) && !pod.addresses.is_empty())
         .collect();
     let owners = owners(cluster, flow.source);
     !behind.is_empty()

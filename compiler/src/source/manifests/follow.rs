@@ -1,7 +1,8 @@
 //! What a directory of manifests says as it changes: the accepted objects, and the problems of each file.
 //!
-//! A file counts with its last good objects until it is good again; a deleted one counts no more. Until every file
-//! has been good once there are no objects at all: a partial world is not policy.
+//! A file counts with its last good objects until it is good again; a deleted one counts no more, unless all are gone:
+//! that is more likely a volume that is not mounted. Until every file has been good once there are no objects at all: a
+//! partial world is not policy.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -88,10 +89,7 @@ impl Follower {
             Ok(scan) => scan,
             Err(error) if self.scan.is_none() => return Err(error),
             Err(source) => {
-                let error = ManifestError::Unreadable { origin: self.origin(), source };
-                let mut problems = self.reported.clone();
-                problems.insert(self.origin(), error.problems());
-                return Ok(self.report(problems));
+                return Ok(self.keep(&ManifestError::Unreadable { origin: self.origin(), source }));
             }
         };
         // Several files often change together, and a file is seldom written at once: wait until nothing moves.
@@ -102,10 +100,13 @@ impl Follower {
             return Ok(Vec::new());
         }
         self.restless = 0;
+        if scan.is_empty() && self.sent.is_some() {
+            return Ok(self.keep(&ManifestError::NoManifests { origin: self.origin() }));
+        }
         let has_changed = self.read_changed(&previous.unwrap_or_default(), &scan);
-        let was_unreadable = self.reported.contains_key(&self.origin());
+        let was_away = self.reported.contains_key(&self.origin());
         let is_first = self.sent.is_none() && self.reported.is_empty();
-        if has_changed || was_unreadable || is_first { Ok(self.settle(&scan)) } else { Ok(Vec::new()) }
+        if has_changed || was_away || is_first { Ok(self.settle(&scan)) } else { Ok(Vec::new()) }
     }
 
     /// Reads the files whose stamps differ and forgets those that are gone, if the last two scans agree on them;
@@ -133,7 +134,7 @@ impl Follower {
     /// Decides what counts now, and says what that changes.
     fn settle(&mut self, scan: &Scan) -> Vec<SourceEvent> {
         let (merged, held, mut problems) = self.choose();
-        if scan.is_empty() && self.sent.is_none() {
+        if scan.is_empty() {
             problems.insert(self.origin(), ManifestError::NoManifests { origin: self.origin() }.problems());
         }
         let mut events = self.report(problems);
@@ -192,6 +193,13 @@ impl Follower {
             }
             held.extend(newly_held);
         }
+    }
+
+    /// Keeps all that is known of the files while the directory has something wrong with it.
+    fn keep(&mut self, error: &ManifestError) -> Vec<SourceEvent> {
+        let mut problems = self.reported.clone();
+        problems.insert(self.origin(), error.problems());
+        self.report(problems)
     }
 
     fn origin(&self) -> Arc<str> {

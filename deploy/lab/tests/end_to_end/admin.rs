@@ -50,6 +50,7 @@ fn metrics_tell_what_happened() {
         ("flock_compiler_objects{kind=\"NetworkPolicy\"}", 1.0),
         ("flock_compiler_nodes{state=\"current\"}", 2.0),
         ("flock_compiler_nodes{state=\"behind\"}", 0.0),
+        ("flock_compiler_nodes{state=\"offline\"}", 0.0),
     ];
     for (series, value) in expected {
         assert_eq!(site.compiler.metric(series), Some(value), "{series}");

@@ -6,7 +6,7 @@ use flock_shared::{Script, ScriptHash};
 use serde_json::Value;
 
 use crate::compiler::Compiler;
-use crate::flockctl::Flockctl;
+use crate::flockctl::{Flockctl, NodeStatus};
 use crate::ground::NODES;
 use crate::manifests::{ALLOW_WEB, CLUSTER, DENY, Manifests};
 use crate::site::Site;
@@ -31,7 +31,11 @@ fn nodes_are_listed_in_every_state() {
     site.settle_node("n1", &site.manifests.revision("n1"));
     // An agent of a node that no object names: it has a table without subjects.
     let _stranger = site.ground.agent_named("n3", "n2", &site.compiler.url(), &[]);
-    wait_until("the stranger", || site.flockctl.nodes().iter().any(|node| node.node == "n3" && node.current));
+    let applied =
+        |node: &NodeStatus| node.applied_revision.is_some() && node.applied_revision == node.desired_revision;
+    wait_until("the stranger", || {
+        site.flockctl.nodes().iter().any(|node| node.node == "n3" && applied(node))
+    });
 
     let nodes = site.flockctl.nodes();
     let names: Vec<_> = nodes.iter().map(|node| node.node.as_str()).collect();
@@ -43,7 +47,12 @@ fn nodes_are_listed_in_every_state() {
     assert!(!n2.current && !n2.connected && n2.isolated_pods == 1, "{n2:?}");
     assert_eq!((n2.applied_revision.as_ref(), n2.agent_version.as_str()), (None, ""));
     assert!(n2.desired_revision.is_some());
-    assert!(n3.current && n3.isolated_pods == 0, "{n3:?}");
+    assert!(!n1.unknown && !n2.unknown);
+    assert!(
+        n3.unknown && !n3.current && n3.isolated_pods == 0,
+        "what nothing names may be a wrong name: {n3:?}"
+    );
+    assert!(site.compiler.process.log().contains("no Node object and no pod has this name"));
 
     agent.kill();
     wait_until("the compiler to notice", || !site.flockctl.node("n1").connected);
@@ -54,7 +63,7 @@ fn nodes_are_listed_in_every_state() {
         let line = table.lines().find(|line| line.starts_with(node)).unwrap();
         line.split("  ").map(str::trim).filter(|cell| !cell.is_empty()).nth(1).unwrap().to_owned()
     };
-    assert_eq!([state("n1"), state("n2"), state("n3")], ["offline", "no agent", "current"], "{table}");
+    assert_eq!([state("n1"), state("n2"), state("n3")], ["offline", "no agent", "unknown"], "{table}");
 }
 
 #[test]

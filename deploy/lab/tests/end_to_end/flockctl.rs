@@ -14,6 +14,7 @@ pub(crate) struct NodeStatus {
     pub(crate) desired_revision: Option<String>,
     pub(crate) applied_revision: Option<String>,
     pub(crate) current: bool,
+    pub(crate) unknown: bool,
     pub(crate) connected: bool,
     pub(crate) agent_version: String,
     pub(crate) nft_version: String,

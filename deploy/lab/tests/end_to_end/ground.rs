@@ -5,7 +5,7 @@ use std::fs;
 use std::net::IpAddr;
 use std::path::Path;
 
-use flock_lab::{Lab, Node, Pod, Protocol};
+use flock_lab::{Lab, Node, Pod, Protocol, skipped};
 use tempfile::TempDir;
 
 use crate::support::process::Process;
@@ -28,7 +28,7 @@ impl Ground {
     /// `None` where namespaces cannot be made, which is said.
     pub(crate) fn new(tag: &str) -> Option<Self> {
         if let Err(reason) = Lab::available() {
-            println!("skipped: {reason}");
+            skipped(&reason);
             return None;
         }
         let lab = Lab::new(tag).unwrap();

@@ -8,6 +8,7 @@ use axum::Router;
 use axum::http::{Uri, header};
 use axum::response::Redirect;
 use axum::routing::get;
+use flock_lab::skipped;
 use flock_testkit::{Kind, NAMESPACE, NETWORK_POLICY, NODE, POD};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -66,7 +67,7 @@ fn what_the_real_kubectl_prints_renders_to_the_same() {
         .output()
         .is_ok_and(|output| output.status.success())
     {
-        println!("skipped: needs kubectl");
+        skipped("needs kubectl");
         return;
     }
     let directory = tempfile::tempdir().unwrap();

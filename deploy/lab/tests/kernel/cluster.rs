@@ -1,11 +1,9 @@
 //! The test cluster in a lab: two nodes, members as pods that serve, and the compiler's scripts in the nodes' nft.
 
-use std::io::{self, Write};
 use std::sync::{Condvar, Mutex, PoisonError};
-use std::thread;
 
 use flock_compiler_core::{Translation, render};
-use flock_lab::{Lab, Matrix, Node, Pod, PodSpec, Protocol};
+use flock_lab::{Lab, Matrix, Node, Pod, PodSpec, Protocol, skipped};
 use flock_shared::NodeName;
 
 use crate::flow::{Flow, SERVED, wrong};
@@ -114,12 +112,4 @@ pub(crate) fn script(translation: &Translation, node: &Node) -> String {
     let name = NodeName::new(node.name()).unwrap();
     let rendered = render(&translation.output(&name));
     String::from_utf8(rendered.script.bytes().to_vec()).unwrap()
-}
-
-/// Says why a test shows nothing here, past the capture of output that hides it where tests pass.
-pub(crate) fn skipped(reason: &str) {
-    let thread = thread::current();
-    let test = thread.name().unwrap_or("a test");
-    // If nobody listens, nobody is misled.
-    let _ = writeln!(io::stderr(), "skipped: {reason} ({test})");
 }

@@ -6,11 +6,11 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6, UdpSocket};
 use std::thread;
 use std::time::Duration;
 
-use flock_lab::{Node, Pod, PodSpec, Probe, Protocol};
+use flock_lab::{Node, Pod, PodSpec, Probe, Protocol, skipped};
 use nix::net::if_::if_nametoindex;
 use socket2::{Domain, SockAddr, Socket, Type};
 
-use crate::cluster::{Cluster, skipped};
+use crate::cluster::Cluster;
 use crate::flow::SERVED;
 use crate::members::{Member, member};
 use crate::objects::{Objects, PodDocument};

@@ -64,6 +64,7 @@ fn line(event: &SourceEvent) -> String {
 }
 
 const KEPT: &str = "(the last good objects stay in force)";
+const NO_MANIFESTS: &str = "DIR: has no *.yaml, *.yml or *.json files (the last good objects stay in force)";
 
 #[test]
 fn listings_come_first_and_then_only_what_changed() {
@@ -88,7 +89,7 @@ fn listings_come_first_and_then_only_what_changed() {
 #[test]
 fn nothing_is_sent_before_every_file_was_good_once() {
     let mut followed = Followed::new();
-    assert_eq!(followed.poll(), [format!("DIR: has no *.yaml, *.yml or *.json files {KEPT}")]);
+    assert_eq!(followed.poll(), [NO_MANIFESTS]);
     followed.write("a.yaml", POD);
     followed.write("b.yaml", "kind: [");
     let reported = followed.poll();
@@ -132,11 +133,47 @@ fn a_bad_file_keeps_its_last_good_objects() {
 fn a_deleted_bad_file_takes_its_objects_with_it() {
     let mut followed = Followed::new();
     followed.write("a.yaml", POD);
+    followed.write("b.yaml", "# none\n");
     followed.poll();
     followed.write("a.yaml", "[");
     followed.poll();
     followed.remove("a.yaml");
     assert_eq!(followed.poll(), ["mended a.yaml", "- Pod shop/web", "- Namespace \"shop\""]);
+}
+
+#[test]
+fn a_directory_that_becomes_empty_keeps_what_was_in_force() {
+    let mut followed = Followed::new();
+    followed.write("a.yaml", POD);
+    followed.write("b.yaml", POLICY);
+    followed.poll();
+    followed.write("b.yaml", "[");
+    assert_eq!(followed.poll().len(), 1);
+    let root = followed.dir.path().to_owned();
+    let (mounted, empty) = (root.with_extension("mounted"), root.with_extension("empty"));
+    std::fs::create_dir(&empty).unwrap();
+    std::fs::rename(&root, &mounted).unwrap();
+    std::fs::rename(&empty, &root).unwrap();
+    assert_eq!(followed.poll(), [NO_MANIFESTS]);
+    assert_eq!(followed.poll(), [""; 0]);
+
+    // The same files are back: what is bad among them still keeps its last good objects.
+    std::fs::rename(&root, &empty).unwrap();
+    std::fs::rename(&mounted, &root).unwrap();
+    assert_eq!(followed.poll(), ["mended DIR"]);
+    followed.write("b.yaml", POLICY);
+    assert_eq!(followed.poll(), ["mended b.yaml"]);
+
+    // What comes back counts as it is then; a file that does not come back counts no more.
+    followed.remove("a.yaml");
+    followed.remove("b.yaml");
+    assert_eq!(followed.poll(), [NO_MANIFESTS]);
+    followed.write("a.yaml", &POD.replace("web", "api"));
+    assert_eq!(
+        followed.poll(),
+        ["mended DIR", "+ Pod shop/api", "- Pod shop/web", "- NetworkPolicy shop/deny"]
+    );
+    std::fs::remove_dir(empty).unwrap();
 }
 
 #[test]
