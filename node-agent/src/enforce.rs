@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use flock_proto::Ack;
 use flock_shared::Revision;
+use flock_shared::backoff::Backoff;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 use tracing::{info, warn};
 
 use crate::apply::{Answer, Enforcement, Job, Scope, Step};
-use crate::backoff::Backoff;
 use crate::nft::{self, Nft};
 use crate::session::Received;
 use crate::state::Saved;
@@ -220,7 +220,7 @@ impl Enforcer {
             self.backoff.reset();
             self.retry_at = None;
         } else if self.retry_at.is_none() {
-            self.retry_at = Some(Instant::now() + self.backoff.delay(&mut rand::rng()));
+            self.retry_at = Some(Instant::now() + self.backoff.pause());
         }
     }
 }

@@ -4,7 +4,6 @@
 //! [`run`] joins it with the stream ([`session`], `flock_shared::dial`) and the ruleset on disk ([`state`]).
 
 pub mod apply;
-pub mod backoff;
 pub mod child;
 pub mod cli;
 pub mod enforce;

@@ -11,11 +11,11 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, timeout};
 use tracing::{info, warn};
 
-use crate::backoff::Backoff;
 use crate::enforce::{End, Enforcer, Outlets, Until};
 use crate::nft::Nft;
 use crate::session::{self, Ended, Ends};
 use crate::state::{self, StateDir};
+use flock_shared::backoff::Backoff;
 use flock_shared::dial::{self, CompilerUrl};
 
 const FIRST_RECONNECT: Duration = Duration::from_millis(200);
@@ -157,7 +157,7 @@ async fn follow(config: &Config, mut ends: Ends, applied: watch::Receiver<Option
             }
             Err(error) => warn!(compiler = %config.compiler, error = ?chain(&error), "could not connect"),
         }
-        let pause = backoff.delay(&mut rand::rng());
+        let pause = backoff.pause();
         if unless_stopped(sleep(pause), &mut ends).await.is_none() {
             return;
         }

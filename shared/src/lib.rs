@@ -1,6 +1,8 @@
 //! What every flock-netpol binary shares: names that the Kubernetes API hands out, the nftables script with its
 //! hash and revision, telemetry and shutdown. Nothing here knows Kubernetes, gRPC servers or what a script means.
 
+#[cfg(feature = "backoff")]
+pub mod backoff;
 #[cfg(feature = "dial")]
 pub mod dial;
 pub mod name;

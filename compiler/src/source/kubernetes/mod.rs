@@ -12,7 +12,6 @@
 //! is passed over and its change lost, a watch that ends at once is opened anew at once, and nothing tells that a
 //! watch is open again.
 
-mod backoff;
 mod connect;
 mod failure;
 mod feed;
@@ -26,6 +25,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use flock_compiler_core::object::{Namespace, Node, Pod, Policy};
+use flock_shared::backoff::Backoff;
 use kube::Client;
 use tokio::task::JoinSet;
 
@@ -34,7 +34,6 @@ use crate::convert::{Converter, HostInterfaces};
 use watch::Watcher;
 use watched::Watched;
 
-pub use backoff::Backoff;
 pub use connect::{ConnectError, client, connect};
 pub use statistics::{KindStatistics, Statistics};
 
@@ -61,7 +60,7 @@ impl Default for Settings {
             page_size: 500,
             watch_timeout: Duration::from_secs(290),
             silence: Duration::from_secs(295),
-            backoff: Backoff::default(),
+            backoff: Backoff::new(Duration::from_millis(800), Duration::from_secs(30)),
         }
     }
 }

@@ -6,6 +6,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use flock_shared::backoff::Backoff;
 use futures::TryStreamExt;
 use kube::Client;
 use kube::api::{ListParams, WatchEvent, WatchParams};
@@ -13,7 +14,6 @@ use kube::core::{ObjectList, Request};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::Settings;
-use super::backoff::Backoff;
 use super::failure::Failure;
 use super::feed::{Feed, Listing};
 use super::raw::RawObject;

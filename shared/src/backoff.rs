@@ -1,11 +1,11 @@
-//! Exponential backoff with jitter, so that the agents of a cluster do not come back all at once.
+//! Exponential backoff with jitter, so that many clients of one server do not come back all at once.
 
 use std::time::Duration;
 
 use rand::Rng;
 
 /// Delays that double from a first one up to a limit; each is shortened by up to a half at random.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Backoff {
     first: Duration,
     limit: Duration,
@@ -17,6 +17,11 @@ impl Backoff {
     #[must_use]
     pub const fn new(first: Duration, limit: Duration) -> Self {
         Self { first, limit, next: first }
+    }
+
+    /// The delay before the next attempt, with the thread's own randomness.
+    pub fn pause(&mut self) -> Duration {
+        self.delay(&mut rand::rng())
     }
 
     /// The delay before the next attempt.
