@@ -58,11 +58,11 @@ family!(u128, Ipv6Addr);
 
 /// Canonical ranges of one family, both ends included.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Ranges<T>(Vec<(T, T)>);
+pub struct Ranges<T>(Box<[(T, T)]>);
 
 impl<T> Default for Ranges<T> {
     fn default() -> Self {
-        Self(Vec::new())
+        Self(Box::default())
     }
 }
 
@@ -70,7 +70,7 @@ impl<T: Family> Ranges<T> {
     /// Every address of the family.
     #[must_use]
     pub fn full() -> Self {
-        Self(vec![(T::MIN, T::MAX)])
+        Self(Box::new([(T::MIN, T::MAX)]))
     }
 
     /// The union of ranges that may overlap; a range in the wrong order is empty.
@@ -86,7 +86,7 @@ impl<T: Family> Ranges<T> {
                 _ => merged.push((first, last)),
             }
         }
-        Self(merged)
+        Self(merged.into())
     }
 
     /// What is in this set and not in `other`.
@@ -94,7 +94,7 @@ impl<T: Family> Ranges<T> {
     pub fn without(&self, other: &Self) -> Self {
         let mut left = Vec::with_capacity(self.0.len());
         let mut holes = other.0.iter().peekable();
-        for &(first, last) in &self.0 {
+        for &(first, last) in &*self.0 {
             let mut start = Some(first);
             while let (Some(from), Some(&&(hole_first, hole_last))) = (start, holes.peek()) {
                 if hole_first > last {
@@ -116,7 +116,7 @@ impl<T: Family> Ranges<T> {
                 left.push((from, last));
             }
         }
-        Self(left)
+        Self(left.into())
     }
 
     /// Whether `address` is in the set.

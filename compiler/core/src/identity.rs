@@ -3,7 +3,6 @@
 //! Tenants choose labels, so they can choose what gets hashed: an identity is a SHA-256, a name is the short FNV-1a
 //! of it. Two identities with one FNV-1a value are told apart by a suffix that depends on the identities alone.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::hash::Hasher as _;
 use std::sync::Arc;
@@ -13,6 +12,20 @@ use sha2::{Digest as _, Sha256};
 /// What a value is, as 256 bits; equal values have equal identities and others do not.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Identity([u8; 32]);
+
+impl Identity {
+    /// The bytes.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl fmt::Display for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
 
 impl fmt::Debug for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -27,16 +40,51 @@ pub trait Identify {
 
     /// The value's identity.
     fn identity(&self) -> Identity {
-        let mut digest = Digest(Sha256::new());
+        let mut digest = Digest::new();
         self.identify(&mut digest);
-        Identity(digest.0.finalize().into())
+        digest.finish()
     }
 }
 
 /// Collects a value's parts.
 pub struct Digest(Sha256);
 
+impl Default for Digest {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Digest {
+    /// Nothing yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self(Sha256::new())
+    }
+
+    /// The identity of all parts so far.
+    #[must_use]
+    pub fn finish(self) -> Identity {
+        Identity(self.0.finalize().into())
+    }
+
+    /// Bytes whose length the parts before them tell.
+    pub fn bytes(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    /// A name.
+    pub fn name(&mut self, name: &Name) {
+        self.0.update(name.short.to_be_bytes());
+        match &name.colliding {
+            None => self.tag(0),
+            Some(identity) => {
+                self.tag(1);
+                self.inner(identity);
+            }
+        }
+    }
+
     /// A fixed-size tag, such as a variant.
     pub fn tag(&mut self, tag: u8) {
         self.0.update([tag]);
@@ -70,27 +118,47 @@ impl Digest {
     }
 }
 
-/// The variable part of a set's or chain's name: 16 hexadecimal digits, and `_1`, `_2` … where identities collide.
+/// The variable part of a set's or chain's name: 16 hexadecimal digits, which are the short hash of an identity. Where
+/// short hashes collide, every name that would be the same goes on with `_` and 64 more digits, the identity itself.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Name(Arc<str>);
+pub struct Name {
+    short: u64,
+    colliding: Option<Arc<Identity>>,
+}
 
 impl Name {
-    /// The name.
+    /// The name of an identity whose short hash no other one has.
     #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
+    pub const fn unique(short: u64) -> Self {
+        Self { short, colliding: None }
+    }
+
+    /// The name of an identity whose short hash others have too.
+    #[must_use]
+    pub fn colliding(short: u64, identity: Identity) -> Self {
+        Self { short, colliding: Some(Arc::new(identity)) }
+    }
+
+    /// The short hash, which orders names first.
+    #[must_use]
+    pub const fn short(&self) -> u64 {
+        self.short
     }
 }
 
 impl fmt::Display for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&self.0)
+        write!(f, "{:016x}", self.short)?;
+        match &self.colliding {
+            None => Ok(()),
+            Some(identity) => write!(f, "_{identity}"),
+        }
     }
 }
 
 impl fmt::Debug for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        write!(f, "{self}")
     }
 }
 
@@ -105,47 +173,9 @@ pub fn fnv1a(identity: &Identity) -> u64 {
     hasher.finish()
 }
 
-/// Names for a set of identities: a pure function of the set, never two identities with one name.
-#[must_use]
-pub fn name_all(identities: impl IntoIterator<Item = Identity>, hash: ShortHash) -> BTreeMap<Identity, Name> {
-    let mut colliding: BTreeMap<u64, BTreeSet<Identity>> = BTreeMap::new();
-    for identity in identities {
-        colliding.entry(hash(&identity)).or_default().insert(identity);
-    }
-    let mut names = BTreeMap::new();
-    for (short, identities) in colliding {
-        for (index, identity) in identities.into_iter().enumerate() {
-            let name = if index == 0 { format!("{short:016x}") } else { format!("{short:016x}_{index}") };
-            names.insert(identity, Name(name.into()));
-        }
-    }
-    names
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    struct Text(&'static str);
-    impl Identify for Text {
-        fn identify(&self, digest: &mut Digest) {
-            digest.text(self.0);
-        }
-    }
-
-    #[test]
-    fn colliding_names_differ_and_do_not_depend_on_order() {
-        let identities: Vec<Identity> = ["a", "b", "c"].map(|text| Text(text).identity()).into();
-        let same: ShortHash = |_| 7;
-        let names = name_all(identities.iter().copied(), same);
-        let reversed = name_all(identities.iter().rev().copied(), same);
-        assert_eq!(names, reversed);
-        let distinct: BTreeSet<&str> = names.values().map(Name::as_str).collect();
-        assert_eq!(
-            distinct.into_iter().collect::<Vec<_>>(),
-            ["0000000000000007", "0000000000000007_1", "0000000000000007_2"]
-        );
-    }
 
     #[test]
     fn parts_cannot_be_shifted_between_strings() {

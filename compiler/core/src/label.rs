@@ -1,8 +1,9 @@
 //! Labels and label selectors (`metav1.LabelSelector`), with the API's matching rules.
 
-use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
+
+use crate::sorted::Sorted;
 
 /// The labels of an object: pairs ordered by key, each key once.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -19,6 +20,11 @@ impl Labels {
     /// All pairs in order of their keys.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0.iter().map(|(key, value)| (&**key, &**value))
+    }
+
+    /// All pairs in order of their keys, to be shared.
+    pub(crate) fn pairs(&self) -> impl Iterator<Item = (&Arc<str>, &Arc<str>)> {
+        self.0.iter().map(|(key, value)| (key, value))
     }
 }
 
@@ -44,9 +50,9 @@ pub struct Requirement {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Operator {
     /// The label is there and its value is one of these.
-    In(BTreeSet<Arc<str>>),
+    In(Sorted<Arc<str>>),
     /// The label is missing, or its value is none of these.
-    NotIn(BTreeSet<Arc<str>>),
+    NotIn(Sorted<Arc<str>>),
     /// The label is there.
     Exists,
     /// The label is missing.
@@ -59,17 +65,21 @@ impl Requirement {
     pub fn matches(&self, labels: &Labels) -> bool {
         let value = labels.get(&self.key);
         match &self.operator {
-            Operator::In(values) => value.is_some_and(|value| values.contains(value)),
-            Operator::NotIn(values) => value.is_none_or(|value| !values.contains(value)),
+            Operator::In(values) => value.is_some_and(|value| contains(values, value)),
+            Operator::NotIn(values) => value.is_none_or(|value| !contains(values, value)),
             Operator::Exists => value.is_some(),
             Operator::DoesNotExist => value.is_none(),
         }
     }
 }
 
+fn contains(values: &Sorted<Arc<str>>, value: &str) -> bool {
+    values.binary_search_by(|candidate| (**candidate).cmp(value)).is_ok()
+}
+
 impl fmt::Display for Requirement {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let list = |values: &BTreeSet<Arc<str>>| values.iter().map(|v| &**v).collect::<Vec<_>>().join(",");
+        let list = |values: &Sorted<Arc<str>>| values.iter().map(|v| &**v).collect::<Vec<_>>().join(",");
         match &self.operator {
             Operator::In(values) if values.len() == 1 => write!(f, "{}={}", self.key, list(values)),
             Operator::In(values) => write!(f, "{} in ({})", self.key, list(values)),
@@ -81,15 +91,15 @@ impl fmt::Display for Requirement {
 }
 
 /// A label selector: the requirements that must all hold. Canonical (ordered, each once), so that selectors that
-/// were written differently but mean the same conditions are equal. Empty selects everything.
+/// were written differently but mean the same conditions are equal. Empty selects everything. Cloning shares.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Selector(BTreeSet<Requirement>);
+pub struct Selector(Arc<[Requirement]>);
 
 impl Selector {
     /// The selector that matches every object.
     #[must_use]
-    pub const fn everything() -> Self {
-        Self(BTreeSet::new())
+    pub fn everything() -> Self {
+        Self(Arc::default())
     }
 
     /// Whether every object matches.
@@ -112,7 +122,10 @@ impl Selector {
 
 impl FromIterator<Requirement> for Selector {
     fn from_iter<I: IntoIterator<Item = Requirement>>(requirements: I) -> Self {
-        Self(requirements.into_iter().collect())
+        let mut requirements: Vec<Requirement> = requirements.into_iter().collect();
+        requirements.sort_unstable();
+        requirements.dedup();
+        Self(requirements.into())
     }
 }
 
@@ -144,7 +157,7 @@ mod tests {
         Requirement { key: key.into(), operator }
     }
 
-    fn values(values: &[&str]) -> BTreeSet<Arc<str>> {
+    fn values(values: &[&str]) -> Sorted<Arc<str>> {
         values.iter().map(|value| Arc::from(*value)).collect()
     }
 

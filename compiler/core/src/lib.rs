@@ -9,21 +9,27 @@
 
 pub mod block;
 pub mod change;
+pub mod delta;
 pub mod identity;
+mod idset;
 pub mod label;
 pub mod layout;
+pub mod members;
 pub mod nft;
 pub mod object;
 pub mod output;
 pub mod port;
 pub mod problem;
+pub mod revision;
+pub mod sorted;
 pub mod translate;
 pub mod world;
 
 pub use change::{Change, Edit};
+pub use delta::{Body, diff};
 pub use label::{Labels, Operator, Requirement, Selector};
-pub use layout::{Rendered, render};
+pub use layout::{layout, render};
 pub use output::Output;
 pub use problem::{Consequence, Problem};
-pub use translate::{Translation, translate};
+pub use translate::{NodeChange, Pass, Translation, Translator, Work, translate};
 pub use world::World;

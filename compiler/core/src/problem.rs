@@ -1,11 +1,10 @@
-//! Problems: what a user should mend, derived from the world as it stands.
+//! Problems: what a user should mend, what was found and what is done about it.
 
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use crate::object::{Direction, Policy};
-use crate::world::World;
+use crate::object::{Direction, Pod, Policy};
 
 /// Something that a user should mend.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -65,30 +64,19 @@ impl fmt::Display for Problem {
     }
 }
 
-/// The problems of the world's objects and between them, in order.
-#[must_use]
-pub fn of_world(world: &World) -> Vec<Problem> {
-    let policies = world.policies().values().flat_map(policy_problems);
-    let pods = world.pods().values().flat_map(|pod| {
-        pod.faults.iter().map(|fault| Problem {
-            object: format!("Pod {}", pod.key),
-            origin: Some(Arc::clone(&fault.origin)),
-            field: fault.field.clone(),
-            message: fault.message.clone(),
-            consequence: Consequence::LeftOut,
-        })
-    });
-    let contested =
-        world.owners().into_iter().filter(|(_, owners)| owners.len() > 1).map(|(address, owners)| {
-            let names: Vec<String> = owners.iter().map(|pod| pod.key.to_string()).collect();
-            contested(address, &names)
-        });
-    let mut problems: Vec<Problem> = policies.chain(pods).chain(contested).collect();
-    problems.sort();
-    problems
+/// The problems of a pod by itself.
+pub(crate) fn of_pod(pod: &Pod) -> impl Iterator<Item = Problem> {
+    pod.faults.iter().map(|fault| Problem {
+        object: format!("Pod {}", pod.key),
+        origin: Some(Arc::clone(&fault.origin)),
+        field: fault.field.clone(),
+        message: fault.message.clone(),
+        consequence: Consequence::LeftOut,
+    })
 }
 
-fn policy_problems(policy: &Policy) -> impl Iterator<Item = Problem> {
+/// The problems of a policy by itself.
+pub(crate) fn of_policy(policy: &Policy) -> impl Iterator<Item = Problem> {
     let directions: Vec<String> =
         Direction::ALL.iter().filter(|d| policy.rules(**d).is_some()).map(ToString::to_string).collect();
     policy.faults().iter().map(move |fault| Problem {
@@ -100,7 +88,8 @@ fn policy_problems(policy: &Policy) -> impl Iterator<Item = Problem> {
     })
 }
 
-fn contested(address: IpAddr, owners: &[String]) -> Problem {
+/// The problem of an address with several owners.
+pub(crate) fn contested(address: IpAddr, owners: &[String]) -> Problem {
     Problem {
         object: format!("Pod {}", owners.first().map_or("", |name| name)),
         origin: None,

@@ -1,19 +1,54 @@
-//! The world: every object that a source has reported, and which address belongs to whom.
+//! The world: every object that a source has reported.
 //!
-//! One task owns it. `apply` is the only way in; translation reads it.
+//! One task owns it. `apply` is the only way in and says what differs; translation follows those differences.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
+use std::sync::Arc;
 
 use flock_shared::{NamespaceName, NodeName, PodKey, PolicyKey};
 
 use crate::change::{Change, Edit, Object};
-use crate::object::{Lifecycle, Namespace, Node, Pod, Policy};
+use crate::object::{Namespace, Node, Pod, Policy};
+
+/// One object before and after a change; never equal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Difference<T> {
+    /// As it was; `None`: it is new.
+    pub before: Option<Arc<T>>,
+    /// As it is; `None`: it is gone.
+    pub after: Option<Arc<T>>,
+}
+
+/// What a change did to the world, ordered by key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Differences {
+    /// To nodes.
+    Nodes(Vec<Difference<Node>>),
+    /// To namespaces.
+    Namespaces(Vec<Difference<Namespace>>),
+    /// To pods.
+    Pods(Vec<Difference<Pod>>),
+    /// To policies.
+    Policies(Vec<Difference<Policy>>),
+}
+
+impl Differences {
+    /// Whether the objects are as they were.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        match self {
+            Self::Nodes(all) => all.is_empty(),
+            Self::Namespaces(all) => all.is_empty(),
+            Self::Pods(all) => all.is_empty(),
+            Self::Policies(all) => all.is_empty(),
+        }
+    }
+}
 
 /// Objects of one kind by key, and whether the kind has been listed.
 #[derive(Debug, Clone)]
 struct Kind<T: Object> {
-    objects: BTreeMap<T::Key, T>,
+    objects: BTreeMap<T::Key, Arc<T>>,
     listed: bool,
 }
 
@@ -24,25 +59,44 @@ impl<T: Object> Default for Kind<T> {
 }
 
 impl<T: Object> Kind<T> {
-    /// Applies an edit; whether it changed anything.
-    fn apply(&mut self, edit: Edit<T>) -> bool {
+    fn apply(&mut self, edit: Edit<T>) -> Vec<Difference<T>> {
         match edit {
             Edit::Upsert(object) => {
                 let key = object.key().clone();
-                self.objects.get(&key) != Some(&object) && {
-                    self.objects.insert(key, object);
-                    true
+                if self.objects.get(&key).is_some_and(|known| **known == object) {
+                    return Vec::new();
                 }
+                let after = Arc::new(object);
+                let before = self.objects.insert(key, Arc::clone(&after));
+                vec![Difference { before, after: Some(after) }]
             }
-            Edit::Delete(key) => self.objects.remove(&key).is_some(),
-            Edit::Replace(objects) => {
-                let objects = objects.into_iter().map(|object| (object.key().clone(), object)).collect();
-                let first = !std::mem::replace(&mut self.listed, true);
-                let changed = self.objects != objects;
-                self.objects = objects;
-                first || changed
+            Edit::Delete(key) => {
+                let before = self.objects.remove(&key);
+                before.map(|before| Difference { before: Some(before), after: None }).into_iter().collect()
             }
+            Edit::Replace(objects) => self.replace(objects),
         }
+    }
+
+    /// Objects that did not change stay the values that others share.
+    fn replace(&mut self, objects: Vec<T>) -> Vec<Difference<T>> {
+        self.listed = true;
+        let listed: BTreeMap<T::Key, Arc<T>> =
+            objects.into_iter().map(|object| (object.key().clone(), Arc::new(object))).collect();
+        let mut before = std::mem::take(&mut self.objects);
+        let mut differences = Vec::with_capacity(listed.len());
+        self.objects = listed
+            .into_iter()
+            .map(|(key, object)| match before.remove(&key) {
+                Some(known) if known == object => (key, known),
+                known => {
+                    differences.push(Difference { before: known, after: Some(Arc::clone(&object)) });
+                    (key, object)
+                }
+            })
+            .collect();
+        differences.extend(before.into_values().map(|gone| Difference { before: Some(gone), after: None }));
+        differences
     }
 }
 
@@ -56,14 +110,31 @@ pub struct World {
 }
 
 impl World {
-    /// Applies a change; whether the world differs from before.
-    pub fn apply(&mut self, change: Change) -> bool {
+    /// Applies a change; what differs from before.
+    pub fn apply(&mut self, change: Change) -> Differences {
         match change {
-            Change::Node(edit) => self.nodes.apply(edit),
-            Change::Namespace(edit) => self.namespaces.apply(edit),
-            Change::Pod(edit) => self.pods.apply(edit),
-            Change::Policy(edit) => self.policies.apply(edit),
+            Change::Node(edit) => Differences::Nodes(self.nodes.apply(edit)),
+            Change::Namespace(edit) => Differences::Namespaces(self.namespaces.apply(edit)),
+            Change::Pod(edit) => Differences::Pods(self.pods.apply(edit)),
+            Change::Policy(edit) => Differences::Policies(self.policies.apply(edit)),
         }
+    }
+
+    /// Every object, as the differences from an empty world.
+    #[must_use]
+    pub fn differences(&self) -> [Differences; 4] {
+        fn all<T: Object>(kind: &Kind<T>) -> Vec<Difference<T>> {
+            kind.objects
+                .values()
+                .map(|object| Difference { before: None, after: Some(Arc::clone(object)) })
+                .collect()
+        }
+        [
+            Differences::Nodes(all(&self.nodes)),
+            Differences::Namespaces(all(&self.namespaces)),
+            Differences::Pods(all(&self.pods)),
+            Differences::Policies(all(&self.policies)),
+        ]
     }
 
     /// Whether every kind has been listed once. A partial world is not policy.
@@ -74,25 +145,25 @@ impl World {
 
     /// The nodes, by name.
     #[must_use]
-    pub const fn nodes(&self) -> &BTreeMap<NodeName, Node> {
+    pub const fn nodes(&self) -> &BTreeMap<NodeName, Arc<Node>> {
         &self.nodes.objects
     }
 
     /// The namespaces, by name.
     #[must_use]
-    pub const fn namespaces(&self) -> &BTreeMap<NamespaceName, Namespace> {
+    pub const fn namespaces(&self) -> &BTreeMap<NamespaceName, Arc<Namespace>> {
         &self.namespaces.objects
     }
 
     /// The pods, by key.
     #[must_use]
-    pub const fn pods(&self) -> &BTreeMap<PodKey, Pod> {
+    pub const fn pods(&self) -> &BTreeMap<PodKey, Arc<Pod>> {
         &self.pods.objects
     }
 
     /// The network policies, by key.
     #[must_use]
-    pub const fn policies(&self) -> &BTreeMap<PolicyKey, Policy> {
+    pub const fn policies(&self) -> &BTreeMap<PolicyKey, Arc<Policy>> {
         &self.policies.objects
     }
 
@@ -100,23 +171,5 @@ impl World {
     #[must_use]
     pub fn node_names(&self) -> BTreeSet<&NodeName> {
         self.nodes().keys().chain(self.pods().values().filter_map(|pod| pod.node.as_ref())).collect()
-    }
-
-    /// The pods that own each address, in order of their keys. A pod that is being deleted yields an address to a
-    /// live pod that has it too; an address with several owners is contested.
-    #[must_use]
-    pub fn owners(&self) -> BTreeMap<IpAddr, Vec<&Pod>> {
-        let mut owners: BTreeMap<IpAddr, Vec<&Pod>> = BTreeMap::new();
-        for pod in self.pods().values() {
-            for address in pod.addresses().into_iter().flatten() {
-                owners.entry(*address).or_default().push(pod);
-            }
-        }
-        for pods in owners.values_mut() {
-            if pods.iter().any(|pod| pod.lifecycle == Lifecycle::Live) {
-                pods.retain(|pod| pod.lifecycle == Lifecycle::Live);
-            }
-        }
-        owners
     }
 }

@@ -2,11 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests may panic as tests do")]
 
-use std::collections::BTreeSet;
-
 use flock_compiler_core::object::{
-    IpBlock, Lifecycle, NamedPort, Peer, PeerMatch, Pod, PodNetwork, Policy, PolicyBody, PolicyRules,
-    PortMatch, Rule, RulePorts,
+    IpBlock, Lifecycle, Peer, PeerMatch, Pod, PodNetwork, Policy, PolicyBody, PolicyRules, PortMatch, Rule,
+    RulePorts,
 };
 use flock_compiler_core::output::Isolation;
 use flock_compiler_core::port::{PortRange, Protocol};
@@ -20,7 +18,7 @@ fn pod(namespace: &str, address: &str) -> Pod {
         labels: Labels::default(),
         network: PodNetwork::Own { addresses: [address.parse().unwrap()].into(), interface: None },
         lifecycle: Lifecycle::Live,
-        ports: BTreeSet::<NamedPort>::new(),
+        ports: [].into(),
         faults: Vec::new(),
     }
 }
@@ -56,8 +54,8 @@ fn thousands_of_nested_ranges_with_different_peers_isolate_their_own_pods_only()
     let decent = policy("decent", (0..100).map(|number| (number * 10, number * 10 + 30)));
     let translation = translate(&world(vec![hostile, decent]));
     let output = translation.output(&NodeName::new("n1").unwrap());
-    assert_eq!(output.subjects[&"10.0.0.1".parse().unwrap()].ingress, Isolation::Closed);
-    assert!(matches!(output.subjects[&"10.0.0.2".parse().unwrap()].ingress, Isolation::Rules(_)));
+    assert_eq!(output.frame().subjects[&"10.0.0.1".parse().unwrap()].ingress, Isolation::Closed);
+    assert!(matches!(output.frame().subjects[&"10.0.0.2".parse().unwrap()].ingress, Isolation::Rules(_)));
     let [problem] = translation.problems() else { panic!("{:?}", translation.problems()) };
     assert_eq!(problem.consequence, Consequence::Isolated);
     assert!(

@@ -6,19 +6,34 @@ mod support;
 
 use std::collections::BTreeMap;
 
-use flock_compiler_core::{Change, Edit, World, render, translate};
+use flock_compiler_core::{Change, Edit, Translator, render};
+use flock_shared::NodeName;
 use proptest::prelude::*;
 
 use support::cluster::{Cluster, Text};
+use support::dice::Dice;
 use support::{generator, to_core};
 
 /// The bytes of every node's script.
-fn scripts(world: &World, nodes: &[Text]) -> BTreeMap<Text, Vec<u8>> {
-    let translation = translate(world);
-    nodes
-        .iter()
-        .map(|node| (*node, render(&translation.output(&to_core::node_name(node))).script.bytes().to_vec()))
-        .collect()
+fn scripts(translator: &Translator, nodes: &[Text]) -> BTreeMap<Text, Vec<u8>> {
+    let script = |name: NodeName| match translator.output(&name) {
+        Some(output) => render(&output),
+        None => render(&translator.elsewhere(name)),
+    };
+    nodes.iter().map(|node| (*node, script(to_core::node_name(node)).bytes().to_vec())).collect()
+}
+
+/// Applies changes, with a pass after every one, after some, or only at the end.
+fn follow(changes: impl IntoIterator<Item = Change>, passes: usize, dice: &mut Dice) -> Translator {
+    let mut translator = Translator::new();
+    for change in changes {
+        translator.apply(change);
+        if passes > 0 && dice.roll(passes) == 0 {
+            translator.pass();
+        }
+    }
+    translator.pass();
+    translator
 }
 
 /// The changes of each object of one kind, each list in the order in which it must be applied. An object of the goal
@@ -112,38 +127,19 @@ fn way_to(goal: &Cluster, detour: &Cluster, dice: &mut Dice) -> Vec<Change> {
     changes
 }
 
-/// A small generator of numbers (splitmix64), seeded by proptest so that a failure is reproduced.
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, sides: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        usize::try_from((mixed ^ (mixed >> 31)) % sides as u64).unwrap()
-    }
-
-    fn shuffle<T>(&mut self, items: &mut [T]) {
-        for last in (1..items.len()).rev() {
-            items.swap(last, self.roll(last + 1));
-        }
-    }
-}
-
 proptest! {
     #![proptest_config(support::config(256))]
 
     #[test]
     fn shuffled_events_give_equal_bytes(goal in generator::cluster(), detour in generator::cluster(), seed: u64) {
         let mut dice = Dice(seed);
-        let mut world = World::default();
-        for change in way_to(&goal, &detour, &mut dice) {
-            world.apply(change);
-        }
-        prop_assert!(world.is_complete());
+        let passes = dice.roll(4);
+        let shuffled = follow(way_to(&goal, &detour, &mut dice), passes, &mut dice);
+        prop_assert!(shuffled.world().is_complete());
         // A node that only the detour knew may still be asked for: its script must not remember either.
         let mut nodes = goal.node_names();
         nodes.extend(detour.node_names());
-        prop_assert_eq!(scripts(&world, &nodes), scripts(&to_core::world(&goal), &nodes));
+        let straight = follow(to_core::listings(&goal), 0, &mut dice);
+        prop_assert_eq!(scripts(&shuffled, &nodes), scripts(&straight, &nodes));
     }
 }

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 
 use flock_compiler_core::nft::interpret::{self, Packet};
 use flock_compiler_core::nft::model::Table;
-use flock_compiler_core::{render, translate};
+use flock_compiler_core::{layout, translate};
 use proptest::collection::vec;
 use proptest::test_runner::{TestCaseError, TestError, TestRunner};
 
@@ -62,7 +62,7 @@ fn compare(cluster: &Cluster, flows: &[(Flow, u8)], counts: &mut Counts) -> Resu
     let tables: BTreeMap<Text, Table> = cluster
         .node_names()
         .into_iter()
-        .map(|node| (node, render(&translation.output(&to_core::node_name(node))).table))
+        .map(|node| (node, layout(&translation.output(&to_core::node_name(node)))))
         .collect();
     for (flow, choice) in flows {
         let mut passes = true;

@@ -15,54 +15,66 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use flock_shared::{MARKER_PREFIX, Revision, Script, ScriptHash, TABLE};
+use flock_shared::{MARKER_PREFIX, Revision, Script, TABLE};
 
+use crate::identity::Name;
 use crate::nft::{
     Allow, Chain, ChainName, Content, Element, Family, Field, Hook, Map, MapName, Match, Rule, Set, SetName,
     SetType, Statement, Table, Verdict, write,
 };
 use crate::object::Direction;
-use crate::output::{DestinationSet, Families, Isolation, Output, Peers, RuleSet};
-use crate::port::{PortRange, PortSet};
+use crate::output::{
+    BlockSet, Families, Frame, Isolation, MemberSet, Membership, NamedRanges, Output, Peers, RuleSet,
+    SetDefinition, Union,
+};
+use crate::port::PortSet;
 
-/// A node's table, the script that replaces whatever is there with it, and the revision of that state.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Rendered {
-    /// The table, without the marker set that carries the revision.
-    pub table: Table,
-    /// The full script.
-    pub script: Script,
-    /// The state that the script reaches.
-    pub revision: Revision,
-}
-
-/// Renders an output. Equal outputs give equal bytes.
+/// The full script of an output: replaces whatever is there. Equal outputs give equal bytes.
 #[must_use]
-pub fn render(output: &Output) -> Rendered {
-    let table = layout(output);
-    let mut text = write(&table);
-    let revision = Revision::of(ScriptHash::of(text.as_bytes()));
-    // The marker says which revision stands in the kernel; it is empty, so looking it up costs nothing.
-    text.push_str(&format!("add set {TABLE} {MARKER_PREFIX}{revision} {{ typeof ip saddr; }}\n"));
-    Rendered { table, script: Script::new(text), revision }
+pub fn render(output: &Output) -> Script {
+    let mut text = write(&layout(output));
+    text.push_str(&marker(output.revision()));
+    Script::new(text)
 }
 
-/// The table that enforces an output.
+/// The statement that says which revision stands in the kernel: an empty set, so looking it up costs nothing.
+#[must_use]
+pub fn marker(revision: &Revision) -> String {
+    format!("add set {TABLE} {MARKER_PREFIX}{revision} {{ typeof ip saddr; }}\n")
+}
+
+/// The table that enforces an output, without the marker of its revision.
 #[must_use]
 pub fn layout(output: &Output) -> Table {
-    let mut layout = Layout { table: Table::default(), families: output.families };
-    layout.base_chains();
-    for direction in Direction::ALL {
-        layout.dispatch(output, direction);
+    let mut layout = Layout::new(output.frame().families);
+    layout.frame(output.frame());
+    for (key, rules) in chains(output.frame()) {
+        layout.rule_set(rules, key.2);
     }
-    layout.hairpins(&output.hairpins);
-    layout.anchors(&output.anchors);
+    output.sets().iter().for_each(|set| layout.members(set));
     layout.table
 }
 
-struct Layout {
-    table: Table,
+/// A table in the making.
+pub(crate) struct Layout {
+    pub(crate) table: Table,
     families: Families,
+}
+
+/// What tells the chain of a rule set from others.
+pub(crate) type ChainKey<'a> = (Direction, &'a Name, Allow);
+
+/// The rule sets of a frame, and how each is reached: from the dispatch, or as one of several that must all allow.
+pub(crate) fn chains(frame: &Frame) -> BTreeMap<ChainKey<'_>, &Arc<RuleSet>> {
+    let isolations = frame.subjects.values().flat_map(|subject| [&subject.ingress, &subject.egress]);
+    let reached = isolations.flat_map(|isolation| {
+        let allow = match isolation {
+            Isolation::All(_) => Allow::Return,
+            Isolation::Open | Isolation::Closed | Isolation::Rules(_) => Allow::Accept,
+        };
+        isolation.rule_sets().iter().map(move |rules| ((rules.direction, &rules.name, allow), rules))
+    });
+    reached.collect()
 }
 
 /// The field that holds the address of the pod whose direction is judged.
@@ -88,9 +100,58 @@ fn when(matches: impl IntoIterator<Item = Match>, verdict: Verdict) -> Rule {
 /// A range of at most this many ports is written port by port: a lookup in a hash costs less than in an interval map.
 const FEW_PORTS: u16 = 16;
 
+/// The family that numbers of a type are addresses of.
+trait BlockFamily {
+    const FAMILY: Family;
+}
+
+impl BlockFamily for u32 {
+    const FAMILY: Family = Family::V4;
+}
+
+impl BlockFamily for u128 {
+    const FAMILY: Family = Family::V6;
+}
+
+/// The set that holds the members of one family.
+pub(crate) fn set_of(definition: &SetDefinition, family: Family) -> (SetName, SetType) {
+    let name = definition.name.clone();
+    match definition.rule {
+        Membership::Pods(_) => (SetName::Pods(family, name), SetType::Addresses(family)),
+        Membership::Destinations(_) => (SetName::Named(family, name), SetType::Destinations(family)),
+    }
+}
+
 const PORT: [Field; 2] = [Field::Protocol, Field::DestinationPort];
 
 impl Layout {
+    /// An empty table for pods of these families.
+    pub(crate) fn new(families: Families) -> Self {
+        Self { table: Table::default(), families }
+    }
+
+    /// All but the chains of rule sets and the sets that they look up.
+    pub(crate) fn frame(&mut self, frame: &Frame) {
+        self.base_chains();
+        for direction in Direction::ALL {
+            self.dispatch(frame, direction);
+        }
+        self.hairpins(&frame.hairpins);
+        self.anchors(&frame.anchors);
+    }
+
+    /// The sets of the members of one set, by family.
+    pub(crate) fn members(&mut self, set: &MemberSet) {
+        for family in self.families() {
+            let content = match family {
+                Family::V4 => Content::Members4(set.v4.clone()),
+                Family::V6 => Content::Members6(set.v6.clone()),
+            };
+            let (name, kind) = set_of(&set.definition, family);
+            self.add_set(name, kind, content);
+        }
+    }
+
     fn families(&self) -> impl Iterator<Item = Family> + use<> {
         let Families { v4, v6 } = self.families;
         [(v4, Family::V4), (v6, Family::V6)]
@@ -136,15 +197,13 @@ impl Layout {
     }
 
     /// Sends each isolated address to its chain.
-    fn dispatch(&mut self, output: &Output, direction: Direction) {
-        for (address, subject) in &output.subjects {
+    fn dispatch(&mut self, frame: &Frame, direction: Direction) {
+        for (address, subject) in &frame.subjects {
             let chain = match subject.isolation(direction) {
                 Isolation::Open => continue,
                 Isolation::Closed => ChainName::Denied(direction),
-                Isolation::Rules(rule_sets) => match rule_sets.as_slice() {
-                    [one] => self.rule_set(one, Allow::Accept),
-                    several => self.all_of(direction, *address, several),
-                },
+                Isolation::Rules(rules) => ChainName::RuleSet(direction, rules.name.clone(), Allow::Accept),
+                Isolation::All(rule_sets) => self.all_of(direction, *address, rule_sets),
             };
             let map = MapName::Dispatch(direction, Family::of(address));
             if let Some(map) = self.table.maps.get_mut(&map) {
@@ -155,23 +214,20 @@ impl Layout {
 
     /// A chain that passes what every rule set of a contested address allows.
     fn all_of(&mut self, direction: Direction, address: IpAddr, rule_sets: &[Arc<RuleSet>]) -> ChainName {
-        let mut rules: Vec<Rule> =
-            rule_sets.iter().map(|set| when([], Verdict::Jump(self.rule_set(set, Allow::Return)))).collect();
+        let gate = |set: &Arc<RuleSet>| ChainName::RuleSet(direction, set.name.clone(), Allow::Return);
+        let mut rules: Vec<Rule> = rule_sets.iter().map(|set| when([], Verdict::Jump(gate(set)))).collect();
         rules.push(when([], Verdict::Accept));
         let name = ChainName::All(direction, address);
         self.add_chain(name.clone(), None, rules);
         name
     }
 
-    fn rule_set(&mut self, rules: &RuleSet, allow: Allow) -> ChainName {
+    /// The chains of a rule set, its maps and its sets of address blocks.
+    pub(crate) fn rule_set(&mut self, rules: &RuleSet, allow: Allow) {
         let direction = rules.direction;
-        let name = ChainName::RuleSet(direction, rules.name.clone(), allow);
-        if self.table.chains.contains_key(&name) {
-            return name;
-        }
         let mut chain = self.peers(direction, &rules.any_port, allow);
         if let Some(named) = &rules.named {
-            chain.extend(self.named(named, allow));
+            chain.extend(self.pods(direction, named, allow));
         }
         chain.extend(self.contested(rules, allow));
         let (mut single, mut wide) = (BTreeMap::new(), BTreeMap::new());
@@ -191,18 +247,17 @@ impl Layout {
             chain.push(Rule { matches: Vec::new(), statement: Statement::Map(PORT.to_vec(), map) });
         }
         chain.push(when([], Verdict::Goto(ChainName::Denied(direction))));
-        self.add_chain(name.clone(), None, chain);
-        name
+        self.add_chain(ChainName::RuleSet(direction, rules.name.clone(), allow), None, chain);
     }
 
     /// Where a packet goes whose port matches: to the chain that looks at its peer, unless any peer will do.
     fn towards(&mut self, direction: Direction, peers: &Peers, allow: Allow) -> Verdict {
-        if peers.blocks.blocks.is_everywhere() {
+        if peers.union.is_everywhere() {
             return allow.verdict();
         }
         let name = ChainName::Peers(direction, peers.name.clone(), allow);
         if !self.table.chains.contains_key(&name) {
-            let mut rules = self.peers(direction, peers, allow);
+            let mut rules = self.peers(direction, &peers.union, allow);
             rules.push(when([], Verdict::Goto(ChainName::Denied(direction))));
             self.add_chain(name.clone(), None, rules);
         }
@@ -210,62 +265,50 @@ impl Layout {
     }
 
     /// One rule per family and kind of set, however many peers there are.
-    fn peers(&mut self, direction: Direction, peers: &Peers, allow: Allow) -> Vec<Rule> {
+    fn peers(&mut self, direction: Direction, union: &Union, allow: Allow) -> Vec<Rule> {
         let mut rules = Vec::new();
-        let blocks = &peers.blocks.blocks;
-        if let Some(pods) = &peers.pods {
-            for family in self.families() {
-                let (content, covered) = match family {
-                    Family::V4 => (Content::V4(Arc::clone(&pods.v4)), blocks.v4.is_full()),
-                    Family::V6 => (Content::V6(Arc::clone(&pods.v6)), blocks.v6.is_full()),
-                };
-                if !covered {
-                    let name = SetName::Pods(family, pods.name.clone());
-                    rules.push(when(
-                        [Match::In(vec![peer(direction, family)], name.clone())],
-                        allow.verdict(),
-                    ));
-                    self.add_set(name, SetType::Addresses(family), content);
-                }
-            }
+        if let Some(pods) = &union.pods {
+            rules.extend(self.pods(direction, pods, allow));
         }
-        for family in Family::ALL {
-            let (content, name, empty, full) = match family {
-                Family::V4 => {
-                    let (ranges, name) = (&blocks.v4, &peers.blocks.v4_name);
-                    (Content::Ranges4(ranges.clone()), name, ranges.is_empty(), ranges.is_full())
-                }
-                Family::V6 => {
-                    let (ranges, name) = (&blocks.v6, &peers.blocks.v6_name);
-                    (Content::Ranges6(ranges.clone()), name, ranges.is_empty(), ranges.is_full())
-                }
-            };
-            if full {
-                rules.push(when([Match::Family(family)], allow.verdict()));
-            } else if !empty {
-                let name = SetName::Blocks(family, name.clone());
-                rules.push(when([Match::In(vec![peer(direction, family)], name.clone())], allow.verdict()));
-                self.add_set(name, SetType::AddressRanges(family), content);
-            }
-        }
+        let v4 = self.blocks(direction, &union.v4, allow, |ranges| {
+            (&ranges.name, Content::Ranges4(Arc::clone(ranges)))
+        });
+        let v6 = self.blocks(direction, &union.v6, allow, |ranges| {
+            (&ranges.name, Content::Ranges6(Arc::clone(ranges)))
+        });
+        rules.extend(v4.into_iter().chain(v6));
         rules
     }
 
-    /// Destinations by named port: one lookup per family.
-    fn named(&mut self, named: &DestinationSet, allow: Allow) -> Vec<Rule> {
-        let mut rules = Vec::new();
-        for family in self.families() {
-            let members = named.members.iter().filter(|(address, ..)| Family::of(address) == family);
-            let elements = members.map(|(address, protocol, port)| {
-                Element::AddressPorts(*address, PortRange::single(*protocol, *port))
-            });
-            let content = Content::Elements(elements.collect());
-            let name = SetName::Named(family, named.name.clone());
-            let fields = vec![Field::Destination(family), Field::Protocol, Field::DestinationPort];
-            rules.push(when([Match::In(fields, name.clone())], allow.verdict()));
-            self.add_set(name, SetType::Destinations(family), content);
+    /// Looks up the peer in the sets of a definition, one rule per family.
+    fn pods(&self, direction: Direction, definition: &SetDefinition, allow: Allow) -> Vec<Rule> {
+        let rule = |family| {
+            let mut fields = vec![peer(direction, family)];
+            if matches!(definition.rule, Membership::Destinations(_)) {
+                fields.extend(PORT);
+            }
+            when([Match::In(fields, set_of(definition, family).0)], allow.verdict())
+        };
+        self.families().map(rule).collect()
+    }
+
+    fn blocks<T: BlockFamily>(
+        &mut self,
+        direction: Direction,
+        blocks: &BlockSet<T>,
+        allow: Allow,
+        content: impl Fn(&Arc<NamedRanges<T>>) -> (&Name, Content),
+    ) -> Option<Rule> {
+        match blocks {
+            BlockSet::Nowhere => None,
+            BlockSet::Everywhere => Some(when([Match::Family(T::FAMILY)], allow.verdict())),
+            BlockSet::Some(ranges) => {
+                let (name, content) = content(ranges);
+                let name = SetName::Blocks(T::FAMILY, name.clone());
+                self.add_set(name.clone(), SetType::AddressRanges(T::FAMILY), content);
+                Some(when([Match::In(vec![peer(direction, T::FAMILY)], name)], allow.verdict()))
+            }
         }
-        rules
     }
 
     /// Peers whose address has several owners, with what all of them are allowed.
@@ -320,12 +363,12 @@ mod tests {
 
     #[test]
     fn an_empty_output_renders_a_table_that_drops_nothing() {
-        let rendered = render(&Output::empty(NodeName::new("n1").unwrap()));
-        let text = String::from_utf8(rendered.script.bytes().to_vec()).unwrap();
+        let output = Output::empty(NodeName::new("n1").unwrap(), Families::default());
+        let text = String::from_utf8(render(&output).bytes().to_vec()).unwrap();
         assert!(text.starts_with("add table inet flock_netpol\ndelete table inet flock_netpol\n"), "{text}");
         assert!(text.ends_with(&format!(
             "add set inet flock_netpol rev_{} {{ typeof ip saddr; }}\n",
-            rendered.revision
+            output.revision()
         )));
     }
 }

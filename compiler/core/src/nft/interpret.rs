@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use super::model::{Chain, Content, Element, Field, Icmp, Map, Match, SetType, Statement, Table, Verdict};
 use super::name::{ChainName, Family, MapName, SetName};
+use crate::members::{Member, Service};
 use crate::object::InterfaceName;
 use crate::port::{PortRange, Protocol};
 
@@ -199,13 +200,23 @@ fn contains(
     let set = table.sets.get(name).ok_or_else(|| InterpretError::NoSet(name.clone()))?;
     let Some(key) = key(fields, set.kind, packet)? else { return Ok(false) };
     Ok(match (&set.content, &key) {
-        (Content::V4(addresses), Element::Address(IpAddr::V4(address))) => addresses.contains(address),
-        (Content::V6(addresses), Element::Address(IpAddr::V6(address))) => addresses.contains(address),
+        (Content::Members4(members), Element::Address(IpAddr::V4(address))) => {
+            members.contains(&Member { address: *address, service: None })
+        }
+        (Content::Members6(members), Element::Address(IpAddr::V6(address))) => {
+            members.contains(&Member { address: *address, service: None })
+        }
+        (Content::Members4(members), Element::AddressPorts(IpAddr::V4(address), port)) => {
+            members.contains(&Member { address: *address, service: Some(service(port)) })
+        }
+        (Content::Members6(members), Element::AddressPorts(IpAddr::V6(address), port)) => {
+            members.contains(&Member { address: *address, service: Some(service(port)) })
+        }
         (Content::Ranges4(ranges), Element::Address(IpAddr::V4(address))) => {
-            ranges.contains((*address).into())
+            ranges.ranges.contains((*address).into())
         }
         (Content::Ranges6(ranges), Element::Address(IpAddr::V6(address))) => {
-            ranges.contains((*address).into())
+            ranges.ranges.contains((*address).into())
         }
         (Content::Elements(elements), Element::AddressPorts(address, port)) => {
             elements.iter().any(|element| match element {
@@ -218,6 +229,10 @@ fn contains(
         (Content::Elements(elements), key) => elements.contains(key),
         _ => false,
     })
+}
+
+const fn service(port: &PortRange) -> Service {
+    Service { protocol: port.protocol(), port: port.first() }
 }
 
 /// The element that a packet's fields make; `None` if it lacks one of them.

@@ -3,10 +3,12 @@
 pub mod interpret;
 pub mod model;
 mod name;
+pub mod transaction;
 mod write;
 
 pub use model::{
     Chain, Content, Element, Field, Hook, Icmp, Map, Match, Rule, Set, SetType, Statement, Table, Verdict,
 };
 pub use name::{Allow, ChainName, Family, MapName, SetName};
+pub use transaction::Transaction;
 pub use write::write;

@@ -8,8 +8,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use super::name::{ChainName, Family, MapName, SetName};
-use crate::block::Ranges;
+use crate::members::{Member, Members};
 use crate::object::InterfaceName;
+use crate::output::NamedRanges;
 use crate::port::PortRange;
 
 /// The table `inet flock_netpol` of one node.
@@ -58,14 +59,14 @@ pub enum SetType {
 /// The elements of a set. The large kinds are shared with the output that they come from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Content {
-    /// IPv4 addresses.
-    V4(Arc<BTreeSet<Ipv4Addr>>),
-    /// IPv6 addresses.
-    V6(Arc<BTreeSet<Ipv6Addr>>),
+    /// IPv4 addresses of pods, or destinations.
+    Members4(Members<Member<Ipv4Addr>>),
+    /// IPv6 addresses of pods, or destinations.
+    Members6(Members<Member<Ipv6Addr>>),
     /// IPv4 ranges.
-    Ranges4(Ranges<u32>),
+    Ranges4(Arc<NamedRanges<u32>>),
     /// IPv6 ranges.
-    Ranges6(Ranges<u128>),
+    Ranges6(Arc<NamedRanges<u128>>),
     /// Anything else.
     Elements(BTreeSet<Element>),
 }

@@ -10,11 +10,14 @@ use flock_shared::TABLE;
 use super::model::{
     Chain, Content, Element, Field, Hook, Map, Match, Rule, Set, SetType, Statement, Table, Verdict,
 };
-use super::name::Family;
+use super::name::{Family, SetName};
+use crate::members::{Member, Service};
 use crate::port::PortRange;
 
 /// Elements on one line of a script.
 const ELEMENTS_PER_LINE: usize = 8;
+/// Elements in one statement that deletes.
+const ELEMENTS_PER_DELETION: usize = 64;
 
 /// The full script: replaces whatever our table holds, in one transaction.
 #[must_use]
@@ -26,7 +29,13 @@ pub fn write(table: &Table) -> String {
 }
 
 fn write_table(out: &mut String, table: &Table) -> fmt::Result {
-    writeln!(out, "add table {TABLE}\ndelete table {TABLE}\ntable {TABLE} {{")?;
+    writeln!(out, "add table {TABLE}\ndelete table {TABLE}")?;
+    write_block(out, table)
+}
+
+/// A block that adds these objects, and elements to those that are there with the same properties.
+pub(super) fn write_block(out: &mut String, table: &Table) -> fmt::Result {
+    writeln!(out, "table {TABLE} {{")?;
     for (name, set) in &table.sets {
         writeln!(out, "\tset {name} {{")?;
         write_set(out, set)?;
@@ -50,12 +59,47 @@ fn write_set(out: &mut String, set: &Set) -> fmt::Result {
     writeln!(out, "\t\ttypeof {}", Key(&fields_of(set.kind)))?;
     write_flags(out, set.kind);
     match &set.content {
-        Content::V4(addresses) => write_elements(out, addresses.iter(), 2 * ELEMENTS_PER_LINE),
-        Content::V6(addresses) => write_elements(out, addresses.iter(), ELEMENTS_PER_LINE),
-        Content::Ranges4(ranges) => write_elements(out, ranges.display(), ELEMENTS_PER_LINE),
-        Content::Ranges6(ranges) => write_elements(out, ranges.display(), ELEMENTS_PER_LINE),
+        Content::Members4(members) => write_elements(out, members.iter(), 2 * ELEMENTS_PER_LINE),
+        Content::Members6(members) => write_elements(out, members.iter(), ELEMENTS_PER_LINE),
+        Content::Ranges4(ranges) => write_elements(out, ranges.ranges.display(), ELEMENTS_PER_LINE),
+        Content::Ranges6(ranges) => write_elements(out, ranges.ranges.display(), ELEMENTS_PER_LINE),
         Content::Elements(elements) => write_elements(out, elements.iter(), ELEMENTS_PER_LINE),
     }
+}
+
+/// Statements that delete the elements of a set.
+pub(super) fn write_deletions(out: &mut String, name: &SetName, content: &Content) -> fmt::Result {
+    match content {
+        Content::Members4(members) => delete_elements(out, name, members.iter()),
+        Content::Members6(members) => delete_elements(out, name, members.iter()),
+        Content::Ranges4(ranges) => delete_elements(out, name, ranges.ranges.display()),
+        Content::Ranges6(ranges) => delete_elements(out, name, ranges.ranges.display()),
+        Content::Elements(elements) => delete_elements(out, name, elements.iter()),
+    }
+}
+
+/// Statements that delete elements of a set or map, a few at a time.
+pub(super) fn delete_elements<T: fmt::Display>(
+    out: &mut String,
+    name: impl fmt::Display,
+    elements: impl Iterator<Item = T>,
+) -> fmt::Result {
+    let mut count = 0usize;
+    for element in elements {
+        match count {
+            0 => write!(out, "delete element {TABLE} {name} {{ ")?,
+            _ if count.is_multiple_of(ELEMENTS_PER_DELETION) => {
+                write!(out, " }}\ndelete element {TABLE} {name} {{ ")?;
+            }
+            _ => out.push_str(", "),
+        }
+        write!(out, "{element}")?;
+        count += 1;
+    }
+    if count > 0 {
+        out.push_str(" }\n");
+    }
+    Ok(())
 }
 
 fn write_map(out: &mut String, map: &Map) -> fmt::Result {
@@ -149,6 +193,18 @@ struct Mapped<'a>(&'a Element, &'a Verdict);
 impl fmt::Display for Mapped<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} : {}", self.0, self.1)
+    }
+}
+
+impl<A: fmt::Display> fmt::Display for Member<A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.address.fmt(f)?;
+        match self.service {
+            None => Ok(()),
+            Some(Service { protocol, port }) => {
+                write!(f, " . {}", Ports(&PortRange::single(protocol, port)))
+            }
+        }
     }
 }
 

@@ -1,6 +1,5 @@
 //! A pod: where it runs, what it is labelled, which addresses it owns and how its ports are called.
 
-use std::collections::BTreeSet;
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -11,6 +10,7 @@ use super::interface::HostInterface;
 use super::policy::Fault;
 use crate::label::Labels;
 use crate::port::Protocol;
+use crate::sorted::Sorted;
 
 /// `v1.Pod`, trimmed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,7 +26,7 @@ pub struct Pod {
     /// How far the pod has come.
     pub lifecycle: Lifecycle,
     /// Named ports of its containers and sidecars; a name may stand for several numbers.
-    pub ports: BTreeSet<NamedPort>,
+    pub ports: Sorted<NamedPort>,
     /// What was not understood and left out: such a port does not match, such an address owns nothing.
     pub faults: Vec<Fault>,
 }
@@ -39,7 +39,7 @@ pub enum PodNetwork {
     /// A network of its own.
     Own {
         /// `status.podIPs` (and `status.podIP`), any number of either family; empty until assigned.
-        addresses: BTreeSet<IpAddr>,
+        addresses: Sorted<IpAddr>,
         /// The host's end of its link, where it is known.
         interface: Option<HostInterface>,
     },
@@ -59,7 +59,7 @@ pub enum Lifecycle {
 impl Pod {
     /// The addresses that the pod itself claims: none for a host-network or finished pod.
     #[must_use]
-    pub fn addresses(&self) -> Option<&BTreeSet<IpAddr>> {
+    pub fn addresses(&self) -> Option<&Sorted<IpAddr>> {
         match (&self.network, self.lifecycle) {
             (PodNetwork::Host, _) | (_, Lifecycle::Finished) => None,
             (PodNetwork::Own { addresses, .. }, Lifecycle::Live | Lifecycle::Deleting) => Some(addresses),

@@ -63,9 +63,9 @@ pub enum PolicyBody {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PolicyRules {
     /// `spec.ingress`, if `policyTypes` has Ingress.
-    pub ingress: Option<Vec<Rule>>,
+    pub ingress: Option<Arc<[Rule]>>,
     /// `spec.egress`, if `policyTypes` has Egress.
-    pub egress: Option<Vec<Rule>>,
+    pub egress: Option<Arc<[Rule]>>,
 }
 
 /// A non-empty set of directions (`spec.policyTypes`).
@@ -126,7 +126,7 @@ pub struct Fault {
 }
 
 /// One rule: a flow matches when one of the peers and one of the ports match.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Rule {
     /// `from` or `to`.
     pub peers: PeerMatch,
@@ -147,7 +147,7 @@ pub enum PeerMatch {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Peer {
     /// `podSelector`, `namespaceSelector` or both.
-    Pods(PodPeer),
+    Pods(Arc<PodPeer>),
     /// `ipBlock`.
     Block(IpBlock),
 }
@@ -214,7 +214,7 @@ impl IpBlock {
 }
 
 /// The ports of a rule.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum RulePorts {
     /// No ports are given: any protocol and any port matches.
     Any,

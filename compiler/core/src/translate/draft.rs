@@ -8,13 +8,17 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::budget::{self, OverBudget};
-use super::index::Index;
+use super::cluster::{Cluster, PodEntry};
 use crate::block::Blocks;
-use crate::object::{Direction, Peer, PeerMatch, Pod, PodPeer, PortMatch, PortName, Rule, RulePorts};
+use crate::object::{
+    Direction, NamedPort, Peer, PeerMatch, Pod, PodPeer, PortMatch, PortName, Rule, RulePorts,
+};
+use crate::output::NamedDestination;
 use crate::port::{PortRange, PortSet, Protocol, split};
+use crate::sorted::Sorted;
 
 /// The numbers that port names stand for on a group of destination pods.
-pub(super) type Resolution = BTreeMap<(Protocol, PortName), BTreeSet<u16>>;
+pub(super) type Resolution = Sorted<NamedPort>;
 
 /// What a group of pods allows in one direction.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,17 +44,8 @@ pub(super) struct RuleDraft {
 /// A union of peers: selectors and blocks. Everywhere swallows the selectors.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Union {
-    pub(super) pods: BTreeSet<PodPeer>,
+    pub(super) pods: BTreeSet<Arc<PodPeer>>,
     pub(super) blocks: Blocks,
-}
-
-/// Destinations by the name of their port: which ones, and the name.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct NamedDestination {
-    /// `None`: any destination.
-    pub(super) peer: Option<Peer>,
-    pub(super) protocol: Protocol,
-    pub(super) name: PortName,
 }
 
 impl Union {
@@ -64,7 +59,7 @@ impl Union {
             for peer in peers {
                 match peer {
                     Peer::Pods(peer) => {
-                        pods.insert(peer.clone());
+                        pods.insert(Arc::clone(peer));
                     }
                     Peer::Block(block) => {
                         blocks.insert(block.blocks());
@@ -111,7 +106,7 @@ pub(super) fn draft<'a>(
     direction: Direction,
     rules: impl IntoIterator<Item = &'a Rule>,
     resolution: &Resolution,
-    index: &Index<'_>,
+    cluster: &Cluster,
 ) -> Result<Draft, OverBudget> {
     let mut any_port: Vec<&PeerMatch> = Vec::new();
     let mut by_peers: BTreeMap<Key<'a>, Vec<PortRange>> = BTreeMap::new();
@@ -135,7 +130,7 @@ pub(super) fn draft<'a>(
         return Ok(Draft::Open);
     }
     let ports = merge_ports(&by_peers, &any_port)?;
-    let contested = contested(direction, &rules, resolution, index, &any_port.blocks);
+    let contested = contested(direction, &rules, resolution, cluster, &any_port.blocks);
     if any_port.is_empty() && ports.is_empty() && named.is_empty() && contested.is_empty() {
         return Ok(Draft::Closed);
     }
@@ -199,21 +194,22 @@ fn contested(
     direction: Direction,
     rules: &[&Rule],
     resolution: &Resolution,
-    index: &Index<'_>,
+    cluster: &Cluster,
     any_port: &Blocks,
 ) -> BTreeMap<IpAddr, PortSet> {
     let mut found = BTreeMap::new();
-    for (address, owners) in index.contested().iter().filter(|(address, _)| !any_port.contains(**address)) {
-        let allowed = |owner: Option<&Pod>| {
-            let matching = rules.iter().filter(|rule| index.matches(&rule.peers, owner, *address));
-            allowed_ports(direction, matching.copied(), resolution, owner)
+    for (address, owners) in cluster.contested().filter(|(address, _)| !any_port.contains(*address)) {
+        let allowed = |owner: Option<&PodEntry>| {
+            let matching = rules.iter().filter(|rule| cluster.matches(&rule.peers, owner, address));
+            allowed_ports(direction, matching.copied(), resolution, owner.map(|owner| &*owner.pod))
         };
         let everyone = owners
             .iter()
+            .filter_map(|owner| cluster.pod(*owner))
             .map(|owner| allowed(Some(owner)))
             .fold(PortSet::Everything, |all, one| all.intersection(&one));
         if everyone != allowed(None) {
-            found.insert(*address, everyone);
+            found.insert(address, everyone);
         }
     }
     found
@@ -244,8 +240,8 @@ fn numbers(
     match (port, direction) {
         (PortMatch::Range(range), _) => vec![*range],
         (PortMatch::Named { protocol, name }, Direction::Ingress) => {
-            let numbers = resolution.get(&(*protocol, name.clone())).into_iter().flatten();
-            numbers.map(|number| PortRange::single(*protocol, *number)).collect()
+            let numbers = resolution.iter().filter(|port| port.protocol == *protocol && port.name == *name);
+            numbers.map(|port| PortRange::single(*protocol, port.number)).collect()
         }
         (PortMatch::Named { protocol, name }, Direction::Egress) => {
             let numbers = destination.into_iter().flat_map(|pod| pod.numbers(*protocol, name));

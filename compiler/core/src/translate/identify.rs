@@ -1,11 +1,13 @@
 //! What makes parts of a rule set the same: the encoding that identities, and so names, are made of.
 
-use super::draft::{NamedDestination, RuleDraft, Union};
-use crate::block::Blocks;
+use super::draft::{RuleDraft, Union};
+use crate::block::{Blocks, Ranges};
 use crate::identity::{Digest, Identify};
 use crate::label::{Operator, Requirement, Selector};
 use crate::object::{NamespaceScope, Peer, PodPeer};
+use crate::output::{Membership, NamedDestination};
 use crate::port::{PortRange, PortSet};
+use crate::revision::address;
 
 impl Identify for Requirement {
     fn identify(&self, digest: &mut Digest) {
@@ -46,25 +48,54 @@ impl Identify for PodPeer {
     }
 }
 
-impl Identify for Blocks {
+impl Identify for Ranges<u32> {
     fn identify(&self, digest: &mut Digest) {
-        digest.count(self.v4.iter().len());
-        for (first, last) in self.v4.iter() {
-            digest.number(first.into());
-            digest.number(last.into());
+        digest.count(self.iter().len());
+        for (first, last) in self.iter() {
+            digest.bytes(&first.to_be_bytes());
+            digest.bytes(&last.to_be_bytes());
         }
-        digest.count(self.v6.iter().len());
-        for (first, last) in self.v6.iter() {
+    }
+}
+
+impl Identify for Ranges<u128> {
+    fn identify(&self, digest: &mut Digest) {
+        digest.count(self.iter().len());
+        for (first, last) in self.iter() {
             digest.number(first);
             digest.number(last);
         }
     }
 }
 
+impl Identify for Blocks {
+    fn identify(&self, digest: &mut Digest) {
+        self.v4.identify(digest);
+        self.v6.identify(digest);
+    }
+}
+
 impl Identify for Union {
     fn identify(&self, digest: &mut Digest) {
-        digest.each(self.pods.iter());
+        digest.count(self.pods.len());
+        self.pods.iter().for_each(|peer| peer.identify(digest));
         self.blocks.identify(digest);
+    }
+}
+
+impl Identify for Membership {
+    fn identify(&self, digest: &mut Digest) {
+        match self {
+            Self::Pods(peers) => {
+                digest.tag(0);
+                digest.count(peers.len());
+                peers.iter().for_each(|peer| peer.identify(digest));
+            }
+            Self::Destinations(destinations) => {
+                digest.tag(1);
+                digest.each(destinations.iter());
+            }
+        }
     }
 }
 
@@ -97,16 +128,16 @@ impl Identify for NamedDestination {
 impl Identify for RuleDraft {
     fn identify(&self, digest: &mut Digest) {
         digest.tag(self.direction as u8);
-        digest.inner(&self.any_port.identity());
+        self.any_port.identify(digest);
         digest.count(self.ports.len());
         for (range, union) in &self.ports {
             range.identify(digest);
-            digest.inner(&union.identity());
+            union.identify(digest);
         }
         digest.each(self.named.iter());
         digest.count(self.contested.len());
-        for (address, ports) in &self.contested {
-            digest.text(&address.to_string());
+        for (at, ports) in &self.contested {
+            address(digest, at);
             match ports {
                 PortSet::Everything => digest.tag(0),
                 PortSet::Ranges(ranges) => {

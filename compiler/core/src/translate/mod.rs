@@ -1,146 +1,337 @@
-//! From the world to one Output per node.
+//! From the world to one Output per node, at a cost in proportion to what changes.
 //!
-//! Policies are grouped by the selector of their subjects and pods by the selectors that match them, so pods with
-//! the same rules share one rule set however many policies say it.
+//! ```text
+//! World ─differences─▶ cluster (pods, namespaces, nodes, owners of addresses)
+//!                        ├─ subjects: which rules apply to a pod ─▶ groups ─draft─▶ parts: rule sets, unions, blocks
+//!                        └─ peers: which sets a pod is in ────────▶ sets: members
+//! parts + sets ─▶ frames: Output per node that something of this touched
+//! ```
+//!
+//! A change is applied at once to the indexes and to the members of sets; what it means for groups and nodes is
+//! worked out in a pass, so that a burst of changes costs one. Whatever led to a world, its outputs are the same.
 
 mod budget;
-mod build;
+mod cluster;
 mod draft;
-mod group;
+mod frames;
+mod groups;
 mod identify;
-mod index;
+mod once;
+mod owners;
+mod parallel;
+mod parts;
+mod pass;
+mod peers;
+mod problems;
+mod registry;
+mod select;
+mod sets;
+mod subjects;
 
-use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use flock_shared::NodeName;
 
-use self::group::{Groups, Isolations};
-use self::index::{Index, Owner};
+pub use once::{Translation, translate, translate_with};
+pub use pass::{NodeChange, Pass, Work};
+
+use self::cluster::Cluster;
+use self::groups::Groups;
+use self::parts::Parts;
+use self::peers::PeerIndex;
+use self::subjects::Subjects;
+use crate::change::Change;
 use crate::identity::{ShortHash, fnv1a};
-use crate::object::{Direction, HostInterface, Pod, PodNetwork};
-use crate::output::{Families, Isolation, Output, Subject};
+use crate::object::{Direction, Namespace, Node, Pod, Policy, PolicyBody, Rule};
+use crate::output::{Families, Output};
 use crate::problem::Problem;
-use crate::world::World;
+use crate::world::{Difference, Differences, World};
 
-/// The outputs of all nodes of a world.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Translation {
+/// A world and its outputs, kept up to date.
+#[derive(Debug)]
+pub struct Translator {
+    world: World,
+    cluster: Cluster,
+    peers: PeerIndex,
+    subjects: Subjects,
+    groups: Groups,
+    parts: Parts,
+    problems: problems::Faulty,
+    dirty: Dirty,
     families: Families,
-    nodes: BTreeMap<NodeName, Output>,
-    problems: Vec<Problem>,
 }
 
-impl Translation {
-    /// The output of `node`; of a node that the world does not know: nothing is isolated.
-    #[must_use]
-    pub fn output(&self, node: &NodeName) -> Output {
-        self.nodes
-            .get(node)
-            .cloned()
-            .unwrap_or_else(|| Output { families: self.families, ..Output::empty(node.clone()) })
-    }
+/// What a pass has to look at.
+#[derive(Debug, Default)]
+struct Dirty {
+    /// Pods to which other rules may apply.
+    pods: BTreeSet<u32>,
+    /// Nodes whose frame may differ.
+    nodes: BTreeSet<u32>,
+    /// Whether an owner of a contested address has changed.
+    contested: bool,
+    problems: bool,
+}
 
-    /// Policies that translation had to take for isolating although each field is understood.
-    #[must_use]
-    pub fn problems(&self) -> &[Problem] {
-        &self.problems
-    }
-
-    /// Every node of the world and its output, by name.
-    #[must_use]
-    pub const fn nodes(&self) -> &BTreeMap<NodeName, Output> {
-        &self.nodes
-    }
-
-    /// What is known without any node: enough to answer for nodes that the world does not know.
-    #[must_use]
-    pub fn nowhere(&self) -> Self {
-        Self { families: self.families, ..Self::default() }
+impl Default for Translator {
+    fn default() -> Self {
+        Self::new()
     }
 }
 
-/// Translates a world.
-#[must_use]
-pub fn translate(world: &World) -> Translation {
-    translate_with(world, fnv1a)
-}
+impl Translator {
+    /// An empty world.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::with_names(fnv1a)
+    }
 
-/// Translates a world with another short hash for names, so that a test can make them collide.
-#[must_use]
-pub fn translate_with(world: &World, hash: ShortHash) -> Translation {
-    let index = Index::of(world);
-    let groups = Groups::of(world, &index);
-    let (isolations, problems) = groups.isolations(&index, hash);
-    let families = index.families();
-    let mut nodes: BTreeMap<NodeName, Output> = world
-        .node_names()
-        .into_iter()
-        .map(|node| (node.clone(), Output { families, ..Output::empty(node.clone()) }))
-        .collect();
-    // Interfaces of pods that have reported addresses: also one that has yielded all of them, so that nothing that
-    // comes from there is its own. Before the first report a source cannot be judged.
-    for pod in world.pods().values() {
-        if let (Some(interface), Some(output)) =
-            (interface_of(pod), pod.node.as_ref().and_then(|n| nodes.get_mut(n)))
-        {
-            output.anchors.entry(interface.clone()).or_default();
+    /// An empty world with another short hash for names, so that a test can make them collide.
+    #[must_use]
+    pub fn with_names(hash: ShortHash) -> Self {
+        Self {
+            world: World::default(),
+            cluster: Cluster::default(),
+            peers: PeerIndex::default(),
+            subjects: Subjects::default(),
+            groups: Groups::default(),
+            parts: Parts::new(hash),
+            problems: problems::Faulty::default(),
+            dirty: Dirty::default(),
+            families: Families::default(),
         }
     }
-    for owner in index.owners() {
-        if let Some(output) = owner.pod.node.as_ref().and_then(|node| nodes.get_mut(node)) {
-            place(output, owner, &index, &isolations);
+
+    /// The objects.
+    #[must_use]
+    pub const fn world(&self) -> &World {
+        &self.world
+    }
+
+    /// The output of a node as of the last pass; `None`: nothing names such a node.
+    #[must_use]
+    pub fn output(&self, node: &NodeName) -> Option<Arc<Output>> {
+        self.cluster.node(self.cluster.node_id(node)?)?.output.clone()
+    }
+
+    /// The output of a node that nothing names, as of the last pass: nothing is isolated there.
+    #[must_use]
+    pub fn elsewhere(&self, node: NodeName) -> Output {
+        Output::empty(node, self.families)
+    }
+
+    /// What a user should mend, in order: faulty objects, contested addresses, policies that go over a budget.
+    #[must_use]
+    pub fn problems(&self) -> Vec<Problem> {
+        let mut problems = self.problems.of_objects();
+        problems.extend(problems::between(&self.cluster));
+        problems.extend(problems::over_budget(self));
+        problems.sort_unstable();
+        problems
+    }
+
+    /// Applies a change to the world; whether anything differs.
+    pub fn apply(&mut self, change: Change) -> bool {
+        let differences = self.world.apply(change);
+        let differs = !differences.is_empty();
+        self.follow(differences);
+        differs
+    }
+
+    fn follow(&mut self, differences: Differences) {
+        match differences {
+            Differences::Nodes(all) => all.into_iter().for_each(|difference| self.node(&difference)),
+            Differences::Namespaces(all) => all.into_iter().for_each(|d| self.namespace(&d)),
+            Differences::Pods(all) => all.into_iter().for_each(|difference| self.pod(difference)),
+            Differences::Policies(all) => all.into_iter().for_each(|difference| self.policy(&difference)),
         }
     }
-    Translation { families, nodes, problems }
-}
 
-/// Adds a local pod to its node's output.
-fn place(output: &mut Output, owner: &Owner<'_>, index: &Index<'_>, isolations: &Isolations) {
-    let mut isolated = false;
-    for address in owner.all_addresses() {
-        let alone = [owner.pod];
-        let owners: &[&Pod] = index.contested().get(&address).map_or(&alone, Vec::as_slice);
-        let [ingress, egress] =
-            [Direction::Ingress, Direction::Egress].map(|direction| isolations.of(direction, owners));
-        if ingress == Isolation::Open && egress == Isolation::Open {
-            continue;
+    fn node(&mut self, Difference { before, after }: &Difference<Node>) {
+        let Some(node) = after.as_ref().or(before.as_ref()) else { return };
+        let id = self.cluster.node_of(&node.name);
+        if let Some(entry) = self.cluster.node_mut(id) {
+            entry.object = after.is_some();
         }
-        isolated = true;
-        let pods = owners.iter().map(|pod| pod.key.clone()).collect();
-        output.subjects.insert(address, Subject { pods, ingress, egress });
+        self.dirty.nodes.insert(id);
     }
-    if isolated {
-        output.hairpins.extend(hairpins(owner));
-    }
-    if let Some(anchored) = interface_of(owner.pod).and_then(|interface| output.anchors.get_mut(interface)) {
-        anchored.extend(owner.all_addresses());
-    }
-}
 
-/// The host interface of a pod that still has one, where it is known.
-fn interface_of(pod: &Pod) -> Option<&HostInterface> {
-    pod.addresses().filter(|addresses| !addresses.is_empty())?;
-    match &pod.network {
-        PodNetwork::Own { interface, .. } => interface.as_ref(),
-        PodNetwork::Host => None,
-    }
-}
-
-/// A pod with more addresses of a family than this always reaches itself at one address only, not across them:
-/// the pairs grow with the square, and the API knows of at most one address per family today.
-const CROSS_PAIRS_LIMIT: usize = 64;
-
-/// The pairs of a pod's addresses between which it talks to itself.
-fn hairpins(owner: &Owner<'_>) -> Vec<(IpAddr, IpAddr)> {
-    let mut pairs: Vec<(IpAddr, IpAddr)> = owner.all_addresses().map(|address| (address, address)).collect();
-    for v4 in [true, false] {
-        let family: Vec<IpAddr> = owner.addresses.iter().copied().filter(|a| a.is_ipv4() == v4).collect();
-        if family.len() <= CROSS_PAIRS_LIMIT {
-            pairs.extend(
-                family.iter().flat_map(|a| family.iter().filter(move |b| a != *b).map(move |b| (*a, *b))),
-            );
+    fn namespace(&mut self, Difference { before, after }: &Difference<Namespace>) {
+        let Some(namespace) = after.as_ref().or(before.as_ref()) else { return };
+        let id = self.cluster.hold_namespace(&namespace.name);
+        let matched: Vec<u32> = self.cluster.namespace(id).map(|n| n.matching.clone()).unwrap_or_default();
+        let matching = after.as_ref().map(|n| self.peers.selectors_of(&n.labels)).unwrap_or_default();
+        let differ =
+            |a: &[u32], b: &[u32]| a.iter().copied().filter(|s| !b.contains(s)).collect::<Vec<u32>>();
+        let changed = [differ(&matched, &matching), differ(&matching, &matched)].concat();
+        let pods: Vec<u32> =
+            self.cluster.namespace(id).map(|n| n.pods.values().copied().collect()).unwrap_or_default();
+        // Only sets with a peer that selects namespaces by what has changed.
+        let affected: Vec<(u32, Vec<u32>)> = if changed.is_empty() {
+            Vec::new()
+        } else {
+            let entries = pods.iter().filter_map(|pod| Some((*pod, self.cluster.pod(*pod)?)));
+            entries.map(|(pod, entry)| (pod, self.peers.sets_by(&changed, entry))).collect()
+        };
+        for (pod, sets) in &affected {
+            self.parts.sets.withdraw(*pod, sets, &self.cluster);
+        }
+        if let Some(before) = before {
+            self.cluster.namespace_labels.remove(id, &before.labels);
+        }
+        if let Some(after) = after {
+            self.cluster.namespace_labels.insert(id, &after.labels);
+        }
+        if let Some(entry) = self.cluster.namespace_mut(id) {
+            entry.labels = after.as_ref().map(|namespace| namespace.labels.clone());
+            entry.matching = matching;
+        }
+        for (pod, sets) in &affected {
+            self.parts.sets.put_back(*pod, sets, &self.cluster);
+        }
+        self.dirty.contested |= pods.iter().any(|pod| self.is_contested(*pod));
+        // The object holds its namespace as long as it is there; this look held it too.
+        if before.is_some() {
+            self.cluster.release_namespace(id);
+        }
+        if after.is_none() {
+            self.cluster.release_namespace(id);
         }
     }
-    pairs
+
+    fn is_contested(&self, pod: u32) -> bool {
+        self.cluster.owned(pod).any(|(_, alone)| !alone)
+    }
+
+    fn pod(&mut self, Difference { before, after }: Difference<Pod>) {
+        let Some(pod) = after.as_ref().or(before.as_ref()) else { return };
+        self.problems.pod(pod.key.clone(), after.as_ref());
+        self.dirty.problems |= [&before, &after].into_iter().flatten().any(|pod| !pod.faults.is_empty());
+        let id = match &before {
+            Some(_) => self.cluster.pod_id(pod),
+            None => after.as_ref().map(|pod| self.cluster.add_pod(Arc::clone(pod))),
+        };
+        let Some(id) = id else { return };
+        let affected = self.affected(id, &[before.as_ref(), after.as_ref()]);
+        self.look_at(&affected);
+        for pod in &affected {
+            if let Some(entry) = self.cluster.pod(*pod) {
+                let sets = self.parts.sets.of_pod(entry, &self.cluster, &self.peers);
+                self.parts.sets.withdraw(*pod, &sets, &self.cluster);
+            }
+        }
+        if let Some(before) = &before {
+            before.addresses().into_iter().flatten().for_each(|at| self.cluster.owners.disclaim(at, id));
+            self.cluster.pod_labels.remove(id, &before.labels);
+        }
+        self.move_to(id, after.as_ref().and_then(|pod| pod.node.as_ref()));
+        if let Some(after) = &after {
+            if let Some(entry) = self.cluster.pod_mut(id) {
+                entry.pod = Arc::clone(after);
+            }
+            after.addresses().into_iter().flatten().for_each(|at| self.cluster.owners.claim(*at, id));
+            self.cluster.pod_labels.insert(id, &after.labels);
+        }
+        for pod in affected.iter().filter(|pod| **pod != id || after.is_some()) {
+            if let Some(entry) = self.cluster.pod(*pod) {
+                let sets = self.parts.sets.of_pod(entry, &self.cluster, &self.peers);
+                self.parts.sets.put_back(*pod, &sets, &self.cluster);
+            }
+        }
+        self.look_at(&affected);
+        if after.is_none() {
+            self.leave_groups(id);
+            self.dirty.pods.remove(&id);
+            self.cluster.remove_pod(id);
+        }
+    }
+
+    /// The pod and all that claim one of its addresses, before or after.
+    fn affected(&self, id: u32, pods: &[Option<&Arc<Pod>>]) -> BTreeSet<u32> {
+        let addresses = pods.iter().copied().flatten().filter_map(|pod| pod.addresses()).flatten();
+        let others = addresses.flat_map(|address| self.cluster.owners.claimants(address));
+        others.copied().chain([id]).collect()
+    }
+
+    /// Has the pass look at pods and their nodes.
+    fn look_at(&mut self, pods: &BTreeSet<u32>) {
+        for id in pods {
+            let Some(entry) = self.cluster.pod(*id) else { continue };
+            self.dirty.nodes.extend(entry.node);
+            self.dirty.pods.insert(*id);
+            let contested = self.is_contested(*id);
+            self.dirty.contested |= contested;
+            self.dirty.problems |= contested;
+        }
+    }
+
+    fn move_to(&mut self, id: u32, node: Option<&flock_shared::NodeName>) {
+        let before = self.cluster.pod(id).and_then(|entry| entry.node);
+        let after = node.map(|name| self.cluster.node_of(name));
+        if before == after {
+            return;
+        }
+        if let Some(node) = before.and_then(|node| self.cluster.node_mut(node)) {
+            node.pods.remove(id);
+        }
+        if let Some(node) = after.and_then(|node| self.cluster.node_mut(node)) {
+            node.pods.insert(id);
+        }
+        if let Some(entry) = self.cluster.pod_mut(id) {
+            entry.node = after;
+        }
+    }
+
+    fn leave_groups(&mut self, id: u32) {
+        for direction in Direction::ALL {
+            self.groups.place(id, direction, None, &mut self.subjects, &mut self.cluster);
+        }
+    }
+
+    fn policy(&mut self, Difference { before, after }: &Difference<Policy>) {
+        let Some(policy) = after.as_ref().or(before.as_ref()) else { return };
+        self.problems.policy(policy.key.clone(), after.as_ref());
+        self.dirty.problems |=
+            [before, after].into_iter().flatten().any(|policy| !policy.faults().is_empty());
+        for direction in Direction::ALL {
+            let rules_of = |policy: &Option<Arc<Policy>>| {
+                policy.as_ref().and_then(|policy| Some((Arc::clone(policy), rules(policy, direction)?)))
+            };
+            let (old, new) = (rules_of(before), rules_of(after));
+            let same = |(a, x): &(Arc<Policy>, Arc<[Rule]>), (b, y): &(Arc<Policy>, Arc<[Rule]>)| {
+                a.subjects == b.subjects && x == y
+            };
+            if old.as_ref().zip(new.as_ref()).is_some_and(|(old, new)| same(old, new)) {
+                continue;
+            }
+            // The new one first: what both hold is not dropped in between.
+            if let Some((policy, rules)) = &new
+                && self.subjects.add(policy, direction, rules, &mut self.cluster)
+            {
+                self.look_at_subjects(policy);
+            }
+            if let Some((policy, rules)) = &old
+                && self.subjects.remove(policy, direction, rules, &mut self.cluster)
+            {
+                self.look_at_subjects(policy);
+            }
+        }
+    }
+
+    /// Has the pass look at the pods that a policy selects.
+    fn look_at_subjects(&mut self, policy: &Policy) {
+        self.dirty.pods.extend(self.cluster.subjects_of(policy));
+    }
+}
+
+/// The rules of a policy in one direction, if it isolates in it.
+fn rules(policy: &Policy, direction: Direction) -> Option<Arc<[Rule]>> {
+    match &policy.body {
+        PolicyBody::Understood(rules) => match direction {
+            Direction::Ingress => rules.ingress.clone(),
+            Direction::Egress => rules.egress.clone(),
+        },
+        PolicyBody::NotUnderstood { types, .. } => types.contains(direction).then(Arc::default),
+    }
 }

@@ -4,6 +4,7 @@
 #![allow(dead_code, reason = "each test binary uses its own part of this module")]
 
 pub(crate) mod cluster;
+pub(crate) mod dice;
 pub(crate) mod evaluator;
 pub(crate) mod flow;
 pub(crate) mod generator;

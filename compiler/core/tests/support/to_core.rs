@@ -150,13 +150,13 @@ fn rule(own_namespace: Text, rule: &Rule) -> object::Rule {
 
 fn peer(own_namespace: Text, peer: &Peer) -> object::Peer {
     match peer {
-        Peer::Pods { pods, namespaces } => object::Peer::Pods(PodPeer {
+        Peer::Pods { pods, namespaces } => object::Peer::Pods(Arc::new(PodPeer {
             namespaces: match namespaces {
                 None => NamespaceScope::Named(NamespaceName::new(own_namespace).unwrap()),
                 Some(namespaces) => NamespaceScope::Matching(selector(namespaces)),
             },
             pods: pods.as_ref().map_or_else(CoreSelector::everything, selector),
-        }),
+        })),
         Peer::Block { cidr, except } => {
             let except: Vec<IpNet> = except.iter().map(net).collect();
             object::Peer::Block(IpBlock::new(net(cidr), &except).unwrap())

@@ -1,0 +1,340 @@
+//! Transactions: the way from one table to another, which nft commits as a whole or not at all.
+//!
+//! What did not change is not touched: its counters go on. What nft 1.0.6 and the kernel want of the order:
+//! additions stand in `table` blocks, which also add elements to sets that are there (`add element` would fetch the
+//! elements of every interval set of the node, which takes 0.1 ms each); a key gets another verdict by deletion and
+//! addition; an object goes only after all that refer to it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::{self, Write as _};
+
+use flock_shared::TABLE;
+
+use super::model::{Chain, Content, Element, Map, Rule, Set, Table};
+use super::name::{ChainName, MapName, SetName};
+use super::write::{delete_elements, write_block, write_deletions};
+use crate::members::{Changes, Element as MemberElement, Members};
+
+/// The way from one table to another.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Transaction {
+    /// New sets, maps and chains, and elements for those that are there; no key that a map has.
+    pub added: Table,
+    /// Elements that sets lose.
+    pub lost: BTreeMap<SetName, Set>,
+    /// Keys that maps lose, or that get another verdict.
+    pub lost_keys: BTreeMap<MapName, BTreeSet<Element>>,
+    /// Keys that get another verdict.
+    pub changed_keys: BTreeMap<MapName, Map>,
+    /// Chains with other rules than before.
+    pub rewritten: BTreeMap<ChainName, Vec<Rule>>,
+    /// Chains that go.
+    pub removed_chains: BTreeSet<ChainName>,
+    /// Maps that go.
+    pub removed_maps: BTreeSet<MapName>,
+    /// Sets that go.
+    pub removed_sets: BTreeSet<SetName>,
+}
+
+impl Transaction {
+    /// The way from `old` to `new`. `None` where a set of ranges would have to be edited, for nft does not see which of
+    /// its own deletions make room: such sets are named by what they hold, so that takes names that collide.
+    #[must_use]
+    pub fn between(old: &Table, new: &Table) -> Option<Self> {
+        let mut transaction = Self::default();
+        for (name, set) in &new.sets {
+            match old.sets.get(name) {
+                None => drop(transaction.added.sets.insert(name.clone(), set.clone())),
+                Some(before) if before == set => {}
+                Some(before) => transaction.elements(name, before, set)?,
+            }
+        }
+        for (name, map) in &new.maps {
+            match old.maps.get(name) {
+                None => drop(transaction.added.maps.insert(name.clone(), map.clone())),
+                Some(before) if before == map => {}
+                Some(before) => transaction.keys(name, before, map),
+            }
+        }
+        for (name, chain) in &new.chains {
+            match old.chains.get(name) {
+                None => drop(transaction.added.chains.insert(name.clone(), chain.clone())),
+                Some(before) if before == chain => {}
+                Some(_) => drop(transaction.rewritten.insert(name.clone(), chain.rules.clone())),
+            }
+        }
+        transaction.removed_sets = gone(&old.sets, &new.sets);
+        transaction.removed_maps = gone(&old.maps, &new.maps);
+        transaction.removed_chains = gone(&old.chains, &new.chains);
+        Some(transaction)
+    }
+
+    /// A set that stays gains and loses elements.
+    fn elements(&mut self, name: &SetName, before: &Set, after: &Set) -> Option<()> {
+        let (lost, gained) = match (&before.content, &after.content) {
+            (Content::Members4(before), Content::Members4(after)) => {
+                split(after.changes_since(before), Content::Members4)
+            }
+            (Content::Members6(before), Content::Members6(after)) => {
+                split(after.changes_since(before), Content::Members6)
+            }
+            (Content::Elements(before), Content::Elements(after)) => (
+                Content::Elements(before.difference(after).cloned().collect()),
+                Content::Elements(after.difference(before).cloned().collect()),
+            ),
+            _ => return None,
+        };
+        if !lost.is_empty() {
+            self.lost.insert(name.clone(), Set { kind: before.kind, content: lost });
+        }
+        if !gained.is_empty() {
+            self.added.sets.insert(name.clone(), Set { kind: after.kind, content: gained });
+        }
+        Some(())
+    }
+
+    /// A map that stays gains, loses and changes keys.
+    fn keys(&mut self, name: &MapName, before: &Map, after: &Map) {
+        let map = |elements| Map { kind: after.kind, elements };
+        let (mut gained, mut changed) = (BTreeMap::new(), BTreeMap::new());
+        let mut lost: BTreeSet<Element> = BTreeSet::new();
+        for (key, verdict) in &after.elements {
+            match before.elements.get(key) {
+                None => drop(gained.insert(key.clone(), verdict.clone())),
+                Some(same) if same == verdict => {}
+                Some(_) => {
+                    lost.insert(key.clone());
+                    changed.insert(key.clone(), verdict.clone());
+                }
+            }
+        }
+        lost.extend(before.elements.keys().filter(|key| !after.elements.contains_key(key)).cloned());
+        if !gained.is_empty() {
+            self.added.maps.insert(name.clone(), map(gained));
+        }
+        if !lost.is_empty() {
+            self.lost_keys.insert(name.clone(), lost);
+        }
+        if !changed.is_empty() {
+            self.changed_keys.insert(name.clone(), map(changed));
+        }
+    }
+
+    /// Whether nothing changes.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// The statements, in an order that nft and the kernel accept.
+    #[must_use]
+    pub fn write(&self) -> String {
+        let mut out = String::new();
+        // Writing to a String cannot fail.
+        let _: fmt::Result = self.write_to(&mut out);
+        out
+    }
+
+    fn write_to(&self, out: &mut String) -> fmt::Result {
+        if self.added != Table::default() {
+            write_block(out, &self.added)?;
+        }
+        for (name, set) in &self.lost {
+            write_deletions(out, name, &set.content)?;
+        }
+        for (name, keys) in &self.lost_keys {
+            delete_elements(out, name, keys.iter())?;
+        }
+        if !self.changed_keys.is_empty() {
+            let maps = self.changed_keys.clone();
+            write_block(out, &Table { maps, ..Table::default() })?;
+        }
+        for (name, rules) in &self.rewritten {
+            writeln!(out, "flush chain {TABLE} {name}")?;
+            for rule in rules {
+                writeln!(out, "add rule {TABLE} {name} {rule}")?;
+            }
+        }
+        for removal in self.removals() {
+            match removal {
+                Removal::Chain(name) => writeln!(out, "delete chain {TABLE} {name}")?,
+                Removal::Map(name) => writeln!(out, "delete map {TABLE} {name}")?,
+                Removal::Set(name) => writeln!(out, "delete set {TABLE} {name}")?,
+            }
+        }
+        Ok(())
+    }
+
+    /// What goes, users before what they use.
+    fn removals(&self) -> Vec<Removal<'_>> {
+        let chains = self.removed_chains.iter().map(Removal::Chain);
+        let maps = self.removed_maps.iter().map(Removal::Map);
+        let mut all: Vec<Removal<'_>> =
+            chains.chain(maps).chain(self.removed_sets.iter().map(Removal::Set)).collect();
+        all.sort_by_key(Removal::rank);
+        all
+    }
+}
+
+enum Removal<'a> {
+    Chain(&'a ChainName),
+    Map(&'a MapName),
+    Set(&'a SetName),
+}
+
+impl Removal<'_> {
+    /// Whatever refers to an object has a lower rank than the object.
+    const fn rank(&self) -> u8 {
+        match self {
+            Self::Chain(ChainName::Base(_) | ChainName::Anchor) => 0,
+            Self::Map(MapName::Dispatch(..)) => 1,
+            Self::Chain(ChainName::Anchored(_) | ChainName::All(..)) => 2,
+            Self::Chain(ChainName::RuleSet(..)) => 3,
+            Self::Map(MapName::Ports(..) | MapName::PortRanges(..)) => 4,
+            Self::Chain(ChainName::Peers(..)) => 5,
+            Self::Chain(ChainName::Denied(_)) => 6,
+            Self::Set(_) => 7,
+        }
+    }
+}
+
+fn split<T: MemberElement>(changes: Changes<T>, content: fn(Members<T>) -> Content) -> (Content, Content) {
+    (content(changes.removed.into_iter().collect()), content(changes.added.into_iter().collect()))
+}
+
+fn gone<K: Ord + Clone, V>(old: &BTreeMap<K, V>, new: &BTreeMap<K, V>) -> BTreeSet<K> {
+    old.keys().filter(|key| !new.contains_key(key)).cloned().collect()
+}
+
+/// Why a table does not take a transaction: nft or the kernel would refuse it as a whole.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ApplyError {
+    /// An element that is to be deleted is not in the set.
+    #[error("set {0} has no such element")]
+    NoElement(SetName),
+    /// A key that is to be deleted is not in the map, or one that is to be added is.
+    #[error("map {0} has no such key, or has it with another verdict")]
+    Key(MapName),
+    /// A set with properties that the one there does not have.
+    #[error("set {0} is there with other properties")]
+    SetType(SetName),
+    /// A chain that is to be added is there, or one that is to be rewritten or removed is not.
+    #[error("chain {0} is there, or is not there")]
+    Chain(ChainName),
+    /// A set or map that is to be removed, or that is to lose elements, is not there.
+    #[error("{0} is not there")]
+    Missing(String),
+}
+
+impl Table {
+    /// Commits a transaction, as nft would.
+    ///
+    /// # Errors
+    /// When nft or the kernel would refuse it; the table is then in no defined state.
+    pub fn apply(&mut self, transaction: &Transaction) -> Result<(), ApplyError> {
+        self.add(&transaction.added)?;
+        for (name, lost) in &transaction.lost {
+            let set = self.sets.get_mut(name).ok_or_else(|| ApplyError::Missing(name.to_string()))?;
+            set.content =
+                set.content.without(&lost.content).ok_or_else(|| ApplyError::NoElement(name.clone()))?;
+        }
+        for (name, keys) in &transaction.lost_keys {
+            let map = self.maps.get_mut(name).ok_or_else(|| ApplyError::Missing(name.to_string()))?;
+            if keys.iter().any(|key| map.elements.remove(key).is_none()) {
+                return Err(ApplyError::Key(name.clone()));
+            }
+        }
+        self.add(&Table { maps: transaction.changed_keys.clone(), ..Self::default() })?;
+        for (name, rules) in &transaction.rewritten {
+            let chain = self.chains.get_mut(name).ok_or_else(|| ApplyError::Chain(name.clone()))?;
+            chain.rules.clone_from(rules);
+        }
+        for removal in transaction.removals() {
+            let found = match removal {
+                Removal::Chain(name) => self.chains.remove(name).is_some(),
+                Removal::Map(name) => self.maps.remove(name).is_some(),
+                Removal::Set(name) => self.sets.remove(name).is_some(),
+            };
+            if !found {
+                return Err(ApplyError::Missing(match removal {
+                    Removal::Chain(name) => name.to_string(),
+                    Removal::Map(name) => name.to_string(),
+                    Removal::Set(name) => name.to_string(),
+                }));
+            }
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, added: &Self) -> Result<(), ApplyError> {
+        for (name, set) in &added.sets {
+            match self.sets.get_mut(name) {
+                None => drop(self.sets.insert(name.clone(), set.clone())),
+                Some(known) if known.kind == set.kind => known.content = known.content.with(&set.content),
+                Some(_) => return Err(ApplyError::SetType(name.clone())),
+            }
+        }
+        for (name, map) in &added.maps {
+            let empty = Map { kind: map.kind, elements: BTreeMap::new() };
+            let known = self.maps.entry(name.clone()).or_insert(empty);
+            for (key, verdict) in &map.elements {
+                if known.elements.insert(key.clone(), verdict.clone()).is_some() {
+                    return Err(ApplyError::Key(name.clone()));
+                }
+            }
+        }
+        for (name, Chain { hook, rules }) in &added.chains {
+            let chain = Chain { hook: *hook, rules: rules.clone() };
+            if self.chains.insert(name.clone(), chain).is_some() {
+                return Err(ApplyError::Chain(name.clone()));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Content {
+    /// Whether there are no elements.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        match self {
+            Self::Members4(members) => members.is_empty(),
+            Self::Members6(members) => members.is_empty(),
+            Self::Ranges4(ranges) => ranges.ranges.is_empty(),
+            Self::Ranges6(ranges) => ranges.ranges.is_empty(),
+            Self::Elements(elements) => elements.is_empty(),
+        }
+    }
+
+    /// These elements and others of the same kind.
+    fn with(&self, others: &Self) -> Self {
+        match (self, others) {
+            (Self::Members4(all), Self::Members4(more)) => {
+                Self::Members4(all.iter().chain(more.iter()).copied().collect())
+            }
+            (Self::Members6(all), Self::Members6(more)) => {
+                Self::Members6(all.iter().chain(more.iter()).copied().collect())
+            }
+            (Self::Elements(all), Self::Elements(more)) => Self::Elements(all | more),
+            (_, others) => others.clone(),
+        }
+    }
+
+    /// These elements without others, if all of those are there.
+    fn without(&self, others: &Self) -> Option<Self> {
+        match (self, others) {
+            (Self::Members4(all), Self::Members4(gone)) => without(all, gone).map(Self::Members4),
+            (Self::Members6(all), Self::Members6(gone)) => without(all, gone).map(Self::Members6),
+            (Self::Elements(all), Self::Elements(gone)) => {
+                gone.is_subset(all).then(|| Self::Elements(all - gone))
+            }
+            _ => None,
+        }
+    }
+}
+
+fn without<T: MemberElement>(all: &Members<T>, gone: &Members<T>) -> Option<Members<T>> {
+    gone.iter()
+        .all(|element| all.contains(element))
+        .then(|| all.iter().filter(|element| !gone.contains(element)).copied().collect())
+}

@@ -1,0 +1,316 @@
+//! The world indexed: pods, namespaces and nodes under small numbers, and which address belongs to whom.
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use flock_shared::{NamespaceName, NodeName, ObjectName};
+use slab::Slab;
+
+use super::owners::Owners;
+use super::select::LabelIndex;
+use crate::idset::IdSet;
+use crate::label::Labels;
+use crate::object::{Direction, Lifecycle, NamespaceScope, Peer, PeerMatch, Pod, PodPeer, Policy};
+use crate::output::{Families, Output};
+
+/// A pod.
+#[derive(Debug)]
+pub(super) struct PodEntry {
+    pub(super) pod: Arc<Pod>,
+    pub(super) namespace: u32,
+    pub(super) node: Option<u32>,
+    /// Its group in each direction, if it is isolated.
+    groups: [Option<u32>; 2],
+}
+
+impl PodEntry {
+    pub(super) const fn group(&self, direction: Direction) -> Option<u32> {
+        let [ingress, egress] = self.groups;
+        match direction {
+            Direction::Ingress => ingress,
+            Direction::Egress => egress,
+        }
+    }
+
+    pub(super) const fn set_group(&mut self, direction: Direction, group: Option<u32>) {
+        let [ingress, egress] = &mut self.groups;
+        match direction {
+            Direction::Ingress => *ingress = group,
+            Direction::Egress => *egress = group,
+        }
+    }
+}
+
+/// A namespace that has an object, or that something refers to.
+#[derive(Debug)]
+pub(super) struct NamespaceEntry {
+    pub(super) name: NamespaceName,
+    /// `None`: there is no object, so no selector matches it.
+    pub(super) labels: Option<Labels>,
+    /// Its pods, by name.
+    pub(super) pods: BTreeMap<ObjectName, u32>,
+    /// The namespace selectors in use that match it.
+    pub(super) matching: Vec<u32>,
+    /// How many refer to it: its object, pods, subjects and peers.
+    holders: u32,
+}
+
+/// A node that has an object or a pod.
+#[derive(Debug)]
+pub(super) struct NodeEntry {
+    pub(super) name: NodeName,
+    /// Whether it has an object.
+    pub(super) object: bool,
+    /// Its pods.
+    pub(super) pods: IdSet,
+    /// The newest output.
+    pub(super) output: Option<Arc<Output>>,
+    /// The sets that the newest output refers to, in order.
+    pub(super) sets: Vec<u32>,
+}
+
+/// Every pod, namespace and node.
+#[derive(Debug, Default)]
+pub(super) struct Cluster {
+    pub(super) pods: Slab<PodEntry>,
+    pub(super) pod_labels: LabelIndex,
+    namespaces: Slab<NamespaceEntry>,
+    by_namespace: HashMap<NamespaceName, u32>,
+    pub(super) namespace_labels: LabelIndex,
+    nodes: Slab<NodeEntry>,
+    by_node: HashMap<NodeName, u32>,
+    pub(super) owners: Owners,
+}
+
+fn number(key: usize) -> u32 {
+    // Four billion objects do not fit into memory.
+    u32::try_from(key).unwrap_or(u32::MAX)
+}
+
+impl Cluster {
+    pub(super) fn pod(&self, id: u32) -> Option<&PodEntry> {
+        self.pods.get(id as usize)
+    }
+
+    pub(super) fn pod_mut(&mut self, id: u32) -> Option<&mut PodEntry> {
+        self.pods.get_mut(id as usize)
+    }
+
+    /// The number of a pod that is known by its key.
+    pub(super) fn pod_id(&self, pod: &Pod) -> Option<u32> {
+        let namespace = self.namespace(*self.by_namespace.get(&pod.key.namespace)?)?;
+        namespace.pods.get(&pod.key.name).copied()
+    }
+
+    /// Adds a pod that is not known yet; it owns nothing until its addresses are claimed.
+    pub(super) fn add_pod(&mut self, pod: Arc<Pod>) -> u32 {
+        let namespace = self.hold_namespace(&pod.key.namespace);
+        let name = pod.key.name.clone();
+        let entry = PodEntry { pod, namespace, node: None, groups: [None; 2] };
+        let id = number(self.pods.insert(entry));
+        if let Some(namespace) = self.namespaces.get_mut(namespace as usize) {
+            namespace.pods.insert(name, id);
+        }
+        id
+    }
+
+    /// Forgets a pod.
+    pub(super) fn remove_pod(&mut self, id: u32) {
+        if let Some(entry) = self.pods.try_remove(id as usize) {
+            if let Some(namespace) = self.namespaces.get_mut(entry.namespace as usize) {
+                namespace.pods.remove(&entry.pod.key.name);
+            }
+            self.release_namespace(entry.namespace);
+        }
+    }
+
+    pub(super) fn namespace(&self, id: u32) -> Option<&NamespaceEntry> {
+        self.namespaces.get(id as usize)
+    }
+
+    pub(super) fn namespace_mut(&mut self, id: u32) -> Option<&mut NamespaceEntry> {
+        self.namespaces.get_mut(id as usize)
+    }
+
+    pub(super) fn namespaces(&self) -> impl Iterator<Item = (u32, &NamespaceEntry)> {
+        self.namespaces.iter().map(|(key, entry)| (number(key), entry))
+    }
+
+    /// The number of a namespace, which one more refers to.
+    pub(super) fn hold_namespace(&mut self, name: &NamespaceName) -> u32 {
+        let id = self.by_namespace.get(name).copied().unwrap_or_else(|| {
+            let entry = NamespaceEntry {
+                name: name.clone(),
+                labels: None,
+                pods: BTreeMap::new(),
+                matching: Vec::new(),
+                holders: 0,
+            };
+            let id = number(self.namespaces.insert(entry));
+            self.by_namespace.insert(name.clone(), id);
+            id
+        });
+        if let Some(entry) = self.namespaces.get_mut(id as usize) {
+            entry.holders += 1;
+        }
+        id
+    }
+
+    /// One fewer refers to a namespace.
+    pub(super) fn release_namespace(&mut self, id: u32) {
+        let Some(entry) = self.namespaces.get_mut(id as usize) else { return };
+        entry.holders -= 1;
+        if entry.holders == 0 {
+            let entry = self.namespaces.remove(id as usize);
+            self.by_namespace.remove(&entry.name);
+        }
+    }
+
+    pub(super) fn node(&self, id: u32) -> Option<&NodeEntry> {
+        self.nodes.get(id as usize)
+    }
+
+    pub(super) fn node_mut(&mut self, id: u32) -> Option<&mut NodeEntry> {
+        self.nodes.get_mut(id as usize)
+    }
+
+    pub(super) fn nodes(&self) -> impl Iterator<Item = (u32, &NodeEntry)> {
+        self.nodes.iter().map(|(key, entry)| (number(key), entry))
+    }
+
+    pub(super) fn node_id(&self, name: &NodeName) -> Option<u32> {
+        self.by_node.get(name).copied()
+    }
+
+    /// The number of a node, known or not.
+    pub(super) fn node_of(&mut self, name: &NodeName) -> u32 {
+        self.by_node.get(name).copied().unwrap_or_else(|| {
+            let entry = NodeEntry {
+                name: name.clone(),
+                object: false,
+                pods: IdSet::default(),
+                output: None,
+                sets: Vec::new(),
+            };
+            let id = number(self.nodes.insert(entry));
+            self.by_node.insert(name.clone(), id);
+            id
+        })
+    }
+
+    /// Forgets a node if it has neither an object nor a pod.
+    pub(super) fn remove_node_if_gone(&mut self, id: u32) -> Option<NodeEntry> {
+        let gone = self.node(id).is_some_and(|node| !node.object && node.pods.is_empty());
+        gone.then(|| {
+            let node = self.nodes.remove(id as usize);
+            self.by_node.remove(&node.name);
+            node
+        })
+    }
+
+    /// Whether the pod is one to which a contested address falls before those that are being deleted.
+    fn is_live(&self, id: u32) -> bool {
+        self.pod(id).is_some_and(|entry| entry.pod.lifecycle == Lifecycle::Live)
+    }
+
+    /// The pods that own an address: those that claim it, but one that is being deleted yields to a live one.
+    pub(super) fn owners_of(&self, address: &IpAddr) -> Vec<u32> {
+        let claimants = self.owners.claimants(address);
+        let live: Vec<u32> = claimants.iter().copied().filter(|id| self.is_live(*id)).collect();
+        if live.is_empty() { claimants.to_vec() } else { live }
+    }
+
+    /// The addresses that a pod owns, in order, and whether it is the only owner.
+    pub(super) fn owned(&self, id: u32) -> impl Iterator<Item = (IpAddr, bool)> {
+        let claimed = self.pod(id).and_then(|entry| entry.pod.addresses()).into_iter().flatten();
+        claimed.filter_map(move |address| match self.owners.claimants(address) {
+            [only] => (*only == id).then_some((*address, true)),
+            _ => {
+                let owners = self.owners_of(address);
+                owners.contains(&id).then_some((*address, owners.len() == 1))
+            }
+        })
+    }
+
+    /// The addresses that a pod alone owns.
+    pub(super) fn owned_alone(&self, id: u32) -> impl Iterator<Item = IpAddr> {
+        self.owned(id).filter(|(_, alone)| *alone).map(|(address, _)| address)
+    }
+
+    /// Addresses with several owners, in order, with their owners in order of their keys.
+    pub(super) fn contested(&self) -> impl Iterator<Item = (IpAddr, Vec<u32>)> {
+        self.owners.shared().filter_map(|address| {
+            let mut owners = self.owners_of(&address);
+            owners.sort_by_key(|id| self.pod(*id).map(|entry| &entry.pod.key));
+            (owners.len() > 1).then_some((address, owners))
+        })
+    }
+
+    /// The families that pods have addresses of.
+    pub(super) const fn families(&self) -> Families {
+        self.owners.families()
+    }
+
+    /// The pods that a peer may match, as few as the indexes can tell: check them with [`Self::selects`].
+    fn candidates(&self, peer: &PodPeer, in_scope: impl Fn() -> Vec<u32>) -> Vec<u32> {
+        let by_label = self.pod_labels.candidates(&peer.pods);
+        let namespaces = in_scope();
+        let here = || namespaces.iter().filter_map(|id| self.namespace(*id));
+        match by_label {
+            Some(found) if found.len() < here().map(|entry| entry.pods.len()).sum() => found.iter().collect(),
+            _ => here().flat_map(|entry| entry.pods.values().copied()).collect(),
+        }
+    }
+
+    /// The pods with a network of their own that a peer matches.
+    pub(super) fn matching(&self, peer: &PodPeer) -> Vec<u32> {
+        let mut found = self.candidates(peer, || match &peer.namespaces {
+            NamespaceScope::Named(name) => self.by_namespace.get(name).copied().into_iter().collect(),
+            NamespaceScope::Matching(selector) => self.namespaces_matching(selector),
+        });
+        found.retain(|id| self.pod(*id).is_some_and(|entry| self.selects(peer, entry)));
+        found
+    }
+
+    /// The pods that a policy selects.
+    pub(super) fn subjects_of(&self, policy: &Policy) -> Vec<u32> {
+        let peer = PodPeer {
+            namespaces: NamespaceScope::Named(policy.key.namespace.clone()),
+            pods: policy.subjects.clone(),
+        };
+        self.matching(&peer)
+    }
+
+    /// The namespaces that a selector matches.
+    pub(super) fn namespaces_matching(&self, selector: &crate::label::Selector) -> Vec<u32> {
+        let matches = |entry: &NamespaceEntry| entry.labels.as_ref().is_some_and(|l| selector.matches(l));
+        match self.namespace_labels.candidates(selector) {
+            Some(found) => found.iter().filter(|id| self.namespace(*id).is_some_and(matches)).collect(),
+            None => self.namespaces().filter(|(_, entry)| matches(entry)).map(|(id, _)| id).collect(),
+        }
+    }
+
+    /// Whether a peer matches a pod.
+    pub(super) fn selects(&self, peer: &PodPeer, entry: &PodEntry) -> bool {
+        let namespace = match &peer.namespaces {
+            NamespaceScope::Named(name) => *name == entry.pod.key.namespace,
+            NamespaceScope::Matching(selector) => {
+                let labels = self.namespace(entry.namespace).and_then(|namespace| namespace.labels.as_ref());
+                labels.is_some_and(|labels| selector.matches(labels))
+            }
+        };
+        namespace && peer.pods.matches(&entry.pod.labels)
+    }
+
+    /// Whether `address` is one of `peers` if that pod owns it; `None`: by address alone.
+    pub(super) fn matches(&self, peers: &PeerMatch, owner: Option<&PodEntry>, address: IpAddr) -> bool {
+        match peers {
+            PeerMatch::Any => true,
+            PeerMatch::OneOf(peers) => peers.iter().any(|peer| match peer {
+                Peer::Pods(peer) => owner.is_some_and(|owner| self.selects(peer, owner)),
+                Peer::Block(block) => block.blocks().contains(address),
+            }),
+        }
+    }
+}

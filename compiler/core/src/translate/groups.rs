@@ -1,0 +1,217 @@
+//! Groups: pods to which the same rules apply in one direction, wherever they are.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use slab::Slab;
+
+use super::budget::OverBudget;
+use super::cluster::{Cluster, PodEntry};
+use super::draft::{Draft, Resolution, RuleDraft, draft};
+use super::parallel;
+use super::parts::{Ground, Parts};
+use super::subjects::Subjects;
+use crate::identity::{Identify as _, Identity};
+use crate::idset::IdSet;
+use crate::object::{Direction, NamedPort};
+
+/// What makes pods share a rule set in one direction: the rules that apply, and on ingress what the port names of
+/// those rules stand for on them.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Key {
+    direction: Direction,
+    rules: Box<[u32]>,
+    resolution: Resolution,
+}
+
+/// What the pods of a group allow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Outcome {
+    Open,
+    Closed(Option<OverBudget>),
+    /// What the rule set with this number allows.
+    Rules(u32),
+}
+
+#[derive(Debug)]
+pub(super) struct Group {
+    key: Arc<Key>,
+    pub(super) pods: IdSet,
+    pub(super) outcome: Outcome,
+}
+
+/// Every group that has a pod.
+#[derive(Debug, Default)]
+pub(super) struct Groups {
+    groups: Slab<Group>,
+    by_key: HashMap<Arc<Key>, u32>,
+    /// Groups without a draft of their rules as they are.
+    stale: BTreeSet<u32>,
+    /// Groups that may have lost their last pod.
+    idle: BTreeSet<u32>,
+    /// Groups that are closed because merging their rules went over budget.
+    over: BTreeSet<u32>,
+}
+
+fn number(key: usize) -> u32 {
+    // Four billion groups do not fit into memory.
+    u32::try_from(key).unwrap_or(u32::MAX)
+}
+
+impl Groups {
+    pub(super) fn get(&self, id: u32) -> Option<&Group> {
+        self.groups.get(id as usize)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (u32, &Group)> {
+        self.groups.iter().map(|(key, group)| (number(key), group))
+    }
+
+    /// The rules and the direction of a group.
+    pub(super) fn rules(&self, id: u32) -> Option<(Direction, &[u32])> {
+        self.get(id).map(|group| (group.key.direction, &*group.key.rules))
+    }
+
+    /// Puts a pod into the group of these rules, or into none; whether that is another one than before.
+    pub(super) fn place(
+        &mut self,
+        pod: u32,
+        direction: Direction,
+        rules: Option<Box<[u32]>>,
+        subjects: &mut Subjects,
+        cluster: &mut Cluster,
+    ) -> bool {
+        let Some(entry) = cluster.pod_mut(pod) else { return false };
+        let before = entry.group(direction);
+        let after = rules.map(|rules| {
+            let resolution = resolve(entry, direction, &rules, subjects);
+            self.group(Key { direction, rules, resolution }, subjects)
+        });
+        if before == after {
+            return false;
+        }
+        entry.set_group(direction, after);
+        if let Some(group) = after.and_then(|id| self.groups.get_mut(id as usize)) {
+            group.pods.insert(pod);
+        }
+        if let Some(id) = before
+            && let Some(group) = self.groups.get_mut(id as usize)
+        {
+            group.pods.remove(pod);
+            if group.pods.is_empty() {
+                self.idle.insert(id);
+            }
+        }
+        true
+    }
+
+    fn group(&mut self, key: Key, subjects: &mut Subjects) -> u32 {
+        if let Some(id) = self.by_key.get(&key) {
+            return *id;
+        }
+        key.rules.iter().for_each(|rules| subjects.keep_rules(*rules));
+        let key = Arc::new(key);
+        let group = Group { key: Arc::clone(&key), pods: IdSet::default(), outcome: Outcome::Closed(None) };
+        let id = number(self.groups.insert(group));
+        self.by_key.insert(key, id);
+        self.stale.insert(id);
+        id
+    }
+
+    /// Whether groups are closed because merging their rules went over budget.
+    pub(super) fn any_over_budget(&self) -> bool {
+        !self.over.is_empty()
+    }
+
+    /// Has the rules of every group looked at again, for the owners of a contested address have changed.
+    pub(super) fn review_all(&mut self) {
+        self.stale = self.groups.iter().map(|(key, _)| number(key)).collect();
+    }
+
+    /// Merges the rules of stale groups; how many there were. The pods whose isolation may differ go to `affected`.
+    pub(super) fn refresh(
+        &mut self,
+        subjects: &Subjects,
+        parts: &mut Parts,
+        ground: &mut Ground<'_>,
+        affected: &mut BTreeSet<u32>,
+    ) -> usize {
+        let stale: Vec<u32> = std::mem::take(&mut self.stale).into_iter().collect();
+        let drafts = parallel::map(&stale, |id| self.draft(*id, subjects, ground.cluster));
+        for (id, drafted) in stale.iter().zip(drafts) {
+            let Some(drafted) = drafted else { continue };
+            let outcome = match drafted {
+                Drafted::Open => Outcome::Open,
+                Drafted::Closed(over) => Outcome::Closed(over),
+                Drafted::Rules(rules, identity) => Outcome::Rules(parts.hold(&rules, identity, ground)),
+            };
+            let Some(group) = self.groups.get_mut(*id as usize) else { continue };
+            let before = std::mem::replace(&mut group.outcome, outcome);
+            if let Outcome::Rules(rules) = before {
+                parts.release(rules);
+            }
+            if matches!(outcome, Outcome::Closed(Some(_))) {
+                self.over.insert(*id);
+            } else {
+                self.over.remove(id);
+            }
+            if before != outcome {
+                affected.extend(group.pods.iter());
+            }
+        }
+        stale.len()
+    }
+
+    fn draft(&self, id: u32, subjects: &Subjects, cluster: &Cluster) -> Option<Drafted> {
+        let group = self.get(id).filter(|group| !group.pods.is_empty())?;
+        let Key { direction, rules, resolution } = &*group.key;
+        let rules = rules.iter().filter_map(|rules| subjects.rules(*rules)).flat_map(|entry| &*entry.rules);
+        Some(match draft(*direction, rules, resolution, cluster) {
+            Ok(Draft::Open) => Drafted::Open,
+            Ok(Draft::Closed) => Drafted::Closed(None),
+            Ok(Draft::Rules(rules)) => {
+                let identity = rules.identity();
+                Drafted::Rules(rules, identity)
+            }
+            Err(over) => Drafted::Closed(Some(over)),
+        })
+    }
+
+    /// Forgets groups without pods.
+    pub(super) fn sweep(&mut self, subjects: &mut Subjects, parts: &mut Parts) {
+        for id in std::mem::take(&mut self.idle) {
+            if self.get(id).is_none_or(|group| !group.pods.is_empty()) {
+                continue;
+            }
+            let group = self.groups.remove(id as usize);
+            self.stale.remove(&id);
+            self.over.remove(&id);
+            self.by_key.remove(&group.key);
+            group.key.rules.iter().for_each(|rules| subjects.release_rules(*rules));
+            if let Outcome::Rules(rules) = group.outcome {
+                parts.release(rules);
+            }
+        }
+    }
+}
+
+/// A group's merged rules with their identity.
+enum Drafted {
+    Open,
+    Closed(Option<OverBudget>),
+    Rules(Arc<RuleDraft>, Identity),
+}
+
+/// What the port names of ingress rules stand for on a pod. Towards other pods names are resolved on each
+/// destination.
+fn resolve(entry: &PodEntry, direction: Direction, rules: &[u32], subjects: &Subjects) -> Resolution {
+    if direction == Direction::Egress {
+        return Resolution::new();
+    }
+    let names = rules.iter().filter_map(|rules| subjects.rules(*rules)).flat_map(|entry| &entry.names);
+    let resolved = names.flat_map(|(protocol, name)| {
+        let named = |number| NamedPort { name: name.clone(), protocol: *protocol, number };
+        entry.pod.numbers(*protocol, name).map(named)
+    });
+    resolved.collect()
+}

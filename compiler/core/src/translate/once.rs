@@ -1,0 +1,58 @@
+//! Translating a whole world at once: the same translation, from nothing.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use flock_shared::NodeName;
+
+use super::Translator;
+use crate::identity::{ShortHash, fnv1a};
+use crate::output::{Families, Output};
+use crate::problem::Problem;
+use crate::world::World;
+
+/// The outputs of all nodes of a world.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Translation {
+    families: Families,
+    nodes: BTreeMap<NodeName, Arc<Output>>,
+    problems: Vec<Problem>,
+}
+
+impl Translation {
+    /// The output of `node`; of a node that the world does not know: nothing is isolated.
+    #[must_use]
+    pub fn output(&self, node: &NodeName) -> Arc<Output> {
+        let known = self.nodes.get(node).cloned();
+        known.unwrap_or_else(|| Arc::new(Output::empty(node.clone(), self.families)))
+    }
+
+    /// What a user should mend, in order.
+    #[must_use]
+    pub fn problems(&self) -> &[Problem] {
+        &self.problems
+    }
+
+    /// Every node of the world and its output, by name.
+    #[must_use]
+    pub const fn nodes(&self) -> &BTreeMap<NodeName, Arc<Output>> {
+        &self.nodes
+    }
+}
+
+/// Translates a world.
+#[must_use]
+pub fn translate(world: &World) -> Translation {
+    translate_with(world, fnv1a)
+}
+
+/// Translates a world with another short hash for names, so that a test can make them collide.
+#[must_use]
+pub fn translate_with(world: &World, hash: ShortHash) -> Translation {
+    let mut translator = Translator::with_names(hash);
+    translator.world = world.clone();
+    world.differences().into_iter().for_each(|differences| translator.follow(differences));
+    let pass = translator.pass();
+    let nodes = pass.changes.into_iter().map(|change| (change.after.node().clone(), change.after)).collect();
+    Translation { families: translator.families, nodes, problems: translator.problems() }
+}

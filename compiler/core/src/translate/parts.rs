@@ -1,0 +1,370 @@
+//! From drafts to rule sets: what is equal is one part, with a name, held by those that refer to it.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::budget::{self, OverBudget};
+use super::cluster::Cluster;
+use super::draft::{RuleDraft, Union as UnionDraft};
+use super::peers::PeerIndex;
+use super::registry::Registry;
+use super::sets::Sets;
+use crate::block::{Family, Ranges};
+use crate::identity::{Digest, Identify, Identity, Name, ShortHash};
+use crate::output::{BlockSet, Membership, NamedRanges, Peers, RuleSet, Union};
+
+/// A rule set has a budget of members if it looks up more different sets than this. Fewer could only go over it in a
+/// cluster of half a million pods.
+const FEW_SETS: usize = 8;
+
+/// The parts that a union refers to.
+#[derive(Debug, Clone, Copy, Default)]
+struct UnionIds {
+    set: Option<u32>,
+    v4: Option<u32>,
+    v6: Option<u32>,
+}
+
+/// A union with a chain of its own.
+#[derive(Debug)]
+struct PeersPart {
+    peers: Arc<Peers>,
+    ids: UnionIds,
+}
+
+/// A rule set, and what it refers to.
+#[derive(Debug)]
+pub(super) struct RuleSetPart {
+    pub(super) rules: Arc<RuleSet>,
+    any_port: UnionIds,
+    peers: Box<[u32]>,
+    named: Option<u32>,
+    /// Every set that its chains look up, each once, in order.
+    pub(super) sets: Box<[u32]>,
+    /// Whether it has gone over budget: its pods are closed.
+    pub(super) over: Option<OverBudget>,
+}
+
+/// Every part that outputs are made of.
+#[derive(Debug)]
+pub(super) struct Parts {
+    pub(super) rule_sets: Registry<RuleSetPart>,
+    peers: Registry<PeersPart>,
+    blocks4: Registry<Arc<NamedRanges<u32>>>,
+    blocks6: Registry<Arc<NamedRanges<u128>>>,
+    pub(super) sets: Sets,
+    /// Rule sets with many sets, by set.
+    wide: BTreeSet<(u32, u32)>,
+    /// Rule sets over budget.
+    over: BTreeSet<u32>,
+}
+
+/// What acquiring parts needs beside them.
+pub(super) struct Ground<'a> {
+    pub(super) cluster: &'a mut Cluster,
+    pub(super) peers: &'a mut PeerIndex,
+}
+
+impl Parts {
+    pub(super) fn new(hash: ShortHash) -> Self {
+        Self {
+            rule_sets: Registry::new(hash),
+            peers: Registry::new(hash),
+            blocks4: Registry::new(hash),
+            blocks6: Registry::new(hash),
+            sets: Sets::new(hash),
+            wide: BTreeSet::new(),
+            over: BTreeSet::new(),
+        }
+    }
+
+    /// The rule set of a draft, which one more holds.
+    pub(super) fn hold(&mut self, draft: &RuleDraft, identity: Identity, ground: &mut Ground<'_>) -> u32 {
+        let id = self.rule_sets.find(&identity).unwrap_or_else(|| self.add(draft, identity, ground));
+        self.rule_sets.hold(id);
+        id
+    }
+
+    fn add(&mut self, draft: &RuleDraft, identity: Identity, ground: &mut Ground<'_>) -> u32 {
+        let (any_port, any_port_ids) = self.union(&draft.any_port, ground);
+        let mut peers_ids = Vec::with_capacity(draft.ports.len());
+        let mut ports = Vec::with_capacity(draft.ports.len());
+        for (range, union) in &draft.ports {
+            let (id, peers) = self.peers(union, ground);
+            peers_ids.push(id);
+            ports.push((*range, peers));
+        }
+        let named = (!draft.named.is_empty()).then(|| {
+            let rule = Membership::Destinations(draft.named.iter().cloned().collect());
+            self.set(rule, ground)
+        });
+        let in_ports = peers_ids.iter().filter_map(|id| self.peers.get(*id)?.value.ids.set);
+        let mut sets: Vec<u32> = in_ports.chain(any_port_ids.set).chain(named).collect();
+        sets.sort_unstable();
+        sets.dedup();
+        let definition = named.and_then(|id| self.sets.registry.get(id)).map(|part| &part.value.definition);
+        let definition = definition.map(Arc::clone);
+        let id = self.rule_sets.add(identity, |name| {
+            let rules = RuleSet {
+                name: name.clone(),
+                direction: draft.direction,
+                any_port,
+                ports: ports.into(),
+                named: definition,
+                contested: draft.contested.clone(),
+                digest: identity,
+            };
+            RuleSetPart {
+                rules: Arc::new(RuleSet { digest: digest_of(identity, &rules), ..rules }),
+                any_port: any_port_ids,
+                peers: peers_ids.into(),
+                named,
+                sets: sets.into(),
+                over: None,
+            }
+        });
+        self.budget(id, ground.cluster);
+        id
+    }
+
+    fn set(&mut self, rule: Membership, ground: &mut Ground<'_>) -> u32 {
+        self.sets.hold(rule.identity(), || rule, ground.cluster, ground.peers)
+    }
+
+    fn union(&mut self, draft: &UnionDraft, ground: &mut Ground<'_>) -> (Union, UnionIds) {
+        let set = (!draft.pods.is_empty())
+            .then(|| self.set(Membership::Pods(draft.pods.iter().cloned().collect()), ground));
+        let pods = set.and_then(|id| self.sets.registry.get(id)).map(|p| Arc::clone(&p.value.definition));
+        let (v4, v4_id) = blocks(&mut self.blocks4, &draft.blocks.v4);
+        let (v6, v6_id) = blocks(&mut self.blocks6, &draft.blocks.v6);
+        (Union { pods, v4, v6 }, UnionIds { set, v4: v4_id, v6: v6_id })
+    }
+
+    fn peers(&mut self, draft: &UnionDraft, ground: &mut Ground<'_>) -> (u32, Arc<Peers>) {
+        let identity = draft.identity();
+        let id = self.peers.find(&identity).unwrap_or_else(|| {
+            let (union, ids) = self.union(draft, ground);
+            self.peers
+                .add(identity, |name| PeersPart { peers: Arc::new(Peers { name: name.clone(), union }), ids })
+        });
+        self.peers.hold(id);
+        // Found or added above.
+        let peers = self.peers.get(id).map(|part| Arc::clone(&part.value.peers));
+        (id, peers.unwrap_or_else(|| unreachable!("peers without a part")))
+    }
+
+    /// One holder fewer.
+    pub(super) fn release(&mut self, id: u32) {
+        self.rule_sets.release(id);
+    }
+
+    /// Forgets what nobody holds any more.
+    pub(super) fn sweep(&mut self, ground: &mut Ground<'_>) {
+        for (id, part) in self.rule_sets.sweep() {
+            if part.value.over.is_none() {
+                part.value.sets.iter().for_each(|set| self.sets.discard(*set));
+            }
+            part.value.sets.iter().for_each(|set| _ = self.wide.remove(&(*set, id)));
+            self.over.remove(&id);
+            part.value.peers.iter().for_each(|peers| self.peers.release(*peers));
+            part.value.named.into_iter().for_each(|set| self.sets.registry.release(set));
+            self.release_union(part.value.any_port);
+        }
+        for (_, part) in self.peers.sweep() {
+            self.release_union(part.value.ids);
+        }
+        self.blocks4.sweep();
+        self.blocks6.sweep();
+        self.sets.sweep(ground.cluster, ground.peers);
+    }
+
+    fn release_union(&mut self, ids: UnionIds) {
+        ids.set.into_iter().for_each(|set| self.sets.registry.release(set));
+        ids.v4.into_iter().for_each(|blocks| self.blocks4.release(blocks));
+        ids.v6.into_iter().for_each(|blocks| self.blocks6.release(blocks));
+    }
+
+    /// Decides whether a new rule set is within budget, and has its sets stored if it is.
+    fn budget(&mut self, id: u32, cluster: &Cluster) {
+        let Some(part) = self.rule_sets.get(id) else { return };
+        let sets = part.value.sets.clone();
+        let over = self.is_over(&sets);
+        if sets.len() > FEW_SETS {
+            self.wide.extend(sets.iter().map(|set| (*set, id)));
+        }
+        if over {
+            if let Some(part) = self.rule_sets.get_mut(id) {
+                part.value.over = Some(OverBudget::Members);
+            }
+            self.over.insert(id);
+        } else {
+            sets.iter().for_each(|set| self.sets.store(*set, cluster));
+        }
+    }
+
+    /// Whether some rule set is over budget.
+    pub(super) fn any_over_budget(&self) -> bool {
+        !self.over.is_empty()
+    }
+
+    fn is_over(&self, sets: &[u32]) -> bool {
+        let counts = sets.iter().filter_map(|set| self.sets.registry.get(*set)).map(|part| part.value.count);
+        sets.len() > FEW_SETS && counts.sum::<usize>() > budget::MEMBERS
+    }
+
+    /// Looks again at rule sets that look up one of these sets; those that went over budget, or came back.
+    pub(super) fn review(&mut self, counted: &BTreeSet<u32>, cluster: &Cluster) -> Vec<u32> {
+        if self.wide.is_empty() {
+            return Vec::new();
+        }
+        let users = counted.iter().flat_map(|set| self.wide.range((*set, 0)..=(*set, u32::MAX)));
+        let users: BTreeSet<u32> = users.map(|(_, id)| *id).collect();
+        let mut crossed = Vec::new();
+        for id in users {
+            let Some(part) = self.rule_sets.get(id) else { continue };
+            let sets = part.value.sets.clone();
+            let (was, is) = (part.value.over.is_some(), self.is_over(&sets));
+            if was == is {
+                continue;
+            }
+            for set in &sets {
+                if is { self.sets.discard(*set) } else { self.sets.store(*set, cluster) }
+            }
+            if let Some(part) = self.rule_sets.get_mut(id) {
+                part.value.over = is.then_some(OverBudget::Members);
+            }
+            if is {
+                self.over.insert(id)
+            } else {
+                self.over.remove(&id)
+            };
+            crossed.push(id);
+        }
+        crossed
+    }
+
+    /// Gives parts whose names have changed their new ones; the rule sets that differ.
+    pub(super) fn rename(&mut self) -> Vec<u32> {
+        let renamed = [
+            self.sets.rename(),
+            rename_blocks(&mut self.blocks4),
+            rename_blocks(&mut self.blocks6),
+            self.peers.take_renamed(),
+            self.rule_sets.take_renamed(),
+        ];
+        if !renamed.contains(&true) {
+            return Vec::new();
+        }
+        let (sets, blocks4, blocks6) = (&self.sets, &self.blocks4, &self.blocks6);
+        let current = |ids: UnionIds| Union {
+            pods: ids.set.and_then(|id| sets.registry.get(id)).map(|p| Arc::clone(&p.value.definition)),
+            v4: ids.v4.and_then(|id| blocks4.get(id)).map_or(BlockSet::Nowhere, |p| named(&p.value)),
+            v6: ids.v6.and_then(|id| blocks6.get(id)).map_or(BlockSet::Nowhere, |p| named(&p.value)),
+        };
+        // Everywhere has no part of its own.
+        let updated = |union: &Union, ids: UnionIds| {
+            let Union { pods, v4, v6 } = current(ids);
+            let v4 = if union.v4 == BlockSet::Everywhere { BlockSet::Everywhere } else { v4 };
+            let v6 = if union.v6 == BlockSet::Everywhere { BlockSet::Everywhere } else { v6 };
+            Union { pods, v4, v6 }
+        };
+        for (_, part) in self.peers.iter_mut() {
+            let old = &part.value.peers;
+            let new = Peers { name: part.name.clone(), union: updated(&old.union, part.value.ids) };
+            if **old != new {
+                part.value.peers = Arc::new(new);
+            }
+        }
+        let peers = &self.peers;
+        let mut differ = Vec::new();
+        for (id, part) in self.rule_sets.iter_mut() {
+            let old = &part.value.rules;
+            let now = |id: &u32| peers.get(*id).map(|part| Arc::clone(&part.value.peers));
+            let ports = old.ports.iter().zip(&part.value.peers);
+            let named = part.value.named.and_then(|id| sets.registry.get(id));
+            let new = RuleSet {
+                name: part.name.clone(),
+                direction: old.direction,
+                any_port: updated(&old.any_port, part.value.any_port),
+                ports: ports
+                    .map(|((range, old), id)| (*range, now(id).unwrap_or_else(|| Arc::clone(old))))
+                    .collect(),
+                named: named.map(|part| Arc::clone(&part.value.definition)),
+                contested: old.contested.clone(),
+                digest: part.identity,
+            };
+            let new = RuleSet { digest: digest_of(part.identity, &new), ..new };
+            if **old != new {
+                part.value.rules = Arc::new(new);
+                differ.push(id);
+            }
+        }
+        differ
+    }
+}
+
+fn named<T>(ranges: &Arc<NamedRanges<T>>) -> BlockSet<T> {
+    BlockSet::Some(Arc::clone(ranges))
+}
+
+fn blocks<T: Family>(
+    registry: &mut Registry<Arc<NamedRanges<T>>>,
+    ranges: &Ranges<T>,
+) -> (BlockSet<T>, Option<u32>)
+where
+    Ranges<T>: Identify,
+{
+    if ranges.is_empty() {
+        return (BlockSet::Nowhere, None);
+    }
+    if ranges.is_full() {
+        return (BlockSet::Everywhere, None);
+    }
+    let identity = ranges.identity();
+    let id = registry.find(&identity).unwrap_or_else(|| {
+        registry.add(identity, |name| Arc::new(NamedRanges { name: name.clone(), ranges: ranges.clone() }))
+    });
+    registry.hold(id);
+    let found = registry.get(id).map_or(BlockSet::Nowhere, |part| named(&part.value));
+    (found, Some(id))
+}
+
+fn rename_blocks<T: Family>(registry: &mut Registry<Arc<NamedRanges<T>>>) -> bool {
+    if !registry.take_renamed() {
+        return false;
+    }
+    for (_, part) in registry.iter_mut() {
+        let (name, value): (&Name, _) = (&part.name, &mut part.value);
+        if *name != value.name {
+            *value = Arc::new(NamedRanges { name: name.clone(), ranges: value.ranges.clone() });
+        }
+    }
+    true
+}
+
+/// The identity, and the names of the parts that its chains spell out.
+fn digest_of(identity: Identity, rules: &RuleSet) -> Identity {
+    fn union(digest: &mut Digest, union: &Union) {
+        if let Some(pods) = &union.pods {
+            digest.name(&pods.name);
+        }
+        if let BlockSet::Some(v4) = &union.v4 {
+            digest.name(&v4.name);
+        }
+        if let BlockSet::Some(v6) = &union.v6 {
+            digest.name(&v6.name);
+        }
+    }
+    let mut digest = Digest::new();
+    digest.inner(&identity);
+    digest.name(&rules.name);
+    union(&mut digest, &rules.any_port);
+    for (_, peers) in &rules.ports {
+        digest.name(&peers.name);
+        union(&mut digest, &peers.union);
+    }
+    if let Some(named) = &rules.named {
+        digest.name(&named.name);
+    }
+    digest.finish()
+}

@@ -1,0 +1,86 @@
+//! What a user should mend, kept as objects come and go.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use flock_shared::{NamespaceName, PodKey, PolicyKey};
+
+use super::budget::OverBudget;
+use super::cluster::Cluster;
+use super::groups::{Group, Outcome};
+use super::{Translator, rules};
+use crate::object::{Pod, Policy};
+use crate::problem::{self, Problem};
+
+/// The objects with fields that were not understood.
+#[derive(Debug, Default)]
+pub(super) struct Faulty {
+    pods: BTreeMap<PodKey, Arc<Pod>>,
+    policies: BTreeMap<PolicyKey, Arc<Policy>>,
+}
+
+impl Faulty {
+    pub(super) fn pod(&mut self, key: PodKey, pod: Option<&Arc<Pod>>) {
+        match pod.filter(|pod| !pod.faults.is_empty()) {
+            Some(pod) => drop(self.pods.insert(key, Arc::clone(pod))),
+            None => drop(self.pods.remove(&key)),
+        }
+    }
+
+    pub(super) fn policy(&mut self, key: PolicyKey, policy: Option<&Arc<Policy>>) {
+        match policy.filter(|policy| !policy.faults().is_empty()) {
+            Some(policy) => drop(self.policies.insert(key, Arc::clone(policy))),
+            None => drop(self.policies.remove(&key)),
+        }
+    }
+
+    /// The problems of each object by itself.
+    pub(super) fn of_objects(&self) -> Vec<Problem> {
+        let policies = self.policies.values().flat_map(|policy| problem::of_policy(policy));
+        policies.chain(self.pods.values().flat_map(|pod| problem::of_pod(pod))).collect()
+    }
+}
+
+/// The problems between objects: contested addresses.
+pub(super) fn between(cluster: &Cluster) -> impl Iterator<Item = Problem> {
+    cluster.contested().map(|(address, owners)| {
+        let owners = owners.iter().filter_map(|id| cluster.pod(*id));
+        let names: Vec<String> = owners.map(|entry| entry.pod.key.to_string()).collect();
+        problem::contested(address, &names)
+    })
+}
+
+/// The policies of groups that went over a budget, by namespace.
+pub(super) fn over_budget(translator: &Translator) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    for (id, group) in translator.groups.iter() {
+        let Some(over) = over(translator, group) else { continue };
+        let Some((direction, group_rules)) = translator.groups.rules(id) else { continue };
+        let namespaces: BTreeSet<&NamespaceName> = group
+            .pods
+            .iter()
+            .filter_map(|pod| translator.cluster.pod(pod))
+            .map(|entry| &entry.pod.key.namespace)
+            .collect();
+        for namespace in namespaces {
+            let policies = translator.world.policies().values().filter(|policy| {
+                policy.key.namespace == *namespace
+                    && rules(policy, direction)
+                        .and_then(|rules| translator.subjects.find(&rules))
+                        .is_some_and(|rules| group_rules.contains(&rules))
+            });
+            problems.push(over.problem(direction, policies.map(|policy| &**policy)));
+        }
+    }
+    problems.sort_unstable();
+    problems.dedup();
+    problems
+}
+
+fn over(translator: &Translator, group: &Group) -> Option<OverBudget> {
+    match group.outcome {
+        Outcome::Open => None,
+        Outcome::Closed(over) => over,
+        Outcome::Rules(id) => translator.parts.rule_sets.get(id)?.value.over,
+    }
+}

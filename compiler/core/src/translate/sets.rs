@@ -1,0 +1,330 @@
+//! The sets of pods in use, whose members follow pods and namespaces.
+//!
+//! A pod is withdrawn from its sets before it changes and put back afterwards; what that comes to is settled once a
+//! pass. Too large a set is counted and not stored.
+
+use std::collections::{BTreeSet, HashMap};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
+
+use super::cluster::{Cluster, PodEntry};
+use super::peers::PeerIndex;
+use super::registry::Registry;
+use crate::identity::{Identity, Name, ShortHash};
+use crate::idset::IdSet;
+use crate::members::{Edit, Element, Member, Members, Service};
+use crate::object::{Peer, PodPeer, PortName};
+use crate::output::{MemberSet, Membership, NamedDestination, SetDefinition};
+use crate::port::Protocol;
+
+/// A set of pods that some rule set looks up.
+#[derive(Debug)]
+pub(super) struct SetPart {
+    pub(super) definition: Arc<SetDefinition>,
+    /// The members as of the last pass; `None`: only counted.
+    pub(super) stored: Option<Arc<MemberSet>>,
+    /// How many members there are.
+    pub(super) count: usize,
+    /// How many rule sets within budget look it up.
+    pub(super) within: u32,
+    /// The nodes whose outputs refer to it.
+    pub(super) nodes: IdSet,
+    edits4: Vec<Edit<Member<Ipv4Addr>>>,
+    edits6: Vec<Edit<Member<Ipv6Addr>>>,
+}
+
+/// The sets in use.
+#[derive(Debug)]
+pub(super) struct Sets {
+    pub(super) registry: Registry<SetPart>,
+    /// Sets with a destination that any pod with such a port is, or any in a block.
+    by_port: HashMap<(Protocol, PortName), IdSet>,
+    /// Sets with edits, or whose count has changed.
+    touched: BTreeSet<u32>,
+}
+
+/// A pod about to change: the sets that it may enter or leave.
+pub(super) type Affected = Vec<u32>;
+
+fn peers_of(rule: &Membership) -> impl Iterator<Item = &Arc<PodPeer>> {
+    let (pods, destinations): (&[_], &[_]) = match rule {
+        Membership::Pods(peers) => (peers, &[]),
+        Membership::Destinations(destinations) => (&[], destinations),
+    };
+    pods.iter().chain(destinations.iter().filter_map(|destination| match &destination.peer {
+        Some(Peer::Pods(peer)) => Some(peer),
+        Some(Peer::Block(_)) | None => None,
+    }))
+}
+
+/// Destinations that are found by their port, not by a selector.
+fn by_port(rule: &Membership) -> impl Iterator<Item = (Protocol, PortName)> {
+    let destinations: &[NamedDestination] = match rule {
+        Membership::Pods(_) => &[],
+        Membership::Destinations(destinations) => destinations,
+    };
+    let found = destinations.iter().filter(|d| !matches!(d.peer, Some(Peer::Pods(_))));
+    found.map(|destination| (destination.protocol, destination.name.clone()))
+}
+
+/// What a pod contributes to a set, each once, in order.
+fn contribution(rule: &Membership, id: u32, entry: &PodEntry, cluster: &Cluster) -> Vec<Member<IpAddr>> {
+    let mut members = Vec::new();
+    match rule {
+        Membership::Pods(peers) => {
+            if peers.iter().any(|peer| cluster.selects(peer, entry)) {
+                members.extend(cluster.owned_alone(id).map(|address| Member { address, service: None }));
+            }
+        }
+        Membership::Destinations(destinations) => {
+            for NamedDestination { peer, protocol, name } in destinations {
+                let all = match peer {
+                    None | Some(Peer::Block(_)) => true,
+                    Some(Peer::Pods(peer)) => cluster.selects(peer, entry),
+                };
+                if !all {
+                    continue;
+                }
+                let within = |address: &IpAddr| match peer {
+                    Some(Peer::Block(block)) => block.blocks().contains(*address),
+                    _ => true,
+                };
+                for port in entry.pod.numbers(*protocol, name) {
+                    let service = Some(Service { protocol: *protocol, port });
+                    let reached = cluster.owned_alone(id).filter(within);
+                    members.extend(reached.map(|address| Member { address, service }));
+                }
+            }
+            members.sort_unstable();
+            members.dedup();
+        }
+    }
+    members
+}
+
+impl Sets {
+    pub(super) fn new(hash: ShortHash) -> Self {
+        Self { registry: Registry::new(hash), by_port: HashMap::new(), touched: BTreeSet::new() }
+    }
+
+    /// The set of a rule, which one more holds. A new one is counted, but not stored before [`Self::store`].
+    pub(super) fn hold(
+        &mut self,
+        identity: Identity,
+        rule: impl FnOnce() -> Membership,
+        cluster: &mut Cluster,
+        peers: &mut PeerIndex,
+    ) -> u32 {
+        let id = self.registry.find(&identity).unwrap_or_else(|| {
+            let rule = rule();
+            let count = members_of(&rule, cluster).len();
+            let id = self.registry.add(identity, |name| SetPart {
+                definition: Arc::new(SetDefinition { name: name.clone(), rule }),
+                stored: None,
+                count,
+                within: 0,
+                nodes: IdSet::default(),
+                edits4: Vec::new(),
+                edits6: Vec::new(),
+            });
+            self.file(id, cluster, peers);
+            id
+        });
+        self.registry.hold(id);
+        id
+    }
+
+    fn file(&mut self, id: u32, cluster: &mut Cluster, peers: &mut PeerIndex) {
+        let Some(part) = self.registry.get(id) else { return };
+        let definition = Arc::clone(&part.value.definition);
+        peers_of(&definition.rule).for_each(|peer| peers.hold(peer, id, cluster));
+        for port in by_port(&definition.rule) {
+            self.by_port.entry(port).or_default().insert(id);
+        }
+    }
+
+    /// Forgets the sets that nobody holds any more.
+    pub(super) fn sweep(&mut self, cluster: &mut Cluster, peers: &mut PeerIndex) {
+        for (id, part) in self.registry.sweep() {
+            let rule = &part.value.definition.rule;
+            peers_of(rule).for_each(|peer| peers.release(peer, id, cluster));
+            for port in by_port(rule) {
+                if let Some(sets) = self.by_port.get_mut(&port) {
+                    sets.remove(id);
+                    if sets.is_empty() {
+                        self.by_port.remove(&port);
+                    }
+                }
+            }
+            self.touched.remove(&id);
+        }
+    }
+
+    /// A rule set within budget looks the set up: its members are stored.
+    pub(super) fn store(&mut self, id: u32, cluster: &Cluster) {
+        let Some(part) = self.registry.get_mut(id) else { return };
+        part.value.within += 1;
+        if part.value.stored.is_none() {
+            let definition = Arc::clone(&part.value.definition);
+            let members = members_of(&definition.rule, cluster);
+            let (v4, v6) = by_family(members.into_iter());
+            part.value.stored = Some(Arc::new(MemberSet::new(definition, v4, v6)));
+            part.value.edits4.clear();
+            part.value.edits6.clear();
+        }
+    }
+
+    /// One rule set within budget fewer looks the set up.
+    pub(super) fn discard(&mut self, id: u32) {
+        if let Some(part) = self.registry.get_mut(id) {
+            part.value.within -= 1;
+            if part.value.within == 0 {
+                part.value.stored = None;
+            }
+        }
+    }
+
+    /// The sets that a pod as it stands is in.
+    pub(super) fn of_pod(&self, entry: &PodEntry, cluster: &Cluster, peers: &PeerIndex) -> Affected {
+        let mut sets = peers.sets_of(entry, cluster);
+        if !self.by_port.is_empty() {
+            let ports = entry.pod.ports.iter();
+            let found = ports.filter_map(|p| self.by_port.get(&(p.protocol, p.name.clone())));
+            sets.extend(found.flat_map(IdSet::iter));
+            sets.sort_unstable();
+            sets.dedup();
+        }
+        sets
+    }
+
+    /// Takes a pod out of these sets, as it stands.
+    pub(super) fn withdraw(&mut self, id: u32, sets: &[u32], cluster: &Cluster) {
+        self.record(id, sets, cluster, false);
+    }
+
+    /// Puts a pod into those of these sets that it belongs to, as it stands.
+    pub(super) fn put_back(&mut self, id: u32, sets: &[u32], cluster: &Cluster) {
+        self.record(id, sets, cluster, true);
+    }
+
+    fn record(&mut self, id: u32, sets: &[u32], cluster: &Cluster, present: bool) {
+        let Some(entry) = cluster.pod(id) else { return };
+        for set in sets {
+            let Some(part) = self.registry.get_mut(*set) else { continue };
+            let part = &mut part.value;
+            for Member { address, service } in contribution(&part.definition.rule, id, entry, cluster) {
+                if present {
+                    part.count += 1;
+                } else {
+                    part.count -= 1;
+                }
+                self.touched.insert(*set);
+                if part.stored.is_some() {
+                    match address {
+                        IpAddr::V4(address) => part.edits4.push((Member { address, service }, present)),
+                        IpAddr::V6(address) => part.edits6.push((Member { address, service }, present)),
+                    }
+                }
+            }
+        }
+    }
+
+    /// Makes the edits so far into new members; the sets that differ from before, in order, and those whose count
+    /// may have changed.
+    pub(super) fn settle(&mut self) -> (Vec<u32>, BTreeSet<u32>) {
+        let touched = std::mem::take(&mut self.touched);
+        let mut changed = Vec::new();
+        for id in &touched {
+            let Some(part) = self.registry.get_mut(*id) else { continue };
+            let part = &mut part.value;
+            let Some(stored) = &part.stored else { continue };
+            let edits4 = effective(&mut part.edits4, &stored.v4);
+            let edits6 = effective(&mut part.edits6, &stored.v6);
+            if edits4.is_empty() && edits6.is_empty() {
+                continue;
+            }
+            let (v4, v6) = (stored.v4.edited(&edits4), stored.v6.edited(&edits6));
+            part.stored = Some(Arc::new(MemberSet::new(Arc::clone(&part.definition), v4, v6)));
+            changed.push(*id);
+        }
+        (changed, touched)
+    }
+
+    /// A node's output refers to these sets.
+    pub(super) fn join(&mut self, node: u32, sets: &[u32]) {
+        for set in sets {
+            if let Some(part) = self.registry.get_mut(*set) {
+                part.value.nodes.insert(node);
+            }
+        }
+    }
+
+    /// A node's output refers to these sets no longer.
+    pub(super) fn leave(&mut self, node: u32, sets: &[u32]) {
+        for set in sets {
+            if let Some(part) = self.registry.get_mut(*set) {
+                part.value.nodes.remove(node);
+            }
+        }
+    }
+
+    /// Gives the sets whose names have changed their new ones; whether there were any.
+    pub(super) fn rename(&mut self) -> bool {
+        if !self.registry.take_renamed() {
+            return false;
+        }
+        for (_, part) in self.registry.iter_mut() {
+            let (name, set): (&Name, &mut SetPart) = (&part.name, &mut part.value);
+            if *name == set.definition.name {
+                continue;
+            }
+            let rule = set.definition.rule.clone();
+            set.definition = Arc::new(SetDefinition { name: name.clone(), rule });
+            if let Some(stored) = &set.stored {
+                let (v4, v6) = (stored.v4.clone(), stored.v6.clone());
+                set.stored = Some(Arc::new(MemberSet::new(Arc::clone(&set.definition), v4, v6)));
+            }
+        }
+        true
+    }
+}
+
+/// Every member of a set, each once.
+fn members_of(rule: &Membership, cluster: &Cluster) -> Vec<Member<IpAddr>> {
+    let mut pods: Vec<u32> = peers_of(rule).flat_map(|peer| cluster.matching(peer)).collect();
+    if by_port(rule).next().is_some() {
+        pods.extend(cluster.pods.iter().map(|(id, _)| u32::try_from(id).unwrap_or(u32::MAX)));
+    }
+    pods.sort_unstable();
+    pods.dedup();
+    let entries = pods.into_iter().filter_map(|id| cluster.pod(id).map(|entry| (id, entry)));
+    entries.flat_map(|(id, entry)| contribution(rule, id, entry, cluster)).collect()
+}
+
+fn by_family(
+    members: impl Iterator<Item = Member<IpAddr>>,
+) -> (Members<Member<Ipv4Addr>>, Members<Member<Ipv6Addr>>) {
+    let (mut v4, mut v6) = (Vec::new(), Vec::new());
+    for Member { address, service } in members {
+        match address {
+            IpAddr::V4(address) => v4.push(Member { address, service }),
+            IpAddr::V6(address) => v6.push(Member { address, service }),
+        }
+    }
+    (v4.into_iter().collect(), v6.into_iter().collect())
+}
+
+/// What the edits come to, in order, without those that change nothing; the last one of an element counts.
+fn effective<T: Element>(edits: &mut Vec<Edit<T>>, members: &Members<T>) -> Vec<Edit<T>> {
+    let mut edits = std::mem::take(edits);
+    edits.sort_by(|(a, _), (b, _)| a.cmp(b));
+    let mut last: Vec<Edit<T>> = Vec::with_capacity(edits.len());
+    for edit in edits {
+        match last.last_mut() {
+            Some(known) if known.0 == edit.0 => *known = edit,
+            _ => last.push(edit),
+        }
+    }
+    last.retain(|(element, present)| members.contains(element) != *present);
+    last
+}

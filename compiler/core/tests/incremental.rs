@@ -1,0 +1,181 @@
+//! Long random histories: after each batch of changes the incremental state equals one made from nothing, byte for
+//! byte, on every node, and the deltas lead a model of each node's table to the same place.
+
+#![allow(clippy::unwrap_used, reason = "a helper of tests may panic as tests do")]
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use flock_compiler_core::identity::{Identity, ShortHash, fnv1a};
+use flock_compiler_core::nft::{Table, write};
+use flock_compiler_core::translate::translate_with;
+use flock_compiler_core::{Body, Change, Edit, Output, Pass, Translator, diff, layout, render};
+use flock_shared::NodeName;
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::test_runner::Config;
+
+use support::cluster::Cluster;
+use support::dice::Dice;
+use support::{generator, to_core};
+
+/// What an agent would have on each node.
+#[derive(Default)]
+struct Agents(BTreeMap<NodeName, (Arc<Output>, Table)>);
+
+#[derive(Default, Debug)]
+struct Counts {
+    events: usize,
+    passes: usize,
+    deltas: usize,
+    fulls: usize,
+    frames: usize,
+    members: usize,
+}
+
+impl Agents {
+    /// Takes the deltas of a pass over, as the stream would send them.
+    fn follow(&mut self, pass: &Pass, counts: &mut Counts) {
+        for change in &pass.changes {
+            let node = change.after.node().clone();
+            match &change.before {
+                None => {
+                    self.0.insert(node, (Arc::clone(&change.after), layout(&change.after)));
+                }
+                Some(before) => {
+                    let (held, table) = self.0.get_mut(&node).unwrap();
+                    assert_eq!(held.revision(), before.revision(), "the base is what the agent has");
+                    match diff(before, &change.after) {
+                        Some(transaction) => {
+                            table
+                                .apply(&transaction)
+                                .unwrap_or_else(|error| panic!("{node}: {error}\n{transaction:#?}"));
+                            let differs = before.revision() != change.after.revision();
+                            let body = differs.then(|| Body::of(&transaction));
+                            assert_eq!(change.body.as_deref(), body.as_ref(), "{node}");
+                            counts.deltas += usize::from(differs);
+                        }
+                        None => {
+                            assert!(change.body.is_none(), "{node}");
+                            *table = layout(&change.after);
+                            counts.fulls += 1;
+                        }
+                    }
+                    *held = Arc::clone(&change.after);
+                }
+            }
+        }
+        for node in &pass.gone {
+            self.0.remove(node).unwrap();
+        }
+    }
+}
+
+/// One to a few changes that bring objects of `to` into the world, or take some of `from` out of it.
+fn changes(from: &Cluster, to: &Cluster, dice: &mut Dice) -> Vec<Change> {
+    let mut changes = Vec::new();
+    for _ in 0..=dice.roll(6) {
+        let cluster = if dice.roll(3) == 0 { from } else { to };
+        macro_rules! edit {
+            ($kind:ident, $list:expr, $convert:expr) => {{
+                let list = &$list;
+                match dice.roll(12) {
+                    0 => {
+                        let kept: Vec<_> = list.iter().filter(|_| dice.roll(3) > 0).map($convert).collect();
+                        changes.push(Change::$kind(Edit::Replace(kept)));
+                    }
+                    roll if !list.is_empty() => {
+                        let object = $convert(&list[dice.roll(list.len())]);
+                        changes.push(Change::$kind(if roll < 4 {
+                            Edit::Delete(flock_compiler_core::change::Object::key(&object).clone())
+                        } else {
+                            Edit::Upsert(object)
+                        }));
+                    }
+                    _ => {}
+                }
+            }};
+        }
+        match dice.roll(10) {
+            0 => edit!(Node, cluster.nodes, |name| to_core::node(name)),
+            1 | 2 => edit!(Namespace, cluster.namespaces, to_core::namespace),
+            3..=6 => edit!(Pod, cluster.pods, to_core::pod),
+            _ => edit!(Policy, cluster.policies, to_core::policy),
+        }
+    }
+    changes
+}
+
+/// Compares everything with a translation from nothing.
+fn compare(translator: &Translator, agents: &Agents, hash: ShortHash) {
+    let fresh = translate_with(translator.world(), hash);
+    let nodes: Vec<&NodeName> = fresh.nodes().keys().collect();
+    assert_eq!(agents.0.keys().collect::<Vec<_>>(), nodes);
+    for (node, expected) in fresh.nodes() {
+        let found = translator.output(node).unwrap();
+        assert_eq!(found.revision(), expected.revision(), "{node}");
+        assert_eq!(*found, **expected, "{node}");
+        assert_eq!(render(&found).bytes(), render(expected).bytes(), "{node}");
+        let (held, table) = &agents.0[node];
+        assert_eq!(**held, **expected, "{node}: what the deltas led to");
+        let expected = layout(expected);
+        assert_eq!(write(table), write(&expected), "{node}: the table that the deltas led to");
+        assert_eq!(*table, expected, "{node}: the table that the deltas led to");
+    }
+    assert_eq!(translator.problems(), fresh.problems());
+}
+
+/// A history of at least `events` changes.
+fn history(clusters: &[Cluster], dice: &mut Dice, events: usize, hash: ShortHash) -> Counts {
+    let mut counts = Counts::default();
+    let (mut translator, mut agents) = (Translator::with_names(hash), Agents::default());
+    let mut place = 0;
+    while counts.events < events {
+        // Wander from cluster to cluster, so that a world is a mixture of two at most times.
+        let (from, to) = (&clusters[place % clusters.len()], &clusters[(place + 1) % clusters.len()]);
+        place += usize::from(dice.roll(12) == 0);
+        let batch = changes(from, to, dice);
+        counts.events += batch.len();
+        batch.into_iter().for_each(|change| _ = translator.apply(change));
+        let pass = translator.pass();
+        counts.passes += 1;
+        counts.frames += pass.work.frames;
+        counts.members += pass.work.members;
+        agents.follow(&pass, &mut counts);
+        compare(&translator, &agents, hash);
+    }
+    counts
+}
+
+/// A short hash that collides in most cases, so that names come and go with their neighbours.
+fn colliding(identity: &Identity) -> u64 {
+    u64::from(identity.as_bytes()[0] & 3)
+}
+
+/// Histories are long: few cases are many changes.
+const CASES: u32 = 6;
+const EVENTS: usize = 1_000;
+
+fn check(clusters: &[Cluster], seed: u64, hash: ShortHash) -> Counts {
+    let counts = history(clusters, &mut Dice(seed), EVENTS, hash);
+    println!("{counts:?}");
+    assert!(counts.deltas > 0, "the history does not exercise deltas");
+    counts
+}
+
+proptest! {
+    #![proptest_config(Config { max_shrink_iters: 0, ..support::config(CASES) })]
+
+    #[test]
+    fn a_history_leads_where_its_end_alone_leads(clusters in vec(generator::cluster(), 3), seed: u64) {
+        let counts = check(&clusters, seed, fnv1a);
+        prop_assert_eq!(counts.fulls, 0, "deltas must do where no names collide");
+    }
+
+    #[test]
+    fn names_that_collide_come_and_go_with_their_neighbours(clusters in vec(generator::cluster(), 3), seed: u64) {
+        check(&clusters, seed, colliding);
+    }
+}
