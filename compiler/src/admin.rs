@@ -33,7 +33,7 @@ async fn metrics(State(context): State<Arc<Context>>) -> impl IntoResponse {
             let agent = agents.get(node).filter(|agent| agent.stream.is_some());
             let applied = agent.and_then(|agent| agent.applied.as_ref()).map(|(revision, _)| revision);
             let published = desired.borrow();
-            match (agent, published.as_ref().map(|published| &published.revision)) {
+            match (agent, published.as_ref().map(|published| published.revision())) {
                 (None, _) => offline += 1,
                 (Some(_), wanted) if wanted.is_some() && wanted == applied => current += 1,
                 (Some(_), _) => behind += 1,

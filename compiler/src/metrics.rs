@@ -131,6 +131,12 @@ impl Metrics {
         self.acks.get_or_create(&vec![("outcome", outcome.as_str())]).inc();
     }
 
+    /// How many acknowledgements there were with an outcome.
+    #[must_use]
+    pub fn acks(&self, outcome: Outcome) -> u64 {
+        self.acks.get_or_create(&vec![("outcome", outcome.as_str())]).get()
+    }
+
     /// Counts a pass over the world.
     pub fn translated(&self, took: Duration) {
         self.translation.observe(took.as_secs_f64());

@@ -13,16 +13,11 @@ use super::Desired;
 /// What one node should have.
 #[derive(Debug)]
 pub struct Published {
-    /// What was translated.
-    pub output: Output,
-    /// The full script.
-    pub script: Script,
-    /// The state that the script reaches.
-    pub revision: Revision,
-    /// Since when it is the desired one.
-    pub since: SystemTime,
-    /// Whether the cluster has such a node.
-    pub presence: Presence,
+    output: Output,
+    script: Script,
+    revision: Revision,
+    since: SystemTime,
+    presence: Presence,
 }
 
 /// Whether the cluster has a node: a Node object, or a pod that runs there.
@@ -39,6 +34,50 @@ impl Published {
         let rendered = render(&output);
         let since = SystemTime::now();
         Self { output, script: rendered.script, revision: rendered.revision, since, presence }
+    }
+
+    /// The name of this state.
+    #[must_use]
+    pub const fn revision(&self) -> &Revision {
+        &self.revision
+    }
+
+    /// Since when it is the desired one.
+    #[must_use]
+    pub const fn since(&self) -> SystemTime {
+        self.since
+    }
+
+    /// Whether the cluster has such a node.
+    #[must_use]
+    pub const fn presence(&self) -> Presence {
+        self.presence
+    }
+
+    /// What was translated, for the debug service.
+    #[must_use]
+    pub const fn output(&self) -> &Output {
+        &self.output
+    }
+
+    /// The script that reaches this state from anywhere. It may take milliseconds to render: not for async threads,
+    /// nor for thousands of nodes at once.
+    #[must_use]
+    pub fn full(&self) -> Script {
+        self.script.clone()
+    }
+
+    /// The size of [`Self::full`] in bytes, if that can be told without rendering it.
+    #[must_use]
+    pub const fn full_size(&self) -> Option<usize> {
+        Some(self.script.bytes().len())
+    }
+
+    /// The script that reaches this state from `base`, the node's earlier state, and from no other. `None` when a full
+    /// script is smaller or needed. As cheap as the change is small.
+    #[must_use]
+    pub const fn delta_from(&self, _base: &Self) -> Option<Script> {
+        None
     }
 }
 

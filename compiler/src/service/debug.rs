@@ -75,10 +75,13 @@ impl DebugService for Debug {
         request: Request<v1::GetScriptRequest>,
     ) -> Result<Response<v1::GetScriptResponse>, Status> {
         let published = self.published(&request.into_inner().node).await?;
+        let revision = published.revision().to_string();
+        let script = tokio::task::spawn_blocking(move || published.full()).await;
+        let script = script.map_err(|error| Status::internal(error.to_string()))?;
         Ok(Response::new(v1::GetScriptResponse {
-            revision: published.revision.to_string(),
-            script: published.script.bytes().clone(),
-            sha256: Bytes::copy_from_slice(published.script.hash().as_bytes()),
+            revision,
+            script: script.bytes().clone(),
+            sha256: Bytes::copy_from_slice(script.hash().as_bytes()),
         }))
     }
 
@@ -88,8 +91,8 @@ impl DebugService for Debug {
     ) -> Result<Response<v1::GetOutputResponse>, Status> {
         let published = self.published(&request.into_inner().node).await?;
         Ok(Response::new(v1::GetOutputResponse {
-            revision: published.revision.to_string(),
-            output: Some(output::to_wire(&published.output)),
+            revision: published.revision().to_string(),
+            output: Some(output::to_wire(published.output())),
         }))
     }
 
@@ -144,12 +147,12 @@ fn status(node: &NodeName, published: Option<&Published>, agent: Option<&AgentSt
     let duration = |took| prost_types::Duration::try_from(took).ok();
     let mut status = v1::NodeStatus { node: node.to_string(), ..v1::NodeStatus::default() };
     if let Some(published) = published {
-        status.desired_revision = published.revision.to_string();
-        status.desired_since = time(published.since);
-        status.script_bytes = published.script.bytes().len() as u64;
-        status.unknown = published.presence == Presence::Unknown;
+        status.desired_revision = published.revision().to_string();
+        status.desired_since = time(published.since());
+        status.script_bytes = published.full_size().unwrap_or_default() as u64;
+        status.unknown = published.presence() == Presence::Unknown;
         let pods: BTreeSet<_> =
-            published.output.subjects.values().flat_map(|subject| &subject.pods).collect();
+            published.output().subjects.values().flat_map(|subject| &subject.pods).collect();
         status.isolated_pods = u32::try_from(pods.len()).unwrap_or(u32::MAX);
     }
     if let Some(agent) = agent {

@@ -178,7 +178,7 @@ impl Session<'_> {
         let newest = desired.borrow_and_update().clone()?;
         match &self.sent {
             Some((_, Awaiting::Ack)) => None,
-            Some((revision, Awaiting::Nothing)) if *revision == newest.revision => {
+            Some((revision, Awaiting::Nothing)) if *revision == *newest.revision() => {
                 self.resend.is_some_and(|at| at <= Instant::now()).then_some(newest)
             }
             _ => Some(newest),
@@ -186,21 +186,22 @@ impl Session<'_> {
     }
 
     fn update(&mut self, next: &Published, applied: Option<&Revision>) -> v1::Update {
-        if next.presence == Presence::Unknown {
+        if next.presence() == Presence::Unknown {
             let node = self.node;
             tracing::warn!(%node, "no Node object and no pod has this name: nothing is isolated there; is it right?");
         }
         self.resend = None;
-        self.sent = Some((next.revision.clone(), Awaiting::Ack));
-        let kind = if applied == Some(&next.revision) {
+        self.sent = Some((next.revision().clone(), Awaiting::Ack));
+        let kind = if applied == Some(next.revision()) {
             self.context.metrics.update("current");
             UpdateKind::Current
         } else {
             self.context.metrics.update("full");
-            self.context.metrics.sent_bytes.inc_by(next.script.bytes().len() as u64);
-            UpdateKind::Full(next.script.clone())
+            let script = next.full();
+            self.context.metrics.sent_bytes.inc_by(script.bytes().len() as u64);
+            UpdateKind::Full(script)
         };
-        Update { revision: next.revision.clone(), kind }.into()
+        Update { revision: next.revision().clone(), kind }.into()
     }
 
     fn message(&mut self, message: v1::AgentMessage) -> Result<(), Status> {

@@ -1,0 +1,228 @@
+//! A simulated agent: one TCP connection, one stream, every script verified and every update acknowledged, no nft.
+//!
+//! It speaks gRPC on `h2` itself, in one task: 5,000 of them share two cores with the compiler that is measured.
+
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
+use flock_proto::{Ack, AgentMessage, Hello, Outcome, Update, UpdateKind, v1};
+use flock_shared::backoff::Backoff;
+use flock_shared::{NodeName, Revision};
+use prost::Message as _;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::sync::mpsc;
+
+use crate::clock;
+
+/// How an agent behaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Manner {
+    /// Answers every update.
+    Answers,
+    /// Says hello and then neither reads nor writes.
+    Stalls,
+}
+
+/// How long an agent that stalls may take to say hello.
+const HELLO: Duration = Duration::from_millis(500);
+
+/// What reached an agent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Full,
+    Delta,
+    Current,
+}
+
+/// An update that an agent has verified.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Verified {
+    /// When.
+    pub(crate) at: Duration,
+    pub(crate) kind: Kind,
+}
+
+/// One agent.
+pub(crate) struct Agent {
+    pub(crate) node: NodeName,
+    pub(crate) compiler: SocketAddr,
+    pub(crate) manner: Manner,
+    /// Bytes of the newest connection, both ways.
+    pub(crate) bytes: Arc<AtomicU64>,
+    pub(crate) news: mpsc::UnboundedSender<Verified>,
+}
+
+impl Agent {
+    /// One stream after the other, with the pauses of a real agent.
+    pub(crate) async fn run(self) {
+        let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(30));
+        let mut applied = None;
+        loop {
+            // Why a stream ended does not matter: the bench counts what arrives.
+            let _ = self.stream(&mut applied, &mut backoff).await;
+            tokio::time::sleep(backoff.pause()).await;
+        }
+    }
+
+    async fn stream(&self, applied: &mut Option<Revision>, backoff: &mut Backoff) -> anyhow::Result<()> {
+        let socket = TcpStream::connect(self.compiler).await?;
+        socket.set_nodelay(true)?;
+        self.bytes.store(0, Ordering::Relaxed);
+        let (sender, connection) =
+            h2::client::handshake(Counted { socket, bytes: Arc::clone(&self.bytes) }).await?;
+        tokio::pin!(connection);
+        let hello_is_out = async {
+            match self.manner {
+                Manner::Answers => std::future::pending().await,
+                Manner::Stalls => tokio::time::sleep(HELLO).await,
+            }
+        };
+        tokio::select! {
+            ended = &mut connection => return Ok(ended?),
+            ended = self.talk(sender, applied, backoff) => return ended,
+            () = hello_is_out => {}
+        }
+        // The connection stays open and nobody reads it.
+        std::future::pending().await
+    }
+
+    async fn talk(
+        &self,
+        sender: h2::client::SendRequest<Bytes>,
+        applied: &mut Option<Revision>,
+        backoff: &mut Backoff,
+    ) -> anyhow::Result<()> {
+        let request =
+            http::Request::post(format!("http://{}/flock.netpol.v1.NodeService/Subscribe", self.compiler))
+                .header("te", "trailers")
+                .header("content-type", "application/grpc")
+                .header("user-agent", "tonic/0.14")
+                .body(())?;
+        let (response, mut out) = sender.ready().await?.send_request(request, false)?;
+        let hello = Hello {
+            node: self.node.clone(),
+            agent_version: env!("CARGO_PKG_VERSION").to_owned(),
+            nft_version: "nftables v1.0.6 (Lester Gooch #5)".to_owned(),
+            applied: applied.clone(),
+        };
+        out.send_data(framed(AgentMessage::Hello(hello)), false)?;
+        let mut body = response.await?.into_body();
+        backoff.reset();
+        let mut buffer = BytesMut::new();
+        while let Some(chunk) = body.data().await {
+            let chunk = chunk?;
+            body.flow_control().release_capacity(chunk.len())?;
+            buffer.extend_from_slice(&chunk);
+            while let Some(message) = unframed(&mut buffer)? {
+                let Update { revision, kind } = Update::try_from(v1::Update::decode(message)?)?;
+                let kind = match kind {
+                    UpdateKind::Full(_) => Kind::Full,
+                    UpdateKind::Delta { base, .. } if applied.as_ref() == Some(&base) => Kind::Delta,
+                    UpdateKind::Delta { .. } => bail!("a delta on a base that this agent does not have"),
+                    UpdateKind::Current => Kind::Current,
+                };
+                let outcome = if kind == Kind::Current { Outcome::Unchanged } else { Outcome::Applied };
+                *applied = Some(revision.clone());
+                let took = Duration::from_millis(1);
+                let ack = Ack { revision: Some(revision), outcome, error: String::new(), took };
+                out.send_data(framed(AgentMessage::Ack(ack)), false)?;
+                self.news.send(Verified { at: clock::now(), kind })?;
+            }
+        }
+        bail!("the compiler closed the stream")
+    }
+}
+
+/// A message with gRPC's prefix: not compressed, and its length.
+fn framed(message: AgentMessage) -> Bytes {
+    let message = v1::AgentMessage::from(message);
+    let length = message.encoded_len();
+    let mut bytes = BytesMut::with_capacity(5 + length);
+    bytes.put_u8(0);
+    bytes.put_u32(u32::try_from(length).unwrap_or(u32::MAX));
+    // The buffer grows as needed, which is all that can fail.
+    let _ = message.encode(&mut bytes);
+    bytes.freeze()
+}
+
+/// The next whole message of what has come so far.
+fn unframed(buffer: &mut BytesMut) -> anyhow::Result<Option<Bytes>> {
+    let Some((prefix, rest)) = buffer.split_first_chunk::<5>() else { return Ok(None) };
+    let [compressed, length @ ..] = *prefix;
+    if compressed != 0 {
+        bail!("a compressed message that was not asked for");
+    }
+    let length = usize::try_from(u32::from_be_bytes(length)).context("a message's length")?;
+    if rest.len() < length {
+        return Ok(None);
+    }
+    buffer.advance(5);
+    Ok(Some(buffer.split_to(length).freeze()))
+}
+
+/// A socket that counts.
+struct Counted {
+    socket: TcpStream,
+    bytes: Arc<AtomicU64>,
+}
+
+impl Counted {
+    fn count(&self, bytes: usize) {
+        self.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+}
+
+impl AsyncRead for Counted {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        let polled = Pin::new(&mut self.socket).poll_read(cx, buffer);
+        self.count(buffer.filled().len() - before);
+        polled
+    }
+}
+
+impl AsyncWrite for Counted {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let polled = Pin::new(&mut self.socket).poll_write(cx, bytes);
+        if let Poll::Ready(Ok(written)) = polled {
+            self.count(written);
+        }
+        polled
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let polled = Pin::new(&mut self.socket).poll_write_vectored(cx, slices);
+        if let Poll::Ready(Ok(written)) = polled {
+            self.count(written);
+        }
+        polled
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.socket.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_shutdown(cx)
+    }
+}

@@ -1,0 +1,61 @@
+//! All simulated agents: each with its own connection, their news in one place.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use crate::agent::{Agent, Manner, Verified};
+use crate::cluster;
+
+/// How long the whole fleet may take for anything before the bench gives up.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// The agents; dropping them ends them.
+pub(crate) struct Agents {
+    tasks: JoinSet<()>,
+    bytes: Vec<Arc<AtomicU64>>,
+    news: mpsc::UnboundedReceiver<Verified>,
+    sender: mpsc::UnboundedSender<Verified>,
+}
+
+impl Agents {
+    pub(crate) fn new() -> Self {
+        let (sender, news) = mpsc::unbounded_channel();
+        Self { tasks: JoinSet::new(), bytes: Vec::new(), news, sender }
+    }
+
+    /// Starts the agent of the next node.
+    pub(crate) fn start(&mut self, compiler: SocketAddr, manner: Manner) -> anyhow::Result<()> {
+        let bytes = Arc::new(AtomicU64::new(0));
+        let node = cluster::node(self.bytes.len())?;
+        self.bytes.push(Arc::clone(&bytes));
+        self.tasks.spawn(Agent { node, compiler, manner, bytes, news: self.sender.clone() }.run());
+        Ok(())
+    }
+
+    /// Waits for so many pieces of news.
+    pub(crate) async fn verified(&mut self, count: usize) -> anyhow::Result<Vec<Verified>> {
+        let mut verified = Vec::with_capacity(count);
+        let all = async {
+            while verified.len() < count {
+                verified.push(self.news.recv().await.context("the agents are gone")?);
+            }
+            anyhow::Ok(())
+        };
+        match timeout(PATIENCE, all).await {
+            Ok(done) => done.map(|()| verified),
+            Err(_) => bail!("only {} of {count} agents had an update within {PATIENCE:?}", verified.len()),
+        }
+    }
+
+    /// Bytes of each agent's newest connection, both ways.
+    pub(crate) fn bytes(&self) -> Vec<u64> {
+        self.bytes.iter().map(|bytes| bytes.load(Ordering::Relaxed)).collect()
+    }
+}

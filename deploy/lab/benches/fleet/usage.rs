@@ -1,0 +1,53 @@
+//! What a process has used so far, from `/proc`.
+
+use std::ops::Sub;
+use std::time::Duration;
+
+use anyhow::Context as _;
+
+/// The unit of times in `/proc/PID/stat`: it is 100 on every architecture that Linux has (`USER_HZ`).
+const TICKS_PER_SECOND: u64 = 100;
+
+/// What a process has used so far.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Usage {
+    /// Time on a core, user and system.
+    pub(crate) cpu: Duration,
+    /// The largest resident size so far, in bytes.
+    pub(crate) peak: u64,
+    /// The resident size now, in bytes.
+    pub(crate) resident: u64,
+}
+
+impl Usage {
+    /// Of a process by its identifier.
+    pub(crate) fn of(process: u32) -> anyhow::Result<Self> {
+        let stat = std::fs::read_to_string(format!("/proc/{process}/stat"))?;
+        // The name in parentheses may hold anything; times are the 12th and 13th field after it.
+        let (_, fields) = stat.rsplit_once(')').context("/proc/PID/stat has no name")?;
+        let ticks: u64 = fields
+            .split_whitespace()
+            .skip(11)
+            .take(2)
+            .map(|field| field.parse::<u64>().context("/proc/PID/stat"))
+            .sum::<anyhow::Result<_>>()?;
+        let status = std::fs::read_to_string(format!("/proc/{process}/status"))?;
+        let kilobytes = |name: &str| -> anyhow::Result<u64> {
+            let line = status.lines().find_map(|line| line.strip_prefix(name)).context("/proc/PID/status")?;
+            Ok(line.trim().trim_end_matches(" kB").parse::<u64>()? * 1024)
+        };
+        Ok(Self {
+            cpu: Duration::from_millis(ticks * 1000 / TICKS_PER_SECOND),
+            peak: kilobytes("VmHWM:")?,
+            resident: kilobytes("VmRSS:")?,
+        })
+    }
+}
+
+impl Sub for Usage {
+    type Output = Duration;
+    /// The time on a core between two readings.
+    fn sub(self, earlier: Self) -> Duration {
+        self.cpu.saturating_sub(earlier.cpu)
+    }
+}
