@@ -1,6 +1,6 @@
 //! Entry points of the fuzz targets in `compiler/fuzz`, here so that an ordinary test runs them on their corpus.
 
-use flock_compiler_core::{World, problem, render, translate};
+use flock_compiler_core::{World, render, translate};
 
 use crate::convert::HostInterfaces;
 use crate::source::manifests::Manifests;
@@ -23,13 +23,12 @@ pub fn manifests_render(bytes: &[u8]) {
         for change in manifests.listings() {
             world.apply(change);
         }
-        for problem in problem::of_world(&world) {
+        let translation = translate(&world);
+        for problem in translation.problems() {
             assert!(is_plain(&problem.to_string()), "message {problem:?}");
         }
-        let translation = translate(&world);
         for node in world.node_names() {
-            let rendered = render(&translation.output(node));
-            check_script(rendered.script.bytes());
+            check_script(render(&translation.output(node)).bytes());
         }
     }
 }

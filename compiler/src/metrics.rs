@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use flock_compiler_core::World;
+use flock_compiler_core::{Work, World};
 use flock_proto::Outcome;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
@@ -70,6 +70,7 @@ pub struct Metrics {
     acks: Family<Label, Counter>,
     objects: Family<Label, Gauge>,
     translation: Histogram,
+    work: Family<Label, Counter>,
     /// Nodes by whether the kernel has what the objects ask for.
     nodes: Family<Label, Gauge>,
 }
@@ -86,6 +87,7 @@ impl Default for Metrics {
             acks: Family::default(),
             objects: Family::default(),
             translation: Histogram::new(exponential_buckets(0.000_1, 4.0, 10)),
+            work: Family::default(),
             nodes: Family::default(),
         };
         let registry = &mut metrics.registry;
@@ -101,10 +103,11 @@ impl Default for Metrics {
         registry.register("updates", "Updates sent by kind", metrics.updates.clone());
         registry.register("acks", "Acknowledgements received by outcome", metrics.acks.clone());
         registry.register("objects", "Objects in the world by kind", metrics.objects.clone());
+        registry.register("work", "What passes over changes looked at, by kind", metrics.work.clone());
         registry.register("nodes", "Nodes by whether their table is the desired one", metrics.nodes.clone());
         registry.register_with_unit(
             "translation",
-            "Time to translate the world and render what changed",
+            "Time to translate what changed",
             Unit::Seconds,
             metrics.translation.clone(),
         );
@@ -140,6 +143,22 @@ impl Metrics {
     /// Counts a pass over the world.
     pub fn translated(&self, took: Duration) {
         self.translation.observe(took.as_secs_f64());
+    }
+
+    /// Counts what a pass has looked at.
+    pub fn passed(&self, work: &Work) {
+        let Work { pods, groups, sets, frames, members, bodies } = *work;
+        let all = [
+            ("pods", pods),
+            ("groups", groups),
+            ("sets", sets),
+            ("frames", frames),
+            ("members", members),
+            ("bodies", bodies),
+        ];
+        for (kind, count) in all {
+            self.work.get_or_create(&vec![("kind", kind)]).inc_by(count as u64);
+        }
     }
 
     /// Shows the sizes of the world.

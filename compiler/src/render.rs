@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::sync::Arc;
 
-use flock_compiler_core::{Problem, World, problem, render as render_output, translate};
+use flock_compiler_core::{Problem, World, render as render_output, translate};
 
 use crate::cli::Render;
 use crate::source::manifests::Manifests;
@@ -32,9 +32,7 @@ pub fn render(options: &Render, out: &mut impl Write, err: &mut impl Write) -> i
         world.apply(change);
     }
     let translation = translate(&world);
-    let mut problems = problem::of_world(&world);
-    problems.extend_from_slice(translation.problems());
-    let problems = located(problems, &manifests.origins);
+    let problems = located(translation.problems().to_vec(), &manifests.origins);
     let mut acceptable = manifests.errors.is_empty();
     for error in &manifests.errors {
         writeln!(err, "error: {error}")?;
@@ -55,7 +53,7 @@ pub fn render(options: &Render, out: &mut impl Write, err: &mut impl Write) -> i
         )?;
     }
     let output = translation.output(&options.node);
-    out.write_all(render_output(&output).script.bytes())?;
+    out.write_all(render_output(&output).bytes())?;
     out.flush()?;
     Ok(Rendering::Done)
 }

@@ -169,7 +169,9 @@ fn a_bad_manifest_takes_nothing_from_the_ruleset_that_was() {
         while reported < bad.len() {
             match events.recv().await {
                 Some(SourceEvent::Report { problems, .. }) => reported += usize::from(!problems.is_empty()),
-                Some(SourceEvent::Change(change)) => assert!(!world.apply(change.clone()), "{change:?}"),
+                Some(SourceEvent::Change(change)) => {
+                    assert!(world.apply(change.clone()).is_empty(), "{change:?}")
+                }
                 None => panic!("the source ended"),
             }
         }

@@ -54,13 +54,6 @@ impl IdSet {
         }
     }
 
-    pub(crate) fn contains(&self, id: u32) -> bool {
-        match self {
-            Self::Few(ids) => ids.binary_search(&id).is_ok(),
-            Self::Many(bitmap) => bitmap.contains(id),
-        }
-    }
-
     pub(crate) fn len(&self) -> usize {
         match self {
             Self::Few(ids) => ids.len(),
@@ -97,7 +90,6 @@ mod tests {
                     proptest::prop_assert_eq!(set.remove(id), model.remove(&id));
                 }
                 proptest::prop_assert_eq!(set.len(), model.len());
-                proptest::prop_assert_eq!(set.contains(id), model.contains(&id));
                 proptest::prop_assert!(set.iter().eq(model.iter().copied()));
             }
         }

@@ -3,10 +3,10 @@
 //! Who a pod is and whether policies apply to it must be understood, or the pod is refused. An address, a port or
 //! an interface that is not understood is left out and reported: without it the pod can only reach less.
 
-use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use flock_compiler_core::object::{Lifecycle, NamedPort, Pod, PodNetwork, PortName};
+use flock_compiler_core::sorted::Sorted;
 use flock_shared::NodeName;
 use serde_json::Value;
 
@@ -30,7 +30,7 @@ impl Converter {
         let host_network = host_network(spec.as_ref(), &mut fatal);
         let pod = key.map(|key| {
             let (network, ports) = if host_network {
-                (PodNetwork::Host, BTreeSet::new())
+                (PodNetwork::Host, Sorted::new())
             } else {
                 let network = PodNetwork::Own {
                     addresses: addresses(status.as_ref(), &mut left_out),
@@ -73,9 +73,9 @@ fn lifecycle(root: &Field<'_>, fatal: &mut Faults) -> Lifecycle {
     }
 }
 
-fn addresses(status: Option<&Field<'_>>, left_out: &mut Faults) -> BTreeSet<IpAddr> {
-    let mut addresses = BTreeSet::new();
-    let Some(status) = status else { return addresses };
+fn addresses(status: Option<&Field<'_>>, left_out: &mut Faults) -> Sorted<IpAddr> {
+    let mut addresses = Vec::new();
+    let Some(status) = status else { return Sorted::new() };
     if let Some(listed) = status.get("podIPs") {
         for item in listed.items(left_out) {
             if item.object(left_out).is_some() {
@@ -84,7 +84,7 @@ fn addresses(status: Option<&Field<'_>>, left_out: &mut Faults) -> BTreeSet<IpAd
         }
     }
     addresses.extend(status.get("podIP").and_then(|ip| address(&ip, left_out)));
-    addresses
+    addresses.into_iter().collect()
 }
 
 fn address(field: &Field<'_>, left_out: &mut Faults) -> Option<IpAddr> {
@@ -109,9 +109,9 @@ fn address(field: &Field<'_>, left_out: &mut Faults) -> Option<IpAddr> {
 }
 
 /// The named ports of containers and sidecars; those of init containers that end are gone before traffic comes.
-fn named_ports(spec: Option<&Field<'_>>, left_out: &mut Faults) -> BTreeSet<NamedPort> {
-    let mut ports = BTreeSet::new();
-    let Some(spec) = spec else { return ports };
+fn named_ports(spec: Option<&Field<'_>>, left_out: &mut Faults) -> Sorted<NamedPort> {
+    let mut ports = Vec::new();
+    let Some(spec) = spec else { return Sorted::new() };
     for list in ["containers", "initContainers"] {
         let Some(containers) = spec.get(list) else { continue };
         for container in containers.items(left_out) {
@@ -126,7 +126,7 @@ fn named_ports(spec: Option<&Field<'_>>, left_out: &mut Faults) -> BTreeSet<Name
             }
         }
     }
-    ports
+    ports.into_iter().collect()
 }
 
 fn named_port(port: &Field<'_>, left_out: &mut Faults) -> Option<NamedPort> {

@@ -56,7 +56,7 @@ fn spec(
     let Some(spec) = root.get("spec") else {
         // As the API server defaults it. With faults elsewhere it may be a misspelt spec.
         let types = if faults.is_empty() { Types::Ingress } else { Types::Both };
-        let rules = PolicyRules { ingress: Some(Vec::new()), egress: None };
+        let rules = PolicyRules { ingress: Some([].into()), egress: None };
         return (Selector::everything(), types, rules);
     };
     if spec.object(faults).is_none() {
@@ -69,8 +69,8 @@ fn spec(
     let ingress = rules(&spec, "ingress", "from", namespace, faults);
     let egress = rules(&spec, "egress", "to", namespace, faults);
     let rules = PolicyRules {
-        ingress: matches!(types, Types::Ingress | Types::Both).then_some(ingress),
-        egress: matches!(types, Types::Egress | Types::Both).then_some(egress),
+        ingress: matches!(types, Types::Ingress | Types::Both).then(|| ingress.into()),
+        egress: matches!(types, Types::Egress | Types::Both).then(|| egress.into()),
     };
     (subjects.unwrap_or_default(), types, rules)
 }

@@ -1,5 +1,7 @@
 //! `NetworkPolicyPeer`: pods by label, or a block of addresses.
 
+use std::sync::Arc;
+
 use flock_compiler_core::Selector;
 use flock_compiler_core::object::{IpBlock, NamespaceScope, Peer, PeerMatch, PodPeer};
 use flock_shared::NamespaceName;
@@ -52,7 +54,7 @@ fn peer(item: &Field<'_>, namespace: Option<&NamespaceName>, faults: &mut Faults
         Some(field) => selector(&field, faults).map(NamespaceScope::Matching),
         None => namespace.cloned().map(NamespaceScope::Named),
     };
-    Some(Peer::Pods(PodPeer { namespaces: namespaces?, pods: pods? }))
+    Some(Peer::Pods(Arc::new(PodPeer { namespaces: namespaces?, pods: pods? })))
 }
 
 fn ip_block(field: &Field<'_>, faults: &mut Faults) -> Option<IpBlock> {

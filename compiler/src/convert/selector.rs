@@ -1,7 +1,6 @@
 //! `metav1.LabelSelector`. Keys and values must be what labels can be, as the API server has it: what no object can
 //! carry was not meant.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use flock_compiler_core::{Operator, Requirement, Selector};
@@ -50,7 +49,7 @@ fn requirement(field: &Field<'_>, faults: &mut Faults) -> Option<Requirement> {
 
 fn operator(field: &Field<'_>, faults: &mut Faults) -> Option<Operator> {
     const EXPECTED: &str = "In, NotIn, Exists or DoesNotExist";
-    let mut values: BTreeSet<Arc<str>> = BTreeSet::new();
+    let mut values: Vec<Arc<str>> = Vec::new();
     let listed = field.get("values");
     if let Some(listed) = &listed {
         for value in listed.items(faults) {
@@ -70,8 +69,8 @@ fn operator(field: &Field<'_>, faults: &mut Faults) -> Option<Operator> {
             faults.missing(field, "values", "at least one value for In and NotIn");
             None
         }
-        ("In", Some(_)) => Some(Operator::In(values)),
-        ("NotIn", Some(_)) => Some(Operator::NotIn(values)),
+        ("In", Some(_)) => Some(Operator::In(values.into_iter().collect())),
+        ("NotIn", Some(_)) => Some(Operator::NotIn(values.into_iter().collect())),
         ("Exists" | "DoesNotExist", Some(listed)) if !listed.is_empty_list() => {
             faults.at(&listed, "Exists and DoesNotExist take no values");
             None

@@ -1,10 +1,10 @@
 //! The board: for each node the newest state, which readers see when they look. Latest wins; nobody waits.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 
-use flock_compiler_core::{Output, Translation, render};
+use flock_compiler_core::{Body, NodeChange, Output, Pass, Translator, diff, render};
 use flock_shared::{NodeName, Revision, Script};
 use tokio::sync::watch;
 
@@ -13,11 +13,19 @@ use super::Desired;
 /// What one node should have.
 #[derive(Debug)]
 pub struct Published {
-    output: Output,
-    script: Script,
-    revision: Revision,
+    output: Arc<Output>,
+    /// The way from the state that was published before.
+    step: Option<Step>,
     since: SystemTime,
     presence: Presence,
+    /// The size of the full script, once somebody has asked for it.
+    full_size: OnceLock<usize>,
+}
+
+#[derive(Debug)]
+struct Step {
+    base: Revision,
+    body: Arc<Body>,
 }
 
 /// Whether the cluster has a node: a Node object, or a pod that runs there.
@@ -30,16 +38,14 @@ pub enum Presence {
 }
 
 impl Published {
-    fn new(output: Output, presence: Presence) -> Self {
-        let rendered = render(&output);
-        let since = SystemTime::now();
-        Self { output, script: rendered.script, revision: rendered.revision, since, presence }
+    fn new(output: Arc<Output>, step: Option<Step>, presence: Presence) -> Self {
+        Self { output, step, since: SystemTime::now(), presence, full_size: OnceLock::new() }
     }
 
     /// The name of this state.
     #[must_use]
-    pub const fn revision(&self) -> &Revision {
-        &self.revision
+    pub fn revision(&self) -> &Revision {
+        self.output.revision()
     }
 
     /// Since when it is the desired one.
@@ -56,7 +62,7 @@ impl Published {
 
     /// What was translated, for the debug service.
     #[must_use]
-    pub const fn output(&self) -> &Output {
+    pub fn output(&self) -> &Output {
         &self.output
     }
 
@@ -64,20 +70,26 @@ impl Published {
     /// nor for thousands of nodes at once.
     #[must_use]
     pub fn full(&self) -> Script {
-        self.script.clone()
+        let script = render(&self.output);
+        self.full_size.get_or_init(|| script.bytes().len());
+        script
     }
 
     /// The size of [`Self::full`] in bytes, if that can be told without rendering it.
     #[must_use]
-    pub const fn full_size(&self) -> Option<usize> {
-        Some(self.script.bytes().len())
+    pub fn full_size(&self) -> Option<usize> {
+        self.full_size.get().copied()
     }
 
-    /// The script that reaches this state from `base`, the node's earlier state, and from no other. `None` when a full
-    /// script is smaller or needed. As cheap as the change is small.
+    /// The script that reaches this state from `base`, the node's earlier state, and from no other. `None` when only
+    /// a full script leads there. As cheap as the change is small.
     #[must_use]
-    pub const fn delta_from(&self, _base: &Self) -> Option<Script> {
-        None
+    pub fn delta_from(&self, base: &Self) -> Option<Script> {
+        let (from, to) = (base.revision(), self.revision());
+        match &self.step {
+            Some(step) if step.base == *from => Some(step.body.script(from, to)),
+            _ => diff(&base.output, &self.output).map(|way| Body::of(&way).script(from, to)),
+        }
     }
 }
 
@@ -87,34 +99,46 @@ type Place = watch::Sender<Option<Arc<Published>>>;
 #[derive(Debug, Default)]
 pub(super) struct Board {
     places: BTreeMap<NodeName, Place>,
-    /// The newest translation's idea of a node that it does not know.
-    elsewhere: Option<Translation>,
+    /// Nodes that somebody has asked for and nothing names.
+    strangers: BTreeSet<NodeName>,
 }
 
 impl Board {
-    /// Publishes a translation: nodes whose output changed get a new state, others keep theirs.
-    pub(super) fn publish(&mut self, translation: &Translation) {
-        for (node, output) in translation.nodes() {
-            let place = self.places.entry(node.clone()).or_insert_with(|| watch::channel(None).0);
-            set(place, output, Presence::Known);
+    /// Publishes what a pass has changed.
+    pub(super) fn publish(&mut self, pass: Pass, translator: &Translator) {
+        for NodeChange { before, after, body } in pass.changes {
+            let step = before.zip(body).map(|(before, body)| Step { base: before.revision().clone(), body });
+            self.strangers.remove(after.node());
+            let place = self.places.entry(after.node().clone()).or_insert_with(|| watch::channel(None).0);
+            place.send_replace(Some(Arc::new(Published::new(after, step, Presence::Known))));
         }
-        self.places.retain(|node, place| {
-            let known = translation.nodes().contains_key(node);
-            if !known {
-                set(place, &translation.output(node), Presence::Unknown);
-            }
+        self.strangers.extend(pass.gone);
+        let places = &mut self.places;
+        self.strangers.retain(|node| {
+            let Some(place) = places.get(node) else { return false };
             // A node that went away stays as long as somebody listens.
-            known || place.receiver_count() > 0
+            if place.receiver_count() == 0 {
+                places.remove(node);
+                return false;
+            }
+            let output = translator.elsewhere(node.clone());
+            let unchanged = place.borrow().as_ref().is_some_and(|published| {
+                published.presence == Presence::Unknown && *published.output == output
+            });
+            if !unchanged {
+                place.send_replace(Some(Arc::new(Published::new(Arc::new(output), None, Presence::Unknown))));
+            }
+            true
         });
-        self.elsewhere = Some(translation.nowhere());
     }
 
-    /// Where to see what `node` should have.
-    pub(super) fn subscribe(&mut self, node: NodeName) -> Desired {
-        let elsewhere = &self.elsewhere;
+    /// Where to see what `node` should have; `translator` has made a pass, or nothing is known of any node.
+    pub(super) fn subscribe(&mut self, node: NodeName, translator: Option<&Translator>) -> Desired {
+        let strangers = &mut self.strangers;
         let place = self.places.entry(node).or_insert_with_key(|node| {
-            let output = elsewhere.as_ref().map(|translation| translation.output(node));
-            watch::channel(output.map(|output| Arc::new(Published::new(output, Presence::Unknown)))).0
+            strangers.insert(node.clone());
+            let output = translator.map(|translator| Arc::new(translator.elsewhere(node.clone())));
+            watch::channel(output.map(|o| Arc::new(Published::new(o, None, Presence::Unknown)))).0
         });
         place.subscribe()
     }
@@ -126,15 +150,5 @@ impl Board {
 
     pub(super) fn len(&self) -> usize {
         self.places.len()
-    }
-}
-
-fn set(place: &Place, output: &Output, presence: Presence) {
-    let unchanged = place
-        .borrow()
-        .as_ref()
-        .is_some_and(|published| published.output == *output && published.presence == presence);
-    if !unchanged {
-        place.send_replace(Some(Arc::new(Published::new(output.clone(), presence))));
     }
 }

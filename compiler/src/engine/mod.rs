@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use flock_compiler_core::{Problem, World, problem};
+use flock_compiler_core::{Problem, Translator};
 use flock_shared::NodeName;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
@@ -20,9 +20,9 @@ use crate::metrics::Metrics;
 use crate::source::SourceEvent;
 
 /// A burst is over when no event has come for this long …
-const QUIET: Duration = Duration::from_millis(5);
+const QUIET: Duration = Duration::from_millis(1);
 /// … or when it has lasted this long.
-const LONGEST_BURST: Duration = Duration::from_millis(100);
+const LONGEST_BURST: Duration = Duration::from_millis(50);
 
 /// What the compiler wants of one node; `None` until the world is complete.
 pub type Desired = watch::Receiver<Option<Arc<Published>>>;
@@ -111,11 +111,13 @@ enum Burst {
 /// The engine before it runs.
 #[derive(Debug)]
 pub struct Engine {
-    world: World,
+    translator: Translator,
     /// Problems of inputs that are not objects, by input.
     reports: BTreeMap<Arc<str>, Vec<Problem>>,
     /// Problems of objects and between them, as of the newest translation.
     world_problems: Vec<Problem>,
+    /// Whether they differ from those in `problems`.
+    problems_stale: bool,
     /// All of them, in order.
     problems: Vec<Problem>,
     board: Board,
@@ -131,9 +133,10 @@ impl Engine {
         let (sender, requests) = mpsc::channel(64);
         let (ready, readiness) = watch::channel(false);
         let engine = Self {
-            world: World::default(),
+            translator: Translator::new(),
             reports: BTreeMap::new(),
             world_problems: Vec::new(),
+            problems_stale: false,
             problems: Vec::new(),
             board: Board::default(),
             requests,
@@ -152,7 +155,7 @@ impl Engine {
             tokio::select! {
                 event = events.recv() => {
                     match self.burst(event.ok_or(EngineError::SourceEnded)?, &mut events).await {
-                        Burst::World if self.world.is_complete() => self = self.publish().await?,
+                        Burst::World if self.translator.world().is_complete() => self = self.publish().await?,
                         Burst::World | Burst::Reports => self.review_problems(),
                         Burst::Nothing => {}
                     }
@@ -184,7 +187,9 @@ impl Engine {
         self.metrics.events.inc();
         match event {
             SourceEvent::Change(change) => {
-                if self.world.apply(change) {
+                let was_complete = self.translator.world().is_complete();
+                // The listing that completes the world counts although it may hold nothing.
+                if self.translator.apply(change) || was_complete != self.translator.world().is_complete() {
                     Burst::World
                 } else {
                     Burst::Nothing
@@ -196,6 +201,7 @@ impl Engine {
                 } else {
                     self.reports.insert(input, problems)
                 };
+                self.problems_stale = true;
                 Burst::Reports
             }
         }
@@ -220,32 +226,44 @@ impl Engine {
     async fn publish(mut self) -> Result<Self, EngineError> {
         let started = Instant::now();
         self = tokio::task::spawn_blocking(move || {
-            let translation = flock_compiler_core::translate(&self.world);
-            self.world_problems = problem::of_world(&self.world);
-            self.world_problems.extend_from_slice(translation.problems());
-            self.board.publish(&translation);
+            let pass = self.translator.pass();
+            if pass.problems {
+                self.world_problems = self.translator.problems();
+            }
+            self.metrics.passed(&pass.work);
+            self.problems_stale |= pass.problems;
+            self.board.publish(pass, &self.translator);
             self
         })
         .await
         .map_err(EngineError::Translation)?;
         self.metrics.translated(started.elapsed());
-        self.metrics.objects(&self.world);
-        self.review_problems();
+        self.metrics.objects(self.translator.world());
+        if std::mem::take(&mut self.problems_stale) {
+            self.review_problems();
+        }
         if !self.ready.send_replace(true) {
             tracing::info!(
                 nodes = self.board.len(),
-                pods = self.world.pods().len(),
-                policies = self.world.policies().len(),
+                pods = self.translator.world().pods().len(),
+                policies = self.translator.world().policies().len(),
                 "ready"
             );
         }
         Ok(self)
     }
 
+    fn is_ready(&self) -> bool {
+        *self.ready.borrow()
+    }
+
     fn answer(&mut self, request: Request) {
         // An asker that went away does not want the answer any more.
         match request {
-            Request::Subscribe(node, reply) => drop(reply.send(self.board.subscribe(node))),
+            Request::Subscribe(node, reply) => {
+                let translator = self.is_ready().then_some(&self.translator);
+                drop(reply.send(self.board.subscribe(node, translator)));
+            }
             Request::Nodes(reply) => drop(reply.send(self.board.all())),
             Request::Problems(reply) => drop(reply.send(self.problems.clone())),
         }

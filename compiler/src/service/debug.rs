@@ -152,7 +152,7 @@ fn status(node: &NodeName, published: Option<&Published>, agent: Option<&AgentSt
         status.script_bytes = published.full_size().unwrap_or_default() as u64;
         status.unknown = published.presence() == Presence::Unknown;
         let pods: BTreeSet<_> =
-            published.output().subjects.values().flat_map(|subject| &subject.pods).collect();
+            published.output().frame().subjects.values().flat_map(|subject| &subject.pods).collect();
         status.isolated_pods = u32::try_from(pods.len()).unwrap_or(u32::MAX);
     }
     if let Some(agent) = agent {

@@ -1,26 +1,25 @@
 //! An Output as messages of the debug service.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::net::IpAddr;
 
-use flock_compiler_core::identity::Name;
+use flock_compiler_core::block::Ranges;
+use flock_compiler_core::members::{Member, Service};
 use flock_compiler_core::nft::{Allow, ChainName};
 use flock_compiler_core::object::{HostInterface, NamespaceScope, PodPeer};
-use flock_compiler_core::output::{AddressSet, Isolation, Output, Peers, RuleSet};
+use flock_compiler_core::output::{BlockSet, Isolation, MemberSet, Membership, Output, RuleSet, Union};
 use flock_compiler_core::port::PortSet;
 use flock_proto::v1;
 
 /// The message for an output; everything in the output's own order.
 pub(super) fn to_wire(output: &Output) -> v1::Output {
-    let rule_sets = output.rule_sets();
-    let mut address_sets: BTreeMap<&Name, &Arc<AddressSet>> = BTreeMap::new();
-    for rules in &rule_sets {
-        let peers = std::iter::once(&rules.any_port).chain(rules.ports.iter().map(|(_, peers)| &**peers));
-        address_sets.extend(peers.filter_map(|peers| peers.pods.as_ref()).map(|set| (&set.name, set)));
-    }
+    let frame = output.frame();
+    let pods = output.sets().iter().filter_map(|set| match &set.definition.rule {
+        Membership::Pods(selectors) => Some(address_set(set, selectors.iter().map(|peer| selector(peer)))),
+        Membership::Destinations(_) => None,
+    });
     v1::Output {
-        node: output.node.to_string(),
-        subjects: output
+        node: output.node().to_string(),
+        subjects: frame
             .subjects
             .iter()
             .map(|(address, subject)| v1::Subject {
@@ -30,9 +29,9 @@ pub(super) fn to_wire(output: &Output) -> v1::Output {
                 egress: Some(isolation(&subject.egress)),
             })
             .collect(),
-        rule_sets: rule_sets.iter().map(|rules| rule_set(rules)).collect(),
-        address_sets: address_sets.into_values().map(|set| address_set(set)).collect(),
-        anchors: output
+        rule_sets: frame.rule_sets().iter().map(|rules| rule_set(output, rules)).collect(),
+        address_sets: pods.collect(),
+        anchors: frame
             .anchors
             .iter()
             .map(|(HostInterface::Computed(name) | HostInterface::Claimed(name), addresses)| v1::Anchor {
@@ -49,23 +48,20 @@ fn chain(rules: &RuleSet) -> String {
 }
 
 fn isolation(isolation: &Isolation) -> v1::Isolation {
-    match isolation {
-        Isolation::Open => v1::Isolation { isolated: false, rule_sets: Vec::new() },
-        Isolation::Closed => v1::Isolation { isolated: true, rule_sets: Vec::new() },
-        Isolation::Rules(rules) => {
-            v1::Isolation { isolated: true, rule_sets: rules.iter().map(|rules| chain(rules)).collect() }
-        }
+    v1::Isolation {
+        isolated: *isolation != Isolation::Open,
+        rule_sets: isolation.rule_sets().iter().map(|rules| chain(rules)).collect(),
     }
 }
 
-fn rule_set(rules: &RuleSet) -> v1::RuleSet {
+fn rule_set(output: &Output, rules: &RuleSet) -> v1::RuleSet {
     let ports = rules.ports.iter().map(|(range, to)| v1::PortPeers {
         protocol: range.protocol().to_string(),
         first_port: range.first().into(),
         last_port: range.last().into(),
-        peers: Some(peers(to)),
+        peers: Some(peers(&to.union)),
     });
-    let named = rules.named.iter().flat_map(|named| &named.members);
+    let named = rules.named.as_ref().and_then(|definition| output.set(&definition.name));
     let contested = rules.contested.iter().flat_map(|(address, ports)| match ports {
         PortSet::Everything => vec![format!("{address} any")],
         PortSet::Ranges(ranges) => ranges.iter().map(|range| format!("{address} {range}")).collect(),
@@ -74,28 +70,41 @@ fn rule_set(rules: &RuleSet) -> v1::RuleSet {
         name: chain(rules),
         any_port: Some(peers(&rules.any_port)),
         ports: ports.collect(),
-        named_destinations: named
-            .map(|(address, protocol, port)| format!("{address} {protocol} {port}"))
-            .collect(),
+        named_destinations: named.into_iter().flat_map(|set| members(set)).collect(),
         contested: contested.collect(),
     }
 }
 
-fn peers(peers: &Peers) -> v1::Peers {
-    v1::Peers {
-        address_set: peers.pods.as_ref().map(|set| set.name.to_string()).unwrap_or_default(),
-        blocks: peers.blocks.blocks.display().collect(),
+fn peers(union: &Union) -> v1::Peers {
+    fn blocks<T>(blocks: &BlockSet<T>, all: &str, some: impl Fn(&Ranges<T>) -> Vec<String>) -> Vec<String> {
+        match blocks {
+            BlockSet::Nowhere => Vec::new(),
+            BlockSet::Everywhere => vec![all.to_owned()],
+            BlockSet::Some(ranges) => some(&ranges.ranges),
+        }
+    }
+    let mut found = blocks(&union.v4, "0.0.0.0/0", |ranges| ranges.display().collect());
+    found.extend(blocks(&union.v6, "::/0", |ranges| ranges.display().collect()));
+    let address_set = union.pods.as_ref().map(|set| set.name.to_string()).unwrap_or_default();
+    v1::Peers { address_set, blocks: found }
+}
+
+fn address_set(set: &MemberSet, selectors: impl Iterator<Item = String>) -> v1::AddressSet {
+    v1::AddressSet {
+        name: set.definition.name.to_string(),
+        selectors: selectors.collect(),
+        addresses: members(set).collect(),
     }
 }
 
-fn address_set(set: &AddressSet) -> v1::AddressSet {
-    let v4 = set.v4.iter().map(ToString::to_string);
-    let v6 = set.v6.iter().map(ToString::to_string);
-    v1::AddressSet {
-        name: set.name.to_string(),
-        selectors: set.selectors.iter().map(selector).collect(),
-        addresses: v4.chain(v6).collect(),
-    }
+/// The members, IPv4 first: an address, and a port where it is one of destinations.
+fn members(set: &MemberSet) -> impl Iterator<Item = String> {
+    let text = |address: IpAddr, service: Option<Service>| match service {
+        None => address.to_string(),
+        Some(Service { protocol, port }) => format!("{address} {protocol} {port}"),
+    };
+    let v4 = set.v4.iter().map(move |Member { address, service }| text((*address).into(), *service));
+    v4.chain(set.v6.iter().map(move |Member { address, service }| text((*address).into(), *service)))
 }
 
 /// A selector peer as a person would say it.

@@ -127,16 +127,8 @@ impl<T> Registry<T> {
     }
 
     /// Every part.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (u32, &Part<T>)> {
-        self.parts.iter().map(|(key, part)| (number(key), part))
-    }
-
     pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (u32, &mut Part<T>)> {
         self.parts.iter_mut().map(|(key, part)| (number(key), part))
-    }
-
-    pub(super) fn len(&self) -> usize {
-        self.parts.len()
     }
 }
 
@@ -152,7 +144,7 @@ mod tests {
     }
 
     fn names(registry: &Registry<()>) -> Vec<String> {
-        let mut names: Vec<String> = registry.iter().map(|(_, part)| part.name.to_string()).collect();
+        let mut names: Vec<String> = registry.parts.iter().map(|(_, part)| part.name.to_string()).collect();
         names.sort();
         names
     }

@@ -1,6 +1,6 @@
 //! Pods.
 
-use std::collections::BTreeSet;
+use flock_compiler_core::sorted::Sorted;
 
 use flock_compiler_core::object::{HostInterface, Lifecycle, NamedPort, PodNetwork, PortName};
 use flock_compiler_core::port::Protocol;
@@ -36,12 +36,12 @@ fn a_pod_is_trimmed_to_what_translation_needs() {
     assert_eq!(pod.lifecycle, Lifecycle::Live);
     assert_eq!(
         pod.addresses(),
-        Some(&BTreeSet::from(["10.0.0.5".parse().unwrap(), "fd00::5".parse().unwrap()]))
+        Some(&Sorted::from(["10.0.0.5".parse().unwrap(), "fd00::5".parse().unwrap()]))
     );
     let port = |name, protocol, number| NamedPort { name: PortName::new(name), protocol, number };
     assert_eq!(
         pod.ports,
-        BTreeSet::from([
+        Sorted::from([
             port("http", Protocol::Tcp, 8080),
             port("dns", Protocol::Udp, 53),
             port("http", Protocol::Tcp, 15001)
@@ -56,7 +56,7 @@ fn a_pod_on_its_way_has_no_node_and_no_address() {
         &json!({"metadata": {"name": "a"}, "spec": {"nodeName": ""}, "status": {"podIP": "", "podIPs": null}}),
     );
     assert_eq!(pod.key.to_string(), "default/a");
-    assert_eq!((pod.node.is_none(), pod.addresses()), (true, Some(&BTreeSet::new())));
+    assert_eq!((pod.node.is_none(), pod.addresses()), (true, Some(&Sorted::new())));
     assert_eq!(pod.faults, []);
 }
 
@@ -94,7 +94,7 @@ fn what_a_pod_does_not_state_clearly_is_left_out_and_told() {
         ]}]},
         "status": {"podIP": "10.0.0.256", "podIPs": [{"ip": "::ffff:10.0.0.1"}, {"ip": 7}, "x", {"ip": "10.0.0.1"}]},
     }));
-    assert_eq!(pod.addresses().map(BTreeSet::len), Some(1));
+    assert_eq!(pod.addresses().map(|addresses| addresses.len()), Some(1));
     assert_eq!(pod.ports.len(), 1);
     let faults: Vec<String> = pod.faults.iter().map(ToString::to_string).collect();
     assert_eq!(

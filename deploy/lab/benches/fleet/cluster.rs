@@ -2,6 +2,7 @@
 //! A pod with that label, anywhere, changes the table of every node.
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
 
 use flock_compiler::source::SourceEvent;
 use flock_compiler_core::object::{
@@ -76,7 +77,7 @@ fn pod(number: usize, on: usize, app: &'static str) -> Result<Pod, NameError> {
 /// Pods of the namespace may be reached by each other, and on one port by monitors of any namespace.
 fn policy(number: usize) -> Result<Policy, NameError> {
     let namespace = format!("team-{number}");
-    let peer = |namespaces, pods| PeerMatch::OneOf(vec![Peer::Pods(PodPeer { namespaces, pods })]);
+    let peer = |namespaces, pods| PeerMatch::OneOf(vec![Peer::Pods(Arc::new(PodPeer { namespaces, pods }))]);
     let port = PortMatch::Range(PortRange::single(Protocol::Tcp, 9090));
     let own = Rule {
         peers: peer(NamespaceScope::Named(NamespaceName::new(&namespace)?), app("web")),
@@ -89,7 +90,7 @@ fn policy(number: usize) -> Result<Policy, NameError> {
     Ok(Policy {
         key: PolicyKey::new(&namespace, "web")?,
         subjects: app("web"),
-        body: PolicyBody::Understood(PolicyRules { ingress: Some(vec![own, monitors]), egress: None }),
+        body: PolicyBody::Understood(PolicyRules { ingress: Some([own, monitors].into()), egress: None }),
     })
 }
 

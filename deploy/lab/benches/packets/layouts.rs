@@ -111,7 +111,7 @@ fn ours(count: usize) -> anyhow::Result<String> {
         world.apply(change);
     }
     let rendered = render(&translate(&world).output(&NodeName::new("bench")?));
-    Ok(String::from_utf8(rendered.script.bytes().to_vec())?)
+    Ok(String::from_utf8(rendered.bytes().to_vec())?)
 }
 
 /// One jump per pod and direction; each pod's chain has the rule of a policy like ours, with its peers in an

@@ -111,5 +111,5 @@ impl Cluster {
 pub(crate) fn script(translation: &Translation, node: &Node) -> String {
     let name = NodeName::new(node.name()).unwrap();
     let rendered = render(&translation.output(&name));
-    String::from_utf8(rendered.script.bytes().to_vec()).unwrap()
+    String::from_utf8(rendered.bytes().to_vec()).unwrap()
 }

@@ -1,6 +1,6 @@
 //! An address that two live pods own: a flow passes only if it would pass for both.
 
-use flock_compiler_core::{Consequence, problem};
+use flock_compiler_core::Consequence;
 use flock_lab::Protocol::{Sctp, Tcp, Udp};
 
 use crate::cluster::Cluster;
@@ -68,7 +68,7 @@ fn one_isolated_owner_is_enough_to_guard_it() {
     cluster.enforce(&objects);
     let wrong = cluster.wrong(&SERVICES, |flow| !flow.is_to(&["web"]));
     assert_eq!(wrong, Vec::<String>::new());
-    let problems = problem::of_world(&objects.world());
+    let problems = objects.translation().problems().to_vec();
     let reported = problems.iter().filter(|problem| problem.consequence == Consequence::AllOwnersMustAllow);
     assert_eq!(reported.count(), 2, "one of each family: {problems:?}");
 }

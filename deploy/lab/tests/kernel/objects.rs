@@ -2,7 +2,7 @@
 
 use flock_compiler::convert::HostInterfaces;
 use flock_compiler::source::manifests::Manifests;
-use flock_compiler_core::{Problem, Translation, World, problem, translate};
+use flock_compiler_core::{Problem, Translation, World, translate};
 
 use crate::members::{MEMBERS, Member, NAMESPACES, NODES};
 
@@ -83,10 +83,9 @@ impl Objects {
         for change in manifests.listings() {
             world.apply(change);
         }
-        let faults: Vec<Problem> = problem::of_world(&world)
-            .into_iter()
-            .filter(|problem| problem.consequence.is_invalid_input())
-            .collect();
+        let translation = translate(&world);
+        let faults: Vec<&Problem> =
+            translation.problems().iter().filter(|problem| problem.consequence.is_invalid_input()).collect();
         assert_eq!(self.may_have_faults, !faults.is_empty(), "{faults:#?}");
         world
     }
