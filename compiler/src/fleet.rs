@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use flock_proto::{Ack, Hello, Outcome};
@@ -46,87 +46,148 @@ pub struct StreamId(u64);
 /// The status of all agents.
 #[derive(Debug, Default)]
 pub struct Fleet {
-    agents: Mutex<BTreeMap<NodeName, AgentStatus>>,
+    agents: Mutex<BTreeMap<NodeName, Agent>>,
     streams: AtomicU64,
-    changed: watch::Sender<()>,
+}
+
+/// One agent. Whoever watches it is woken by its own news only.
+type Agent = Arc<watch::Sender<AgentStatus>>;
+
+/// An open stream; it counts as its node's until a newer one comes or it is dropped.
+#[derive(Debug)]
+pub struct Stream {
+    agent: Agent,
+    id: StreamId,
 }
 
 impl Fleet {
-    /// An agent has opened a stream; it counts as the node's until a newer one comes.
-    pub fn opened(&self, hello: &Hello) -> StreamId {
+    /// An agent has opened a stream.
+    pub fn open(&self, hello: &Hello) -> Stream {
         let id = StreamId(self.streams.fetch_add(1, Ordering::Relaxed));
         let mut agents = self.lock();
-        let status = agents.entry(hello.node.clone()).or_default();
-        status.stream = Some(id);
-        status.agent_version.clone_from(&hello.agent_version);
-        status.nft_version.clone_from(&hello.nft_version);
-        let known = status.applied.as_ref().map(|(revision, _)| revision);
-        if known != hello.applied.as_ref() {
-            status.applied = hello.applied.clone().map(|revision| (revision, SystemTime::now()));
-        }
+        let agent = Arc::clone(agents.entry(hello.node.clone()).or_default());
+        // While the lock is held, so that the status is not forgotten in between.
+        agent.send_modify(|status| {
+            status.stream = Some(id);
+            status.agent_version.clone_from(&hello.agent_version);
+            status.nft_version.clone_from(&hello.nft_version);
+            if status.applied.as_ref().map(|(revision, _)| revision) != hello.applied.as_ref() {
+                status.applied = hello.applied.clone().map(|revision| (revision, SystemTime::now()));
+            }
+        });
         drop(agents);
-        self.changed.send_replace(());
-        id
+        Stream { agent, id }
     }
 
-    /// An agent has acknowledged an update.
-    pub fn acknowledged(&self, node: &NodeName, ack: &Ack) {
-        let mut agents = self.lock();
-        let status = agents.entry(node.clone()).or_default();
-        let now = SystemTime::now();
+    /// The status of every agent that is known.
+    #[must_use]
+    pub fn all(&self) -> BTreeMap<NodeName, AgentStatus> {
+        self.lock().iter().map(|(node, agent)| (node.clone(), agent.borrow().clone())).collect()
+    }
+
+    /// The status of one node's agent, now and later; the default while nothing has been heard of it.
+    #[must_use]
+    pub fn watch(&self, node: &NodeName) -> watch::Receiver<AgentStatus> {
+        self.lock().entry(node.clone()).or_default().subscribe()
+    }
+
+    /// Forgets the agents of nodes that are `gone`, unless they have a stream or somebody watches them.
+    pub fn forget(&self, gone: impl Fn(&NodeName) -> bool) {
+        self.lock().retain(|node, agent| {
+            agent.receiver_count() > 0 || agent.borrow().stream.is_some() || !gone(node)
+        });
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<NodeName, Agent>> {
+        // Statuses are replaced field by field without panicking in between: a poisoned lock is still sound.
+        self.agents.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Stream {
+    /// The agent has acknowledged an update.
+    pub fn acknowledged(&self, ack: &Ack) {
+        self.agent.send_modify(|status| status.acknowledged(ack, SystemTime::now()));
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        self.agent.send_if_modified(|status| status.stream.take_if(|stream| *stream == self.id).is_some());
+    }
+}
+
+impl AgentStatus {
+    fn acknowledged(&mut self, ack: &Ack, now: SystemTime) {
         match &ack.revision {
             Some(revision) if ack.outcome.is_success() => {
                 // A table that was put back says nothing of the newer script that nft still refuses.
-                let put_back = status.applied.as_ref().is_some_and(|(applied, _)| applied == revision);
-                if !put_back || status.failure.as_ref().is_some_and(|f| f.revision.as_ref() == Some(revision))
-                {
-                    status.failure = None;
+                let put_back = self.applied.as_ref().is_some_and(|(applied, _)| applied == revision);
+                if !put_back || self.failure.as_ref().is_some_and(|f| f.revision.as_ref() == Some(revision)) {
+                    self.failure = None;
                 }
-                status.took = Some(ack.took);
-                if status.applied.as_ref().map(|(applied, _)| applied) != Some(revision) {
-                    status.applied = Some((revision.clone(), now));
+                self.took = Some(ack.took);
+                if !put_back {
+                    self.applied = Some((revision.clone(), now));
                 }
             }
             revision => {
                 let revision = revision.clone();
-                status.failure =
+                self.failure =
                     Some(Failure { revision, outcome: ack.outcome, error: ack.error.clone(), at: now });
             }
         }
-        drop(agents);
-        self.changed.send_replace(());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use flock_shared::ScriptHash;
+
+    use super::*;
+
+    fn hello(node: &str) -> Hello {
+        let node = NodeName::new(node).unwrap();
+        Hello { node, agent_version: "1".into(), nft_version: "2".into(), applied: None }
     }
 
-    /// A stream has ended.
-    pub fn closed(&self, node: &NodeName, stream: StreamId) {
-        let mut agents = self.lock();
-        if let Some(status) = agents.get_mut(node).filter(|status| status.stream == Some(stream)) {
-            status.stream = None;
-        }
-        drop(agents);
-        self.changed.send_replace(());
+    fn ack(outcome: Outcome) -> Ack {
+        let revision = Some(Revision::of(ScriptHash::of(b"")));
+        Ack { revision, outcome, error: String::new(), took: Duration::from_millis(1) }
     }
 
-    /// The status of every agent that was ever heard of.
-    #[must_use]
-    pub fn all(&self) -> BTreeMap<NodeName, AgentStatus> {
-        self.lock().clone()
+    #[test]
+    fn a_newer_stream_outlives_an_older_one() {
+        let fleet = Fleet::default();
+        let (older, newer) = (fleet.open(&hello("n")), fleet.open(&hello("n")));
+        drop(older);
+        assert_eq!(fleet.all().values().next().unwrap().stream, Some(newer.id));
+        drop(newer);
+        assert_eq!(fleet.all().values().next().unwrap().stream, None);
     }
 
-    /// The status of one node's agent; the default if it was never heard of.
-    #[must_use]
-    pub fn status(&self, node: &NodeName) -> AgentStatus {
-        self.lock().get(node).cloned().unwrap_or_default()
+    #[test]
+    fn news_of_one_agent_wake_only_those_who_watch_it() {
+        let fleet = Fleet::default();
+        let [one, other] = ["one", "other"].map(|node| fleet.open(&hello(node)));
+        let [one_watched, other_watched] =
+            ["one", "other"].map(|node| fleet.watch(&NodeName::new(node).unwrap()));
+        one.acknowledged(&ack(Outcome::Applied));
+        assert!(one_watched.has_changed().unwrap());
+        assert!(!other_watched.has_changed().unwrap());
+        drop(other);
     }
 
-    /// Changes whenever some status may have changed.
-    #[must_use]
-    pub fn changes(&self) -> watch::Receiver<()> {
-        self.changed.subscribe()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<NodeName, AgentStatus>> {
-        // Statuses are replaced field by field without panicking in between: a poisoned lock is still sound.
-        self.agents.lock().unwrap_or_else(PoisonError::into_inner)
+    #[test]
+    fn agents_of_nodes_that_are_gone_are_forgotten_unless_somebody_cares() {
+        let fleet = Fleet::default();
+        let connected = fleet.open(&hello("connected"));
+        drop(fleet.open(&hello("gone")));
+        drop(fleet.open(&hello("stays")));
+        let watched = fleet.watch(&NodeName::new("watched").unwrap());
+        fleet.forget(|node| node.as_str() != "stays");
+        let names: Vec<_> = fleet.all().into_keys().map(|node| node.to_string()).collect();
+        assert_eq!(names, ["connected", "stays", "watched"]);
+        drop((connected, watched));
     }
 }

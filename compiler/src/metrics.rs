@@ -68,6 +68,7 @@ pub struct Metrics {
     pub sent_bytes: Counter,
     updates: Family<Label, Counter>,
     acks: Family<Label, Counter>,
+    dropped: Family<Label, Counter>,
     objects: Family<Label, Gauge>,
     translation: Histogram,
     work: Family<Label, Counter>,
@@ -85,6 +86,7 @@ impl Default for Metrics {
             sent_bytes: Counter::default(),
             updates: Family::default(),
             acks: Family::default(),
+            dropped: Family::default(),
             objects: Family::default(),
             translation: Histogram::new(exponential_buckets(0.000_1, 4.0, 10)),
             work: Family::default(),
@@ -102,6 +104,11 @@ impl Default for Metrics {
         );
         registry.register("updates", "Updates sent by kind", metrics.updates.clone());
         registry.register("acks", "Acknowledgements received by outcome", metrics.acks.clone());
+        registry.register(
+            "dropped",
+            "Agents and debug clients that were dropped, by what they did",
+            metrics.dropped.clone(),
+        );
         registry.register("objects", "Objects in the world by kind", metrics.objects.clone());
         registry.register("work", "What passes over changes looked at, by kind", metrics.work.clone());
         registry.register("nodes", "Nodes by whether their table is the desired one", metrics.nodes.clone());
@@ -124,7 +131,12 @@ impl Metrics {
         metrics
     }
 
-    /// Counts an update of a kind: `full` or `current`.
+    /// Counts a peer that was dropped: its updates stayed `unanswered`, or bytes stayed `unread`.
+    pub fn dropped(&self, what: &'static str) {
+        self.dropped.get_or_create(&vec![("what", what)]).inc();
+    }
+
+    /// Counts an update of a kind: `full`, `delta` or `current`.
     pub fn update(&self, kind: &'static str) {
         self.updates.get_or_create(&vec![("kind", kind)]).inc();
     }

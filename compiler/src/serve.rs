@@ -13,7 +13,7 @@ use crate::cli::Serve;
 use crate::engine::{Engine, EngineError};
 use crate::fleet::Fleet;
 use crate::metrics::Metrics;
-use crate::service::{self, Context};
+use crate::service::{self, Context, Limits};
 use crate::source::kubernetes::{self, KubernetesSource};
 use crate::source::manifests::ManifestsSource;
 use crate::source::{Source, SourceError, SourceEvent};
@@ -56,8 +56,13 @@ pub async fn serve(options: Serve) -> anyhow::Result<()> {
     let mut engine = tokio::spawn(engine.run(incoming));
     let mut source = tokio::spawn(source);
     let (stop, stopping) = watch::channel(false);
-    let context =
-        Context { engine: handle, fleet: Arc::new(Fleet::default()), metrics, stopping: stopping.clone() };
+    let context = Context {
+        engine: handle,
+        fleet: Arc::new(Fleet::default()),
+        metrics,
+        stopping: stopping.clone(),
+        limits: Limits::default(),
+    };
     let mut admin = tokio::spawn(admin::serve(admin_listener, context.clone()));
     let stopped = async move {
         let mut stopping = stopping;

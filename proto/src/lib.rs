@@ -5,6 +5,7 @@
 
 mod ack;
 mod error;
+mod framed;
 mod hello;
 mod message;
 mod text;
@@ -12,6 +13,7 @@ mod update;
 
 pub use ack::{Ack, ERROR_LIMIT, Outcome};
 pub use error::WireError;
+pub use framed::Framed;
 pub use hello::{Hello, VERSION_LIMIT};
 pub use message::AgentMessage;
 pub use update::{Update, UpdateKind};

@@ -2,17 +2,19 @@
 
 use std::collections::BTreeSet;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use bytes::Bytes;
 use flock_proto::v1::debug_service_server::DebugService;
 use flock_proto::{Outcome, v1};
 use flock_shared::NodeName;
-use tokio::sync::mpsc;
-use tokio_stream::Stream;
-use tokio_stream::wrappers::ReceiverStream;
+use futures::stream::{Stream, unfold};
+use tokio::sync::watch;
 use tonic::{Request, Response, Status};
 
+use super::pace::Pace;
+use super::panicked::Alarm;
 use super::{Context, output};
 use crate::engine::{Desired, EngineStopped, Presence, Published};
 use crate::fleet::AgentStatus;
@@ -20,11 +22,13 @@ use crate::fleet::AgentStatus;
 #[derive(Debug)]
 pub(super) struct Debug {
     context: Context,
+    pace: Arc<Pace>,
+    alarm: Alarm,
 }
 
 impl Debug {
-    pub(super) const fn new(context: Context) -> Self {
-        Self { context }
+    pub(super) const fn new(context: Context, pace: Arc<Pace>, alarm: Alarm) -> Self {
+        Self { context, pace, alarm }
     }
 
     /// The board's place of a node that is known, or has an agent.
@@ -39,7 +43,7 @@ impl Debug {
         })
     }
 
-    async fn published(&self, name: &str) -> Result<std::sync::Arc<Published>, Status> {
+    async fn published(&self, name: &str) -> Result<Arc<Published>, Status> {
         let (_, desired) = self.known(name).await?;
         let published = desired.borrow().clone();
         published.ok_or_else(|| Status::unavailable("not every watched kind has been listed yet"))
@@ -76,8 +80,8 @@ impl DebugService for Debug {
     ) -> Result<Response<v1::GetScriptResponse>, Status> {
         let published = self.published(&request.into_inner().node).await?;
         let revision = published.revision().to_string();
-        let script = tokio::task::spawn_blocking(move || published.full()).await;
-        let script = script.map_err(|error| Status::internal(error.to_string()))?;
+        let turn = self.pace.turn().await;
+        let script = self.pace.render(turn, move || published.full()).await.script;
         Ok(Response::new(v1::GetScriptResponse {
             revision,
             script: script.bytes().clone(),
@@ -97,33 +101,14 @@ impl DebugService for Debug {
     }
 
     async fn watch_node(&self, request: Request<v1::WatchNodeRequest>) -> Result<Response<Statuses>, Status> {
-        let (node, mut desired) = self.known(&request.into_inner().node).await?;
-        let (statuses, outgoing) = mpsc::channel(1);
-        let fleet = std::sync::Arc::clone(&self.context.fleet);
-        let mut stopping = self.context.stopping.clone();
-        // Ends with the stream, the engine or the process; a panic ends the process (`panic = "abort"`).
-        tokio::spawn(async move {
-            let mut agents = fleet.changes();
-            let mut shown: Option<v1::NodeStatus> = None;
-            loop {
-                agents.mark_unchanged();
-                let agent = fleet.status(&node);
-                let now = status(&node, desired.borrow_and_update().as_deref(), Some(&agent));
-                if shown.as_ref() != Some(&now) {
-                    if statuses.send(Ok(now.clone())).await.is_err() {
-                        return;
-                    }
-                    shown = Some(now);
-                }
-                tokio::select! {
-                    changed = desired.changed() => if changed.is_err() { return },
-                    changed = agents.changed() => if changed.is_err() { return },
-                    () = statuses.closed() => return,
-                    _ = stopping.wait_for(|stopping| *stopping) => return,
-                }
-            }
-        });
-        Ok(Response::new(Box::pin(ReceiverStream::new(outgoing))))
+        let (node, desired) = self.known(&request.into_inner().node).await?;
+        let agent = self.context.fleet.watch(&node);
+        let stopping = self.context.stopping.clone();
+        let watched = Watched { node, desired, agent, stopping, shown: None, _alarm: self.alarm.clone() };
+        Ok(Response::new(Box::pin(unfold(watched, async |mut watched| {
+            let status = watched.next().await?;
+            Some((Ok(status), watched))
+        }))))
     }
 
     async fn list_problems(
@@ -139,6 +124,36 @@ impl DebugService for Debug {
             consequence: problem.consequence.to_string(),
         });
         Ok(Response::new(v1::ListProblemsResponse { problems: problems.collect() }))
+    }
+}
+
+/// A node that a client watches.
+struct Watched {
+    node: NodeName,
+    desired: Desired,
+    agent: watch::Receiver<AgentStatus>,
+    stopping: watch::Receiver<bool>,
+    shown: Option<v1::NodeStatus>,
+    _alarm: Alarm,
+}
+
+impl Watched {
+    /// Waits until there is something new to show; `None` when the compiler ends.
+    async fn next(&mut self) -> Option<v1::NodeStatus> {
+        loop {
+            let published = self.desired.borrow_and_update().clone();
+            let agent = self.agent.borrow_and_update().clone();
+            let now = status(&self.node, published.as_deref(), Some(&agent));
+            if self.shown.as_ref() != Some(&now) {
+                self.shown = Some(now.clone());
+                return Some(now);
+            }
+            tokio::select! {
+                changed = self.desired.changed() => changed.ok()?,
+                changed = self.agent.changed() => changed.ok()?,
+                _ = self.stopping.wait_for(|stopping| *stopping) => return None,
+            }
+        }
     }
 }
 

@@ -1,250 +1,276 @@
-//! The agents' stream: the newest state out, acknowledgements in.
+//! One agent's stream: the newest state out, answers in. What to send is [`Session`]'s to decide.
 //!
-//! One update is under way at a time; states that come meanwhile overtake each other on the board, so a slow agent
-//! skips stale scripts and a stream holds no queue.
+//! A stream has no task of its own: HTTP/2 asks it for the next update when it has room for one.
 
-use std::pin::Pin;
-use std::time::Duration;
+use std::future::pending;
+use std::sync::Arc;
 
-use flock_proto::v1::node_service_server::NodeService;
-use flock_proto::{Ack, AgentMessage, Hello, Outcome, Update, UpdateKind, v1};
-use flock_shared::{NodeName, Revision};
-use tokio::sync::mpsc;
-use tokio::time::Instant;
-use tokio_stream::wrappers::ReceiverStream;
-use tokio_stream::{Stream, StreamExt as _};
-use tonic::{Code, Request, Response, Status, Streaming};
+use flock_proto::{Ack, AgentMessage, Hello, Update, UpdateKind, v1};
+use flock_shared::{NodeName, Revision, Script};
+use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::time::{Instant, sleep_until, timeout};
+use tokio_stream::StreamExt as _;
+use tonic::{Code, Status, Streaming};
 
 use super::Context;
-use crate::engine::{Desired, Presence, Published};
-use crate::fleet::StreamId;
+use super::pace::{Pace, Rendered, Turn};
+use super::panicked::Alarm;
+use super::session::{Due, Kind, Session, Verdict};
+use crate::engine::{Desired, EngineStopped, Presence, Published};
+use crate::fleet;
 
-/// How long an agent may take to say hello.
-const HELLO_LIMIT: Duration = Duration::from_secs(10);
-/// The first and the longest pause before an update that was refused is sent again.
-const RESEND_FIRST: Duration = Duration::from_secs(1);
-const RESEND_LONGEST: Duration = Duration::from_secs(60);
+/// What the streams share.
+#[derive(Debug, Clone)]
+pub(super) struct Node(Arc<Shared>);
 
 #[derive(Debug)]
-pub(super) struct Node {
+struct Shared {
     context: Context,
+    pace: Arc<Pace>,
+    alarm: Alarm,
 }
 
 impl Node {
-    pub(super) const fn new(context: Context) -> Self {
-        Self { context }
+    pub(super) fn new(context: Context, pace: Arc<Pace>, alarm: Alarm) -> Self {
+        Self(Arc::new(Shared { context, pace, alarm }))
+    }
+
+    /// A stream that has just been opened.
+    pub(super) fn agent(&self, messages: Streaming<v1::AgentMessage>) -> Agent {
+        Agent {
+            messages,
+            stopping: self.0.context.stopping.clone(),
+            open: None,
+            _alarm: self.0.alarm.clone(),
+            shared: Arc::clone(&self.0),
+        }
     }
 }
 
-type Updates = Pin<Box<dyn Stream<Item = Result<v1::Update, Status>> + Send>>;
-
-#[tonic::async_trait]
-impl NodeService for Node {
-    type SubscribeStream = Updates;
-
-    async fn subscribe(
-        &self,
-        request: Request<Streaming<v1::AgentMessage>>,
-    ) -> Result<Response<Updates>, Status> {
-        let mut messages = request.into_inner();
-        let context = self.context.clone();
-        // One place: the next update is made only when the last one has gone to the transport.
-        let (updates, outgoing) = mpsc::channel(1);
-        // Ends with the stream and tells the agent why; a panic ends the process (`panic = "abort"`).
-        tokio::spawn(async move {
-            let ended = match hello(&mut messages).await {
-                Ok(hello) => stream(&context, &hello, messages, &updates).await,
-                Err(status) => Err(status),
-            };
-            if let Err(status) = ended {
-                // The agent may have gone already.
-                drop(updates.send(Err(status)).await);
-            }
-        });
-        Ok(Response::new(Box::pin(ReceiverStream::new(outgoing))))
-    }
+/// An update, and the room in memory that its script takes until it is written.
+pub(super) struct Outbound {
+    pub(super) update: Update,
+    pub(super) room: Option<OwnedSemaphorePermit>,
 }
 
-async fn hello(messages: &mut Streaming<v1::AgentMessage>) -> Result<Hello, Status> {
-    let first = tokio::time::timeout(HELLO_LIMIT, messages.next())
-        .await
-        .map_err(|_| Status::deadline_exceeded("no hello within 10 s"))?
-        .ok_or_else(|| Status::invalid_argument("the stream ended before a hello"))??;
-    match AgentMessage::try_from(first) {
-        Ok(AgentMessage::Hello(hello)) => Ok(hello),
-        Ok(AgentMessage::Ack(_)) => Err(Status::invalid_argument("the first message must be a hello")),
-        Err(error) => Err(Status::invalid_argument(error.to_string())),
-    }
-}
-
-/// Serves one agent until it goes away or the process stops.
-async fn stream(
-    context: &Context,
-    hello: &Hello,
+/// One stream.
+pub(super) struct Agent {
+    shared: Arc<Shared>,
     messages: Streaming<v1::AgentMessage>,
-    updates: &mpsc::Sender<Result<v1::Update, Status>>,
-) -> Result<(), Status> {
-    let node = &hello.node;
-    let desired =
-        context.engine.subscribe(node.clone()).await.map_err(|e| Status::unavailable(e.to_string()))?;
-    let _open = Open::new(context, hello);
-    tracing::info!(%node, version = hello.agent_version, applied = ?hello.applied, "agent connected");
-    let session = Session { context, node, sent: None, resend: None, pause: RESEND_FIRST };
-    let ended = session.run(desired, hello.applied.clone(), messages, updates).await;
-    match &ended {
-        Ok(()) => tracing::info!(%node, "agent disconnected"),
-        // The agent vanished, or this process is about to: neither is the agent's fault.
-        Err(status) if matches!(status.code(), Code::Unavailable | Code::Cancelled | Code::Unknown) => {
-            tracing::info!(%node, reason = status.message(), "agent disconnected");
-        }
-        Err(status) => {
-            tracing::warn!(%node, code = ?status.code(), reason = status.message(), "stream ended");
-        }
-    }
-    ended
+    stopping: watch::Receiver<bool>,
+    /// Once the agent has said hello.
+    open: Option<Open>,
+    _alarm: Alarm,
 }
 
-/// Counts a stream as open for as long as it lives, however it ends.
-struct Open<'a> {
-    context: &'a Context,
-    node: &'a NodeName,
-    id: StreamId,
+struct Open {
+    node: NodeName,
+    desired: Desired,
+    session: Session<Published>,
+    fleet: fleet::Stream,
+    _counted: Counted,
 }
 
-impl<'a> Open<'a> {
-    fn new(context: &'a Context, hello: &'a Hello) -> Self {
-        context.metrics.streams.inc();
-        Self { context, node: &hello.node, id: context.fleet.opened(hello) }
+/// Counts a stream for as long as it lives.
+struct Counted(Arc<Shared>);
+
+impl Counted {
+    fn new(shared: &Arc<Shared>) -> Self {
+        shared.context.metrics.streams.inc();
+        Self(Arc::clone(shared))
     }
 }
 
-impl Drop for Open<'_> {
+impl Drop for Counted {
     fn drop(&mut self) {
-        self.context.metrics.streams.dec();
-        self.context.fleet.closed(self.node, self.id);
+        self.0.context.metrics.streams.dec();
     }
 }
 
-struct Session<'a> {
-    context: &'a Context,
-    node: &'a NodeName,
-    /// The update that has been sent last, and whether its ack is still out.
-    sent: Option<(Revision, Awaiting)>,
-    /// When to send the desired state once more although it was sent before.
-    resend: Option<Instant>,
-    pause: Duration,
+impl Agent {
+    /// Waits until there is an update to send; the status with which the stream ends, if it does.
+    pub(super) async fn next(&mut self) -> Result<Outbound, Status> {
+        if self.open.is_none() {
+            let hello = self.hello().await?;
+            self.open = Some(self.open(hello).await?);
+        }
+        let Self { shared, messages, stopping, open: Some(open), .. } = self else {
+            return Err(Status::internal("a stream that was not opened"));
+        };
+        let next = tokio::select! {
+            next = open.next(shared, messages) => next,
+            () = raised(stopping) => Err(Status::unavailable("the compiler is shutting down")),
+        };
+        if let Err(status) = &next {
+            open.farewell(status);
+        }
+        next
+    }
+
+    async fn hello(&mut self) -> Result<Hello, Status> {
+        let limit = self.shared.context.limits.hello;
+        let first = timeout(limit, self.messages.next())
+            .await
+            .map_err(|_| Status::deadline_exceeded(format!("no hello within {limit:?}")))?
+            .ok_or_else(|| Status::invalid_argument("the stream ended before a hello"))??;
+        match AgentMessage::try_from(first) {
+            Ok(AgentMessage::Hello(hello)) => Ok(hello),
+            Ok(AgentMessage::Ack(_)) => Err(Status::invalid_argument("the first message must be a hello")),
+            Err(error) => Err(Status::invalid_argument(error.to_string())),
+        }
+    }
+
+    async fn open(&self, hello: Hello) -> Result<Open, Status> {
+        let Context { engine, fleet, limits, .. } = &self.shared.context;
+        let desired = engine.subscribe(hello.node.clone()).await.map_err(stopped)?;
+        let applied = hello.applied.as_ref().map(Revision::as_str);
+        tracing::info!(node = %hello.node, version = hello.agent_version, applied, "agent connected");
+        Ok(Open {
+            desired,
+            fleet: fleet.open(&hello),
+            session: Session::new(hello.applied, *limits),
+            node: hello.node,
+            _counted: Counted::new(&self.shared),
+        })
+    }
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Awaiting {
-    Ack,
-    Nothing,
-}
-
-impl Session<'_> {
-    async fn run(
-        mut self,
-        mut desired: Desired,
-        applied: Option<Revision>,
-        mut messages: Streaming<v1::AgentMessage>,
-        updates: &mpsc::Sender<Result<v1::Update, Status>>,
-    ) -> Result<(), Status> {
-        let mut stopping = self.context.stopping.clone();
-        let mut applied = applied;
+impl Open {
+    /// Reads answers until there is an update to send.
+    async fn next(
+        &mut self,
+        shared: &Shared,
+        messages: &mut Streaming<v1::AgentMessage>,
+    ) -> Result<Outbound, Status> {
+        let mut turn = None;
         loop {
-            let due = self.due(&mut desired);
-            let resend = self.resend;
-            tokio::select! {
-                permit = updates.reserve(), if due.is_some() => {
-                    let (Ok(permit), Some(next)) = (permit, due) else { return Ok(()) };
-                    permit.send(Ok(self.update(&next, applied.take().as_ref())));
+            let newest = self.desired.borrow_and_update().clone();
+            let due = newest.as_ref().map_or(Due::Nothing, |newest| self.session.due(newest, Instant::now()));
+            let wake = match (newest, due) {
+                (Some(newest), Due::Current) => return Ok(self.current(shared, newest)),
+                (Some(newest), Due::From(base)) if let Some(script) = newest.delta_from(&base) => {
+                    return Ok(self.delta(shared, newest, &base, script));
                 }
-                message = messages.next() => match message {
-                    None => return Ok(()),
-                    Some(message) => self.message(message?)?,
+                (Some(newest), Due::From(_) | Due::Full) => match turn.take() {
+                    // The wait may be long; what is the newest is asked again after it.
+                    None => {
+                        turn = Some(shared.pace.turn().await);
+                        continue;
+                    }
+                    Some(turn) => return Ok(self.full(shared, newest, turn).await),
                 },
-                changed = desired.changed() => changed.map_err(|_| Status::unavailable("the engine has stopped"))?,
-                () = sleep_until(resend) => {}
-                () = updates.closed() => return Ok(()),
-                _ = stopping.wait_for(|stopping| *stopping) => {
-                    return Err(Status::unavailable("the compiler is shutting down"));
-                }
+                (_, Due::Overdue) => return Err(overdue(shared)),
+                (_, Due::At(instant)) => Some(instant),
+                (_, Due::Nothing) | (None, _) => None,
+            };
+            turn = None;
+            tokio::select! {
+                message = messages.next() => match message {
+                    None => return Err(Status::ok("")),
+                    Some(message) => self.message(shared, message?)?,
+                },
+                changed = self.desired.changed() => changed.map_err(|_| stopped(EngineStopped))?,
+                () = at(wake) => {}
             }
         }
     }
 
-    /// The state to send now, if any.
-    fn due(&self, desired: &mut Desired) -> Option<std::sync::Arc<Published>> {
-        let newest = desired.borrow_and_update().clone()?;
-        match &self.sent {
-            Some((_, Awaiting::Ack)) => None,
-            Some((revision, Awaiting::Nothing)) if *revision == *newest.revision() => {
-                self.resend.is_some_and(|at| at <= Instant::now()).then_some(newest)
-            }
-            _ => Some(newest),
-        }
+    fn current(&mut self, shared: &Shared, state: Arc<Published>) -> Outbound {
+        shared.context.metrics.update("current");
+        self.send(state, Kind::Current, UpdateKind::Current, None)
     }
 
-    fn update(&mut self, next: &Published, applied: Option<&Revision>) -> v1::Update {
-        if next.presence() == Presence::Unknown {
-            let node = self.node;
+    fn delta(
+        &mut self,
+        shared: &Shared,
+        state: Arc<Published>,
+        base: &Published,
+        script: Script,
+    ) -> Outbound {
+        shared.context.metrics.update("delta");
+        shared.context.metrics.sent_bytes.inc_by(script.bytes().len() as u64);
+        self.send(state, Kind::Delta, UpdateKind::Delta { base: base.revision().clone(), script }, None)
+    }
+
+    async fn full(&mut self, shared: &Shared, state: Arc<Published>, turn: Turn) -> Outbound {
+        let rendered = Arc::clone(&state);
+        let Rendered { script, room } = shared.pace.render(turn, move || rendered.full()).await;
+        shared.context.metrics.update("full");
+        shared.context.metrics.sent_bytes.inc_by(script.bytes().len() as u64);
+        self.send(state, Kind::Full, UpdateKind::Full(script), room)
+    }
+
+    fn send(
+        &mut self,
+        state: Arc<Published>,
+        kind: Kind,
+        update: UpdateKind,
+        room: Option<OwnedSemaphorePermit>,
+    ) -> Outbound {
+        if state.presence() == Presence::Unknown && kind != Kind::Delta {
+            let node = &self.node;
             tracing::warn!(%node, "no Node object and no pod has this name: nothing is isolated there; is it right?");
         }
-        self.resend = None;
-        self.sent = Some((next.revision().clone(), Awaiting::Ack));
-        let kind = if applied == Some(next.revision()) {
-            self.context.metrics.update("current");
-            UpdateKind::Current
-        } else {
-            self.context.metrics.update("full");
-            let script = next.full();
-            self.context.metrics.sent_bytes.inc_by(script.bytes().len() as u64);
-            UpdateKind::Full(script)
-        };
-        Update { revision: next.revision().clone(), kind }.into()
+        let update = Update { revision: state.revision().clone(), kind: update };
+        self.session.sent(state, kind, Instant::now());
+        Outbound { update, room }
     }
 
-    fn message(&mut self, message: v1::AgentMessage) -> Result<(), Status> {
+    fn message(&mut self, shared: &Shared, message: v1::AgentMessage) -> Result<(), Status> {
         match AgentMessage::try_from(message) {
-            Ok(AgentMessage::Ack(ack)) => self.ack(&ack),
+            Ok(AgentMessage::Ack(ack)) => self.ack(shared, &ack),
             Ok(AgentMessage::Hello(_)) => return Err(Status::invalid_argument("a second hello")),
             Err(error) => return Err(Status::invalid_argument(error.to_string())),
         }
         Ok(())
     }
 
-    fn ack(&mut self, ack: &Ack) {
-        let node = self.node;
-        self.context.metrics.ack(ack.outcome);
-        self.context.fleet.acknowledged(node, ack);
+    fn ack(&mut self, shared: &Shared, ack: &Ack) {
+        let node = &self.node;
+        shared.context.metrics.ack(ack.outcome);
+        self.fleet.acknowledged(ack);
         if ack.outcome.is_success() {
             tracing::debug!(%node, outcome = ack.outcome.as_str(), took = ?ack.took, "acknowledged");
         } else {
             tracing::warn!(%node, outcome = ack.outcome.as_str(), error = ack.error, "update not applied");
         }
-        let answers = |revision: &Revision| ack.revision.as_ref().is_none_or(|acked| acked == revision);
-        let Some((revision, awaiting)) = self.sent.as_mut().filter(|(revision, _)| answers(revision)) else {
-            return;
-        };
-        *awaiting = Awaiting::Nothing;
-        if ack.outcome.is_success() {
-            self.pause = RESEND_FIRST;
-        } else if must_resend(ack.outcome) {
-            tracing::info!(%node, %revision, pause = ?self.pause, "will be sent again");
-            self.resend = Some(Instant::now() + self.pause);
-            self.pause = (self.pause * 2).min(RESEND_LONGEST);
+        if let Verdict::Resend(pause) = self.session.answered(ack, Instant::now()) {
+            tracing::info!(%node, ?pause, "a full script will be sent");
+        }
+    }
+
+    fn farewell(&self, status: &Status) {
+        let node = &self.node;
+        match status.code() {
+            // The agent vanished, or this process is about to: neither is the agent's fault.
+            Code::Ok | Code::Unavailable | Code::Cancelled | Code::Unknown => {
+                tracing::info!(%node, reason = status.message(), "agent disconnected");
+            }
+            code => tracing::warn!(%node, ?code, reason = status.message(), "stream ended"),
         }
     }
 }
 
-/// Whether the compiler must send an update again: what nft refused, the agent holds and tries again by itself.
-const fn must_resend(outcome: Outcome) -> bool {
-    matches!(outcome, Outcome::HashMismatch | Outcome::BaseMismatch | Outcome::Malformed)
+fn overdue(shared: &Shared) -> Status {
+    shared.context.metrics.dropped("unanswered");
+    let limit = shared.context.limits.ack;
+    Status::deadline_exceeded(format!("no answer to an update within {limit:?}"))
 }
 
-async fn sleep_until(instant: Option<Instant>) {
+fn stopped(error: EngineStopped) -> Status {
+    Status::unavailable(error.to_string())
+}
+
+/// Until the flag is up. If nobody can raise it any more, never.
+async fn raised(flag: &mut watch::Receiver<bool>) {
+    if flag.wait_for(|up| *up).await.is_err() {
+        pending().await
+    }
+}
+
+async fn at(instant: Option<Instant>) {
     match instant {
-        Some(instant) => tokio::time::sleep_until(instant).await,
-        None => std::future::pending().await,
+        Some(instant) => sleep_until(instant).await,
+        None => pending().await,
     }
 }

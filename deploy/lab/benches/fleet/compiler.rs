@@ -13,7 +13,7 @@ use anyhow::{Context as _, bail};
 use flock_compiler::engine::Engine;
 use flock_compiler::fleet::Fleet;
 use flock_compiler::metrics::Metrics;
-use flock_compiler::service::{self, Context};
+use flock_compiler::service::{self, Context, Limits};
 use flock_proto::Outcome;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
@@ -129,6 +129,7 @@ async fn run(shape: Shape, port: u16, mut commands: mpsc::Receiver<String>) -> a
         fleet: Arc::new(Fleet::default()),
         metrics: Arc::clone(&metrics),
         stopping,
+        limits: Limits::default(),
     };
     tokio::spawn(service::serve(listener, context, std::future::pending()));
     for event in cluster::listings(shape)? {

@@ -1,0 +1,44 @@
+//! Limits of the services, each with its reason. Tests set tighter ones.
+
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
+/// Limits of the services.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// How long an agent may take to say hello. It has nothing to do before.
+    pub hello: Duration,
+    /// How long an agent may take to acknowledge an update before its stream ends. An agent kills nft after 30 s
+    /// unless told otherwise; it may be at two earlier scripts (a retry and a repair) when the update comes, and a
+    /// large script has to travel first.
+    pub ack: Duration,
+    /// How long a peer may leave bytes unread, without taking [`Self::progress`] of them, before its connection is
+    /// closed. A healthy one reads at once; one whose machine is gone fails its keepalive in about this time.
+    pub write: Duration,
+    /// What counts as reading, in bytes: more than the pings of that time, less than any link that is of use.
+    pub progress: u64,
+    /// The first and the longest pause before an update that was refused is sent again. A newer state waits for the
+    /// first only.
+    pub resend_first: Duration,
+    /// See [`Self::resend_first`].
+    pub resend_longest: Duration,
+    /// Full scripts that are rendered at once: they occupy a core each.
+    pub renders: NonZeroUsize,
+    /// Bytes of full scripts that are rendered and not yet written to the network. More would only wait in memory.
+    pub unwritten: NonZeroUsize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            hello: Duration::from_secs(10),
+            ack: Duration::from_secs(300),
+            write: Duration::from_secs(30),
+            progress: 64 * 1024,
+            resend_first: Duration::from_secs(1),
+            resend_longest: Duration::from_secs(60),
+            renders: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
+            unwritten: NonZeroUsize::MIN.saturating_add(64 * 1024 * 1024),
+        }
+    }
+}

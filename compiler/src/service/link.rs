@@ -1,0 +1,204 @@
+//! A connection that knows how far its peer has read, and can be closed from elsewhere.
+//!
+//! HTTP/2 takes whole messages into its buffers and tells nobody when they are out. What is written to the socket does.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+
+use futures::task::AtomicWaker;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::OwnedSemaphorePermit;
+use tonic::transport::server::Connected;
+
+/// Every open connection.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Links(Arc<Mutex<Registry>>);
+
+#[derive(Debug, Default)]
+struct Registry {
+    links: BTreeMap<u64, Link>,
+    next: u64,
+}
+
+impl Links {
+    /// Wraps a connection; it is known until it is dropped.
+    pub(super) fn wrap<T>(&self, io: T) -> Connection<T> {
+        let link = Link::default();
+        let mut registry = self.lock();
+        let number = registry.next;
+        registry.next += 1;
+        registry.links.insert(number, link.clone());
+        Connection { io, link, links: self.clone(), number }
+    }
+
+    /// The open connections by number; a number is never used again.
+    pub(super) fn open(&self) -> BTreeMap<u64, Link> {
+        self.lock().links.clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Registry> {
+        // Nothing panics while it is held.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One connection, for those who write to it through HTTP/2.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Link(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    /// Bytes that the socket has taken.
+    written: AtomicU64,
+    /// What `written` comes to once all messages are out.
+    owed: AtomicU64,
+    /// Messages that HTTP/2 has not taken, for want of window.
+    held: AtomicUsize,
+    /// Permits that are given back when so much has been written.
+    permits: Mutex<Vec<(u64, OwnedSemaphorePermit)>>,
+    closed: AtomicBool,
+    /// The task that drives the connection.
+    driver: AtomicWaker,
+}
+
+impl Link {
+    /// A message of so many bytes is on its way; the permit is given back when it has been written.
+    pub(super) fn owe(&self, bytes: u64, permit: Option<OwnedSemaphorePermit>) {
+        let shared = &self.0;
+        let mut permits = shared.permits();
+        let from = shared.owed.load(Ordering::Relaxed).max(shared.written.load(Ordering::Relaxed));
+        shared.owed.store(from + bytes, Ordering::Relaxed);
+        permits.extend(permit.map(|permit| (from + bytes, permit)));
+    }
+
+    /// HTTP/2 has been handed a message; it has taken it once this is dropped.
+    pub(super) fn hold(&self) -> Held {
+        self.0.held.fetch_add(1, Ordering::Relaxed);
+        Held(self.clone())
+    }
+
+    /// Bytes that the socket has taken so far.
+    pub(super) fn written(&self) -> u64 {
+        self.0.written.load(Ordering::Relaxed)
+    }
+
+    /// Whether a message is not out yet.
+    pub(super) fn is_behind(&self) -> bool {
+        self.0.held.load(Ordering::Relaxed) > 0 || self.written() < self.0.owed.load(Ordering::Relaxed)
+    }
+
+    /// Ends the connection and all of its streams.
+    pub(super) fn close(&self) {
+        self.0.closed.store(true, Ordering::Release);
+        self.0.driver.wake();
+    }
+}
+
+impl Shared {
+    fn permits(&self) -> MutexGuard<'_, Vec<(u64, OwnedSemaphorePermit)>> {
+        // Nothing panics while it is held.
+        self.permits.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wrote(&self, bytes: usize) {
+        let before = self.written.fetch_add(bytes as u64, Ordering::Relaxed);
+        let written = before + bytes as u64;
+        if before < self.owed.load(Ordering::Relaxed) {
+            self.permits().retain(|(until, _)| *until > written);
+        }
+    }
+
+    fn check_open(&self, cx: &Context<'_>) -> io::Result<()> {
+        self.driver.register(cx.waker());
+        if self.closed.load(Ordering::Acquire) {
+            return Err(io::Error::new(io::ErrorKind::ConnectionAborted, "the peer does not read"));
+        }
+        Ok(())
+    }
+}
+
+/// See [`Link::hold`].
+#[derive(Debug)]
+pub(super) struct Held(Link);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.0.held.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// The connection itself.
+#[derive(Debug)]
+pub(super) struct Connection<T> {
+    io: T,
+    link: Link,
+    links: Links,
+    number: u64,
+}
+
+impl<T> Drop for Connection<T> {
+    fn drop(&mut self) {
+        self.links.lock().links.remove(&self.number);
+        // Whoever still holds the link holds no permit of it.
+        self.link.0.permits().clear();
+    }
+}
+
+impl<T> Connected for Connection<T> {
+    type ConnectInfo = Link;
+
+    fn connect_info(&self) -> Link {
+        self.link.clone()
+    }
+}
+
+impl<T: AsyncRead + Unpin> AsyncRead for Connection<T> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        self.link.0.check_open(cx)?;
+        Pin::new(&mut self.io).poll_read(cx, buffer)
+    }
+}
+
+impl<T: AsyncWrite + Unpin> AsyncWrite for Connection<T> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.link.0.check_open(cx)?;
+        let polled = Pin::new(&mut self.io).poll_write(cx, bytes);
+        if let Poll::Ready(Ok(written)) = polled {
+            self.link.0.wrote(written);
+        }
+        polled
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.link.0.check_open(cx)?;
+        let polled = Pin::new(&mut self.io).poll_write_vectored(cx, slices);
+        if let Poll::Ready(Ok(written)) = polled {
+            self.link.0.wrote(written);
+        }
+        polled
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}

@@ -1,0 +1,124 @@
+//! Keeps a storm of full scripts within bounds: so many are rendered at once, so many bytes wait for the network.
+
+use std::panic::resume_unwind;
+use std::sync::Arc;
+
+use flock_shared::Script;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::limits::Limits;
+
+/// Bytes that are counted as one, so that any script's size is a number of permits.
+const UNIT: usize = 1024;
+
+/// Permission to render one full script.
+#[derive(Debug)]
+pub(super) struct Turn(OwnedSemaphorePermit);
+
+/// A full script, and the room that it takes until it is written.
+#[derive(Debug)]
+pub(super) struct Rendered {
+    pub(super) script: Script,
+    pub(super) room: Option<OwnedSemaphorePermit>,
+}
+
+/// The bounds, shared by all streams.
+#[derive(Debug)]
+pub(super) struct Pace {
+    turns: Arc<Semaphore>,
+    room: Arc<Semaphore>,
+    units: usize,
+}
+
+impl Pace {
+    pub(super) fn new(limits: &Limits) -> Self {
+        let units = limits.unwritten.get().div_ceil(UNIT).min(Semaphore::MAX_PERMITS);
+        Self {
+            turns: Arc::new(Semaphore::new(limits.renders.get())),
+            room: Arc::new(Semaphore::new(units)),
+            units,
+        }
+    }
+
+    /// Waits for a turn, first come, first served.
+    pub(super) async fn turn(&self) -> Turn {
+        match Arc::clone(&self.turns).acquire_owned().await {
+            Ok(permit) => Turn(permit),
+            // It is never closed.
+            Err(_) => std::future::pending().await,
+        }
+    }
+
+    /// Renders off the async threads. The turn ends when there is room for the script, so what is rendered never runs
+    /// far ahead of what is written. A script that is larger than all the room takes all of it.
+    pub(super) async fn render(
+        &self,
+        turn: Turn,
+        render: impl FnOnce() -> Script + Send + 'static,
+    ) -> Rendered {
+        let script = match tokio::task::spawn_blocking(render).await {
+            Ok(script) => script,
+            Err(error) => match error.try_into_panic() {
+                Ok(panic) => resume_unwind(panic),
+                // Cancelled: the runtime is shutting down.
+                Err(_) => std::future::pending().await,
+            },
+        };
+        let units = script.bytes().len().div_ceil(UNIT).min(self.units);
+        let units = u32::try_from(units).unwrap_or(u32::MAX);
+        let room = Arc::clone(&self.room).acquire_many_owned(units).await.ok();
+        drop(turn.0);
+        Rendered { script, room }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroUsize;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    fn pace(renders: usize, unwritten: usize) -> Arc<Pace> {
+        let some = |count| NonZeroUsize::new(count).unwrap();
+        let limits = Limits { renders: some(renders), unwritten: some(unwritten), ..Limits::default() };
+        Arc::new(Pace::new(&limits))
+    }
+
+    #[tokio::test]
+    async fn a_storm_renders_no_more_at_once_than_it_may() {
+        let pace = pace(3, 1 << 20);
+        let (running, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let mut storm = tokio::task::JoinSet::new();
+        for _ in 0..60 {
+            let (pace, running, most) = (Arc::clone(&pace), Arc::clone(&running), Arc::clone(&most));
+            storm.spawn(async move {
+                let turn = pace.turn().await;
+                let render = move || {
+                    most.fetch_max(running.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                    std::thread::sleep(std::time::Duration::from_millis(1));
+                    running.fetch_sub(1, Ordering::SeqCst);
+                    Script::new("x")
+                };
+                drop(pace.render(turn, render).await);
+            });
+        }
+        assert_eq!(storm.join_all().await.len(), 60);
+        assert!((1..=3).contains(&most.load(Ordering::SeqCst)), "{most:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nothing_is_rendered_while_there_is_no_room() {
+        let pace = pace(1, 4 * UNIT);
+        let render = async |bytes: usize| {
+            let turn = pace.turn().await;
+            pace.render(turn, move || Script::new(vec![b'x'; bytes])).await
+        };
+        let larger_than_all = render(100 * UNIT).await;
+        let mut next = std::pin::pin!(render(UNIT));
+        let soon = std::time::Duration::from_secs(1);
+        assert!(tokio::time::timeout(soon, &mut next).await.is_err());
+        drop(larger_than_all.room);
+        assert_eq!(next.await.script.bytes().len(), UNIT);
+    }
+}
