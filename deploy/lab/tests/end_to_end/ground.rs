@@ -19,7 +19,7 @@ pub(crate) const REFUSAL: &str = "/dev/stdin:7:1-3: Error: refused on purpose";
 
 /// Nodes n1 and n2, and a directory for what a test writes.
 pub(crate) struct Ground {
-    _lab: Lab,
+    lab: Lab,
     nodes: BTreeMap<&'static str, Node>,
     directory: TempDir,
 }
@@ -33,7 +33,7 @@ impl Ground {
         }
         let lab = Lab::new(tag).unwrap();
         let nodes = NODES.map(|name| (name, lab.node(name).unwrap())).into();
-        let ground = Self { _lab: lab, nodes, directory: tempfile::tempdir().unwrap() };
+        let ground = Self { lab, nodes, directory: tempfile::tempdir().unwrap() };
         for name in NODES {
             let nft = ground.node(name).nft_command();
             let runs = ground.runs_file(name);
@@ -53,6 +53,11 @@ impl Ground {
 
     pub(crate) fn node(&self, name: &str) -> &Node {
         &self.nodes[name]
+    }
+
+    /// One more node, without an agent.
+    pub(crate) fn another(&self, name: &str) -> Node {
+        self.lab.node(name).unwrap()
     }
 
     /// A pod with a TCP server on port 80.

@@ -13,8 +13,8 @@ use flock_testkit::{Kind, NAMESPACE, NETWORK_POLICY, NODE, POD};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
+use crate::api::Api;
 use crate::ground::Ground;
-use crate::kubernetes::Api;
 use crate::manifests::{render, revision_of};
 
 /// A listing with what real ones are full of: managed fields, null and missing fields, empty statuses, pods of the

@@ -2,10 +2,10 @@
 
 use std::path::PathBuf;
 
-use flock_testkit::{ApiServer, Kind, NAMESPACE, NETWORK_POLICY, NODE, POD};
+use flock_testkit::{Kind, NAMESPACE, NETWORK_POLICY, NODE, POD};
 use serde_json::{Value, json};
-use tokio::runtime::Runtime;
 
+use crate::api::Api;
 use crate::compiler::Compiler;
 use crate::flockctl::Flockctl;
 use crate::ground::{Ground, NODES};
@@ -16,23 +16,7 @@ use crate::support::wait::wait_until;
 /// The kinds that a compiler watches.
 const WATCHED: [Kind; 4] = [NODE, NAMESPACE, POD, NETWORK_POLICY];
 
-/// An API server that runs beside a test.
-pub(crate) struct Api {
-    pub(crate) server: ApiServer,
-    pub(crate) runtime: Runtime,
-}
-
 impl Api {
-    pub(crate) fn start() -> Self {
-        let runtime = Runtime::new().unwrap();
-        let server = runtime.block_on(ApiServer::start()).unwrap();
-        Self { server, runtime }
-    }
-
-    pub(crate) fn put(&self, kind: Kind, object: Value) {
-        self.server.store().put(kind, object).unwrap();
-    }
-
     /// What a node should reach, by way of a manifest of all that the server has.
     fn revision(&self, scratch: &PathBuf, node: &str) -> String {
         let typed = |kind: Kind, mut object: Value| {
@@ -51,13 +35,6 @@ impl Api {
         let output = render(&["--manifests", scratch.to_str().unwrap(), "--node", node], None);
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         revision_of(&output.stdout)
-    }
-}
-
-impl Drop for Api {
-    fn drop(&mut self) {
-        // The server's end is a task's, which needs the runtime.
-        let _entered = self.runtime.enter();
     }
 }
 

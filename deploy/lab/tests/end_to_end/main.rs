@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, reason = "these are tests")]
 
 mod admin;
+mod api;
 mod compiler;
 mod debug;
 mod edit;

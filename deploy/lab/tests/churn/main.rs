@@ -1,0 +1,119 @@
+//! A minute of churn: pods, policies and namespaces change all the time while real packets of many flows are judged by
+//! the API's words, and connections that stay allowed are held throughout.
+//!
+//! Two nodes with real agents, a real compiler that watches an API server. A verdict must be one that the states of
+//! its time allow: a change counts as in force from when it was made at the earliest, until every agent has
+//! acknowledged the next one at the latest. `FLOCK_CHURN_SEED` asks for another walk, `FLOCK_CHURN_SECONDS` for
+//! another length.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, reason = "these are tests")]
+
+mod applied;
+mod change;
+mod connects;
+mod datagrams;
+mod flows;
+mod judge;
+mod kept;
+mod objects;
+mod plan;
+mod policies;
+mod run;
+mod stage;
+mod timeline;
+mod traffic;
+
+#[path = "../end_to_end/api.rs"]
+mod api;
+#[path = "../end_to_end/compiler.rs"]
+#[allow(dead_code, reason = "shared")]
+mod compiler;
+#[path = "../end_to_end/ground.rs"]
+#[allow(dead_code, reason = "shared")]
+mod ground;
+#[path = "../end_to_end/support/mod.rs"]
+mod support;
+
+/// A cluster in the API's own shape, and an evaluator of it that knows nothing of the translation.
+#[path = "../../../../compiler/core/tests/support"]
+#[allow(dead_code, reason = "shared")]
+mod words {
+    pub(crate) mod cluster;
+    pub(crate) mod evaluator;
+    pub(crate) mod flow;
+    pub(crate) mod text;
+    pub(crate) mod to_core;
+}
+
+use std::time::Duration;
+
+use flock_lab::Protocol;
+
+use crate::ground::NODES;
+use crate::judge::Judge;
+use crate::policies::KEPT_PORT;
+use crate::run::Run;
+use crate::support::table::{differences, table};
+
+/// Observations that a churn must have of each verdict to show anything.
+const ENOUGH: usize = 1000;
+
+/// The kernel takes a new generation of rules in the middle of a packet's way: rules of one generation may look into
+/// sets of the next, and what a transaction deletes is gone from them. So a single packet may go astray at a single
+/// update. One in so many steps may; what goes wrong for longer than a packet never may.
+const STEPS_PER_STRAY: usize = 50;
+
+/// A number from the environment.
+fn asked(name: &str, default: u64) -> u64 {
+    std::env::var(name).map_or(default, |text| text.parse().unwrap())
+}
+
+#[test]
+fn verdicts_are_those_of_before_or_after_each_change_and_kept_connections_never_break() {
+    let seed = asked("FLOCK_CHURN_SEED", 1);
+    let length = Duration::from_secs(asked("FLOCK_CHURN_SECONDS", 60));
+    let Some(mut run) = Run::start("churn", seed) else { return };
+    run.churn(length);
+    let bytes = run.end_traffic();
+
+    let observations = run.observations();
+    let probes = observations.len();
+    let findings = Judge::new(&run.timeline, &run.places, &run.record.flows).judge(observations);
+    let steps = run.timeline.steps.len();
+    println!(
+        "seed {seed}: {} changes in {steps} steps, {} moves; {probes} probes: {} had to pass and {} to be dropped, \
+         {} met a change that mattered; {} lost and {} slipped while a table was replaced; \
+         {} connections kept, {bytes} bytes came back",
+        run.changes,
+        run.moves,
+        findings.passed,
+        findings.dropped,
+        findings.either,
+        findings.lost,
+        findings.slipped,
+        run.kept_connections,
+    );
+    let some = &findings.wrong[..findings.wrong.len().min(3)];
+    assert!(some.is_empty(), "{} wrong verdicts, among them:\n{}", findings.wrong.len(), some.join("\n"));
+    assert!(findings.passed > ENOUGH && findings.dropped > ENOUGH, "too few verdicts: {findings:?}");
+    let tolerated = steps.div_ceil(STEPS_PER_STRAY);
+    assert!(findings.lost <= tolerated && findings.slipped <= tolerated, "too many strays: {findings:?}");
+
+    for (index, flow) in run.record.flows.iter().enumerate() {
+        if flow.protocol == Protocol::Udp && flow.destination.port() == KEPT_PORT {
+            assert_eq!(run.record.datagrams.unanswered(index), 0, "{flow}: replies are always allowed");
+        }
+    }
+    for node in NODES {
+        let [entered, left] = kept::packets(&run.ground, node);
+        println!("{node}: packets of kept connections, to servers and back: {entered:?} in, {left:?} out");
+        assert!(entered[0] - left[0] <= 20 * tolerated as u64, "{node} drops packets of kept connections");
+        assert_eq!(entered[1], left[1], "{node}: replies are always allowed");
+        assert!(entered.iter().all(|count| *count > 0), "{node} forwards some of them");
+    }
+    for node in NODES {
+        let fresh = run.fresh(node);
+        let lines = table(&fresh);
+        assert_eq!(differences(&table(run.ground.node(node)), &lines), Vec::<String>::new(), "{node}");
+        assert!(lines.len() > 10);
+    }
+}

@@ -1,0 +1,72 @@
+//! The kernel's table as comparable lines, and its drop counter.
+
+use flock_lab::Node;
+use serde_json::Value;
+
+/// The table of a node as nft lists it, without what differs between equal tables: handles, counts, the order of
+/// objects and of elements. One line for each object; rules stay in their order. Empty if there is no table.
+pub(crate) fn table(node: &Node) -> Vec<String> {
+    let Ok(listed) = node.run("nft", &["-j", "-s", "list", "table", "inet", "flock_netpol"], "") else {
+        return Vec::new();
+    };
+    let mut objects = objects(&listed);
+    // Stable, so the rules of a chain keep their order.
+    objects.sort_by_key(|(kind, object)| {
+        let name = if kind == "rule" { &object["chain"] } else { &object["name"] };
+        (kind.clone(), name.as_str().unwrap_or_default().to_owned())
+    });
+    objects.into_iter().map(|(kind, object)| format!("{kind} {object}")).collect()
+}
+
+/// What of two tables is in one only: `- ` in the first, `+ ` in the second. A rule in another place counts as gone.
+pub(crate) fn differences(first: &[String], second: &[String]) -> Vec<String> {
+    let only = |mark: &str, these: &[String], those: &[String]| -> Vec<String> {
+        these.iter().filter(|line| !those.contains(line)).map(|line| format!("{mark} {line}")).collect()
+    };
+    let mut found = [only("-", first, second), only("+", second, first)].concat();
+    if found.is_empty() && first != second {
+        found.push("the same lines in another order".to_owned());
+    }
+    found
+}
+
+/// How many packets the last rule of a chain has counted; `None` if there is no such chain or it counts nothing.
+pub(crate) fn counted(node: &Node, chain: &str) -> Option<u64> {
+    let listed = node.run("nft", &["-j", "list", "chain", "inet", "flock_netpol", chain], "").ok()?;
+    let rules = objects(&listed);
+    let (_, last) = rules.iter().rfind(|(kind, _)| kind == "rule")?;
+    last["expr"].as_array()?.iter().find_map(|part| part["counter"]["packets"].as_u64())
+}
+
+/// What nft lists, by kind.
+fn objects(listed: &str) -> Vec<(String, Value)> {
+    let listed: Value = serde_json::from_str(listed).unwrap();
+    let entries = listed["nftables"].as_array().unwrap().iter();
+    entries
+        .flat_map(|entry| entry.as_object().unwrap().clone())
+        .filter(|(kind, _)| kind != "metainfo")
+        .map(|(kind, mut object)| {
+            object.as_object_mut().unwrap().remove("handle");
+            sort_elements(&mut object);
+            (kind, object)
+        })
+        .collect()
+}
+
+/// Brings the elements of sets and maps into one order, named and anonymous ones.
+fn sort_elements(value: &mut Value) {
+    match value {
+        Value::Object(fields) => {
+            for (name, field) in fields {
+                sort_elements(field);
+                if matches!(name.as_str(), "elem" | "set")
+                    && let Value::Array(elements) = field
+                {
+                    elements.sort_by_key(ToString::to_string);
+                }
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(sort_elements),
+        _ => {}
+    }
+}
