@@ -40,7 +40,9 @@ impl Ground {
             let refusing = ground.refusing_file(name);
             let refuse =
                 format!("[ \"$1\" = -f ] && [ -e {refusing} ] && {{ echo '{REFUSAL}' >&2; exit 1; }}");
-            let wrapper = format!("echo \"$*\" >> {runs}\n{refuse}\nexec {nft} \"$@\"\n");
+            let trap = ground.trap_file(name);
+            let spring = format!("nft='{nft}' trap={trap}; [ \"$1\" = -f ] && [ -e $trap ] && . $trap");
+            let wrapper = format!("echo \"$*\" >> {runs}\n{refuse}\n{spring}\nexec $nft \"$@\"\n");
             fs::write(ground.wrapper(name), wrapper).unwrap();
             fs::write(runs, "").unwrap();
         }
@@ -97,6 +99,25 @@ impl Ground {
         if refuse { fs::write(file, "") } else { fs::remove_file(file) }.unwrap();
     }
 
+    /// What the shell does on a node before it becomes nft with a script, until it removes `$trap`. `$nft` is the
+    /// real one.
+    pub(crate) fn set_trap(&self, node: &str, commands: &str) {
+        // Moved in, so that it is there as a whole or not at all.
+        let written = self.directory().join(format!("nft-{node}.new"));
+        fs::write(&written, commands).unwrap();
+        fs::rename(written, self.trap_file(node)).unwrap();
+    }
+
+    /// Whether a trap is still there.
+    pub(crate) fn has_trap(&self, node: &str) -> bool {
+        fs::exists(self.trap_file(node)).unwrap()
+    }
+
+    /// Removes a trap that does not remove itself.
+    pub(crate) fn remove_trap(&self, node: &str) {
+        fs::remove_file(self.trap_file(node)).unwrap();
+    }
+
     /// Whether the kernel has a revision's table.
     pub(crate) fn holds(&self, node: &str, revision: &str) -> bool {
         self.node(node)
@@ -115,6 +136,10 @@ impl Ground {
 
     fn refusing_file(&self, node: &str) -> String {
         self.directory().join(format!("nft-{node}.refuses")).to_str().unwrap().to_owned()
+    }
+
+    fn trap_file(&self, node: &str) -> String {
+        self.directory().join(format!("nft-{node}.trap")).to_str().unwrap().to_owned()
     }
 
     fn runs_file(&self, node: &str) -> String {

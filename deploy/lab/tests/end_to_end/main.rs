@@ -3,6 +3,7 @@
 
 mod admin;
 mod api;
+mod chaos;
 mod compiler;
 mod debug;
 mod edit;
