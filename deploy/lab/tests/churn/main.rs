@@ -60,7 +60,7 @@ const ENOUGH: usize = 1000;
 /// The kernel takes a new generation of rules in the middle of a packet's way: rules of one generation look into sets
 /// of the next, and what a transaction makes or deletes is missing in one of them. So a single packet may go astray at
 /// a single update, at most one in so many steps. What goes wrong for longer than a packet never may.
-const STEPS_PER_LOST: usize = 100;
+const STEPS_PER_LOST: usize = 50;
 const STEPS_PER_SLIPPED: usize = 300;
 
 /// Whether the compiler sends deltas: then it must, and what they do not change keeps its counters.
