@@ -64,12 +64,12 @@ impl Tables {
     pub(crate) fn of(which: NodeTable) -> anyhow::Result<Self> {
         let world = world(which);
         let node = parts::node(0).name;
-        let rendered = render(&translate(&world).output(&node));
-        let full = String::from_utf8(rendered.script.bytes().to_vec())?;
+        let output = translate(&world).output(&node);
+        let full = String::from_utf8(render(&output).bytes().to_vec())?;
         let names = full.lines().filter_map(|line| line.trim().strip_prefix("set pods4_"));
         // Sets of contested addresses and of subjects have other names; the largest is a set of peers.
         let set = names.filter_map(|line| line.strip_suffix(" {")).next().context("no set of addresses")?;
-        let marker = format!("rev_{}", rendered.revision);
+        let marker = format!("rev_{}", output.revision());
         let ancestor = Ancestor::new(&world).script(&node, usize::MAX).text;
         Ok(Self { which, set: format!("pods4_{set}"), marker, ancestor, full })
     }

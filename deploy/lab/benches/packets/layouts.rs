@@ -87,7 +87,7 @@ impl Layout {
 
 fn ours(world: &World) -> anyhow::Result<String> {
     let rendered = render(&translate(world).output(&clusters::node()));
-    Ok(String::from_utf8(rendered.script.bytes().to_vec())?)
+    Ok(String::from_utf8(rendered.bytes().to_vec())?)
 }
 
 impl fmt::Display for Layout {
