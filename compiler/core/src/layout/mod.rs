@@ -8,6 +8,11 @@
 //! ```
 //!
 //! `accept` ends its own base chain only, so both directions judge every flow.
+//!
+//! A packet sees the rules of one generation but sets as they are at the moment of the lookup, so one that is on its
+//! way while a transaction is committed may go to a chain that has no rules yet, or find the elements of a table that
+//! is being replaced gone. Both end at the end of the base chain: its policy is drop, and what no subject's chain has
+//! judged passes by a map that goes with the table.
 
 mod anchor;
 
@@ -171,6 +176,10 @@ impl Layout {
     /// The two base chains, their dispatch maps and the chains that end in drop. They are there whether or not
     /// anything is isolated, so that only elements come and go.
     fn base_chains(&mut self) {
+        let open = Family::ALL.map(|family| (Element::Family(family), Verdict::Accept));
+        self.table
+            .maps
+            .insert(MapName::Open, Map { kind: SetType::Families, elements: open.into_iter().collect() });
         for (direction, hook) in
             [(Direction::Egress, Hook::ForwardFirst), (Direction::Ingress, Hook::ForwardSecond)]
         {
@@ -183,6 +192,10 @@ impl Layout {
                     .maps
                     .insert(name, Map { kind: SetType::Addresses(family), elements: BTreeMap::new() });
             }
+            rules.push(Rule {
+                matches: Vec::new(),
+                statement: Statement::Map(vec![Field::Family], MapName::Open),
+            });
             self.add_chain(ChainName::Base(direction), Some(hook), rules);
             let mut rules = Vec::new();
             for family in self.families() {

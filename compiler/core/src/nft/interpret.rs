@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::model::{Chain, Content, Element, Field, Icmp, Map, Match, SetType, Statement, Table, Verdict};
+use super::model::{Chain, Content, Element, Field, Hook, Icmp, Map, Match, SetType, Statement, Table, Verdict};
 use super::name::{ChainName, Family, MapName, SetName};
 use crate::members::{Member, Service};
 use crate::object::InterfaceName;
@@ -95,8 +95,11 @@ pub fn judge(table: &Table, packet: &Packet) -> Result<bool, InterpretError> {
     let mut bases: Vec<&Chain> = table.chains.values().filter(|chain| chain.hook.is_some()).collect();
     bases.sort_by_key(|chain| chain.hook);
     for base in bases {
-        if run(table, base, packet, 0)? == Outcome::Dropped {
-            return Ok(false);
+        match (run(table, base, packet, 0)?, base.hook) {
+            (Outcome::Accepted, _) | (Outcome::Fell, None | Some(Hook::Entering)) => {}
+            (Outcome::Dropped, _) | (Outcome::Fell, Some(Hook::ForwardFirst | Hook::ForwardSecond)) => {
+                return Ok(false);
+            }
         }
     }
     Ok(true)
@@ -266,6 +269,7 @@ fn key(fields: &[Field], kind: SetType, packet: &Packet) -> Result<Option<Elemen
             [field @ (Source(g) | Destination(g)), L4, DestinationPort],
         ) if f == *g => address(field).zip(port).map(|(address, port)| Element::AddressPorts(address, port)),
         (SetType::Ports | SetType::PortRanges, [L4, DestinationPort]) => port.map(Element::Ports),
+        (SetType::Families, [Field::Family]) => Some(Element::Family(Family::of(&packet.source))),
         (SetType::Interfaces, [Inbound]) => packet.inbound.clone().map(Element::Interface),
         (SetType::Anchors(f), [Inbound, field @ Source(g)]) if f == *g => {
             packet.inbound.clone().zip(address(field)).map(|(name, address)| Element::Anchor(name, address))

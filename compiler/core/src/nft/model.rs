@@ -50,6 +50,8 @@ pub enum SetType {
     Interfaces,
     /// Interface and source.
     Anchors(Family),
+    /// Address families.
+    Families,
     /// Protocol and port.
     Ports,
     /// Protocol and port range: an interval set.
@@ -80,6 +82,8 @@ pub enum Element {
     Pair(IpAddr, IpAddr),
     /// An address with a port range.
     AddressPorts(IpAddr, PortRange),
+    /// An address family.
+    Family(Family),
     /// A port range.
     Ports(PortRange),
     /// An interface.
@@ -106,14 +110,14 @@ pub struct Chain {
     pub rules: Vec<Rule>,
 }
 
-/// Where the kernel calls a base chain; the policy is accept.
+/// Where the kernel calls a base chain, and what becomes of a packet that reaches its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Hook {
-    /// Packets that enter the node, before connection tracking: `prerouting`, priority `raw`.
+    /// Packets that enter the node, before connection tracking: `prerouting`, priority `raw`; policy accept.
     Entering,
-    /// Forwarded packets, first: `forward`, priority `filter - 10`.
+    /// Forwarded packets, first: `forward`, priority `filter - 10`; policy drop.
     ForwardFirst,
-    /// Forwarded packets, second: `forward`, priority `filter - 9`.
+    /// Forwarded packets, second: `forward`, priority `filter - 9`; policy drop.
     ForwardSecond,
 }
 
@@ -159,6 +163,8 @@ pub enum Field {
     Source(Family),
     /// `ip daddr`, `ip6 daddr`.
     Destination(Family),
+    /// `meta nfproto`.
+    Family,
     /// `meta l4proto`.
     Protocol,
     /// `th dport`.

@@ -85,6 +85,8 @@ impl fmt::Display for SetName {
 pub enum MapName {
     /// Dispatch on the pod's address.
     Dispatch(Direction, Family),
+    /// What passes that no chain of the dispatch has judged.
+    Open,
     /// Single ports of a rule set.
     Ports(Direction, Name, Allow),
     /// Port ranges of a rule set.
@@ -95,6 +97,7 @@ impl fmt::Display for MapName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Dispatch(direction, family) => write!(f, "{direction}{}", family.digit()),
+            Self::Open => f.write_str("open"),
             Self::Ports(direction, name, allow) => write!(f, "{direction}_ports_{name}{allow}"),
             Self::PortRanges(direction, name, allow) => write!(f, "{direction}_ranges_{name}{allow}"),
         }

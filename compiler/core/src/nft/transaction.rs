@@ -187,7 +187,7 @@ impl Removal<'_> {
     const fn rank(&self) -> u8 {
         match self {
             Self::Chain(ChainName::Base(_) | ChainName::Anchor) => 0,
-            Self::Map(MapName::Dispatch(..)) => 1,
+            Self::Map(MapName::Dispatch(..) | MapName::Open) => 1,
             Self::Chain(ChainName::Anchored(_) | ChainName::All(..)) => 2,
             Self::Chain(ChainName::RuleSet(..)) => 3,
             Self::Map(MapName::Ports(..) | MapName::PortRanges(..)) => 4,

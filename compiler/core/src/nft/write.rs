@@ -138,12 +138,12 @@ fn write_elements<T: fmt::Display>(
 
 fn write_chain(out: &mut String, chain: &Chain) -> fmt::Result {
     if let Some(hook) = chain.hook {
-        let (hook, priority) = match hook {
-            Hook::Entering => ("prerouting", "raw"),
-            Hook::ForwardFirst => ("forward", "filter - 10"),
-            Hook::ForwardSecond => ("forward", "filter - 9"),
+        let (hook, priority, policy) = match hook {
+            Hook::Entering => ("prerouting", "raw", "accept"),
+            Hook::ForwardFirst => ("forward", "filter - 10", "drop"),
+            Hook::ForwardSecond => ("forward", "filter - 9", "drop"),
         };
-        writeln!(out, "\t\ttype filter hook {hook} priority {priority}; policy accept;")?;
+        writeln!(out, "\t\ttype filter hook {hook} priority {priority}; policy {policy};")?;
     }
     for rule in &chain.rules {
         writeln!(out, "\t\t{rule}")?;
@@ -160,6 +160,7 @@ fn fields_of(kind: SetType) -> Vec<Field> {
         SetType::Destinations(family) | SetType::AddressPorts(family) => {
             vec![Field::Destination(family), Field::Protocol, Field::DestinationPort]
         }
+        SetType::Families => vec![Field::Family],
         SetType::Interfaces => vec![Field::Inbound],
         SetType::Anchors(family) => vec![Field::Inbound, Field::Source(family)],
         SetType::Ports | SetType::PortRanges => vec![Field::Protocol, Field::DestinationPort],
@@ -179,6 +180,7 @@ impl fmt::Display for Key<'_> {
                 Field::Source(Family::V6) => "ip6 saddr",
                 Field::Destination(Family::V4) => "ip daddr",
                 Field::Destination(Family::V6) => "ip6 daddr",
+                Field::Family => "meta nfproto",
                 Field::Protocol => "meta l4proto",
                 Field::DestinationPort => "th dport",
                 Field::Inbound => "iifname",
@@ -231,6 +233,8 @@ impl fmt::Display for Element {
             Self::Address(address) => write!(f, "{address}"),
             Self::Pair(source, destination) => write!(f, "{source} . {destination}"),
             Self::AddressPorts(address, range) => write!(f, "{address} . {}", Ports(range)),
+            Self::Family(Family::V4) => f.write_str("ipv4"),
+            Self::Family(Family::V6) => f.write_str("ipv6"),
             Self::Ports(range) => write!(f, "{}", Ports(range)),
             Self::Interface(name) => write!(f, "\"{name}\""),
             Self::Anchor(name, address) => write!(f, "\"{name}\" . {address}"),

@@ -53,6 +53,9 @@ pub(super) struct Groups {
     over: BTreeSet<u32>,
 }
 
+/// Groups whose drafts are in memory at the same time.
+const AT_ONCE: usize = 8192;
+
 fn number(key: usize) -> u32 {
     // Four billion groups do not fit into memory.
     u32::try_from(key).unwrap_or(u32::MAX)
@@ -137,7 +140,21 @@ impl Groups {
         affected: &mut BTreeSet<u32>,
     ) -> usize {
         let stale: Vec<u32> = std::mem::take(&mut self.stale).into_iter().collect();
-        let drafts = parallel::map(&stale, |id| self.draft(*id, subjects, ground.cluster));
+        for chunk in stale.chunks(AT_ONCE) {
+            self.refresh_some(chunk, subjects, parts, ground, affected);
+        }
+        stale.len()
+    }
+
+    fn refresh_some(
+        &mut self,
+        stale: &[u32],
+        subjects: &Subjects,
+        parts: &mut Parts,
+        ground: &mut Ground<'_>,
+        affected: &mut BTreeSet<u32>,
+    ) {
+        let drafts = parallel::map(stale, |id| self.draft(*id, subjects, ground.cluster));
         for (id, drafted) in stale.iter().zip(drafts) {
             let Some(drafted) = drafted else { continue };
             let outcome = match drafted {
@@ -159,7 +176,6 @@ impl Groups {
                 affected.extend(group.pods.iter());
             }
         }
-        stale.len()
     }
 
     fn draft(&self, id: u32, subjects: &Subjects, cluster: &Cluster) -> Option<Drafted> {

@@ -28,7 +28,6 @@ mod select;
 mod sets;
 mod subjects;
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use flock_shared::NodeName;
@@ -65,10 +64,10 @@ pub struct Translator {
 /// What a pass has to look at.
 #[derive(Debug, Default)]
 struct Dirty {
-    /// Pods to which other rules may apply.
-    pods: BTreeSet<u32>,
-    /// Nodes whose frame may differ.
-    nodes: BTreeSet<u32>,
+    /// Pods to which other rules may apply; some may be gone, or come twice.
+    pods: Vec<u32>,
+    /// Nodes whose frame may differ; some may come twice.
+    nodes: Vec<u32>,
     /// Whether an owner of a contested address has changed.
     contested: bool,
     problems: bool,
@@ -154,7 +153,7 @@ impl Translator {
         if let Some(entry) = self.cluster.node_mut(id) {
             entry.object = after.is_some();
         }
-        self.dirty.nodes.insert(id);
+        self.dirty.nodes.push(id);
     }
 
     fn namespace(&mut self, Difference { before, after }: &Difference<Namespace>) {
@@ -215,7 +214,8 @@ impl Translator {
         let Some(id) = id else { return };
         let affected = self.affected(id, &[before.as_ref(), after.as_ref()]);
         self.look_at(&affected);
-        for pod in &affected {
+        // A new pod is in no set yet.
+        for pod in affected.iter().filter(|pod| **pod != id || before.is_some()) {
             if let Some(entry) = self.cluster.pod(*pod) {
                 let sets = self.parts.sets.of_pod(entry, &self.cluster, &self.peers);
                 self.parts.sets.withdraw(*pod, &sets, &self.cluster);
@@ -242,24 +242,26 @@ impl Translator {
         self.look_at(&affected);
         if after.is_none() {
             self.leave_groups(id);
-            self.dirty.pods.remove(&id);
             self.cluster.remove_pod(id);
         }
     }
 
     /// The pod and all that claim one of its addresses, before or after.
-    fn affected(&self, id: u32, pods: &[Option<&Arc<Pod>>]) -> BTreeSet<u32> {
+    fn affected(&self, id: u32, pods: &[Option<&Arc<Pod>>]) -> Vec<u32> {
         let addresses = pods.iter().copied().flatten().filter_map(|pod| pod.addresses()).flatten();
         let others = addresses.flat_map(|address| self.cluster.owners.claimants(address));
-        others.copied().chain([id]).collect()
+        let mut all: Vec<u32> = others.copied().chain([id]).collect();
+        all.sort_unstable();
+        all.dedup();
+        all
     }
 
     /// Has the pass look at pods and their nodes.
-    fn look_at(&mut self, pods: &BTreeSet<u32>) {
+    fn look_at(&mut self, pods: &[u32]) {
         for id in pods {
             let Some(entry) = self.cluster.pod(*id) else { continue };
             self.dirty.nodes.extend(entry.node);
-            self.dirty.pods.insert(*id);
+            self.dirty.pods.push(*id);
             let contested = self.is_contested(*id);
             self.dirty.contested |= contested;
             self.dirty.problems |= contested;

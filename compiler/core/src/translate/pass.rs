@@ -58,6 +58,14 @@ pub struct Work {
     pub bodies: usize,
 }
 
+/// Takes numbers out, each once, in order.
+fn distinct(ids: &mut Vec<u32>) -> Vec<u32> {
+    let mut ids = std::mem::take(ids);
+    ids.sort_unstable();
+    ids.dedup();
+    ids
+}
+
 impl Translator {
     /// Brings the outputs up to date with the world.
     pub fn pass(&mut self) -> Pass {
@@ -100,7 +108,7 @@ impl Translator {
 
     /// Puts dirty pods into the groups that they belong to; those that moved.
     fn regroup(&mut self, work: &mut Work) -> BTreeSet<u32> {
-        let pods: Vec<u32> = std::mem::take(&mut self.dirty.pods).into_iter().collect();
+        let pods = distinct(&mut self.dirty.pods);
         work.pods = pods.len();
         let (cluster, subjects) = (&self.cluster, &self.subjects);
         let rules = parallel::map(&pods, |id| {
@@ -136,7 +144,7 @@ impl Translator {
     fn rebuild(&mut self, work: &mut Work) -> (Vec<NodeChange>, Vec<NodeName>) {
         let mut gone = Vec::new();
         let mut dirty: Vec<u32> = Vec::new();
-        for id in std::mem::take(&mut self.dirty.nodes) {
+        for id in distinct(&mut self.dirty.nodes) {
             match self.cluster.remove_node_if_gone(id) {
                 Some(node) => {
                     self.parts.sets.leave(id, &node.sets);

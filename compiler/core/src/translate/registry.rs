@@ -24,12 +24,49 @@ pub(super) struct Part<T> {
 #[derive(Debug)]
 pub(super) struct Registry<T> {
     parts: Slab<Part<T>>,
-    by_short: HashMap<u64, Vec<u32>, FnvBuildHasher>,
+    by_short: HashMap<u64, Places, FnvBuildHasher>,
     hash: ShortHash,
     /// Parts whose names have changed since the caller last asked.
     renamed: Vec<u32>,
     /// Parts that may have lost their last holder.
     idle: Vec<u32>,
+}
+
+/// The parts of one short hash: one, but for collisions.
+#[derive(Debug)]
+enum Places {
+    One([u32; 1]),
+    Several(Box<Vec<u32>>),
+}
+
+impl Places {
+    fn all(&self) -> &[u32] {
+        match self {
+            Self::One(one) => one,
+            Self::Several(all) => all,
+        }
+    }
+
+    fn add(&mut self, id: u32) {
+        match self {
+            Self::One([first]) => *self = Self::Several(Box::new(vec![*first, id])),
+            Self::Several(all) => all.push(id),
+        }
+    }
+
+    /// Removes a part; whether one is left.
+    fn remove(&mut self, id: u32) -> bool {
+        match self {
+            Self::One([only]) => *only != id,
+            Self::Several(all) => {
+                all.retain(|other| *other != id);
+                if let [last] = ***all {
+                    *self = Self::One([last]);
+                }
+                true
+            }
+        }
+    }
 }
 
 fn number(key: usize) -> u32 {
@@ -45,7 +82,7 @@ impl<T> Registry<T> {
 
     /// The part of an identity, if it is known.
     pub(super) fn find(&self, identity: &Identity) -> Option<u32> {
-        let places = self.by_short.get(&(self.hash)(identity))?;
+        let places = self.by_short.get(&(self.hash)(identity))?.all();
         places.iter().copied().find(|id| self.get(*id).is_some_and(|part| part.identity == *identity))
     }
 
@@ -60,9 +97,9 @@ impl<T> Registry<T> {
     /// Adds a part that nobody holds yet; `value` is made of its name.
     pub(super) fn add(&mut self, identity: Identity, value: impl FnOnce(&Name) -> T) -> u32 {
         let short = (self.hash)(&identity);
-        let places = self.by_short.entry(short).or_insert_with(|| Vec::with_capacity(1));
+        let places = self.by_short.get(&short).map_or(&[][..], Places::all);
         let name = if places.is_empty() { Name::unique(short) } else { Name::colliding(short, identity) };
-        if let [only] = **places
+        if let [only] = *places
             && let Some(other) = self.parts.get_mut(only as usize)
         {
             other.name = Name::colliding(short, other.identity);
@@ -70,7 +107,10 @@ impl<T> Registry<T> {
         }
         let value = value(&name);
         let id = number(self.parts.insert(Part { identity, name, holders: 0, value }));
-        places.push(id);
+        match self.by_short.get_mut(&short) {
+            None => drop(self.by_short.insert(short, Places::One([id]))),
+            Some(places) => places.add(id),
+        }
         self.idle.push(id);
         id
     }
@@ -104,17 +144,15 @@ impl<T> Registry<T> {
             }
             let part = self.parts.remove(id as usize);
             let short = (self.hash)(&part.identity);
-            let places = self.by_short.entry(short).or_default();
-            places.retain(|other| *other != id);
-            match **places {
-                [] => drop(self.by_short.remove(&short)),
-                [only] => {
-                    if let Some(other) = self.parts.get_mut(only as usize) {
-                        other.name = Name::unique(short);
-                        self.renamed.push(only);
-                    }
+            if let Some(places) = self.by_short.get_mut(&short) {
+                if !places.remove(id) {
+                    self.by_short.remove(&short);
+                } else if let Places::One([only]) = *places
+                    && let Some(other) = self.parts.get_mut(only as usize)
+                {
+                    other.name = Name::unique(short);
+                    self.renamed.push(only);
                 }
-                _ => {}
             }
             gone.push((id, part));
         }

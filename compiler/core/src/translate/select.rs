@@ -110,7 +110,8 @@ impl SelectorIndex {
     /// Adds a selector under a number.
     pub(super) fn insert(&mut self, scope: Scope, selector: &Selector, id: u32) {
         for pivot in self.pivots_to_be(selector, true) {
-            self.items.entry((scope, pivot)).or_default().push((selector.clone(), id));
+            let items = self.items.entry((scope, pivot)).or_insert_with(|| Vec::with_capacity(1));
+            items.push((selector.clone(), id));
         }
     }
 
@@ -127,6 +128,17 @@ impl SelectorIndex {
             }
         }
         self.forget(selector);
+    }
+
+    /// The number of an equal selector.
+    pub(super) fn find(&self, scope: Scope, selector: &Selector) -> Option<u32> {
+        let pivot = match requirement_of(selector) {
+            None => ANY,
+            Some((key, None)) => self.keys.get(key)?.exists?.0,
+            Some((key, Some(values))) => self.keys.get(key)?.values.get(values.first()?)?.0,
+        };
+        let items = self.items.get(&(scope, pivot))?;
+        items.iter().find(|(other, _)| other == selector).map(|(_, id)| *id)
     }
 
     /// The pivots under which a selector stands: the values of its first `In`, else its first key, else none.

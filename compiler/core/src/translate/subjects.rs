@@ -3,14 +3,13 @@
 //! Rules are interned by content, so a thousand policies that say the same are one, and a pod's group is told by
 //! numbers.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use slab::Slab;
 
 use super::cluster::{Cluster, PodEntry};
 use super::select::{Pivots, Scope, SelectorIndex};
-use crate::label::Selector;
 use crate::object::{Direction, Policy, PortMatch, PortName, Rule, RulePorts};
 use crate::port::Protocol;
 
@@ -26,12 +25,9 @@ pub(super) struct RulesEntry {
 /// The policies of one namespace that select the same subjects in one direction.
 #[derive(Debug)]
 struct SubjectsEntry {
-    /// Their rules, with how many policies say them.
-    rules: BTreeMap<u32, u32>,
+    /// Their rules, with how many policies say them; ordered.
+    rules: Vec<(u32, u32)>,
 }
-
-/// What tells pods of one set of policies from others.
-type Key = (u32, Direction, Selector);
 
 /// Every policy's subjects and rules.
 #[derive(Debug, Default)]
@@ -39,7 +35,6 @@ pub(super) struct Subjects {
     rules: Slab<RulesEntry>,
     by_rules: HashMap<Arc<[Rule]>, u32>,
     entries: Slab<SubjectsEntry>,
-    by_key: HashMap<Key, u32>,
     index: SelectorIndex,
 }
 
@@ -97,17 +92,23 @@ impl Subjects {
     ) -> bool {
         let rules = self.hold_rules(rules);
         let namespace = cluster.hold_namespace(&policy.key.namespace);
-        let key = (namespace, direction, policy.subjects.clone());
-        let id = self.by_key.get(&key).copied().unwrap_or_else(|| {
-            let id = number(self.entries.insert(SubjectsEntry { rules: BTreeMap::new() }));
-            self.index.insert(Scope::Subjects(namespace, direction), &policy.subjects, id);
-            self.by_key.insert(key, id);
+        let scope = Scope::Subjects(namespace, direction);
+        let id = self.index.find(scope, &policy.subjects).unwrap_or_else(|| {
+            let id = number(self.entries.insert(SubjectsEntry { rules: Vec::with_capacity(1) }));
+            self.index.insert(scope, &policy.subjects, id);
             id
         });
         let Some(entry) = self.entries.get_mut(id as usize) else { return false };
-        let count = entry.rules.entry(rules).or_default();
-        *count += 1;
-        *count == 1
+        match entry.rules.binary_search_by_key(&rules, |(rules, _)| *rules) {
+            Ok(place) => {
+                entry.rules.get_mut(place).into_iter().for_each(|(_, count)| *count += 1);
+                false
+            }
+            Err(place) => {
+                entry.rules.insert(place, (rules, 1));
+                true
+            }
+        }
     }
 
     /// Takes a policy's rules in one direction away again; whether that is news to the pods that it selects.
@@ -119,19 +120,21 @@ impl Subjects {
         cluster: &mut Cluster,
     ) -> bool {
         let namespace = cluster.hold_namespace(&policy.key.namespace);
-        let key = (namespace, direction, policy.subjects.clone());
-        let news = self.by_key.get(&key).copied().zip(self.find(rules)).is_some_and(|(id, rules)| {
+        let scope = Scope::Subjects(namespace, direction);
+        let known = self.index.find(scope, &policy.subjects).zip(self.find(rules));
+        let news = known.is_some_and(|(id, rules)| {
             let Some(entry) = self.entries.get_mut(id as usize) else { return false };
-            let count = entry.rules.entry(rules).or_default();
-            *count -= 1;
-            let last = *count == 0;
+            let count = entry.rules.iter_mut().find(|(other, _)| *other == rules).map(|(_, count)| count);
+            let last = count.is_some_and(|count| {
+                *count -= 1;
+                *count == 0
+            });
             if last {
-                entry.rules.remove(&rules);
+                entry.rules.retain(|(other, _)| *other != rules);
             }
             if entry.rules.is_empty() {
                 self.entries.remove(id as usize);
-                self.index.remove(Scope::Subjects(namespace, direction), &policy.subjects, id);
-                self.by_key.remove(&key);
+                self.index.remove(scope, &policy.subjects, id);
             }
             self.release_rules(rules);
             last
@@ -158,7 +161,7 @@ impl Subjects {
         let entries = self.index.matching(scope, pivots, &entry.pod.labels);
         let mut found: Vec<u32> = entries
             .filter_map(|id| self.entries.get(id as usize))
-            .flat_map(|e| e.rules.keys().copied())
+            .flat_map(|e| e.rules.iter().map(|(rules, _)| *rules))
             .collect();
         found.sort_unstable();
         found.dedup();
