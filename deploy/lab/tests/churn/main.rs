@@ -64,7 +64,7 @@ const STEPS_PER_LOST: usize = 50;
 const STEPS_PER_SLIPPED: usize = 300;
 
 /// Whether the compiler sends deltas: then it must, and what they do not change keeps its counters.
-const DELTAS: bool = false;
+const DELTAS: bool = true;
 
 /// A number from the environment.
 fn asked(name: &str, default: u64) -> u64 {
