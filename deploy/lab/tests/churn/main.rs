@@ -63,9 +63,6 @@ const ENOUGH: usize = 1000;
 const STEPS_PER_LOST: usize = 50;
 const STEPS_PER_SLIPPED: usize = 300;
 
-/// Whether the compiler sends deltas: then it must, and what they do not change keeps its counters.
-const DELTAS: bool = false;
-
 /// A number from the environment.
 fn asked(name: &str, default: u64) -> u64 {
     std::env::var(name).map_or(default, |text| text.parse().unwrap())
@@ -121,15 +118,11 @@ fn verdicts_are_those_of_before_or_after_each_change_and_kept_connections_never_
         assert_eq!(differences(&table(run.ground.node(node)), &lines), Vec::<String>::new(), "{node}");
         assert!(lines.len() > 10);
     }
-    if DELTAS {
-        let updates = |kind| run.compiler.metric(&format!("flock_compiler_updates_total{{kind=\"{kind}\"}}"));
-        assert!(updates("delta").is_some_and(|count| count > 0.0), "no deltas");
-        for (index, node) in NODES.iter().enumerate() {
-            let drops: Vec<u64> = run.drops.iter().map(|drops| drops[index]).collect();
-            assert!(
-                drops.is_sorted() && drops.first() < drops.last(),
-                "{node} counted drops anew: {drops:?}"
-            );
-        }
+    // What deltas do not change keeps its counters.
+    let updates = |kind| run.compiler.metric(&format!("flock_compiler_updates_total{{kind=\"{kind}\"}}"));
+    assert!(updates("delta").is_some_and(|count| count > 0.0), "no deltas");
+    for (index, node) in NODES.iter().enumerate() {
+        let drops: Vec<u64> = run.drops.iter().map(|drops| drops[index]).collect();
+        assert!(drops.is_sorted() && drops.first() < drops.last(), "{node} counted drops anew: {drops:?}");
     }
 }

@@ -46,6 +46,8 @@ fn an_nft_that_takes_no_deltas_gets_full_scripts() {
         site.change(number);
         site.converges(&format!("{number}"));
     }
+    let refused = site.compiler.metric("flock_compiler_acks_total{outcome=\"nft_failed\"}");
+    assert!(refused >= Some(3.0), "a delta for each change: {refused:?}");
     site.ground.remove_trap("n1");
     site.change(13);
     site.converges("after");
