@@ -7,6 +7,7 @@ mod ack;
 mod error;
 mod hello;
 mod message;
+mod position;
 mod text;
 mod update;
 
@@ -14,6 +15,7 @@ pub use ack::{Ack, ERROR_LIMIT, Outcome};
 pub use error::WireError;
 pub use hello::{Hello, VERSION_LIMIT};
 pub use message::AgentMessage;
+pub use position::{POSITION_LIMIT, Position, PositionError};
 pub use update::{Update, UpdateKind};
 
 /// The generated messages, clients and servers of package `flock.netpol.v1`.

@@ -16,6 +16,7 @@ use tokio_stream::{Stream, StreamExt as _};
 use tonic::{Code, Request, Response, Status, Streaming};
 
 use super::Context;
+use super::caught_up::{self, Limits, Stamp};
 use crate::engine::{Desired, Presence, Published};
 use crate::fleet::StreamId;
 
@@ -81,7 +82,7 @@ async fn hello(messages: &mut Streaming<v1::AgentMessage>) -> Result<Hello, Stat
 async fn stream(
     context: &Context,
     hello: &Hello,
-    messages: Streaming<v1::AgentMessage>,
+    mut messages: Streaming<v1::AgentMessage>,
     updates: &mpsc::Sender<Result<v1::Update, Status>>,
 ) -> Result<(), Status> {
     let node = &hello.node;
@@ -89,7 +90,12 @@ async fn stream(
         context.engine.subscribe(node.clone()).await.map_err(|e| Status::unavailable(e.to_string()))?;
     let _open = Open::new(context, hello);
     tracing::info!(%node, version = hello.agent_version, applied = ?hello.applied, "agent connected");
-    let session = Session { context, node, sent: None, resend: None, pause: RESEND_FIRST };
+    let Some(stamp) =
+        caught_up::wait(context, Limits::DEFAULT, hello, &desired, &mut messages, updates).await?
+    else {
+        return Ok(());
+    };
+    let session = Session { context, node, stamp, sent: None, resend: None, pause: RESEND_FIRST };
     let ended = session.run(desired, hello.applied.clone(), messages, updates).await;
     match &ended {
         Ok(()) => tracing::info!(%node, "agent disconnected"),
@@ -128,6 +134,7 @@ impl Drop for Open<'_> {
 struct Session<'a> {
     context: &'a Context,
     node: &'a NodeName,
+    stamp: Stamp,
     /// The update that has been sent last, and whether its ack is still out.
     sent: Option<(Revision, Awaiting)>,
     /// When to send the desired state once more although it was sent before.
@@ -200,7 +207,7 @@ impl Session<'_> {
             self.context.metrics.sent_bytes.inc_by(next.script.bytes().len() as u64);
             UpdateKind::Full(next.script.clone())
         };
-        Update { revision: next.revision.clone(), kind }.into()
+        Update::new(next.revision.clone(), kind).at(self.stamp.position()).into()
     }
 
     fn message(&mut self, message: v1::AgentMessage) -> Result<(), Status> {
