@@ -117,7 +117,7 @@ impl Enforcement {
         }
     }
 
-    fn decide(&mut self, Update { revision, kind }: Update) -> Step {
+    fn decide(&mut self, Update { revision, kind, .. }: Update) -> Step {
         if let Kernel::Holds(standing) = &mut self.kernel
             && standing.revision == revision
         {

@@ -12,16 +12,16 @@ fn script(name: &str) -> Script {
 }
 
 fn full(name: &str) -> v1::Update {
-    Update { revision: revision(name), kind: UpdateKind::Full(script(name)) }.into()
+    Update::new(revision(name), UpdateKind::Full(script(name))).into()
 }
 
 fn delta(base: &str, name: &str) -> v1::Update {
     let kind = UpdateKind::Delta { base: revision(base), script: script(name) };
-    Update { revision: revision(name), kind }.into()
+    Update::new(revision(name), kind).into()
 }
 
 fn current(name: &str) -> v1::Update {
-    Update { revision: revision(name), kind: UpdateKind::Current }.into()
+    Update::new(revision(name), UpdateKind::Current).into()
 }
 
 fn job(name: &str) -> Job {

@@ -5,7 +5,7 @@ use std::future::Future;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use flock_proto::{Hello, Outcome};
+use flock_proto::{Hello, Outcome, Position};
 use flock_shared::{NodeName, Revision};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, timeout};
@@ -140,7 +140,13 @@ async fn follow(config: &Config, mut ends: Ends, applied: watch::Receiver<Option
                 let name = applied.as_ref().map_or("none", Revision::as_str);
                 info!(compiler = %config.compiler, applied = name, "connected");
                 let agent_version = env!("CARGO_PKG_VERSION").to_owned();
-                let hello = Hello { node: config.node.clone(), agent_version, nft_version, applied };
+                let hello = Hello {
+                    node: config.node.clone(),
+                    agent_version,
+                    nft_version,
+                    applied,
+                    position: Position::default(),
+                };
                 let since = Instant::now();
                 let ended = session::run(channel, hello, &mut ends).await;
                 if since.elapsed() >= HEALTHY {

@@ -3,19 +3,22 @@
 //! Events are drained and coalesced, so a burst costs one pass. Nothing is published before the world is complete.
 
 mod board;
+mod position;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use flock_compiler_core::{Problem, Translator};
+use flock_compiler_core::{Change, Problem, Translator};
 use flock_shared::NodeName;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
 pub use board::{Presence, Published};
+pub use position::{Gap, Reach, Versions};
 
 use self::board::Board;
+use self::position::Positions;
 use crate::metrics::Metrics;
 use crate::source::SourceEvent;
 
@@ -49,6 +52,7 @@ enum Request {
 pub struct EngineHandle {
     requests: mpsc::Sender<Request>,
     ready: watch::Receiver<bool>,
+    reach: watch::Receiver<Reach>,
 }
 
 /// The engine has stopped; the process is about to end.
@@ -93,6 +97,12 @@ impl EngineHandle {
         self.ready.clone()
     }
 
+    /// How far the states that are published reach; changes when they reach further.
+    #[must_use]
+    pub fn reach(&self) -> watch::Receiver<Reach> {
+        self.reach.clone()
+    }
+
     async fn ask<T>(&self, request: impl FnOnce(oneshot::Sender<T>) -> Request) -> Result<T, EngineStopped> {
         let (reply, answer) = oneshot::channel();
         self.requests.send(request(reply)).await.map_err(|_| EngineStopped)?;
@@ -121,6 +131,7 @@ pub struct Engine {
     /// All of them, in order.
     problems: Vec<Problem>,
     board: Board,
+    positions: Positions,
     requests: mpsc::Receiver<Request>,
     ready: watch::Sender<bool>,
     metrics: Arc<Metrics>,
@@ -132,6 +143,7 @@ impl Engine {
     pub fn new(metrics: Arc<Metrics>) -> (Self, EngineHandle) {
         let (sender, requests) = mpsc::channel(64);
         let (ready, readiness) = watch::channel(false);
+        let (positions, reach) = Positions::new();
         let engine = Self {
             translator: Translator::new(),
             reports: BTreeMap::new(),
@@ -139,11 +151,12 @@ impl Engine {
             problems_stale: false,
             problems: Vec::new(),
             board: Board::default(),
+            positions,
             requests,
             ready,
             metrics,
         };
-        (engine, EngineHandle { requests: sender, ready: readiness })
+        (engine, EngineHandle { requests: sender, ready: readiness, reach })
     }
 
     /// Runs until the source ends; it never should.
@@ -158,6 +171,9 @@ impl Engine {
                         Burst::World if self.translator.world().is_complete() => self = self.publish().await?,
                         Burst::World | Burst::Reports => self.review_problems(),
                         Burst::Nothing => {}
+                    }
+                    if self.translator.world().is_complete() {
+                        self.positions.published();
                     }
                 }
                 Some(request) = self.requests.recv() => self.answer(request),
@@ -186,14 +202,13 @@ impl Engine {
     fn apply(&mut self, event: SourceEvent) -> Burst {
         self.metrics.events.inc();
         match event {
-            SourceEvent::Change(change) => {
-                let was_complete = self.translator.world().is_complete();
-                // The listing that completes the world counts although it may hold nothing.
-                if self.translator.apply(change) || was_complete != self.translator.world().is_complete() {
-                    Burst::World
-                } else {
-                    Burst::Nothing
+            SourceEvent::Changes { changes, progress } => {
+                let changed =
+                    changes.into_iter().fold(false, |changed, change| self.change(change) | changed);
+                if let Some(progress) = progress {
+                    self.positions.read(progress, changed, Instant::now());
                 }
+                if changed { Burst::World } else { Burst::Nothing }
             }
             SourceEvent::Report { input, problems } => {
                 if problems.is_empty() {
@@ -205,6 +220,13 @@ impl Engine {
                 Burst::Reports
             }
         }
+    }
+
+    /// Whether the change makes a difference.
+    fn change(&mut self, change: Change) -> bool {
+        let was_complete = self.translator.world().is_complete();
+        // The listing that completes the world counts although it may hold nothing.
+        self.translator.apply(change) || was_complete != self.translator.world().is_complete()
     }
 
     /// Says in the log what is new and what is mended.
@@ -225,6 +247,7 @@ impl Engine {
     /// Translates off the async threads: the world goes there and comes back.
     async fn publish(mut self) -> Result<Self, EngineError> {
         let started = Instant::now();
+        self.positions.publishing();
         self = tokio::task::spawn_blocking(move || {
             let pass = self.translator.pass();
             if pass.problems {

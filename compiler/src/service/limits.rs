@@ -8,6 +8,11 @@ use std::time::Duration;
 pub struct Limits {
     /// How long an agent may take to say hello. It has nothing to do before.
     pub hello: Duration,
+    /// How long an agent that has applied more than this replica has read is held before it is sent to another one.
+    pub hold: Duration,
+    /// How long such an agent is sent away by a replica whose own watches are live, before that replica concludes that
+    /// what the agent has seen is no more: a store that was restored from a backup counts its versions anew.
+    pub patience: Duration,
     /// How long an agent may take to acknowledge an update before its stream ends. An agent kills nft after 30 s
     /// unless told otherwise; it may be at two earlier scripts (a retry and a repair) when the update comes, and a
     /// large script has to travel first.
@@ -32,6 +37,8 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             hello: Duration::from_secs(10),
+            hold: Duration::from_secs(30),
+            patience: Duration::from_secs(300),
             ack: Duration::from_secs(300),
             write: Duration::from_secs(30),
             progress: 64 * 1024,

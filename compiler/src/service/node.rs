@@ -13,6 +13,7 @@ use tokio_stream::StreamExt as _;
 use tonic::{Code, Status, Streaming};
 
 use super::Context;
+use super::caught_up::{self, Stamp};
 use super::pace::{Pace, Rendered, Turn};
 use super::panicked::Alarm;
 use super::session::{Due, Kind, Session, Verdict};
@@ -58,7 +59,7 @@ pub(super) struct Agent {
     shared: Arc<Shared>,
     messages: Streaming<v1::AgentMessage>,
     stopping: watch::Receiver<bool>,
-    /// Once the agent has said hello.
+    /// Once the agent has said hello and this replica has caught up with it.
     open: Option<Open>,
     _alarm: Alarm,
 }
@@ -67,6 +68,7 @@ struct Open {
     node: NodeName,
     desired: Desired,
     session: Session<Published>,
+    stamp: Stamp,
     fleet: fleet::Stream,
     _counted: Counted,
 }
@@ -102,7 +104,7 @@ impl Agent {
             () = raised(stopping) => Err(Status::unavailable("the compiler is shutting down")),
         };
         if let Err(status) = &next {
-            open.farewell(status);
+            farewell(&open.node, status);
         }
         next
     }
@@ -120,17 +122,23 @@ impl Agent {
         }
     }
 
-    async fn open(&self, hello: Hello) -> Result<Open, Status> {
-        let Context { engine, fleet, limits, .. } = &self.shared.context;
-        let desired = engine.subscribe(hello.node.clone()).await.map_err(stopped)?;
+    async fn open(&mut self, hello: Hello) -> Result<Open, Status> {
+        let context = &self.shared.context;
+        let desired = context.engine.subscribe(hello.node.clone()).await.map_err(stopped)?;
+        let fleet = context.fleet.open(&hello);
+        let counted = Counted::new(&self.shared);
         let applied = hello.applied.as_ref().map(Revision::as_str);
         tracing::info!(node = %hello.node, version = hello.agent_version, applied, "agent connected");
+        let stamp = caught_up::wait(context, &hello, &desired, &mut self.messages, &fleet)
+            .await
+            .inspect_err(|status| farewell(&hello.node, status))?;
         Ok(Open {
             desired,
-            fleet: fleet.open(&hello),
-            session: Session::new(hello.applied, *limits),
+            session: Session::new(hello.applied, context.limits),
+            stamp,
+            fleet,
             node: hello.node,
-            _counted: Counted::new(&self.shared),
+            _counted: counted,
         })
     }
 }
@@ -211,7 +219,7 @@ impl Open {
             let node = &self.node;
             tracing::warn!(%node, "no Node object and no pod has this name: nothing is isolated there; is it right?");
         }
-        let update = Update { revision: state.revision().clone(), kind: update };
+        let update = Update::new(state.revision().clone(), update).at(self.stamp.position());
         self.session.sent(state, kind, Instant::now());
         Outbound { update, room }
     }
@@ -238,16 +246,15 @@ impl Open {
             tracing::info!(%node, ?pause, "a full script will be sent");
         }
     }
+}
 
-    fn farewell(&self, status: &Status) {
-        let node = &self.node;
-        match status.code() {
-            // The agent vanished, or this process is about to: neither is the agent's fault.
-            Code::Ok | Code::Unavailable | Code::Cancelled | Code::Unknown => {
-                tracing::info!(%node, reason = status.message(), "agent disconnected");
-            }
-            code => tracing::warn!(%node, ?code, reason = status.message(), "stream ended"),
+fn farewell(node: &NodeName, status: &Status) {
+    match status.code() {
+        // The agent vanished or is sent away, or this process is about to end: none of it is the agent's fault.
+        Code::Ok | Code::Unavailable | Code::Cancelled | Code::Unknown => {
+            tracing::info!(%node, reason = status.message(), "agent disconnected");
         }
+        code => tracing::warn!(%node, ?code, reason = status.message(), "stream ended"),
     }
 }
 

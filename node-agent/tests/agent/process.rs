@@ -202,7 +202,7 @@ async fn memory_is_small() {
         let mut bytes = script(&name).bytes().to_vec();
         bytes.resize(1 << 20, b'\n');
         let kind = UpdateKind::Full(Script::new(bytes));
-        session.apply(Update { revision: revision(&name), kind }.into()).await;
+        session.apply(Update::new(revision(&name), kind).into()).await;
     }
     let (resident, own) = memory(&child);
     println!("after 10 updates of 1 MiB: {resident} kB resident, {own} kB of them the agent's own");

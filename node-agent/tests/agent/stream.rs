@@ -88,11 +88,7 @@ async fn what_is_refused_never_reaches_nft() {
     let refusals = [
         (changed, Some("b"), Outcome::HashMismatch),
         (delta("other", "b"), Some("b"), Outcome::BaseMismatch),
-        (
-            Update { revision: revision("b"), kind: UpdateKind::Current }.into(),
-            Some("b"),
-            Outcome::BaseMismatch,
-        ),
+        (Update::new(revision("b"), UpdateKind::Current).into(), Some("b"), Outcome::BaseMismatch),
         (v1::Update { sha256: "short".into(), ..full("b") }, Some("b"), Outcome::Malformed),
         (v1::Update { revision: "../../x".into(), ..full("b") }, None, Outcome::Malformed),
         (v1::Update::default(), None, Outcome::Malformed),
@@ -222,7 +218,7 @@ async fn a_lost_compiler_is_found_again_and_told_what_stands() {
     let mut compiler = Compiler::start_at(address).await;
     let mut session = compiler.session().await;
     assert_eq!(session.hello.applied, Some(revision("a")), "after a restart");
-    let current = Update { revision: revision("a"), kind: UpdateKind::Current };
+    let current = Update::new(revision("a"), UpdateKind::Current);
     assert_eq!(session.ask(current.into()).await.outcome, Outcome::Unchanged);
     assert_eq!(nft.runs(), 1);
     agent.stop().await;
@@ -234,7 +230,7 @@ async fn a_large_script_passes() {
     let mut bytes = script("a").bytes().to_vec();
     bytes.resize(8 << 20, b'\n');
     let kind = UpdateKind::Full(flock_shared::Script::new(bytes.clone()));
-    session.apply(Update { revision: revision("a"), kind }.into()).await;
+    session.apply(Update::new(revision("a"), kind).into()).await;
     assert!(nft.run(0) == bytes, "{} bytes arrived", nft.run(0).len());
     agent.stop().await;
 }
