@@ -19,6 +19,7 @@ use proptest::test_runner::Config;
 
 use support::cluster::Cluster;
 use support::dice::Dice;
+use support::history::Walk;
 use support::{generator, to_core};
 
 /// What an agent would have on each node.
@@ -73,41 +74,6 @@ impl Agents {
     }
 }
 
-/// One to a few changes that bring objects of `to` into the world, or take some of `from` out of it.
-fn changes(from: &Cluster, to: &Cluster, dice: &mut Dice) -> Vec<Change> {
-    let mut changes = Vec::new();
-    for _ in 0..=dice.roll(6) {
-        let cluster = if dice.roll(3) == 0 { from } else { to };
-        macro_rules! edit {
-            ($kind:ident, $list:expr, $convert:expr) => {{
-                let list = &$list;
-                match dice.roll(12) {
-                    0 => {
-                        let kept: Vec<_> = list.iter().filter(|_| dice.roll(3) > 0).map($convert).collect();
-                        changes.push(Change::$kind(Edit::Replace(kept)));
-                    }
-                    roll if !list.is_empty() => {
-                        let object = $convert(&list[dice.roll(list.len())]);
-                        changes.push(Change::$kind(if roll < 4 {
-                            Edit::Delete(flock_compiler_core::change::Object::key(&object).clone())
-                        } else {
-                            Edit::Upsert(object)
-                        }));
-                    }
-                    _ => {}
-                }
-            }};
-        }
-        match dice.roll(10) {
-            0 => edit!(Node, cluster.nodes, |name| to_core::node(name)),
-            1 | 2 => edit!(Namespace, cluster.namespaces, to_core::namespace),
-            3..=6 => edit!(Pod, cluster.pods, to_core::pod),
-            _ => edit!(Policy, cluster.policies, to_core::policy),
-        }
-    }
-    changes
-}
-
 /// Compares everything with a translation from nothing.
 fn compare(translator: &Translator, agents: &Agents, hash: ShortHash) {
     let fresh = translate_with(translator.world(), hash);
@@ -131,12 +97,9 @@ fn compare(translator: &Translator, agents: &Agents, hash: ShortHash) {
 fn history(clusters: &[Cluster], dice: &mut Dice, events: usize, hash: ShortHash) -> Counts {
     let mut counts = Counts::default();
     let (mut translator, mut agents) = (Translator::with_names(hash), Agents::default());
-    let mut place = 0;
+    let mut walk = Walk::new(clusters);
     while counts.events < events {
-        // Wander from cluster to cluster, so that a world is a mixture of two at most times.
-        let (from, to) = (&clusters[place % clusters.len()], &clusters[(place + 1) % clusters.len()]);
-        place += usize::from(dice.roll(12) == 0);
-        let batch = changes(from, to, dice);
+        let batch = walk.changes(dice);
         counts.events += batch.len();
         batch.into_iter().for_each(|change| _ = translator.apply(change));
         let pass = translator.pass();
@@ -160,8 +123,10 @@ const EVENTS: usize = 1_000;
 
 fn check(clusters: &[Cluster], seed: u64, hash: ShortHash) -> Counts {
     let counts = history(clusters, &mut Dice(seed), EVENTS, hash);
-    println!("{counts:?}");
-    assert!(counts.deltas > 0, "the history does not exercise deltas");
+    assert!(
+        counts.deltas > 0 && counts.frames + counts.members > counts.passes / 10,
+        "the history does not exercise deltas: {counts:?}"
+    );
     counts
 }
 

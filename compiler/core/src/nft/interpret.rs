@@ -2,7 +2,9 @@
 
 use std::net::IpAddr;
 
-use super::model::{Chain, Content, Element, Field, Hook, Icmp, Map, Match, SetType, Statement, Table, Verdict};
+use super::model::{
+    Chain, Content, Element, Field, Hook, Icmp, Map, Match, SetType, Statement, Table, Verdict,
+};
 use super::name::{ChainName, Family, MapName, SetName};
 use crate::members::{Member, Service};
 use crate::object::InterfaceName;

@@ -76,7 +76,7 @@ impl Sources<'_> {
                 Some(Outcome::Closed(_)) => return Isolation::Closed,
                 Some(Outcome::Rules(id)) => match self.parts.rule_sets.get(id) {
                     Some(part) if part.value.over.is_none() => {
-                        rules.push((id, Arc::clone(&part.value.rules)))
+                        rules.push((id, Arc::clone(&part.value.rules)));
                     }
                     _ => return Isolation::Closed,
                 },

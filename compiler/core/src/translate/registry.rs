@@ -36,7 +36,7 @@ pub(super) struct Registry<T> {
 #[derive(Debug)]
 enum Places {
     One([u32; 1]),
-    Several(Box<Vec<u32>>),
+    Several(Box<[u32]>),
 }
 
 impl Places {
@@ -49,8 +49,8 @@ impl Places {
 
     fn add(&mut self, id: u32) {
         match self {
-            Self::One([first]) => *self = Self::Several(Box::new(vec![*first, id])),
-            Self::Several(all) => all.push(id),
+            Self::One([first]) => *self = Self::Several(Box::new([*first, id])),
+            Self::Several(all) => *all = all.iter().copied().chain([id]).collect(),
         }
     }
 
@@ -59,8 +59,8 @@ impl Places {
         match self {
             Self::One([only]) => *only != id,
             Self::Several(all) => {
-                all.retain(|other| *other != id);
-                if let [last] = ***all {
+                *all = all.iter().copied().filter(|other| *other != id).collect();
+                if let [last] = **all {
                     *self = Self::One([last]);
                 }
                 true

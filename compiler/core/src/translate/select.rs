@@ -217,8 +217,11 @@ impl SelectorIndex {
     }
 }
 
+/// A key, and the values that are asked for; `None`: any.
+type Condition<'a> = (&'a Arc<str>, Option<&'a [Arc<str>]>);
+
 /// The requirement whose conditions a selector is filed under.
-fn requirement_of(selector: &Selector) -> Option<(&Arc<str>, Option<&[Arc<str>]>)> {
+fn requirement_of(selector: &Selector) -> Option<Condition<'_>> {
     let of_value = selector.requirements().find_map(|requirement| match &requirement.operator {
         Operator::In(values) => Some((&requirement.key, Some(&**values))),
         _ => None,

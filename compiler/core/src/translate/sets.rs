@@ -317,7 +317,7 @@ fn by_family(
 /// What the edits come to, in order, without those that change nothing; the last one of an element counts.
 fn effective<T: Element>(edits: &mut Vec<Edit<T>>, members: &Members<T>) -> Vec<Edit<T>> {
     let mut edits = std::mem::take(edits);
-    edits.sort_by(|(a, _), (b, _)| a.cmp(b));
+    edits.sort_by_key(|(element, _)| *element);
     let mut last: Vec<Edit<T>> = Vec::with_capacity(edits.len());
     for edit in edits {
         match last.last_mut() {

@@ -8,6 +8,7 @@ pub(crate) mod dice;
 pub(crate) mod evaluator;
 pub(crate) mod flow;
 pub(crate) mod generator;
+pub(crate) mod history;
 pub(crate) mod text;
 pub(crate) mod to_core;
 

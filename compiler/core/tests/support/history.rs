@@ -1,0 +1,66 @@
+//! Long random histories: batches of changes that wander between clusters.
+
+use flock_compiler_core::change::Object;
+use flock_compiler_core::{Change, Edit};
+
+use super::cluster::Cluster;
+use super::dice::Dice;
+use super::to_core;
+
+/// A walk from cluster to cluster, so that the world is a mixture of two at most times.
+pub(crate) struct Walk<'a> {
+    clusters: &'a [Cluster],
+    place: usize,
+}
+
+impl<'a> Walk<'a> {
+    pub(crate) fn new(clusters: &'a [Cluster]) -> Self {
+        Self { clusters, place: 0 }
+    }
+
+    /// The next few changes: they bring objects of the cluster ahead into the world, or take some out of it; now and
+    /// then one is a listing that leaves objects out.
+    pub(crate) fn changes(&mut self, dice: &mut Dice) -> Vec<Change> {
+        let (from, to) = (self.cluster(0), self.cluster(1));
+        self.place += usize::from(dice.roll(12) == 0);
+        changes(from, to, dice)
+    }
+
+    fn cluster(&self, ahead: usize) -> &'a Cluster {
+        &self.clusters[(self.place + ahead) % self.clusters.len()]
+    }
+}
+
+fn changes(from: &Cluster, to: &Cluster, dice: &mut Dice) -> Vec<Change> {
+    let mut changes = Vec::new();
+    for _ in 0..=dice.roll(6) {
+        let cluster = if dice.roll(3) == 0 { from } else { to };
+        macro_rules! edit {
+            ($kind:ident, $list:expr, $convert:expr) => {{
+                let list = &$list;
+                match dice.roll(12) {
+                    0 => {
+                        let kept: Vec<_> = list.iter().filter(|_| dice.roll(3) > 0).map($convert).collect();
+                        changes.push(Change::$kind(Edit::Replace(kept)));
+                    }
+                    roll if !list.is_empty() => {
+                        let object = $convert(&list[dice.roll(list.len())]);
+                        changes.push(Change::$kind(if roll < 4 {
+                            Edit::Delete(object.key().clone())
+                        } else {
+                            Edit::Upsert(object)
+                        }));
+                    }
+                    _ => {}
+                }
+            }};
+        }
+        match dice.roll(10) {
+            0 => edit!(Node, cluster.nodes, |name: &&str| to_core::node(name)),
+            1 | 2 => edit!(Namespace, cluster.namespaces, to_core::namespace),
+            3..=6 => edit!(Pod, cluster.pods, to_core::pod),
+            _ => edit!(Policy, cluster.policies, to_core::policy),
+        }
+    }
+    changes
+}
