@@ -20,7 +20,7 @@ mod crowd;
 mod dice;
 mod event;
 mod mixture;
-mod parts;
+pub mod parts;
 mod tenants;
 
 use std::fmt;

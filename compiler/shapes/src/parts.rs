@@ -1,4 +1,5 @@
-//! What objects are put together from: names, labels, selectors, rules.
+//! What objects are put together from: names, labels, selectors, rules. For benches and tests: a name that the API
+//! would refuse panics.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
@@ -13,34 +14,39 @@ use flock_shared::{NamespaceName, NodeName, ObjectName, PolicyKey};
 use ipnet::{IpNet, Ipv4Net};
 
 /// A label's key and value.
-pub(crate) type Pair = (Arc<str>, Arc<str>);
+pub type Pair = (Arc<str>, Arc<str>);
 
+/// A node with a number.
 #[allow(clippy::expect_used, reason = "the shapes' names are made of lower case letters, digits and '-'")]
-pub(crate) fn node(number: usize) -> Node {
+pub fn node(number: usize) -> Node {
     Node { name: NodeName::new(&format!("node-{number}")).expect("a valid name") }
 }
 
+/// The name of a namespace; panics if it is none.
 #[allow(clippy::expect_used, reason = "as above")]
-pub(crate) fn namespace_name(name: &str) -> NamespaceName {
+pub fn namespace_name(name: &str) -> NamespaceName {
     NamespaceName::new(name).expect("a valid name")
 }
 
+/// The name of an object; panics if it is none.
 #[allow(clippy::expect_used, reason = "as above")]
-pub(crate) fn object_name(name: &str) -> ObjectName {
+pub fn object_name(name: &str) -> ObjectName {
     ObjectName::new(name).expect("a valid name")
 }
 
-pub(crate) fn namespace(name: NamespaceName, labels: impl IntoIterator<Item = Pair>) -> Namespace {
+/// A namespace.
+pub fn namespace(name: NamespaceName, labels: impl IntoIterator<Item = Pair>) -> Namespace {
     Namespace { name, labels: labels.into_iter().collect() }
 }
 
 /// The address of the pod with this number: counted up from 10.0.0.1.
-pub(crate) fn address(number: usize) -> IpAddr {
+pub fn address(number: usize) -> IpAddr {
     let first = u32::from(Ipv4Addr::new(10, 0, 0, 1));
     IpAddr::V4(Ipv4Addr::from(first.saturating_add(u32::try_from(number).unwrap_or(u32::MAX))))
 }
 
-pub(crate) fn pod(
+/// A live pod with one address.
+pub fn pod(
     namespace: &NamespaceName,
     name: &str,
     node: Option<&Node>,
@@ -59,40 +65,46 @@ pub(crate) fn pod(
     }
 }
 
-pub(crate) fn named_port(name: &PortName, number: u16) -> NamedPort {
+/// A named TCP port of a container.
+pub fn named_port(name: &PortName, number: u16) -> NamedPort {
     NamedPort { name: name.clone(), protocol: Protocol::Tcp, number }
 }
 
 /// The selector that wants all these labels.
-pub(crate) fn labelled<'a>(pairs: impl IntoIterator<Item = &'a Pair>) -> Selector {
+pub fn labelled<'a>(pairs: impl IntoIterator<Item = &'a Pair>) -> Selector {
     pairs.into_iter().map(|(key, value)| is_in(key, [value])).collect()
 }
 
-pub(crate) fn is_in<'a>(key: &Arc<str>, values: impl IntoIterator<Item = &'a Arc<str>>) -> Requirement {
+/// The label's value is one of these.
+pub fn is_in<'a>(key: &Arc<str>, values: impl IntoIterator<Item = &'a Arc<str>>) -> Requirement {
     requirement(key, Operator::In(values.into_iter().cloned().collect()))
 }
 
-pub(crate) fn is_not_in<'a>(key: &Arc<str>, values: impl IntoIterator<Item = &'a Arc<str>>) -> Requirement {
+/// The label is missing, or its value is none of these.
+pub fn is_not_in<'a>(key: &Arc<str>, values: impl IntoIterator<Item = &'a Arc<str>>) -> Requirement {
     requirement(key, Operator::NotIn(values.into_iter().cloned().collect()))
 }
 
-pub(crate) fn requirement(key: &Arc<str>, operator: Operator) -> Requirement {
+/// One condition of a selector.
+pub fn requirement(key: &Arc<str>, operator: Operator) -> Requirement {
     Requirement { key: key.clone(), operator }
 }
 
-pub(crate) fn policy(
+/// A policy; `None` where it does not isolate.
+pub fn policy(
     namespace: &NamespaceName,
     name: &ObjectName,
     subjects: Selector,
     ingress: Option<Vec<Rule>>,
     egress: Option<Vec<Rule>>,
 ) -> Policy {
+    let (ingress, egress) = (ingress.map(Into::into), egress.map(Into::into));
     let body = PolicyBody::Understood(PolicyRules { ingress, egress });
     Policy { key: PolicyKey { namespace: namespace.clone(), name: name.clone() }, subjects, body }
 }
 
 /// A copy of a policy with one more rule in a direction; unchanged where it does not isolate in it.
-pub(crate) fn with_rule(policy: &Policy, direction: Direction, rule: Rule) -> Policy {
+pub fn with_rule(policy: &Policy, direction: Direction, rule: Rule) -> Policy {
     let mut policy = policy.clone();
     if let PolicyBody::Understood(rules) = &mut policy.body {
         let list = match direction {
@@ -100,17 +112,14 @@ pub(crate) fn with_rule(policy: &Policy, direction: Direction, rule: Rule) -> Po
             Direction::Egress => rules.egress.as_mut(),
         };
         if let Some(list) = list {
-            list.push(rule);
+            *list = list.iter().cloned().chain([rule]).collect();
         }
     }
     policy
 }
 
 /// A rule; no peers means any peer, no ports any port.
-pub(crate) fn rule(
-    peers: impl IntoIterator<Item = Peer>,
-    ports: impl IntoIterator<Item = PortMatch>,
-) -> Rule {
+pub fn rule(peers: impl IntoIterator<Item = Peer>, ports: impl IntoIterator<Item = PortMatch>) -> Rule {
     let (peers, ports): (Vec<Peer>, Vec<PortMatch>) =
         (peers.into_iter().collect(), ports.into_iter().collect());
     Rule {
@@ -120,18 +129,18 @@ pub(crate) fn rule(
 }
 
 /// Pods of one namespace.
-pub(crate) fn pods_of(namespace: &NamespaceName, pods: Selector) -> Peer {
-    Peer::Pods(PodPeer { namespaces: NamespaceScope::Named(namespace.clone()), pods })
+pub fn pods_of(namespace: &NamespaceName, pods: Selector) -> Peer {
+    Peer::Pods(PodPeer { namespaces: NamespaceScope::Named(namespace.clone()), pods }.into())
 }
 
 /// Pods of the namespaces that a selector selects.
-pub(crate) fn pods_in(namespaces: Selector, pods: Selector) -> Peer {
-    Peer::Pods(PodPeer { namespaces: NamespaceScope::Matching(namespaces), pods })
+pub fn pods_in(namespaces: Selector, pods: Selector) -> Peer {
+    Peer::Pods(PodPeer { namespaces: NamespaceScope::Matching(namespaces), pods }.into())
 }
 
 /// A block of IPv4 addresses without others, each as address and prefix length.
 #[allow(clippy::expect_used, reason = "the shapes' prefixes are at most 32 and their excepts within")]
-pub(crate) fn block(cidr: ([u8; 4], u8), except: &[([u8; 4], u8)]) -> Peer {
+pub fn block(cidr: ([u8; 4], u8), except: &[([u8; 4], u8)]) -> Peer {
     let net = |(address, length): ([u8; 4], u8)| {
         IpNet::V4(Ipv4Net::new(Ipv4Addr::from(address), length).expect("a valid prefix length"))
     };
@@ -139,20 +148,23 @@ pub(crate) fn block(cidr: ([u8; 4], u8), except: &[([u8; 4], u8)]) -> Peer {
     Peer::Block(IpBlock::new(net(cidr), &except).expect("excepts within the block"))
 }
 
-pub(crate) const fn tcp(port: u16) -> PortMatch {
+/// One TCP port.
+pub const fn tcp(port: u16) -> PortMatch {
     PortMatch::Range(PortRange::single(Protocol::Tcp, port))
 }
 
-pub(crate) const fn udp(port: u16) -> PortMatch {
+/// One UDP port.
+pub const fn udp(port: u16) -> PortMatch {
     PortMatch::Range(PortRange::single(Protocol::Udp, port))
 }
 
 /// Some ports in a row; the first alone if the last is below it.
-pub(crate) fn tcp_range(first: u16, last: u16) -> PortMatch {
+pub fn tcp_range(first: u16, last: u16) -> PortMatch {
     let single = PortRange::single(Protocol::Tcp, first);
     PortMatch::Range(PortRange::new(Protocol::Tcp, first, last).unwrap_or(single))
 }
 
-pub(crate) fn named(name: &PortName) -> PortMatch {
+/// A TCP port by its name.
+pub fn named(name: &PortName) -> PortMatch {
     PortMatch::Named { protocol: Protocol::Tcp, name: name.clone() }
 }

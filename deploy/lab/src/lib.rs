@@ -25,6 +25,7 @@
 mod command;
 mod connection;
 mod error;
+pub mod figures;
 mod host;
 mod lab;
 mod matrix;

@@ -1,21 +1,19 @@
 //! The rulesets that are compared.
 
 use std::fmt;
-use std::fmt::Write as _;
-use std::net::Ipv4Addr;
 use std::path::PathBuf;
+use std::str::FromStr;
 
-use anyhow::bail;
-use flock_compiler::convert::HostInterfaces;
-use flock_compiler::source::manifests::Manifests;
 use flock_compiler_core::{World, render, translate};
-use flock_shared::NodeName;
 
-use crate::{CLIENT, CLOSING_PORT, ECHO_PORT, SERVER};
+use crate::ancestor::{self, Ancestor};
+use crate::clusters;
 
 /// Removes every ruleset of the bench.
-pub(crate) const CLEAN: &str = "add table inet flock_netpol\ndelete table inet flock_netpol\n\
-                                add table inet other\ndelete table inet other\n";
+pub(crate) fn clean() -> String {
+    let tables = [flock_shared::TABLE, ancestor::TABLE, "inet other"];
+    tables.iter().map(|table| format!("add table {table}\ndelete table {table}\n")).collect()
+}
 
 /// A ruleset.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,16 +26,47 @@ pub(crate) enum Layout {
     Ours(usize),
     /// The ancestor's, with this number of pods: one jump per pod and direction.
     Ancestor(usize),
+    /// Ours, with this number of policies that select the server, on such ports.
+    Policies(usize, Ports),
     /// A script of the caller's.
     File(PathBuf),
 }
 
-impl Layout {
-    pub(crate) fn all(pods: &[usize]) -> Vec<Self> {
-        let sized = pods.iter().flat_map(|pods| [Self::Ours(*pods), Self::Ancestor(*pods)]);
-        [Self::None, Self::Conntrack].into_iter().chain(sized).collect()
-    }
+/// What the ports of many policies have in common.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ports {
+    /// They are the same two.
+    Same,
+    /// Each policy has a port of its own.
+    Distinct,
+    /// Each policy has a range of 18 ports of its own.
+    Ranges,
+}
 
+impl Ports {
+    pub(crate) const ALL: [Self; 3] = [Self::Same, Self::Distinct, Self::Ranges];
+}
+
+impl fmt::Display for Ports {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Same => "same",
+            Self::Distinct => "distinct",
+            Self::Ranges => "ranges",
+        })
+    }
+}
+
+impl FromStr for Ports {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        let found = Self::ALL.into_iter().find(|ports| ports.to_string() == name);
+        found.ok_or_else(|| "expected same, distinct or ranges".to_owned())
+    }
+}
+
+impl Layout {
     pub(crate) fn script(&self) -> anyhow::Result<String> {
         match self {
             Self::None => Ok(String::from("add table inet other\n")),
@@ -45,11 +74,20 @@ impl Layout {
                 "table inet other {\n\tchain forward {\n\t\ttype filter hook forward priority filter; policy accept;\n\
                  \t\tct direction reply accept\n\t}\n}\n",
             )),
-            Self::Ours(pods) => ours(*pods),
-            Self::Ancestor(pods) => Ok(ancestor(*pods)),
+            Self::Ours(pods) => ours(&clusters::of_pods(*pods)),
+            Self::Ancestor(pods) => {
+                let world = clusters::of_pods(*pods);
+                Ok(Ancestor::new(&world).script(&clusters::node(), usize::MAX).text)
+            }
+            Self::Policies(policies, ports) => ours(&clusters::of_policies(*policies, *ports)),
             Self::File(path) => Ok(std::fs::read_to_string(path)?),
         }
     }
+}
+
+fn ours(world: &World) -> anyhow::Result<String> {
+    let script = render(&translate(world).output(&clusters::node()));
+    Ok(String::from_utf8(script.bytes().to_vec())?)
 }
 
 impl fmt::Display for Layout {
@@ -59,80 +97,12 @@ impl fmt::Display for Layout {
             Self::Conntrack => f.write_str("one conntrack rule"),
             Self::Ours(pods) => write!(f, "ours, {pods} pods"),
             Self::Ancestor(pods) => write!(f, "ancestor, {pods} pods"),
+            Self::Policies(policies, Ports::Same) => write!(f, "ours, {policies} policies, same ports"),
+            Self::Policies(policies, Ports::Distinct) => {
+                write!(f, "ours, {policies} policies, distinct ports")
+            }
+            Self::Policies(policies, Ports::Ranges) => write!(f, "ours, {policies} policies, port ranges"),
             Self::File(path) => f.pad(&path.display().to_string()),
         }
     }
-}
-
-/// The node's pods: the two that talk are in the middle of the others.
-fn pods(count: usize) -> Vec<(String, String)> {
-    let others = (0..count.saturating_sub(2)).map(|number| {
-        let address =
-            Ipv4Addr::from(u32::from(Ipv4Addr::new(10, 201, 0, 0)) + u32::try_from(number).unwrap_or(0));
-        (format!("pod-{number}"), address.to_string())
-    });
-    let mut pods: Vec<(String, String)> = others.collect();
-    let middle = pods.len() / 2;
-    pods.insert(middle, ("server".to_owned(), SERVER.to_owned()));
-    pods.insert(middle, ("client".to_owned(), CLIENT.to_owned()));
-    pods
-}
-
-/// What users write: namespaces of ten pods that are closed by default, and allow their own pods on one port. The
-/// two that talk share a namespace, so each packet walks the whole way in both directions.
-fn ours(count: usize) -> anyhow::Result<String> {
-    let mut manifest = String::from("{apiVersion: v1, kind: Node, metadata: {name: bench}}\n");
-    for (index, (name, address)) in pods(count).iter().enumerate() {
-        let talks = address == CLIENT || address == SERVER;
-        let namespace = if talks { "talking".to_owned() } else { format!("ns-{}", index / 10) };
-        write!(
-            manifest,
-            "---\napiVersion: v1\nkind: Pod\nmetadata: {{name: {name}, namespace: {namespace}, labels: {{app: web}}}}\n\
-             spec: {{nodeName: bench}}\nstatus: {{podIPs: [{{ip: {address}}}]}}\n"
-        )?;
-    }
-    let namespaces = (0..=count / 10).map(|number| format!("ns-{number}")).chain(["talking".to_owned()]);
-    for namespace in namespaces {
-        write!(
-            manifest,
-            "---\napiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\n\
-             metadata: {{name: own-pods, namespace: {namespace}}}\n\
-             spec: {{podSelector: {{}}, policyTypes: [Ingress, Egress],\n\
-             ingress: [{{from: [{{podSelector: {{}}}}], ports: [{{port: {CLOSING_PORT}}}, {{port: {ECHO_PORT}}}]}}],\n\
-             egress: [{{to: [{{podSelector: {{}}}}], ports: [{{port: {CLOSING_PORT}}}, {{port: {ECHO_PORT}}}]}}]}}\n"
-        )?;
-    }
-    let manifests = Manifests::from_bytes([("bench", manifest.as_bytes())], &HostInterfaces::None);
-    if let Some(error) = manifests.errors.first() {
-        bail!("the bench's own manifests: {error}");
-    }
-    let mut world = World::default();
-    for change in manifests.listings() {
-        world.apply(change);
-    }
-    let rendered = render(&translate(&world).output(&NodeName::new("bench")?));
-    Ok(String::from_utf8(rendered.bytes().to_vec())?)
-}
-
-/// One jump per pod and direction; each pod's chain has the rule of a policy like ours, with its peers in an
-/// anonymous set, and ends in drop. Replies are accepted first: the ancestor did not, and let none through.
-fn ancestor(count: usize) -> String {
-    let pods = pods(count);
-    let (mut chains, mut jumps) = (String::new(), String::new());
-    for (index, (name, address)) in pods.iter().enumerate() {
-        let pod = name.replace('-', "_");
-        let neighbours = pods.iter().skip(index / 10 * 10).take(10).map(|(_, address)| address.as_str());
-        let others = neighbours.filter(|address| *address != CLIENT && *address != SERVER);
-        let peers = [CLIENT, SERVER].into_iter().chain(others).collect::<Vec<&str>>().join(", ");
-        for (direction, own, peer) in [("egress", "saddr", "daddr"), ("ingress", "daddr", "saddr")] {
-            chains.push_str(&format!(
-                "\tchain {direction}_{pod} {{\n\t\tip {peer} {{ {peers} }} tcp dport {{ {CLOSING_PORT}, {ECHO_PORT} }} return\n\t\tdrop\n\t}}\n"
-            ));
-            jumps.push_str(&format!("\t\tip {own} {address} jump {direction}_{pod}\n"));
-        }
-    }
-    format!(
-        "table inet other {{\n{chains}\tchain forward {{\n\t\ttype filter hook forward priority filter; policy accept;\n\
-         \t\tct direction reply accept\n{jumps}\t}}\n}}\n"
-    )
 }

@@ -1,42 +1,90 @@
 //! What rules cost a packet: new TCP connections and request/response pairs per second through a node, with no
-//! ruleset, one conntrack rule, ours, and the layout of the project's ancestor, for several numbers of pods.
+//! ruleset, one conntrack rule, ours, and the layout of the project's ancestor, for several numbers of pods, and of
+//! policies that select one pod.
 //!
 //! Both ends and the node's forwarding run on one core, so the figure is what the whole path costs. All layouts are
 //! measured in turn, round after round, and compared within a round: the machine's drift cancels out.
 //!
-//! `deploy/bench packets [--rounds N] [--pods N,N,…] [--script FILE] [--print N]`
+//! `deploy/bench packets [--rounds N] [--pods N,N,…] [--policies N,N,…] [--script FILE] [--print N]`
 
+#[path = "../ancestor.rs"]
+mod ancestor;
+mod clusters;
 mod layouts;
 mod measure;
 mod report;
 
-use std::io::{IsTerminal as _, Write as _};
-use std::net::IpAddr;
+use std::io::Write as _;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 
 use anyhow::{Context as _, bail};
+use clap::Parser;
+use flock_lab::figures::Progress;
 use flock_lab::{Lab, Node, Pod};
 
-use layouts::Layout;
+use layouts::{Layout, Ports};
 use measure::{Client, Server, Work};
 use report::Sample;
 
 /// The pods that the connections run between; both are isolated in both directions and allowed to talk.
-pub(crate) const CLIENT: &str = "10.200.0.1";
-pub(crate) const SERVER: &str = "10.200.0.2";
+pub(crate) const CLIENT: Ipv4Addr = Ipv4Addr::new(10, 200, 0, 1);
+pub(crate) const SERVER: Ipv4Addr = Ipv4Addr::new(10, 200, 0, 2);
 
 /// The port at which the server closes connections, and the one at which it echoes.
 pub(crate) const CLOSING_PORT: u16 = 8080;
 pub(crate) const ECHO_PORT: u16 = 8081;
 
+/// What rules cost a packet, relative to no ruleset and to one conntrack rule.
+#[derive(Debug, Parser)]
+#[command(name = "deploy/bench packets")]
 struct Options {
-    rounds: usize,
+    /// Rounds whose median is shown.
+    #[arg(long, default_value_t = 15, value_parser = clap::value_parser!(u16).range(1..))]
+    rounds: u16,
+    /// Numbers of pods on the node, for ours and for the ancestor's layout; 0 for none.
+    #[arg(long, value_delimiter = ',', default_value = "10,110,500,2000")]
     pods: Vec<usize>,
-    scripts: Vec<PathBuf>,
+    /// Numbers of policies that select the server.
+    #[arg(long, value_delimiter = ',', default_value = "10,10000")]
+    policies: Vec<usize>,
+    /// The ports of these policies.
+    #[arg(long, value_delimiter = ',', default_values_t = Ports::ALL)]
+    ports: Vec<Ports>,
+    /// A ruleset to compare with ours: it replaces the table that the bench cleans.
+    #[arg(long)]
+    script: Vec<PathBuf>,
+    /// Print our script for so many pods, to start such a file from.
+    #[arg(long, value_name = "PODS")]
+    print: Option<usize>,
+    /// Print Markdown.
+    #[arg(long)]
+    markdown: bool,
+    /// What `cargo bench` passes.
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+impl Options {
+    fn layouts(&self) -> Vec<Layout> {
+        let pods = self.pods.iter().filter(|pods| **pods > 0);
+        let sized = pods.flat_map(|pods| [Layout::Ours(*pods), Layout::Ancestor(*pods)]);
+        let policies = self.policies.iter().filter(|policies| **policies > 0);
+        let selected = self
+            .ports
+            .iter()
+            .flat_map(|ports| policies.clone().map(|policies| Layout::Policies(*policies, *ports)));
+        let files = self.script.iter().cloned().map(Layout::File);
+        [Layout::None, Layout::Conntrack].into_iter().chain(sized).chain(selected).chain(files).collect()
+    }
 }
 
 fn main() -> anyhow::Result<()> {
-    let options = options(std::env::args().skip(1))?;
+    let options = Options::parse();
+    if let Some(pods) = options.print {
+        std::io::stdout().write_all(Layout::Ours(pods).script()?.as_bytes())?;
+        return Ok(());
+    }
     if let Err(why) = Lab::available() {
         bail!("cannot measure: {why}");
     }
@@ -49,16 +97,16 @@ fn main() -> anyhow::Result<()> {
     node.run("sysctl", &["-q", "-w", "net.netfilter.nf_conntrack_tcp_timeout_close=1"], "").ok();
 
     let server = Server::start(&server)?;
-    let mut client = Client::start(&client, SERVER.parse()?)?;
-    let mut layouts = Layout::all(&options.pods);
-    layouts.extend(options.scripts.iter().cloned().map(Layout::File));
+    let mut client = Client::start(&client, IpAddr::V4(SERVER))?;
+    let layouts = options.layouts();
     let scripts: Vec<String> = layouts.iter().map(Layout::script).collect::<anyhow::Result<_>>()?;
 
     let mut samples: Vec<Sample> = Vec::new();
-    for round in 0..=options.rounds {
-        progress(round, options.rounds);
+    let mut progress = Progress::new();
+    for round in 0..=usize::from(options.rounds) {
         for (layout, script) in layouts.iter().zip(&scripts) {
-            node.nft(layouts::CLEAN)?;
+            progress.say(format_args!("round {round} of {} (round 0 warms up): {layout}", options.rounds));
+            node.nft(&layouts::clean())?;
             node.nft(script).with_context(|| format!("nft refuses the layout {layout}"))?;
             let connections = client.measure(Work::Connections)?;
             let requests = client.measure(Work::Requests)?;
@@ -68,53 +116,10 @@ fn main() -> anyhow::Result<()> {
             }
         }
     }
-    drop(server);
-    report::print(&layouts, &samples)
+    drop((server, progress));
+    report::print(&layouts, &samples, options.markdown)
 }
 
-fn pod(node: &Node, name: &str, address: &str) -> anyhow::Result<Pod> {
-    let address: IpAddr = address.parse()?;
-    Ok(node.pod(name, &[address])?)
-}
-
-fn progress(round: usize, rounds: usize) {
-    let mut err = std::io::stderr().lock();
-    if err.is_terminal() {
-        // A progress line that cannot be written is not missed.
-        let _ = write!(err, "\r\x1b[2Kmeasuring: round {round} of {rounds} (round 0 warms up)");
-        let _ = if round == rounds { writeln!(err) } else { err.flush() };
-    }
-}
-
-fn options(mut arguments: impl Iterator<Item = String>) -> anyhow::Result<Options> {
-    let mut options = Options { rounds: 15, pods: vec![10, 110, 500, 2000], scripts: Vec::new() };
-    while let Some(argument) = arguments.next() {
-        match argument.as_str() {
-            // What `cargo bench` passes.
-            "--bench" => {}
-            "--rounds" => {
-                options.rounds = arguments.next().context("--rounds N")?.parse().context("--rounds N")?;
-            }
-            "--pods" => {
-                let list = arguments.next().context("--pods N,N,…")?;
-                options.pods =
-                    list.split(',').map(str::parse).collect::<Result<_, _>>().context("--pods N,N,…")?;
-            }
-            // A ruleset to compare with ours: it replaces the tables that the bench cleans.
-            "--script" => options.scripts.push(arguments.next().context("--script FILE")?.into()),
-            // Our script for so many pods, to start such a file from.
-            "--print" => {
-                let pods = arguments.next().context("--print N")?.parse().context("--print N")?;
-                std::io::stdout().write_all(Layout::Ours(pods).script()?.as_bytes())?;
-                std::process::exit(0);
-            }
-            other => bail!(
-                "unknown argument {other}: expected --rounds N, --pods N,N,…, --script FILE or --print N"
-            ),
-        }
-    }
-    if options.rounds == 0 || options.pods.is_empty() || options.pods.iter().any(|pods| *pods < 2) {
-        bail!("at least one round and two pods");
-    }
-    Ok(options)
+fn pod(node: &Node, name: &str, address: Ipv4Addr) -> anyhow::Result<Pod> {
+    Ok(node.pod(name, &[address.into()])?)
 }

@@ -2,7 +2,14 @@
 
 use std::io::Write as _;
 
+use flock_lab::figures::{Cell, Table, machine, summary};
+
 use crate::layouts::Layout;
+
+/// What ours may cost a new connection at most, relative to one conntrack rule.
+const BAR: f64 = 1.06;
+/// What many policies may cost a new connection at most, relative to the fewest.
+const GROWTH: f64 = 1.05;
 
 /// The figures of one layout in one round, in repetitions per second.
 pub(crate) struct Sample {
@@ -14,33 +21,75 @@ pub(crate) struct Sample {
 
 type Figure = fn(&Sample) -> f64;
 
-pub(crate) fn print(layouts: &[Layout], samples: &[Sample]) -> anyhow::Result<()> {
+pub(crate) fn print(layouts: &[Layout], samples: &[Sample], markdown: bool) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
     let rounds = samples.iter().map(|sample| sample.round).max().unwrap_or(0);
-    writeln!(out, "\nCost of a packet's way through the node; {rounds} rounds, medians.")?;
+    writeln!(out, "Cost of a packet's way through the node; {rounds} rounds, medians")?;
+    writeln!(out, "{}", machine())?;
     writeln!(
         out,
-        "Cost is time relative to no ruleset; the last column is cost relative to one conntrack rule.\n"
+        "Cost is time relative to no ruleset; then relative to one conntrack rule, and to the fewest"
     )?;
-    let header = ["ruleset", "conn/s", "cost", "/ conntrack", "req/s", "cost", "/ conntrack"];
-    writeln!(
-        out,
-        "{:<22} {:>9} {:>6} {:>12}   {:>9} {:>6} {:>12}",
-        header[0], header[1], header[2], header[3], header[4], header[5], header[6]
-    )?;
+    writeln!(out, "policies on such ports.\n")?;
+    drop(out);
+    let mut table = Table::new([
+        "ruleset",
+        "conn/s",
+        "cost",
+        "/ conntrack",
+        "/ fewest",
+        "req/s",
+        "cost",
+        "/ conntrack",
+        "/ fewest",
+    ]);
     for layout in layouts {
-        write!(out, "{:<22}", layout.to_string())?;
-        let figures: [Figure; 2] = [|sample| sample.connections, |sample| sample.requests];
-        for (index, figure) in figures.into_iter().enumerate() {
-            let rate = median(samples.iter().filter(|sample| sample.layout == *layout).map(figure));
-            let [cost, relative] =
-                [Layout::None, Layout::Conntrack].map(|base| ratio(samples, &base, layout, figure));
-            let gap = if index == 0 { "" } else { "  " };
-            write!(out, "{gap} {rate:>9.0} {cost:>6.2} {relative:>12.3}")?;
-        }
-        writeln!(out)?;
+        let row = |figure: Figure, bars: bool| -> [Cell; 4] {
+            let rate = summary(samples.iter().filter(|sample| sample.layout == *layout).map(figure)).median;
+            let of = |base: &Layout| ratio(samples, base, layout, figure);
+            let relative = of(&Layout::Conntrack);
+            let fewest = fewest(layouts, layout).map(of);
+            let ours = matches!(layout, Layout::Ours(_) | Layout::Policies(..));
+            [
+                format!("{rate:.0}").into(),
+                format!("{:.2}", of(&Layout::None)).into(),
+                limited(relative, (bars && ours).then_some(BAR)),
+                fewest.map_or_else(|| "".into(), |ratio| limited(ratio, bars.then_some(GROWTH))),
+            ]
+        };
+        let [rate, cost, relative, growth] = row(|sample| sample.connections, true);
+        let [requests, request_cost, request_relative, request_growth] = row(|sample| sample.requests, false);
+        table.row([
+            layout.to_string().into(),
+            rate,
+            cost,
+            relative,
+            growth,
+            requests,
+            request_cost,
+            request_relative,
+            request_growth,
+        ]);
     }
-    Ok(())
+    Ok(table.print(markdown)?)
+}
+
+fn limited(ratio: f64, bar: Option<f64>) -> Cell {
+    let text = format!("{ratio:.3}");
+    match bar {
+        Some(bar) => Cell::at_most(text, ratio, bar),
+        None => text.into(),
+    }
+}
+
+/// The layout with the fewest policies on such ports, if this is one with more.
+fn fewest<'a>(layouts: &'a [Layout], layout: &Layout) -> Option<&'a Layout> {
+    let Layout::Policies(count, ports) = layout else { return None };
+    let similar = layouts.iter().filter_map(|other| match other {
+        Layout::Policies(fewer, same) if same == ports && fewer < count => Some((fewer, other)),
+        _ => None,
+    });
+    similar.min_by_key(|(fewer, _)| **fewer).map(|(_, other)| other)
 }
 
 /// The median over rounds of how much longer `layout` takes than `base` in the same round.
@@ -50,11 +99,5 @@ fn ratio(samples: &[Sample], base: &Layout, layout: &Layout, figure: Figure) -> 
     };
     let mut rounds: Vec<usize> = samples.iter().map(|sample| sample.round).collect();
     rounds.dedup();
-    median(rounds.into_iter().filter_map(|round| Some(of(base, round)? / of(layout, round)?)))
-}
-
-fn median(values: impl Iterator<Item = f64>) -> f64 {
-    let mut values: Vec<f64> = values.collect();
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+    summary(rounds.into_iter().filter_map(|round| Some(of(base, round)? / of(layout, round)?))).median
 }
