@@ -117,7 +117,7 @@ fn main() -> anyhow::Result<()> {
                 let number = pods / 2 - STAYS;
                 let (namespace, name) = objects::later(number);
                 expect(Kind::PodDeleted, Sign::Deleted(objects::later_address(number)));
-                server.store().remove(POD, &namespace, &name).map_err(refused)?;
+                server.store().remove(POD, &namespace, &name).map_err(|status| refused(&status))?;
                 pods += 1;
             }
         }
@@ -159,10 +159,10 @@ fn main() -> anyhow::Result<()> {
 }
 
 fn put(server: &ApiServer, kind: flock_testkit::Kind, object: Value) -> anyhow::Result<()> {
-    server.store().put(kind, object).map(drop).map_err(refused)
+    server.store().put(kind, object).map(drop).map_err(|status| refused(&status))
 }
 
-fn refused(status: Status) -> anyhow::Error {
+fn refused(status: &Status) -> anyhow::Error {
     anyhow::anyhow!("the API server refuses an object: {status:?}")
 }
 
