@@ -22,6 +22,7 @@ use crate::objects;
 use crate::plan::Plan;
 use crate::stage::{Place, Role, places, settle};
 use crate::support::process::Process;
+use crate::support::table::counted;
 use crate::support::wait::wait_until;
 use crate::timeline::{State, Timeline, is_conclusive, through};
 use crate::traffic::{Record, Traffic};
@@ -31,6 +32,9 @@ use crate::words::to_core;
 /// Steps from one move of the mover to the next.
 const STEPS_PER_MOVE: usize = 60;
 
+/// The chain that every packet which is dropped on its way in ends in. Keepers are isolated, so it always stands.
+const DROPS: &str = "ingress_denied";
+
 /// Everything that a churn needs and leaves.
 pub(crate) struct Run {
     pub(crate) places: Vec<Place>,
@@ -39,6 +43,8 @@ pub(crate) struct Run {
     pub(crate) changes: usize,
     pub(crate) moves: usize,
     pub(crate) kept_connections: usize,
+    /// What each node's drop rule had counted, now and then.
+    pub(crate) drops: Vec<[u64; NODES.len()]>,
     plan: Plan,
     traffic: Vec<Traffic>,
     kept: Option<Kept>,
@@ -85,6 +91,7 @@ impl Run {
             changes: 0,
             moves: 0,
             kept_connections: kept.count(),
+            drops: Vec::new(),
             kept: Some(kept),
             _agents: agents,
             places,
@@ -109,6 +116,7 @@ impl Run {
             }
             if step % STEPS_PER_MOVE == 0 {
                 self.move_mover();
+                self.drops.push(NODES.map(|node| counted(self.ground.node(node), DROPS).unwrap()));
             }
             self.step();
             // Now and then nothing happens for a moment, so that verdicts of one state alone are seen too.

@@ -16,7 +16,7 @@ fn an_agent_killed_between_an_update_and_its_ack_catches_up() {
     let trap = site.ground.directory().join("nft-n1.trap");
     let (held, go) = (trap.with_extension("trap.held"), trap.with_extension("trap.go"));
     // Where nft is when its agent dies: before the commit, and it goes on without it; after the commit.
-    let moments = [("before", format!("{HOLD}")), ("after", format!("$nft \"$@\"\n{HOLD}exit 0"))];
+    let moments = [("before", HOLD.to_owned()), ("after", format!("$nft \"$@\"\n{HOLD}exit 0"))];
     for (number, (moment, commands)) in (10..).zip(&moments) {
         site.ground.set_trap("n1", commands);
         site.change(number);

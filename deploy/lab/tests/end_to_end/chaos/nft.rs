@@ -19,7 +19,6 @@ fn a_failure_or_a_death_of_nft_is_made_good() {
         ("a death before the script was read", "kill -KILL $$"),
         ("a death before the commit", "cat > /dev/null; kill -SEGV $$"),
         ("a death after the commit", "$nft \"$@\"; kill -KILL $$"),
-        // The agent believes what nft says, until it looks.
         ("half a script", "head -c 200 | $nft -f -; exit 1"),
     ];
     for (number, (what, commands)) in (10..).zip(accidents) {
