@@ -98,10 +98,8 @@ pub fn policy(
     ingress: Option<Vec<Rule>>,
     egress: Option<Vec<Rule>>,
 ) -> Policy {
-    let body = PolicyBody::Understood(PolicyRules {
-        ingress: ingress.map(Into::into),
-        egress: egress.map(Into::into),
-    });
+    let (ingress, egress) = (ingress.map(Into::into), egress.map(Into::into));
+    let body = PolicyBody::Understood(PolicyRules { ingress, egress });
     Policy { key: PolicyKey { namespace: namespace.clone(), name: name.clone() }, subjects, body }
 }
 
@@ -132,12 +130,12 @@ pub fn rule(peers: impl IntoIterator<Item = Peer>, ports: impl IntoIterator<Item
 
 /// Pods of one namespace.
 pub fn pods_of(namespace: &NamespaceName, pods: Selector) -> Peer {
-    Peer::Pods(Arc::new(PodPeer { namespaces: NamespaceScope::Named(namespace.clone()), pods }))
+    Peer::Pods(PodPeer { namespaces: NamespaceScope::Named(namespace.clone()), pods }.into())
 }
 
 /// Pods of the namespaces that a selector selects.
 pub fn pods_in(namespaces: Selector, pods: Selector) -> Peer {
-    Peer::Pods(Arc::new(PodPeer { namespaces: NamespaceScope::Matching(namespaces), pods }))
+    Peer::Pods(PodPeer { namespaces: NamespaceScope::Matching(namespaces), pods }.into())
 }
 
 /// A block of IPv4 addresses without others, each as address and prefix length.

@@ -40,15 +40,17 @@ pub(crate) struct Written {
 
 impl<'a> Ancestor<'a> {
     pub(crate) fn new(world: &'a World) -> Self {
-        let (mut pods, mut local, mut policies) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-        for pod in world.pods().values().map(|pod| &**pod).filter(|pod| pod.addresses().is_some()) {
-            pods.entry(&pod.key.namespace).or_insert_with(Vec::new).push(pod);
+        let mut pods: BTreeMap<&NamespaceName, Vec<&Pod>> = BTreeMap::new();
+        let mut local: BTreeMap<&NodeName, Vec<&Pod>> = BTreeMap::new();
+        let mut policies: BTreeMap<&NamespaceName, Vec<&Policy>> = BTreeMap::new();
+        for pod in world.pods().values().filter(|pod| pod.addresses().is_some()) {
+            pods.entry(&pod.key.namespace).or_default().push(pod);
             if let Some(node) = &pod.node {
-                local.entry(node).or_insert_with(Vec::new).push(pod);
+                local.entry(node).or_default().push(pod);
             }
         }
-        for policy in world.policies().values().map(|policy| &**policy) {
-            policies.entry(&policy.key.namespace).or_insert_with(Vec::new).push(policy);
+        for policy in world.policies().values() {
+            policies.entry(&policy.key.namespace).or_default().push(policy);
         }
         Self { world, pods, local, policies }
     }

@@ -159,8 +159,7 @@ fn print(which: NodeTable, figures: &Figures, tables: &Tables, options: &Options
     for (kind, summary) in figures {
         let ratio = |base: ChangeKind| {
             let ratio = summary.median / median(base);
-            let text = format!("{ratio:.2}");
-            if kind.base() == Some(base) { Cell::at_most(text, ratio, BAR) } else { text.into() }
+            Cell::at_most(format!("{ratio:.2}"), ratio, (kind.base() == Some(base)).then_some(BAR))
         };
         table.row([
             kind.to_string().into(),

@@ -86,8 +86,8 @@ impl Layout {
 }
 
 fn ours(world: &World) -> anyhow::Result<String> {
-    let rendered = render(&translate(world).output(&clusters::node()));
-    Ok(String::from_utf8(rendered.bytes().to_vec())?)
+    let script = render(&translate(world).output(&clusters::node()));
+    Ok(String::from_utf8(script.bytes().to_vec())?)
 }
 
 impl fmt::Display for Layout {

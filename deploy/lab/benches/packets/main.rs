@@ -5,7 +5,7 @@
 //! Both ends and the node's forwarding run on one core, so the figure is what the whole path costs. All layouts are
 //! measured in turn, round after round, and compared within a round: the machine's drift cancels out.
 //!
-//! `deploy/bench packets [--rounds N] [--pods N,N,…] [--policies N,N,…] [--script FILE] [--print N]`
+//! `deploy/bench packets [--rounds N] [--pods N,N,…] [--policies N,N,…] [--ports same,distinct,ranges] [--script FILE] [--print]`
 
 #[path = "../ancestor.rs"]
 mod ancestor;
@@ -54,9 +54,9 @@ struct Options {
     /// A ruleset to compare with ours: it replaces the table that the bench cleans.
     #[arg(long)]
     script: Vec<PathBuf>,
-    /// Print our script for so many pods, to start such a file from.
-    #[arg(long, value_name = "PODS")]
-    print: Option<usize>,
+    /// Print the script of the last ruleset that was asked for instead, to start such a file from.
+    #[arg(long)]
+    print: bool,
     /// Print Markdown.
     #[arg(long)]
     markdown: bool,
@@ -81,9 +81,9 @@ impl Options {
 
 fn main() -> anyhow::Result<()> {
     let options = Options::parse();
-    if let Some(pods) = options.print {
-        std::io::stdout().write_all(Layout::Ours(pods).script()?.as_bytes())?;
-        return Ok(());
+    if options.print {
+        let script = options.layouts().last().map_or_else(|| Ok(String::new()), Layout::script)?;
+        return Ok(std::io::stdout().write_all(script.as_bytes())?);
     }
     if let Err(why) = Lab::available() {
         bail!("cannot measure: {why}");

@@ -75,11 +75,7 @@ pub(crate) fn print(layouts: &[Layout], samples: &[Sample], markdown: bool) -> a
 }
 
 fn limited(ratio: f64, bar: Option<f64>) -> Cell {
-    let text = format!("{ratio:.3}");
-    match bar {
-        Some(bar) => Cell::at_most(text, ratio, bar),
-        None => text.into(),
-    }
+    Cell::at_most(format!("{ratio:.3}"), ratio, bar)
 }
 
 /// The layout with the fewest policies on such ports, if this is one with more.

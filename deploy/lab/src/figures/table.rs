@@ -28,10 +28,11 @@ pub struct Table {
 }
 
 impl Cell {
-    /// A figure that should be at most `most`; it says so if it is not.
+    /// A figure that should be at most so much, if anything is asked of it.
     #[must_use]
-    pub fn at_most(text: impl Into<String>, figure: f64, most: f64) -> Self {
-        Self { text: text.into(), bar: Some(if figure <= most { Bar::Met } else { Bar::Missed }) }
+    pub fn at_most(text: impl Into<String>, figure: f64, most: impl Into<Option<f64>>) -> Self {
+        let bar = most.into().map(|most| if figure <= most { Bar::Met } else { Bar::Missed });
+        Self { text: text.into(), bar }
     }
 
     fn shown(&self) -> String {
