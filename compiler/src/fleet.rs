@@ -8,6 +8,9 @@ use std::time::{Duration, SystemTime};
 use flock_proto::{Ack, Hello, Outcome};
 use flock_shared::{NodeName, Revision};
 use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::engine::Versions;
 
 /// What the agent of one node has said.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -47,6 +50,8 @@ pub struct StreamId(u64);
 #[derive(Debug, Default)]
 pub struct Fleet {
     agents: Mutex<BTreeMap<NodeName, Agent>>,
+    /// Positions that this replica has not reached, and since when they have been asked for.
+    out_of_reach: Mutex<BTreeMap<NodeName, (Versions, Instant)>>,
     streams: AtomicU64,
 }
 
@@ -79,6 +84,28 @@ impl Fleet {
         Stream { agent, id }
     }
 
+    /// An agent has applied `wanted`, which this replica has not reached. Since when the agent has asked for something
+    /// that still is out of reach; `is_still` tells that of what it asked for earlier.
+    pub fn out_of_reach(
+        &self,
+        node: &NodeName,
+        wanted: &Versions,
+        is_still: impl FnOnce(&Versions) -> bool,
+    ) -> Instant {
+        let mut positions = lock(&self.out_of_reach);
+        let now = (wanted.clone(), Instant::now());
+        let earliest = positions.entry(node.clone()).or_insert_with(|| now.clone());
+        if !is_still(&earliest.0) {
+            *earliest = now;
+        }
+        earliest.1
+    }
+
+    /// An agent can be served.
+    pub fn within_reach(&self, node: &NodeName) {
+        lock(&self.out_of_reach).remove(node);
+    }
+
     /// The status of every agent that is known.
     #[must_use]
     pub fn all(&self) -> BTreeMap<NodeName, AgentStatus> {
@@ -96,12 +123,17 @@ impl Fleet {
         self.lock().retain(|node, agent| {
             agent.receiver_count() > 0 || agent.borrow().stream.is_some() || !gone(node)
         });
+        lock(&self.out_of_reach).retain(|node, _| !gone(node));
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<NodeName, Agent>> {
-        // Statuses are replaced field by field without panicking in between: a poisoned lock is still sound.
-        self.agents.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.agents)
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Everything is replaced field by field without panicking in between: a poisoned lock is still sound.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Stream {
@@ -142,13 +174,15 @@ impl AgentStatus {
 
 #[cfg(test)]
 mod tests {
+    use flock_proto::Position;
     use flock_shared::ScriptHash;
 
     use super::*;
 
     fn hello(node: &str) -> Hello {
         let node = NodeName::new(node).unwrap();
-        Hello { node, agent_version: "1".into(), nft_version: "2".into(), applied: None }
+        let (agent_version, nft_version) = ("1".into(), "2".into());
+        Hello { node, agent_version, nft_version, applied: None, position: Position::default() }
     }
 
     fn ack(outcome: Outcome) -> Ack {

@@ -64,6 +64,12 @@ pub struct Metrics {
     pub problems: Gauge,
     /// Open streams of agents.
     pub streams: Gauge,
+    /// Agents that have applied more than this replica has read, and wait for it.
+    pub waiting: Gauge,
+    /// Agents that were sent to another replica because this one did not catch up.
+    pub refusals: Counter,
+    /// Agents that were taken back because what they had applied is no more.
+    pub rollbacks: Counter,
     /// Script bytes sent to agents.
     pub sent_bytes: Counter,
     updates: Family<Label, Counter>,
@@ -83,6 +89,9 @@ impl Default for Metrics {
             events: Counter::default(),
             problems: Gauge::default(),
             streams: Gauge::default(),
+            waiting: Gauge::default(),
+            refusals: Counter::default(),
+            rollbacks: Counter::default(),
             sent_bytes: Counter::default(),
             updates: Family::default(),
             acks: Family::default(),
@@ -96,6 +105,21 @@ impl Default for Metrics {
         registry.register("events", "Events received from the source", metrics.events.clone());
         registry.register("problems", "Problems that a user should mend", metrics.problems.clone());
         registry.register("streams", "Open streams of agents", metrics.streams.clone());
+        registry.register(
+            "waiting",
+            "Agents that wait until this replica has read what they have applied",
+            metrics.waiting.clone(),
+        );
+        registry.register(
+            "refusals",
+            "Agents sent to another replica because this one lags behind them",
+            metrics.refusals.clone(),
+        );
+        registry.register(
+            "rollbacks",
+            "Agents taken back because what they had applied is no more",
+            metrics.rollbacks.clone(),
+        );
         registry.register_with_unit(
             "sent",
             "Script bytes sent to agents",

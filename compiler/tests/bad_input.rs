@@ -154,9 +154,13 @@ fn a_bad_manifest_takes_nothing_from_the_ruleset_that_was() {
         let mut world = World::default();
         while !world.is_complete() {
             match events.recv().await {
-                Some(SourceEvent::Change(change)) => world.apply(change),
+                Some(SourceEvent::Changes { changes, .. }) => {
+                    for change in changes {
+                        world.apply(change);
+                    }
+                }
                 other => panic!("{other:?}"),
-            };
+            }
         }
         let node = "n1".parse().unwrap();
         let before = translate(&world).output(&node);
@@ -169,15 +173,17 @@ fn a_bad_manifest_takes_nothing_from_the_ruleset_that_was() {
         while reported < bad.len() {
             match events.recv().await {
                 Some(SourceEvent::Report { problems, .. }) => reported += usize::from(!problems.is_empty()),
-                Some(SourceEvent::Change(change)) => {
-                    assert!(world.apply(change.clone()).is_empty(), "{change:?}")
+                Some(SourceEvent::Changes { changes, .. }) => {
+                    for change in changes {
+                        assert!(world.apply(change.clone()).is_empty(), "{change:?}");
+                    }
                 }
                 None => panic!("the source ended"),
             }
         }
         assert_eq!(translate(&world).output(&node), before);
         let nothing_more = tokio::time::timeout(Duration::from_millis(50), events.recv()).await;
-        assert!(!matches!(nothing_more, Ok(Some(SourceEvent::Change(_)))), "{nothing_more:?}");
+        assert!(!matches!(nothing_more, Ok(Some(SourceEvent::Changes { .. }))), "{nothing_more:?}");
         drop(events);
         source.await.unwrap().unwrap();
     });

@@ -67,7 +67,7 @@ mod tests {
     use flock_shared::{Revision, Script, ScriptHash};
 
     use super::*;
-    use crate::UpdateKind;
+    use crate::{Position, UpdateKind};
 
     fn revision(of: &str) -> Revision {
         Revision::of(ScriptHash::of(of.as_bytes()))
@@ -85,7 +85,7 @@ mod tests {
             UpdateKind::Full(large),
         ];
         for kind in kinds {
-            let update = Update { revision: revision("new"), kind };
+            let update = Update::new(revision("new"), kind).at(Position::new(b"Pod=7").unwrap());
             let framed = Framed::from(update.clone());
             let [0, length @ ..] = *framed.head.first_chunk::<PREFIX>().unwrap() else {
                 panic!("compressed")
@@ -101,8 +101,7 @@ mod tests {
     #[test]
     fn a_large_script_is_shared() {
         let script = Script::new(vec![b'x'; SMALL + 1]);
-        let framed =
-            Framed::from(Update { revision: revision("new"), kind: UpdateKind::Full(script.clone()) });
+        let framed = Framed::from(Update::new(revision("new"), UpdateKind::Full(script.clone())));
         assert_eq!(framed.script.as_ptr(), script.bytes().as_ptr());
     }
 }

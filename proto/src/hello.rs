@@ -2,7 +2,7 @@
 
 use flock_shared::{NodeName, Revision};
 
-use crate::{WireError, text, v1};
+use crate::{Position, WireError, text, v1};
 
 /// The longest version string, in bytes.
 pub const VERSION_LIMIT: usize = 256;
@@ -18,6 +18,8 @@ pub struct Hello {
     pub nft_version: String,
     /// The revision that stands in the kernel.
     pub applied: Option<Revision>,
+    /// The position of the update that was applied last, also if its table was lost since.
+    pub position: Position,
 }
 
 impl From<Hello> for v1::Hello {
@@ -27,6 +29,7 @@ impl From<Hello> for v1::Hello {
             agent_version: text::truncated(hello.agent_version, VERSION_LIMIT),
             nft_version: text::truncated(hello.nft_version, VERSION_LIMIT),
             applied_revision: hello.applied.map(|revision| revision.to_string()).unwrap_or_default(),
+            applied_position: hello.position.into_wire(),
         }
     }
 }
@@ -40,6 +43,7 @@ impl TryFrom<v1::Hello> for Hello {
             agent_version: text::printable("hello.agent_version", hello.agent_version, VERSION_LIMIT)?,
             nft_version: text::printable("hello.nft_version", hello.nft_version, VERSION_LIMIT)?,
             applied: text::optional_revision("hello.applied_revision", &hello.applied_revision)?,
+            position: Position::from_wire("hello.applied_position", &hello.applied_position)?,
         })
     }
 }
@@ -56,6 +60,7 @@ mod tests {
             agent_version: "0.1.0".into(),
             nft_version: "nftables v1.0.6".into(),
             applied: Some(Revision::of(ScriptHash::of(b""))),
+            position: Position::new(b"Pod=7").unwrap(),
         }
     }
 
@@ -89,5 +94,15 @@ mod tests {
         let applied = v1::Hello { applied_revision: "no revision".into(), ..wire() };
         let refused = Hello::try_from(applied);
         assert!(matches!(refused, Err(WireError::Revision { field: "hello.applied_revision", .. })));
+        let position = v1::Hello { applied_position: vec![b'7'; 257].into(), ..wire() };
+        let too_long = WireError::TooLong { field: "hello.applied_position", length: 257, limit: 256 };
+        assert_eq!(Hello::try_from(position), Err(too_long));
+    }
+
+    #[test]
+    fn an_agent_of_before_there_were_positions_has_none() {
+        let hello =
+            Hello::try_from(v1::Hello { applied_position: Vec::new().into(), ..hello().into() }).unwrap();
+        assert!(hello.position.is_unknown());
     }
 }

@@ -8,6 +8,7 @@ mod error;
 mod framed;
 mod hello;
 mod message;
+mod position;
 mod text;
 mod update;
 
@@ -16,6 +17,7 @@ pub use error::WireError;
 pub use framed::Framed;
 pub use hello::{Hello, VERSION_LIMIT};
 pub use message::AgentMessage;
+pub use position::{POSITION_LIMIT, Position, PositionError};
 pub use update::{Update, UpdateKind};
 
 /// The generated messages, clients and servers of package `flock.netpol.v1`.

@@ -40,7 +40,7 @@ mod tests {
     use flock_shared::NodeName;
 
     use super::*;
-    use crate::Outcome;
+    use crate::{Outcome, Position};
 
     #[test]
     fn survives_the_wire() {
@@ -49,6 +49,7 @@ mod tests {
             agent_version: String::new(),
             nft_version: String::new(),
             applied: None,
+            position: Position::default(),
         };
         let ack =
             Ack { revision: None, outcome: Outcome::Malformed, error: String::new(), took: Duration::ZERO };

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use flock_shared::{Revision, Script, ScriptHash};
 
-use crate::{WireError, text, v1};
+use crate::{Position, WireError, text, v1};
 
 /// The way to the state that `revision` names.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -12,6 +12,23 @@ pub struct Update {
     pub revision: Revision,
     /// How.
     pub kind: UpdateKind,
+    /// How far into the cluster's history the state reaches.
+    pub position: Position,
+}
+
+impl Update {
+    /// The way to a state whose position is not known.
+    #[must_use]
+    pub fn new(revision: Revision, kind: UpdateKind) -> Self {
+        Self { revision, kind, position: Position::default() }
+    }
+
+    /// The same, with the position known.
+    #[must_use]
+    pub fn at(mut self, position: Position) -> Self {
+        self.position = position;
+        self
+    }
 }
 
 /// How an update reaches its state.
@@ -39,7 +56,8 @@ impl From<Update> for v1::Update {
             UpdateKind::Current => (revision.clone(), Script::new(Bytes::new())),
         };
         let sha256 = Bytes::copy_from_slice(script.hash().as_bytes());
-        Self { revision, base_revision, script: script.bytes().clone(), sha256 }
+        let script = script.bytes().clone();
+        Self { revision, base_revision, script, sha256, position: update.position.into_wire() }
     }
 }
 
@@ -63,7 +81,8 @@ impl TryFrom<v1::Update> for Update {
             (Some(base), false) => UpdateKind::Delta { base, script },
             (_, true) => return Err(WireError::EmptyScript { revision }),
         };
-        Ok(Self { revision, kind })
+        let position = Position::from_wire("update.position", &update.position)?;
+        Ok(Self { revision, kind, position })
     }
 }
 
@@ -76,14 +95,15 @@ mod tests {
     }
 
     fn full() -> Update {
-        Update { revision: revision("new"), kind: UpdateKind::Full(Script::new("add table inet t\n")) }
+        Update::new(revision("new"), UpdateKind::Full(Script::new("add table inet t\n")))
+            .at(Position::new(b"Pod=7").unwrap())
     }
 
     #[test]
     fn survives_the_wire() {
         let delta = UpdateKind::Delta { base: revision("old"), script: Script::new("delete table inet t\n") };
         for kind in [full().kind, delta, UpdateKind::Current] {
-            let update = Update { revision: revision("new"), kind };
+            let update = Update { kind, ..full() };
             assert_eq!(Update::try_from(v1::Update::from(update.clone())), Ok(update));
         }
     }
@@ -112,9 +132,12 @@ mod tests {
         }
         let itself = Update::try_from(v1::Update { base_revision: revision("new").to_string(), ..wire() });
         assert_eq!(itself, Err(WireError::BasedOnItself { revision: revision("new") }));
+        let position = Update::try_from(v1::Update { position: vec![b'7'; 257].into(), ..wire() });
+        let too_long = WireError::TooLong { field: "update.position", length: 257, limit: 256 };
+        assert_eq!(position, Err(too_long));
         for base in [String::new(), revision("old").to_string()] {
             let kind = UpdateKind::Full(Script::new(""));
-            let wire = v1::Update::from(Update { revision: revision("new"), kind });
+            let wire = v1::Update::from(Update { kind, ..full() });
             let empty = Update::try_from(v1::Update { base_revision: base, ..wire });
             assert_eq!(empty, Err(WireError::EmptyScript { revision: revision("new") }));
         }

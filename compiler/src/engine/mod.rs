@@ -3,6 +3,7 @@
 //! Events are drained and coalesced, so a burst costs one pass. Nothing is published before the world is complete.
 
 mod board;
+mod position;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,8 +15,10 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
 pub use board::{Presence, Published};
+pub use position::{Gap, Reach, Versions};
 
 use self::board::Board;
+use self::position::Positions;
 use crate::metrics::Metrics;
 use crate::source::SourceEvent;
 
@@ -49,6 +52,7 @@ enum Request {
 pub struct EngineHandle {
     requests: mpsc::Sender<Request>,
     ready: watch::Receiver<bool>,
+    reach: watch::Receiver<Reach>,
 }
 
 /// The engine has stopped; the process is about to end.
@@ -93,6 +97,12 @@ impl EngineHandle {
         self.ready.clone()
     }
 
+    /// How far the states that are published reach; changes when they reach further.
+    #[must_use]
+    pub fn reach(&self) -> watch::Receiver<Reach> {
+        self.reach.clone()
+    }
+
     async fn ask<T>(&self, request: impl FnOnce(oneshot::Sender<T>) -> Request) -> Result<T, EngineStopped> {
         let (reply, answer) = oneshot::channel();
         self.requests.send(request(reply)).await.map_err(|_| EngineStopped)?;
@@ -121,6 +131,7 @@ pub struct Engine {
     /// All of them, in order.
     problems: Vec<Problem>,
     board: Board,
+    positions: Positions,
     requests: mpsc::Receiver<Request>,
     ready: watch::Sender<bool>,
     metrics: Arc<Metrics>,
@@ -132,6 +143,7 @@ impl Engine {
     pub fn new(metrics: Arc<Metrics>) -> (Self, EngineHandle) {
         let (sender, requests) = mpsc::channel(64);
         let (ready, readiness) = watch::channel(false);
+        let (positions, reach) = Positions::new();
         let engine = Self {
             translator: Translator::new(),
             reports: BTreeMap::new(),
@@ -139,11 +151,12 @@ impl Engine {
             problems_stale: false,
             problems: Vec::new(),
             board: Board::default(),
+            positions,
             requests,
             ready,
             metrics,
         };
-        (engine, EngineHandle { requests: sender, ready: readiness })
+        (engine, EngineHandle { requests: sender, ready: readiness, reach })
     }
 
     /// Runs until the source ends; it never should.
@@ -158,6 +171,9 @@ impl Engine {
                         Burst::World if self.translator.world().is_complete() => self = self.publish().await?,
                         Burst::World | Burst::Reports => self.review_problems(),
                         Burst::Nothing => {}
+                    }
+                    if self.translator.world().is_complete() {
+                        self.positions.published();
                     }
                 }
                 Some(request) = self.requests.recv() => self.answer(request),
@@ -186,10 +202,17 @@ impl Engine {
     fn apply(&mut self, event: SourceEvent) -> Burst {
         self.metrics.events.inc();
         match event {
-            SourceEvent::Change(change) => {
+            SourceEvent::Changes { changes, progress } => {
                 let was_complete = self.translator.world().is_complete();
+                let mut changed = false;
+                for change in changes {
+                    changed |= self.translator.apply(change);
+                }
+                if let Some(progress) = progress {
+                    self.positions.read(progress, changed, Instant::now());
+                }
                 // The listing that completes the world counts although it may hold nothing.
-                if self.translator.apply(change) || was_complete != self.translator.world().is_complete() {
+                if changed || was_complete != self.translator.world().is_complete() {
                     Burst::World
                 } else {
                     Burst::Nothing
@@ -225,6 +248,7 @@ impl Engine {
     /// Translates off the async threads: the world goes there and comes back.
     async fn publish(mut self) -> Result<Self, EngineError> {
         let started = Instant::now();
+        self.positions.publishing();
         self = tokio::task::spawn_blocking(move || {
             let pass = self.translator.pass();
             if pass.problems {

@@ -1,5 +1,6 @@
 //! The gRPC services: the agents' stream, debugging, health and reflection.
 
+mod caught_up;
 mod debug;
 mod incoming;
 mod limits;

@@ -13,6 +13,7 @@ use tokio_stream::StreamExt as _;
 use tonic::{Code, Status, Streaming};
 
 use super::Context;
+use super::caught_up::{self, Stamp};
 use super::pace::{Pace, Rendered, Turn};
 use super::panicked::Alarm;
 use super::session::{Due, Kind, Session, Verdict};
@@ -67,6 +68,7 @@ struct Open {
     node: NodeName,
     desired: Desired,
     session: Session<Published>,
+    stamp: Stamp,
     fleet: fleet::Stream,
     _counted: Counted,
 }
@@ -120,18 +122,16 @@ impl Agent {
         }
     }
 
-    async fn open(&self, hello: Hello) -> Result<Open, Status> {
-        let Context { engine, fleet, limits, .. } = &self.shared.context;
+    async fn open(&mut self, hello: Hello) -> Result<Open, Status> {
+        let context = &self.shared.context;
+        let Context { engine, fleet, limits, .. } = context;
         let desired = engine.subscribe(hello.node.clone()).await.map_err(stopped)?;
         let applied = hello.applied.as_ref().map(Revision::as_str);
         tracing::info!(node = %hello.node, version = hello.agent_version, applied, "agent connected");
-        Ok(Open {
-            desired,
-            fleet: fleet.open(&hello),
-            session: Session::new(hello.applied, *limits),
-            node: hello.node,
-            _counted: Counted::new(&self.shared),
-        })
+        let (fleet, counted) = (fleet.open(&hello), Counted::new(&self.shared));
+        let stamp = caught_up::wait(context, &hello, &fleet, &desired, &mut self.messages).await?;
+        let session = Session::new(hello.applied, *limits);
+        Ok(Open { desired, fleet, session, stamp, node: hello.node, _counted: counted })
     }
 }
 
@@ -211,7 +211,7 @@ impl Open {
             let node = &self.node;
             tracing::warn!(%node, "no Node object and no pod has this name: nothing is isolated there; is it right?");
         }
-        let update = Update { revision: state.revision().clone(), kind: update };
+        let update = Update::new(state.revision().clone(), update).at(self.stamp.position());
         self.session.sent(state, kind, Instant::now());
         Outbound { update, room }
     }

@@ -4,6 +4,7 @@
 
 pub mod kubernetes;
 pub mod manifests;
+mod progress;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -11,11 +12,18 @@ use std::sync::Arc;
 use flock_compiler_core::{Change, Problem};
 use tokio::sync::mpsc;
 
+pub use progress::{Kind, NotComparable, Progress, Reached, Version};
+
 /// What a source says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SourceEvent {
-    /// Objects changed.
-    Change(Change),
+    /// Objects changed, all of this at once: no state in between is the cluster's.
+    Changes {
+        /// What changed, in order; empty if only the progress is news.
+        changes: Vec<Change>,
+        /// How far a kind has been read with it, where versions tell.
+        progress: Option<Progress>,
+    },
     /// The problems of one input (a file, a watch): they replace those that were reported for it before.
     Report {
         /// The input: a file's path, or a watched kind.
@@ -23,6 +31,13 @@ pub enum SourceEvent {
         /// Its problems; empty once it is mended.
         problems: Vec<Problem>,
     },
+}
+
+impl From<Change> for SourceEvent {
+    /// One change of no known version.
+    fn from(change: Change) -> Self {
+        Self::Changes { changes: vec![change], progress: None }
+    }
 }
 
 /// The sending side of a source.

@@ -154,10 +154,12 @@ impl Cluster {
 
     fn fold(&mut self, event: SourceEvent) {
         match event {
-            SourceEvent::Change(Change::Node(edit)) => self.edit("Node", edit),
-            SourceEvent::Change(Change::Namespace(edit)) => self.edit("Namespace", edit),
-            SourceEvent::Change(Change::Pod(edit)) => self.edit("Pod", edit),
-            SourceEvent::Change(Change::Policy(edit)) => self.edit("NetworkPolicy", edit),
+            SourceEvent::Changes { changes, .. } => changes.into_iter().for_each(|change| match change {
+                Change::Node(edit) => self.edit("Node", edit),
+                Change::Namespace(edit) => self.edit("Namespace", edit),
+                Change::Pod(edit) => self.edit("Pod", edit),
+                Change::Policy(edit) => self.edit("NetworkPolicy", edit),
+            }),
             SourceEvent::Report { input, problems } if problems.is_empty() => {
                 assert!(self.reports.remove(&input).is_some(), "{input} was not reported");
             }

@@ -83,7 +83,7 @@ fn version(script: &str, number: usize) -> Update {
     let (body, marker) = script.rsplit_once(" rev_").unwrap();
     let (_, rest) = marker.split_once(' ').unwrap();
     let script = Script::new(format!("{body} rev_{revision} {rest}"));
-    Update { revision, kind: UpdateKind::Full(script) }
+    Update::new(revision, UpdateKind::Full(script))
 }
 
 /// A cluster of a thousand pods in namespaces with four policies each.

@@ -6,18 +6,20 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use flock_compiler_core::{Consequence, Edit, Problem};
+use flock_compiler_core::{Change, Consequence, Edit, Problem};
 
 use super::ORIGIN;
 use super::raw::RawObject;
 use super::watched::Watched;
 use crate::convert::Converter;
-use crate::source::SourceEvent;
+use crate::source::{Progress, Reached, SourceEvent, Version};
 
 /// All objects of a kind at one version, converted while the pages come in.
 pub(super) struct Listing<W: Watched> {
     objects: Vec<W>,
     broken: Vec<Broken<W>>,
+    /// The newest version of an object; `None` once there is one that compares with nothing.
+    newest: Option<Version>,
 }
 
 /// An object that cannot be converted.
@@ -43,20 +45,21 @@ impl<W: Watched> Feed<W> {
 
     /// An empty listing.
     pub(super) fn listing() -> Listing<W> {
-        Listing { objects: Vec::new(), broken: Vec::new() }
+        Listing { objects: Vec::new(), broken: Vec::new(), newest: Some(Version::default()) }
     }
 
     /// Adds an object to a listing that is under way.
     pub(super) fn list(&self, listing: &mut Listing<W>, raw: &RawObject) {
+        listing.newest = listing.newest.and_then(|newest| Some(newest.max(comparable(raw.version())?)));
         match self.convert(raw) {
             Ok(object) => listing.objects.push(object),
             Err(broken) => listing.broken.push(broken),
         }
     }
 
-    /// The listing is complete: what it does not hold is gone.
-    pub(super) fn replace(&mut self, listing: Listing<W>) -> Vec<SourceEvent> {
-        let Listing { objects, broken } = listing;
+    /// The listing is complete at `version`: what it does not hold is gone.
+    pub(super) fn replace(&mut self, listing: Listing<W>, version: &str) -> Vec<SourceEvent> {
+        let Listing { objects, broken, newest } = listing;
         let kept: BTreeSet<W::Key> = broken
             .iter()
             .filter_map(|broken| broken.key.clone())
@@ -64,14 +67,22 @@ impl<W: Watched> Feed<W> {
             .collect();
         let listed: BTreeSet<W::Key> =
             objects.iter().map(|object| object.key().clone()).chain(kept.clone()).collect();
-        let mut said: Vec<SourceEvent> = if kept.is_empty() {
-            vec![change::<W>(Edit::Replace(objects))]
+        let mut gone = self.known.difference(&listed).peekable();
+        // Nothing says when it went, but other replicas must not bring it back.
+        let newest = if gone.peek().is_some() { comparable(Some(version)) } else { newest };
+        let reached = match (newest, comparable(Some(version))) {
+            (Some(newest), Some(through)) => Reached::Listing { newest, through },
+            _ => Reached::Somewhere,
+        };
+        let changes = if kept.is_empty() {
+            vec![W::change(Edit::Replace(objects))]
         } else {
             // A `Replace` would take what is kept away, so the difference is told.
-            let gone = self.known.difference(&listed).cloned().map(Edit::Delete);
-            objects.into_iter().map(Edit::Upsert).chain(gone).map(change::<W>).collect()
+            let gone = gone.cloned().map(Edit::Delete);
+            objects.into_iter().map(Edit::Upsert).chain(gone).map(W::change).collect()
         };
         self.known = listed;
+        let mut said = vec![changed::<W>(changes, reached)];
 
         let mended = std::mem::take(&mut self.reported);
         let reports: Vec<SourceEvent> = broken.into_iter().map(|broken| self.report(broken)).collect();
@@ -85,19 +96,26 @@ impl<W: Watched> Feed<W> {
         match self.convert(raw) {
             Ok(object) => {
                 self.known.insert(object.key().clone());
-                let mut said = vec![change::<W>(Edit::Upsert(object))];
+                let mut said = vec![changed::<W>(vec![W::change(Edit::Upsert(object))], event(raw))];
                 said.extend(self.mend(raw));
                 said
             }
-            Err(broken) => vec![self.report(broken)],
+            Err(broken) => vec![changed::<W>(Vec::new(), event(raw)), self.report(broken)],
         }
     }
 
     /// An object is gone.
     pub(super) fn delete(&mut self, raw: &RawObject) -> Vec<SourceEvent> {
         let known = W::key_of(raw).ok().and_then(|key| self.known.take(&key));
-        let change = known.map(|key| change::<W>(Edit::Delete(key)));
-        change.into_iter().chain(self.mend(raw)).collect()
+        let changes = known.map(|key| W::change(Edit::Delete(key))).into_iter().collect();
+        let mut said = vec![changed::<W>(changes, event(raw))];
+        said.extend(self.mend(raw));
+        said
+    }
+
+    /// Nothing happened up to `version`.
+    pub(super) fn bookmark(version: &str) -> SourceEvent {
+        changed::<W>(Vec::new(), comparable(Some(version)).map_or(Reached::Somewhere, Reached::Bookmark))
     }
 
     fn convert(&self, raw: &RawObject) -> Result<W, Broken<W>> {
@@ -122,8 +140,17 @@ impl<W: Watched> Feed<W> {
     }
 }
 
-fn change<W: Watched>(edit: Edit<W>) -> SourceEvent {
-    SourceEvent::Change(W::change(edit))
+fn changed<W: Watched>(changes: Vec<Change>, reached: Reached) -> SourceEvent {
+    SourceEvent::Changes { changes, progress: Some(Progress { kind: W::KIND, reached }) }
+}
+
+fn comparable(version: Option<&str>) -> Option<Version> {
+    version?.parse().ok()
+}
+
+/// What the version of a watch event's object says.
+fn event(raw: &RawObject) -> Reached {
+    comparable(raw.version()).map_or(Reached::Somewhere, Reached::Event)
 }
 
 fn cleared(input: &Arc<str>) -> SourceEvent {
@@ -147,37 +174,84 @@ mod tests {
 
     use super::*;
     use crate::convert::HostInterfaces;
+    use crate::source::Kind;
 
     fn feed() -> Feed<Pod> {
         Feed::new(Converter::new(ORIGIN, HostInterfaces::None))
     }
 
     fn pod(name: &str) -> RawObject {
-        RawObject(json!({ "metadata": { "namespace": "a", "name": name } }))
+        pod_at(name, "3")
+    }
+
+    fn pod_at(name: &str, version: &str) -> RawObject {
+        RawObject(json!({ "metadata": { "namespace": "a", "name": name, "resourceVersion": version } }))
     }
 
     fn broken(name: &str) -> RawObject {
-        RawObject(json!({ "metadata": { "namespace": "a", "name": name, "labels": 7 } }))
+        RawObject(
+            json!({ "metadata": { "namespace": "a", "name": name, "labels": 7, "resourceVersion": "4" } }),
+        )
+    }
+
+    fn list(feed: &mut Feed<Pod>, objects: &[RawObject], version: &str) -> Vec<SourceEvent> {
+        let mut listing = Feed::listing();
+        objects.iter().for_each(|raw| feed.list(&mut listing, raw));
+        feed.replace(listing, version)
     }
 
     fn replace(feed: &mut Feed<Pod>, objects: &[RawObject]) -> Vec<String> {
-        let mut listing = Feed::listing();
-        objects.iter().for_each(|raw| feed.list(&mut listing, raw));
-        told(&feed.replace(listing))
+        told(&list(feed, objects, "5"))
     }
 
     /// What was said, in short.
     fn told(events: &[SourceEvent]) -> Vec<String> {
-        let short = |event: &SourceEvent| match event {
-            SourceEvent::Change(Change::Pod(Edit::Upsert(pod))) => format!("+{}", pod.key),
-            SourceEvent::Change(Change::Pod(Edit::Delete(key))) => format!("-{key}"),
-            SourceEvent::Change(Change::Pod(Edit::Replace(pods))) => {
+        let short = |change: &Change| match change {
+            Change::Pod(Edit::Upsert(pod)) => format!("+{}", pod.key),
+            Change::Pod(Edit::Delete(key)) => format!("-{key}"),
+            Change::Pod(Edit::Replace(pods)) => {
                 format!("={}", pods.iter().map(|pod| pod.key.to_string()).collect::<Vec<_>>().join(","))
             }
-            SourceEvent::Change(other) => panic!("not of a pod: {other:?}"),
+            other => panic!("not of a pod: {other:?}"),
+        };
+        let line = |event: &SourceEvent| match event {
+            SourceEvent::Changes { changes, .. } => changes.iter().map(short).collect::<Vec<_>>().join(" "),
             SourceEvent::Report { input, problems } => format!("{input}: {}", problems.len()),
         };
-        events.iter().map(short).collect()
+        events.iter().map(line).filter(|line| !line.is_empty()).collect()
+    }
+
+    /// How far pods have been read with what was said.
+    fn reached(events: &[SourceEvent]) -> Reached {
+        let SourceEvent::Changes { progress: Some(progress), .. } = &events[0] else { panic!("{events:?}") };
+        assert_eq!(progress.kind, Kind::Pod);
+        progress.reached
+    }
+
+    fn version(text: &str) -> Version {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn everything_says_how_far_the_kind_was_read() {
+        let mut feed = feed();
+        let listing =
+            |newest, through| Reached::Listing { newest: version(newest), through: version(through) };
+        assert_eq!(reached(&list(&mut feed, &[], "5")), listing("0", "5"));
+        let both = [pod_at("x", "9"), pod_at("y", "10")];
+        assert_eq!(reached(&list(&mut feed, &both, "20")), listing("10", "20"));
+        assert_eq!(reached(&list(&mut feed, &both, "30")), listing("10", "30"));
+        assert_eq!(reached(&list(&mut feed, &both[..1], "40")), listing("40", "40"), "one is gone since");
+        assert_eq!(reached(&feed.apply(&pod_at("x", "41"))), Reached::Event(version("41")));
+        assert_eq!(reached(&feed.apply(&broken("x"))), Reached::Event(version("4")));
+        assert_eq!(reached(&feed.delete(&pod_at("x", "42"))), Reached::Event(version("42")));
+        assert_eq!(reached(&feed.delete(&pod_at("x", "42"))), Reached::Event(version("42")), "unknown");
+        assert_eq!(reached(&[Feed::<Pod>::bookmark("50")]), Reached::Bookmark(version("50")));
+
+        assert_eq!(reached(&feed.apply(&pod_at("x", "r5"))), Reached::Somewhere);
+        assert_eq!(reached(&list(&mut feed, &both, "r6")), Reached::Somewhere);
+        assert_eq!(reached(&list(&mut feed, &[pod_at("x", "r5"), pod("y")], "60")), Reached::Somewhere);
+        assert_eq!(reached(&[Feed::<Pod>::bookmark("r7")]), Reached::Somewhere);
     }
 
     #[test]
@@ -185,7 +259,7 @@ mod tests {
         let mut feed = feed();
         assert_eq!(replace(&mut feed, &[pod("x"), pod("y")]), ["=a/x,a/y"]);
         assert_eq!(told(&feed.apply(&broken("x"))), ["kubernetes Pod a/x: 1"]);
-        assert_eq!(replace(&mut feed, &[broken("x"), pod("z")]), ["+a/z", "-a/y", "kubernetes Pod a/x: 1"]);
+        assert_eq!(replace(&mut feed, &[broken("x"), pod("z")]), ["+a/z -a/y", "kubernetes Pod a/x: 1"]);
         assert_eq!(told(&feed.apply(&pod("x"))), ["+a/x", "kubernetes Pod a/x: 0"]);
         assert_eq!(told(&feed.apply(&pod("x"))), ["+a/x"]);
     }

@@ -29,7 +29,7 @@ use flock_shared::backoff::Backoff;
 use kube::Client;
 use tokio::task::JoinSet;
 
-use super::{Events, Source, SourceError};
+use super::{Events, Kind, Source, SourceError};
 use crate::convert::{Converter, HostInterfaces};
 use watch::Watcher;
 use watched::Watched;
@@ -108,7 +108,7 @@ impl KubernetesSource {
 #[derive(Default)]
 struct Watches {
     tasks: JoinSet<()>,
-    kinds: BTreeMap<tokio::task::Id, &'static str>,
+    kinds: BTreeMap<tokio::task::Id, Kind>,
 }
 
 impl Source for KubernetesSource {
@@ -132,7 +132,8 @@ impl Source for KubernetesSource {
                         error.id()
                     }
                 };
-                Err(SourceError::WatchEnded { kind: watches.kinds.get(&id).copied().unwrap_or_default() })
+                let kind = watches.kinds.get(&id).map_or("an unknown kind", |kind| kind.name());
+                Err(SourceError::WatchEnded { kind })
             }
         }
     }

@@ -82,7 +82,7 @@ impl<W: Watched> Watcher<W> {
                     limit = paged;
                     self.counters().count_listing();
                     self.recovered();
-                    let said = self.feed.replace(listing);
+                    let said = self.feed.replace(listing, &version);
                     self.send(said).await?;
                     self.follow(version).await?;
                 }
@@ -182,7 +182,9 @@ impl<W: Watched> Watcher<W> {
                 (self.feed.delete(raw), raw.version())
             }
             WatchEvent::Bookmark(bookmark) => {
-                (Vec::new(), Some(&*bookmark.metadata.resource_version).filter(|version| !version.is_empty()))
+                let version =
+                    Some(&*bookmark.metadata.resource_version).filter(|version| !version.is_empty());
+                (version.map(Feed::<W>::bookmark).into_iter().collect(), version)
             }
             // Told apart before.
             WatchEvent::Error(_) => (Vec::new(), None),
@@ -205,7 +207,7 @@ impl<W: Watched> Watcher<W> {
     fn recovered(&mut self) {
         if let Some(since) = self.outage.take() {
             tracing::info!(
-                kind = W::KIND,
+                kind = W::KIND.name(),
                 seconds = since.elapsed().as_secs(),
                 "the API server answers again"
             );
@@ -218,14 +220,18 @@ impl<W: Watched> Watcher<W> {
         let error = failure.line();
         if matches!(failure, Failure::Expired(_)) {
             self.counters().count_expiration();
-            tracing::debug!(kind = W::KIND, error, "listing again");
+            tracing::debug!(kind = W::KIND.name(), error, "listing again");
         } else {
             self.counters().count_failure();
             if self.outage.is_none() {
                 self.outage = Some(Instant::now());
-                tracing::warn!(kind = W::KIND, error, "cannot list or watch; what was read stays in force");
+                tracing::warn!(
+                    kind = W::KIND.name(),
+                    error,
+                    "cannot list or watch; what was read stays in force"
+                );
             } else {
-                tracing::debug!(kind = W::KIND, error, ?pause, "still cannot list or watch");
+                tracing::debug!(kind = W::KIND.name(), error, ?pause, "still cannot list or watch");
             }
         }
         sleep(pause).await;

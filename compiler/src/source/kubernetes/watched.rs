@@ -9,14 +9,15 @@ use serde_json::Value;
 use super::raw::RawObject;
 use super::statistics::{KindStatistics, Statistics};
 use crate::convert::{ConvertError, Converter};
+use crate::source::Kind;
 
 /// The namespace of a namespaced object that names none, as the converter reads it.
 const DEFAULT_NAMESPACE: &str = "default";
 
 /// A kind of objects that is watched.
 pub(super) trait Watched: Object<Key: Send + Sync> + Send + Sync + 'static {
-    /// `kind`.
-    const KIND: &'static str;
+    /// The kind.
+    const KIND: Kind;
     /// Where all its objects are listed.
     const PATH: &'static str;
 
@@ -34,7 +35,7 @@ pub(super) trait Watched: Object<Key: Send + Sync> + Send + Sync + 'static {
 }
 
 impl Watched for Node {
-    const KIND: &'static str = "Node";
+    const KIND: Kind = Kind::Node;
     const PATH: &'static str = "/api/v1/nodes";
 
     fn convert(converter: &Converter, value: &Value) -> Result<Self, ConvertError> {
@@ -55,7 +56,7 @@ impl Watched for Node {
 }
 
 impl Watched for Namespace {
-    const KIND: &'static str = "Namespace";
+    const KIND: Kind = Kind::Namespace;
     const PATH: &'static str = "/api/v1/namespaces";
 
     fn convert(converter: &Converter, value: &Value) -> Result<Self, ConvertError> {
@@ -76,7 +77,7 @@ impl Watched for Namespace {
 }
 
 impl Watched for Pod {
-    const KIND: &'static str = "Pod";
+    const KIND: Kind = Kind::Pod;
     const PATH: &'static str = "/api/v1/pods";
 
     fn convert(converter: &Converter, value: &Value) -> Result<Self, ConvertError> {
@@ -97,7 +98,7 @@ impl Watched for Pod {
 }
 
 impl Watched for Policy {
-    const KIND: &'static str = "NetworkPolicy";
+    const KIND: Kind = Kind::NetworkPolicy;
     const PATH: &'static str = "/apis/networking.k8s.io/v1/networkpolicies";
 
     fn convert(converter: &Converter, value: &Value) -> Result<Self, ConvertError> {

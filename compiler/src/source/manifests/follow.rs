@@ -9,7 +9,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use flock_compiler_core::Problem;
+use flock_compiler_core::{Change, Problem};
 
 use super::error::ManifestError;
 use super::files::{self, Scan, Stable, Stamp};
@@ -148,12 +148,14 @@ impl Follower {
             }
         }
         self.note(&merged);
-        let changes = match &self.sent {
+        let changes: Vec<Change> = match &self.sent {
             None => merged.objects.listings(),
             Some(sent) => merged.objects.edits_since(sent),
         };
         self.sent = Some(merged.objects);
-        events.extend(changes.into_iter().map(SourceEvent::Change));
+        if !changes.is_empty() {
+            events.push(SourceEvent::Changes { changes, progress: None });
+        }
         events
     }
 

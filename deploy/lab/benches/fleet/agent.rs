@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
-use flock_proto::{Ack, AgentMessage, Hello, Outcome, Update, UpdateKind, v1};
+use flock_proto::{Ack, AgentMessage, Hello, Position, Outcome, Update, UpdateKind, v1};
 use flock_shared::backoff::Backoff;
 use flock_shared::{NodeName, Revision};
 use prost::Message as _;
@@ -112,6 +112,7 @@ impl Agent {
             agent_version: env!("CARGO_PKG_VERSION").to_owned(),
             nft_version: "nftables v1.0.6 (Lester Gooch #5)".to_owned(),
             applied: applied.clone(),
+            position: Position::default(),
         };
         out.send_data(framed(AgentMessage::Hello(hello)), false)?;
         let mut body = response.await?.into_body();
@@ -122,7 +123,7 @@ impl Agent {
             body.flow_control().release_capacity(chunk.len())?;
             buffer.extend_from_slice(&chunk);
             while let Some(message) = unframed(&mut buffer)? {
-                let Update { revision, kind } = Update::try_from(v1::Update::decode(message)?)?;
+                let Update { revision, kind, .. } = Update::try_from(v1::Update::decode(message)?)?;
                 let kind = match kind {
                     UpdateKind::Full(_) => Kind::Full,
                     UpdateKind::Delta { base, .. } if applied.as_ref() == Some(&base) => Kind::Delta,

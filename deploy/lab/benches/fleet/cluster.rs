@@ -50,14 +50,14 @@ pub(crate) fn listings(shape: Shape) -> Result<Vec<SourceEvent>, NameError> {
         Change::Pod(Edit::Replace(pods?)),
         Change::Policy(Edit::Replace(policies?)),
     ]
-    .map(SourceEvent::Change)
+    .map(SourceEvent::from)
     .into())
 }
 
 /// One more pod that every policy names: it enters a set of every node's table.
 pub(crate) fn reaching_all(shape: Shape, number: usize) -> Result<SourceEvent, NameError> {
     let pod = pod(shape.nodes * shape.pods + number, 0, "monitor")?;
-    Ok(SourceEvent::Change(Change::Pod(Edit::Upsert(pod))))
+    Ok(Change::Pod(Edit::Upsert(pod)).into())
 }
 
 fn pod(number: usize, on: usize, app: &'static str) -> Result<Pod, NameError> {

@@ -11,7 +11,7 @@ use crate::support::wait::wait_for;
 
 fn update(script: Vec<u8>) -> v1::Update {
     let revision: Revision = revision_of(&script).parse().unwrap();
-    Update { revision, kind: UpdateKind::Full(Script::new(script)) }.into()
+    Update::new(revision, UpdateKind::Full(Script::new(script))).into()
 }
 
 #[test]

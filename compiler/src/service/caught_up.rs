@@ -1,0 +1,142 @@
+//! No agent is rolled back: one that has applied more than this replica has read waits until the replica has caught
+//! up, and after a while it is sent to another one.
+//!
+//! That the agent has the very state which this replica would send is no reason to serve it: a state that was left and
+//! came back has the same revision, and a replica that lags has the way there still before it.
+
+use flock_proto::{AgentMessage, Hello, Position, v1};
+use flock_shared::NodeName;
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tokio_stream::{Stream, StreamExt as _};
+use tonic::Status;
+
+use super::Context;
+use crate::engine::{Desired, Gap, Reach, Versions};
+use crate::fleet;
+
+/// The positions of what is sent on one stream.
+#[derive(Debug)]
+pub(super) struct Stamp {
+    /// Where the agent was when it came; also what it knows of deletions that a replica which started later cannot.
+    came: Versions,
+    reach: watch::Receiver<Reach>,
+}
+
+impl Stamp {
+    /// The position of a state that was read before this is called.
+    pub(super) fn position(&self) -> Position {
+        let reach = self.reach.borrow();
+        let seen = reach.seen().clone();
+        // Versions that this replica has not reached are those of a store that is no more.
+        if reach.lacks(&self.came).is_empty() { seen.join(&self.came).position() } else { seen.position() }
+    }
+}
+
+/// Waits until this replica may serve the agent.
+///
+/// # Errors
+/// When the agent should turn to another replica, or the stream ended.
+pub(super) async fn wait(
+    context: &Context,
+    hello: &Hello,
+    agent: &fleet::Stream,
+    desired: &Desired,
+    messages: &mut (impl Stream<Item = Result<v1::AgentMessage, Status>> + Unpin),
+) -> Result<Stamp, Status> {
+    let node = &hello.node;
+    let wanted = Versions::of(&hello.position);
+    let mut reach = context.engine.reach();
+    let mut desired = desired.clone();
+    let mut stopping = context.stopping.clone();
+    let deadline = Instant::now() + context.limits.lag;
+    let mut waiting = None;
+    loop {
+        let is_complete = desired.borrow_and_update().is_some();
+        let gaps = reach.borrow_and_update().lacks(&wanted);
+        if is_complete && gaps.is_empty() {
+            context.fleet.within_reach(node);
+            return Ok(Stamp { came: wanted, reach });
+        }
+        if is_complete && is_rewound(context, node, &wanted, &gaps) {
+            tracing::error!(
+                %node, gaps = listed(&gaps),
+                "the agent has applied what the API server does not have; it is taken back to what there is"
+            );
+            context.metrics.rollbacks.inc();
+            return Ok(Stamp { came: Versions::default(), reach });
+        }
+        if waiting.is_none() {
+            tracing::info!(%node, gaps = listed(&gaps), "this replica has to catch up before it serves the agent");
+            waiting = Some(Waiting::new(context));
+        }
+        tokio::select! {
+            changed = desired.changed() => changed.map_err(|_| Status::unavailable("the engine has stopped"))?,
+            changed = reach.changed() => changed.map_err(|_| Status::unavailable("the engine has stopped"))?,
+            message = messages.next() => match message {
+                None => return Err(Status::ok("")),
+                Some(message) => acknowledge(context, agent, message?)?,
+            },
+            _ = stopping.wait_for(|stopping| *stopping) => {
+                return Err(Status::unavailable("the compiler is shutting down"));
+            }
+            () = tokio::time::sleep_until(deadline) => {
+                let reason = if gaps.is_empty() {
+                    "this replica has not read the whole cluster yet".to_owned()
+                } else {
+                    format!("this replica lags behind: {}", listed(&gaps))
+                };
+                tracing::warn!(%node, reason, "the agent is sent to another replica");
+                context.metrics.refusals.inc();
+                return Err(Status::unavailable(reason));
+            }
+        }
+    }
+}
+
+/// Whether what the agent has seen will never come: its position has been out of reach for long, although the watches
+/// have been live all the while.
+fn is_rewound(context: &Context, node: &NodeName, wanted: &Versions, gaps: &[Gap]) -> bool {
+    let reach = context.engine.reach();
+    let reach = reach.borrow();
+    let since = context.fleet.out_of_reach(node, wanted, |earlier| !reach.lacks(earlier).is_empty());
+    let now = Instant::now();
+    now.duration_since(since) >= context.limits.rewind && gaps.iter().all(|gap| reach.is_live(gap.kind, since, now))
+}
+
+/// An agent that waits may still tell of a table that it has put back itself.
+fn acknowledge(context: &Context, agent: &fleet::Stream, message: v1::AgentMessage) -> Result<(), Status> {
+    match AgentMessage::try_from(message) {
+        Ok(AgentMessage::Ack(ack)) => {
+            context.metrics.ack(ack.outcome);
+            agent.acknowledged(&ack);
+            Ok(())
+        }
+        Ok(AgentMessage::Hello(_)) => Err(Status::invalid_argument("a second hello")),
+        Err(error) => Err(Status::invalid_argument(error.to_string())),
+    }
+}
+
+fn listed(gaps: &[Gap]) -> String {
+    gaps.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+}
+
+/// Counts an agent as waiting for as long as it does.
+struct Waiting<'a>(&'a Context);
+
+impl<'a> Waiting<'a> {
+    fn new(context: &'a Context) -> Self {
+        context.metrics.waiting.inc();
+        Self(context)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.metrics.waiting.dec();
+    }
+}
+
+#[cfg(test)]
+#[path = "caught_up_tests.rs"]
+mod tests;
