@@ -146,10 +146,15 @@ pub(crate) fn script(name: &str) -> Script {
 }
 
 pub(crate) fn full(name: &str) -> v1::Update {
-    Update { revision: revision(name), kind: UpdateKind::Full(script(name)) }.into()
+    Update::new(revision(name), UpdateKind::Full(script(name))).into()
 }
 
 pub(crate) fn delta(base: &str, name: &str) -> v1::Update {
     let kind = UpdateKind::Delta { base: revision(base), script: script(name) };
-    Update { revision: revision(name), kind }.into()
+    Update::new(revision(name), kind).into()
+}
+
+/// The same update, of a state at a position.
+pub(crate) fn at(position: &str, update: v1::Update) -> v1::Update {
+    v1::Update { position: position.to_owned().into(), ..update }
 }

@@ -2,7 +2,7 @@
 
 use std::process::{Output, Stdio};
 
-use flock_node_agent::state::{Saved, StateDir};
+use flock_node_agent::state::StateDir;
 use flock_proto::{Outcome, Update, UpdateKind};
 use flock_shared::Script;
 use rustix::process::{Pid, Signal, kill_process};
@@ -11,6 +11,7 @@ use tokio::process::{Child, Command};
 use crate::compiler::{Compiler, full, revision, script};
 use crate::fake_nft::{Behaviour, FakeNft};
 use crate::patiently;
+use crate::saved::journal;
 
 /// An agent's process without the options of this machine's environment.
 pub(crate) fn agent(arguments: &[&str]) -> Command {
@@ -140,7 +141,7 @@ async fn uninstalling_removes_what_would_be_applied_at_the_next_start() {
     let path = folder.path().to_str().unwrap();
     let file = folder.path().join("ruleset");
     let dir = StateDir::open(folder.path(), &"n1".parse().unwrap()).unwrap();
-    dir.store(&Saved { revision: revision("a"), script: script("a") }).unwrap();
+    dir.store(&journal(&["a"]), None).unwrap();
     std::fs::write(folder.path().join("other"), "").unwrap();
     let nft = FakeNft::new();
     let uninstall = ["--uninstall", "--nft", &nft.command(), "--state-dir", path];
@@ -160,7 +161,7 @@ async fn uninstalling_removes_what_would_be_applied_at_the_next_start() {
     let none = format!("{table}no saved ruleset in {path}\n");
     assert_eq!((again.status.code(), text(&again.stdout)), (Some(0), none));
 
-    dir.store(&Saved { revision: revision("a"), script: script("a") }).unwrap();
+    dir.store(&journal(&["a"]), None).unwrap();
     let nowhere = output(&["--uninstall", "--nft", &nft.command()]).await;
     assert_eq!((text(&nowhere.stdout).as_str(), file.exists()), (table, true));
     let mut command = agent(&["--uninstall", "--nft", &nft.command()]);
@@ -202,7 +203,7 @@ async fn memory_is_small() {
         let mut bytes = script(&name).bytes().to_vec();
         bytes.resize(1 << 20, b'\n');
         let kind = UpdateKind::Full(Script::new(bytes));
-        session.apply(Update { revision: revision(&name), kind }.into()).await;
+        session.apply(Update::new(revision(&name), kind).into()).await;
     }
     let (resident, own) = memory(&child);
     println!("after 10 updates of 1 MiB: {resident} kB resident, {own} kB of them the agent's own");
