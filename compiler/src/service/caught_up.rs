@@ -101,7 +101,8 @@ fn is_rewound(context: &Context, node: &NodeName, wanted: &Versions, gaps: &[Gap
     let reach = reach.borrow();
     let since = context.fleet.out_of_reach(node, wanted, |earlier| !reach.lacks(earlier).is_empty());
     let now = Instant::now();
-    now.duration_since(since) >= context.limits.rewind && gaps.iter().all(|gap| reach.is_live(gap.kind, since, now))
+    now.duration_since(since) >= context.limits.rewind
+        && gaps.iter().all(|gap| reach.is_live(gap.kind, since, now))
 }
 
 /// An agent that waits may still tell of a table that it has put back itself.

@@ -12,8 +12,8 @@ use tonic::Code;
 use super::*;
 use crate::engine::Engine;
 use crate::fleet::Fleet;
-use crate::service::Limits;
 use crate::metrics::Metrics;
+use crate::service::Limits;
 use crate::source::{Events, Kind, Progress, Reached, SourceEvent};
 
 /// Longer than any test takes.
@@ -47,7 +47,8 @@ impl Replica {
         let (events, incoming) = mpsc::channel(8);
         tokio::spawn(engine.run(incoming));
         let (stop, stopping) = watch::channel(false);
-        let context = Context { engine: handle, fleet: Arc::new(Fleet::default()), metrics, limits, stopping };
+        let context =
+            Context { engine: handle, fleet: Arc::new(Fleet::default()), metrics, limits, stopping };
         Self { context, events, _stop: stop }
     }
 

@@ -42,7 +42,13 @@ impl Replica {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let (engine_handle, shown) = (handle.clone(), Arc::clone(&metrics));
-        let context = Context { engine: handle, fleet: Arc::new(Fleet::default()), metrics, limits: Limits::default(), stopping };
+        let context = Context {
+            engine: handle,
+            fleet: Arc::new(Fleet::default()),
+            metrics,
+            limits: Limits::default(),
+            stopping,
+        };
         let mut tasks = JoinSet::new();
         tasks.spawn(async { source.run(events).await.unwrap() });
         tasks.spawn(async { engine.run(incoming).await.unwrap() });

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
-use flock_proto::{Ack, AgentMessage, Hello, Position, Outcome, Update, UpdateKind, v1};
+use flock_proto::{Ack, AgentMessage, Hello, Outcome, Position, Update, UpdateKind, v1};
 use flock_shared::backoff::Backoff;
 use flock_shared::{NodeName, Revision};
 use prost::Message as _;
