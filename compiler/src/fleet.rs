@@ -181,13 +181,8 @@ mod tests {
 
     fn hello(node: &str) -> Hello {
         let node = NodeName::new(node).unwrap();
-        Hello {
-            node,
-            agent_version: "1".into(),
-            nft_version: "2".into(),
-            applied: None,
-            position: Position::default(),
-        }
+        let (agent_version, nft_version) = ("1".into(), "2".into());
+        Hello { node, agent_version, nft_version, applied: None, position: Position::default() }
     }
 
     fn ack(outcome: Outcome) -> Ack {

@@ -7,6 +7,5 @@ mod replicas {
     mod agent;
     mod moving;
     mod order;
-    mod proxy;
     mod replica;
 }

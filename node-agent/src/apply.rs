@@ -1,15 +1,19 @@
 //! What to do with an update: the agent's decisions, without any I/O.
 
-use flock_proto::{Outcome, Update, UpdateKind, WireError, v1};
+use flock_proto::{Outcome, Position, Update, UpdateKind, WireError, v1};
 use flock_shared::{Revision, Script};
+
+use crate::journal::{Entry, Journal};
 
 /// A state that was committed to the kernel.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Standing {
     /// Its name.
     pub revision: Revision,
-    /// The script that reaches it from anywhere; `None` if deltas led to it.
-    pub full: Option<Script>,
+    /// How far into the cluster's history it reaches.
+    pub position: Position,
+    /// What led to it, from anywhere; `None` once that became too long.
+    pub journal: Option<Journal>,
 }
 
 /// What is known of the kernel's table.
@@ -28,6 +32,8 @@ enum Kernel {
 pub struct Job {
     /// The state that it reaches.
     pub revision: Revision,
+    /// How far into the cluster's history that state reaches.
+    pub position: Position,
     /// What nft reads.
     pub script: Script,
     /// Where it applies.
@@ -41,13 +47,15 @@ pub enum Scope {
     Full,
     /// On the state before it.
     Delta,
+    /// On any table, which becomes what it was.
+    Repair,
 }
 
 impl Job {
     /// A full script.
     #[must_use]
-    pub const fn full(revision: Revision, script: Script) -> Self {
-        Self { revision, script, scope: Scope::Full }
+    pub fn full(Entry { revision, position, script }: Entry) -> Self {
+        Self { revision, position, script, scope: Scope::Full }
     }
 }
 
@@ -92,12 +100,35 @@ impl Enforcement {
         Self { kernel: Kernel::Unknown, pending: None }
     }
 
+    /// A state of an earlier run, which may stand or not: see [`Enforcement::found`] and [`Enforcement::repair`].
+    pub fn remember(&mut self, journal: Journal) {
+        let Entry { revision, position, .. } = journal.last().clone();
+        self.kernel = Kernel::Lost(Standing { revision, position, journal: Some(journal) });
+    }
+
+    /// What was lost turns out to stand.
+    pub fn found(&mut self) {
+        self.kernel = match std::mem::replace(&mut self.kernel, Kernel::Unknown) {
+            Kernel::Lost(standing) => Kernel::Holds(standing),
+            other => other,
+        };
+    }
+
     /// The state that stands in the kernel, as far as is known.
     #[must_use]
     pub const fn holds(&self) -> Option<&Standing> {
         match &self.kernel {
             Kernel::Holds(standing) => Some(standing),
             Kernel::Unknown | Kernel::Lost(_) => None,
+        }
+    }
+
+    /// The state that was committed last, also if it was lost since.
+    #[must_use]
+    pub const fn newest(&self) -> Option<&Standing> {
+        match &self.kernel {
+            Kernel::Holds(standing) | Kernel::Lost(standing) => Some(standing),
+            Kernel::Unknown => None,
         }
     }
 
@@ -117,22 +148,23 @@ impl Enforcement {
         }
     }
 
-    fn decide(&mut self, Update { revision, kind, .. }: Update) -> Step {
+    fn decide(&mut self, Update { revision, kind, position }: Update) -> Step {
         if let Kernel::Holds(standing) = &mut self.kernel
             && standing.revision == revision
         {
+            standing.position = position.clone();
             if let UpdateKind::Full(script) = kind {
-                standing.full.get_or_insert(script);
+                standing.journal = Some(Journal::new(Entry { revision: revision.clone(), position, script }));
             }
             self.pending = None;
             return Step::Answer(Answer::success(revision, Outcome::Unchanged));
         }
         let job = match kind {
-            UpdateKind::Full(script) => Job::full(revision, script),
+            UpdateKind::Full(script) => Job::full(Entry { revision, position, script }),
             UpdateKind::Delta { base, script }
                 if self.holds().is_some_and(|standing| standing.revision == base) =>
             {
-                Job { revision, script, scope: Scope::Delta }
+                Job { revision, position, script, scope: Scope::Delta }
             }
             UpdateKind::Delta { base, .. } => return self.base_mismatch(revision, &base),
             UpdateKind::Current => match self.repair() {
@@ -152,21 +184,28 @@ impl Enforcement {
 
     /// nft committed the job, or the kernel was found to hold it already.
     pub fn committed(&mut self, job: Job) -> Answer {
-        let answer = Answer::success(job.revision.clone(), Outcome::Applied);
-        let full = match job.scope {
-            Scope::Full => Some(job.script),
-            Scope::Delta => None,
-        };
+        let Job { revision, position, script, scope } = job;
+        let answer = Answer::success(revision.clone(), Outcome::Applied);
         // A repair leaves a newer job due.
-        self.pending.take_if(|pending| pending.revision == job.revision);
-        self.kernel = Kernel::Holds(Standing { revision: job.revision, full });
+        self.pending.take_if(|pending| pending.revision == revision);
+        let entry = Entry { revision: revision.clone(), position: position.clone(), script };
+        let journal = match (scope, std::mem::replace(&mut self.kernel, Kernel::Unknown)) {
+            (Scope::Full, _) => Some(Journal::new(entry)),
+            (Scope::Repair, Kernel::Lost(standing) | Kernel::Holds(standing)) => standing.journal,
+            (Scope::Delta, Kernel::Holds(Standing { journal: Some(mut journal), .. })) => {
+                journal.push(entry).is_ok().then_some(journal)
+            }
+            (Scope::Repair | Scope::Delta, _) => None,
+        };
+        self.kernel = Kernel::Holds(Standing { revision, position, journal });
         answer
     }
 
-    /// nft did not take the job. What stood before still stands; the job stays due.
+    /// nft did not take the job. What stood before still stands. A full script stays due; instead of a delta the
+    /// compiler sends a full script: perhaps the table is not what both believed.
     pub fn failed(&mut self, job: Job, outcome: Outcome, error: String) -> Answer {
         let answer = Answer { revision: Some(job.revision.clone()), outcome, error };
-        if self.repair().is_none_or(|repair| repair != job) {
+        if job.scope == Scope::Full {
             self.pending = Some(job);
         }
         answer
@@ -186,21 +225,33 @@ impl Enforcement {
         self.pending.clone()
     }
 
-    /// The job that brings back a state that was lost, if its full script is known.
+    /// Whether a state was lost that can be brought back.
+    #[must_use]
+    pub const fn is_repairable(&self) -> bool {
+        matches!(self.kernel, Kernel::Lost(Standing { journal: Some(_), .. }))
+    }
+
+    /// The job that brings back a state that was lost, if it is known what led to it.
     #[must_use]
     pub fn repair(&self) -> Option<Job> {
         match &self.kernel {
-            Kernel::Lost(Standing { revision, full: Some(script) }) => {
-                Some(Job::full(revision.clone(), script.clone()))
-            }
+            Kernel::Lost(Standing { revision, position, journal: Some(journal) }) => Some(Job {
+                revision: revision.clone(),
+                position: position.clone(),
+                script: journal.script(),
+                scope: Scope::Repair,
+            }),
             _ => None,
         }
     }
 
-    /// Whether a state was lost that only a full script from the compiler brings back.
+    /// Whether nothing but a full script from the compiler brings back what stands or stood.
     #[must_use]
     pub const fn needs_full(&self) -> bool {
-        matches!(self.kernel, Kernel::Lost(Standing { full: None, .. }))
+        matches!(
+            self.kernel,
+            Kernel::Lost(Standing { journal: None, .. }) | Kernel::Holds(Standing { journal: None, .. })
+        )
     }
 }
 

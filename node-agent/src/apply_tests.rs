@@ -24,8 +24,27 @@ fn current(name: &str) -> v1::Update {
     Update::new(revision(name), UpdateKind::Current).into()
 }
 
+fn position(name: &str) -> Position {
+    Position::new(name.as_bytes()).unwrap()
+}
+
+fn at(name: &str, update: v1::Update) -> v1::Update {
+    v1::Update { position: name.to_owned().into(), ..update }
+}
+
+fn entry(name: &str) -> Entry {
+    Entry { revision: revision(name), position: Position::default(), script: script(name) }
+}
+
 fn job(name: &str) -> Job {
-    Job::full(revision(name), script(name))
+    Job::full(entry(name))
+}
+
+/// What brings back the last of these, the first of which came as a full script.
+fn repair(names: &[&str]) -> Job {
+    let scripts: String = names.iter().map(|name| format!("add table inet {name}\n")).collect();
+    let last = revision(names.last().unwrap());
+    Job { revision: last, position: Position::default(), script: Script::new(scripts), scope: Scope::Repair }
 }
 
 fn applied(update: v1::Update) -> Enforcement {
@@ -87,7 +106,7 @@ fn a_delta_runs_on_its_base_only() {
     let mut enforcement = applied(full("a"));
     assert_eq!(outcome(enforcement.receive(delta("b", "c"))), Outcome::BaseMismatch);
     apply(&mut enforcement, delta("a", "b"));
-    assert_eq!(enforcement.holds(), Some(&Standing { revision: revision("b"), full: None }));
+    assert_eq!(holds(&enforcement), Some(revision("b")));
     assert_eq!(outcome(enforcement.receive(delta("a", "b"))), Outcome::Unchanged);
 }
 
@@ -126,12 +145,12 @@ fn a_retry_that_succeeds_is_no_longer_due() {
 fn a_lost_state_is_brought_back() {
     let mut enforcement = applied(full("a"));
     enforcement.marker_missing();
-    assert_eq!((holds(&enforcement), enforcement.repair()), (None, Some(job("a"))));
+    assert_eq!((holds(&enforcement), enforcement.repair()), (None, Some(repair(&["a"]))));
 
-    enforcement.failed(job("a"), Outcome::NftFailed, String::new());
-    assert_eq!((enforcement.pending(), enforcement.repair()), (None, Some(job("a"))), "due, once");
+    enforcement.failed(repair(&["a"]), Outcome::NftFailed, String::new());
+    assert_eq!((enforcement.pending(), enforcement.repair()), (None, Some(repair(&["a"]))), "due, once");
 
-    enforcement.committed(job("a"));
+    enforcement.committed(repair(&["a"]));
     assert_eq!((holds(&enforcement), enforcement.repair()), (Some(revision("a")), None));
 }
 
@@ -143,7 +162,7 @@ fn a_lost_state_is_not_unchanged() {
         enforcement
     };
     assert_eq!(lost().receive(full("a")), Step::Run(job("a")));
-    assert_eq!(lost().receive(current("a")), Step::Run(job("a")));
+    assert_eq!(lost().receive(current("a")), Step::Run(repair(&["a"])));
     assert_eq!(outcome(lost().receive(delta("a", "b"))), Outcome::BaseMismatch);
     assert_eq!(lost().receive(full("b")), Step::Run(job("b")));
 }
@@ -153,19 +172,101 @@ fn a_lost_state_is_guarded_while_a_newer_one_is_refused() {
     let mut enforcement = applied(full("a"));
     enforcement.failed(job("b"), Outcome::NftFailed, String::new());
     enforcement.marker_missing();
-    assert_eq!((enforcement.pending(), enforcement.repair()), (Some(job("b")), Some(job("a"))));
-    enforcement.committed(job("a"));
+    assert_eq!((enforcement.pending(), enforcement.repair()), (Some(job("b")), Some(repair(&["a"]))));
+    enforcement.committed(repair(&["a"]));
     assert_eq!((enforcement.pending(), holds(&enforcement)), (Some(job("b")), Some(revision("a"))));
 }
 
 #[test]
-fn a_state_that_deltas_led_to_needs_a_full_script_once_lost() {
+fn a_state_that_deltas_led_to_is_brought_back_as_it_was() {
     let mut enforcement = applied(full("a"));
     apply(&mut enforcement, delta("a", "b"));
-    assert!(!enforcement.needs_full());
+    apply(&mut enforcement, delta("b", "c"));
     enforcement.marker_missing();
-    assert!(enforcement.needs_full());
+    assert_eq!(enforcement.repair(), Some(repair(&["a", "b", "c"])));
+    enforcement.committed(repair(&["a", "b", "c"]));
+    assert_eq!(holds(&enforcement), Some(revision("c")));
+
+    apply(&mut enforcement, delta("c", "d"));
+    enforcement.marker_missing();
+    assert_eq!(enforcement.repair(), Some(repair(&["a", "b", "c", "d"])), "a repair is no new beginning");
+    enforcement.committed(enforcement.repair().unwrap());
+
+    apply(&mut enforcement, full("e"));
+    enforcement.marker_missing();
+    assert_eq!(enforcement.repair(), Some(repair(&["e"])));
+}
+
+#[test]
+fn a_full_script_of_what_stands_begins_a_new_journal() {
+    let mut enforcement = applied(full("a"));
+    apply(&mut enforcement, delta("a", "b"));
+    assert_eq!(outcome(enforcement.receive(full("b"))), Outcome::Unchanged);
+    enforcement.marker_missing();
+    assert_eq!(enforcement.repair(), Some(repair(&["b"])));
+}
+
+#[test]
+fn after_too_many_deltas_a_full_script_is_needed() {
+    let mut enforcement = applied(full("0"));
+    let mut last = 0;
+    while !enforcement.needs_full() {
+        apply(&mut enforcement, delta(&last.to_string(), &(last + 1).to_string()));
+        last += 1;
+        assert!(last < 10_000);
+    }
+    assert_eq!(holds(&enforcement), Some(revision(&last.to_string())), "it stands all the same");
+    enforcement.marker_missing();
+    assert!(enforcement.needs_full() && !enforcement.is_repairable());
     assert_eq!(enforcement.repair(), None);
     apply(&mut enforcement, full("b"));
     assert!(!enforcement.needs_full());
+}
+
+#[test]
+fn a_delta_that_nft_refuses_is_not_tried_again() {
+    let mut enforcement = applied(full("a"));
+    let Step::Run(refused) = enforcement.receive(delta("a", "b")) else { panic!("nothing to run") };
+    assert_eq!(enforcement.failed(refused, Outcome::NftFailed, "why".into()).outcome, Outcome::NftFailed);
+    assert_eq!((enforcement.pending(), holds(&enforcement)), (None, Some(revision("a"))));
+}
+
+#[test]
+fn the_position_is_that_of_the_newest_state() {
+    let newest = |enforcement: &Enforcement| enforcement.newest().map(|standing| standing.position.clone());
+    let mut enforcement = Enforcement::new();
+    assert_eq!(newest(&enforcement), None);
+    apply(&mut enforcement, at("1", full("a")));
+    assert_eq!(newest(&enforcement), Some(position("1")));
+    apply(&mut enforcement, at("2", delta("a", "b")));
+    assert_eq!(newest(&enforcement), Some(position("2")));
+    assert_eq!(outcome(enforcement.receive(at("3", current("b")))), Outcome::Unchanged);
+    assert_eq!(newest(&enforcement), Some(position("3")));
+
+    let Step::Run(refused) = enforcement.receive(at("4", full("c"))) else { panic!("nothing to run") };
+    enforcement.failed(refused, Outcome::NftFailed, String::new());
+    assert_eq!(newest(&enforcement), Some(position("3")), "what is refused is not there");
+    enforcement.marker_missing();
+    assert_eq!(newest(&enforcement), Some(position("3")), "what was known stays known");
+    assert_eq!(outcome(enforcement.receive(delta("x", "y"))), Outcome::BaseMismatch);
+    assert_eq!(newest(&enforcement), Some(position("3")));
+}
+
+#[test]
+fn what_an_earlier_run_left_stands_or_is_brought_back() {
+    let mut journal = Journal::new(entry("a"));
+    journal.push(entry("b")).unwrap();
+    let mut enforcement = Enforcement::new();
+    enforcement.remember(journal.clone());
+    assert_eq!((holds(&enforcement), enforcement.repair()), (None, Some(repair(&["a", "b"]))));
+    enforcement.committed(repair(&["a", "b"]));
+    assert_eq!(holds(&enforcement), Some(revision("b")));
+
+    let mut enforcement = Enforcement::new();
+    enforcement.remember(journal);
+    enforcement.found();
+    assert_eq!((holds(&enforcement), enforcement.repair()), (Some(revision("b")), None));
+    apply(&mut enforcement, delta("b", "c"));
+    enforcement.marker_missing();
+    assert_eq!(enforcement.repair(), Some(repair(&["a", "b", "c"])));
 }

@@ -23,9 +23,10 @@ pub struct Options {
     #[arg(long, env = "FLOCK_NODE", value_name = "NAME")]
     node: Option<NodeName>,
 
-    /// Where the compiler listens; plain text (http://) on loopback only
-    #[arg(long, env = "FLOCK_COMPILER", value_name = "URL")]
-    compiler: Option<CompilerUrl>,
+    /// Where the compiler listens; plain text (http://) on loopback only. Several, with commas, are replicas: when one
+    /// fails, the next is called
+    #[arg(long, env = "FLOCK_COMPILER", value_name = "URL", value_delimiter = ',')]
+    compiler: Vec<CompilerUrl>,
 
     /// How nft is run: a command with arguments, such as 'ip netns exec n1 nft'
     #[arg(long, env = "FLOCK_NFT", value_name = "COMMAND", default_value = "nft")]
@@ -90,9 +91,13 @@ impl Options {
             let message = format!("{option} is required, unless --uninstall is given");
             Self::command().error(ErrorKind::MissingRequiredArgument, message)
         };
+        let node = self.node.ok_or_else(|| missing("--node NAME"))?;
+        if self.compiler.is_empty() {
+            return Err(missing("--compiler URL"));
+        }
         Ok(Task::Run(Config {
-            node: self.node.ok_or_else(|| missing("--node NAME"))?,
-            compiler: self.compiler.ok_or_else(|| missing("--compiler URL"))?,
+            node,
+            compilers: self.compiler,
             nft,
             state_dir: self.state_dir,
             check_interval: self.check_interval,
@@ -129,6 +134,19 @@ mod tests {
         let Ok(Task::Run(config)) = made else { panic!("{made:?}") };
         assert_eq!((config.node.as_str(), config.until), ("n1", Until::FirstUpdate));
         assert_eq!(config.check_interval, Duration::from_millis(500));
+    }
+
+    #[test]
+    fn replicas_are_given_together_or_one_by_one() {
+        for arguments in [
+            &["--node", "n1", "--compiler", "http://127.0.0.1:1,http://127.0.0.1:2"][..],
+            &["--node", "n1", "--compiler", "http://127.0.0.1:1", "--compiler", "http://127.0.0.1:2"],
+        ] {
+            let made = task(arguments);
+            let Ok(Task::Run(config)) = made else { panic!("{made:?}") };
+            let urls: Vec<String> = config.compilers.iter().map(ToString::to_string).collect();
+            assert_eq!(urls, ["http://127.0.0.1:1/", "http://127.0.0.1:2/"]);
+        }
     }
 
     #[test]

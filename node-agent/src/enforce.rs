@@ -6,7 +6,7 @@
 use std::future::pending;
 use std::time::Duration;
 
-use flock_proto::Ack;
+use flock_proto::{Ack, Outcome, Position};
 use flock_shared::Revision;
 use flock_shared::backoff::Backoff;
 use tokio::sync::{mpsc, watch};
@@ -14,12 +14,16 @@ use tokio::time::{Instant, sleep_until};
 use tracing::{info, warn};
 
 use crate::apply::{Answer, Enforcement, Job, Scope, Step};
+use crate::child::ChildError;
+use crate::journal::Journal;
 use crate::nft::{self, Nft};
 use crate::session::Received;
-use crate::state::Saved;
 
 const FIRST_RETRY: Duration = Duration::from_secs(1);
 const LAST_RETRY: Duration = Duration::from_secs(30);
+/// How often a full script is asked for because the journal became too long. While there is none, a table that is
+/// lost has to come from the compiler, and the one on disk grows old.
+const FULL_INTERVAL: Duration = Duration::from_secs(600);
 
 /// When the agent is done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,17 +45,26 @@ pub enum End {
     Forsaken,
 }
 
+/// What the next hello says.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Applied {
+    /// The revision that stands in the kernel; `None` also if a full script is wanted.
+    pub revision: Option<Revision>,
+    /// The position of the newest state that was committed.
+    pub position: Position,
+}
+
 /// Where the enforcer's news go.
 #[derive(Debug)]
 pub struct Outlets {
     /// Answers for the compiler.
     pub acks: mpsc::Sender<Ack>,
-    /// The revision that stands in the kernel, for the next hello.
-    pub applied: watch::Sender<Option<Revision>>,
+    /// For the next hello.
+    pub applied: watch::Sender<Applied>,
     /// Changes when only a full script from the compiler helps.
     pub full_needed: watch::Sender<u64>,
-    /// The newest full ruleset, to be kept for the next boot.
-    pub saved: watch::Sender<Option<Saved>>,
+    /// What led to the newest state, to be kept for the next boot.
+    pub journal: watch::Sender<Option<Journal>>,
 }
 
 /// Owns what is enforced on this node.
@@ -63,26 +76,31 @@ pub struct Enforcer {
     check_interval: Duration,
     backoff: Backoff,
     retry_at: Option<Instant>,
+    /// When a full script was in hand last, or asked for.
+    full_at: Instant,
 }
 
 impl Enforcer {
     /// Knows nothing of the kernel yet. Looks after its table every `check_interval`.
     #[must_use]
-    pub const fn new(nft: Nft, outlets: Outlets, check_interval: Duration) -> Self {
-        let backoff = Backoff::new(FIRST_RETRY, LAST_RETRY);
-        Self { enforcement: Enforcement::new(), nft, outlets, check_interval, backoff, retry_at: None }
+    pub fn new(nft: Nft, outlets: Outlets, check_interval: Duration) -> Self {
+        let (enforcement, backoff) = (Enforcement::new(), Backoff::new(FIRST_RETRY, LAST_RETRY));
+        Self { enforcement, nft, outlets, check_interval, backoff, retry_at: None, full_at: Instant::now() }
     }
 
-    /// Puts the ruleset of an earlier run in place, unless the kernel still holds it.
-    pub async fn restore(&mut self, Saved { revision, script }: Saved) {
-        let job = Job::full(revision, script);
-        if matches!(self.nft.holds(&job.revision).await, Ok(true)) {
-            info!(revision = %job.revision, "the saved ruleset is in the kernel already");
-            self.enforcement.committed(job);
-            self.publish();
-        } else {
-            self.attempt(job, Instant::now(), "restore").await;
+    /// Puts the state of an earlier run in place, unless the kernel still holds it.
+    pub async fn restore(&mut self, journal: Journal) {
+        let (full, revision) = (journal.full().clone(), journal.last().revision.clone());
+        let has_deltas = !journal.deltas().is_empty();
+        self.enforcement.remember(journal);
+        if matches!(self.nft.holds(&revision).await, Ok(true)) {
+            info!(%revision, "the saved ruleset is in the kernel already");
+            self.enforcement.found();
+        } else if self.repair("restore").await == Some(Outcome::NftFailed) && has_deltas {
+            // An older state is better than none; the compiler, once there is one, knows the newest.
+            self.attempt(Job::full(full), Instant::now(), "restore without deltas").await;
         }
+        self.publish();
         self.schedule();
     }
 
@@ -96,7 +114,7 @@ impl Enforcer {
     ) -> End {
         let mut check_at = Instant::now() + self.check_interval;
         loop {
-            let retry_at = self.retry_at;
+            let (retry_at, full_due) = (self.retry_at, self.full_due());
             tokio::select! {
                 // Timers before updates, so that no flood of updates starves them; each is set anew when its work is
                 // done, so that a slow nft does not let them starve updates.
@@ -107,6 +125,7 @@ impl Enforcer {
                     check_at = Instant::now() + self.check_interval;
                 }
                 () = at(retry_at) => self.retry().await,
+                () = at(full_due) => self.ask_for_full(),
                 received = updates.recv() => match received {
                     None => return End::Forsaken,
                     Some(received) => {
@@ -129,6 +148,7 @@ impl Enforcer {
                 self.attempt(job, at, "update").await
             }
             Step::Answer(answer) => {
+                self.publish();
                 self.answer(&answer, at, "update");
                 answer
             }
@@ -143,16 +163,16 @@ impl Enforcer {
         {
             return;
         }
-        self.repair().await;
+        self.repair("repair").await;
     }
 
-    async fn repair(&mut self) {
-        if let Some(job) = self.enforcement.repair() {
-            self.attempt(job, Instant::now(), "repair").await;
-        }
+    /// Brings back what was lost, if it is known how; what became of that.
+    async fn repair(&mut self, cause: &'static str) -> Option<Outcome> {
+        let job = self.enforcement.repair()?;
+        Some(self.attempt(job, Instant::now(), cause).await.outcome)
     }
 
-    /// Asks nft for the marker of what should stand.
+    /// Asks nft for the marker of what should stand, and brings back what was lost.
     async fn check(&mut self) {
         let Some(standing) = self.enforcement.holds() else {
             return;
@@ -163,40 +183,67 @@ impl Enforcer {
                 warn!(revision = %standing.revision, "the table is gone or was changed by something else");
                 self.enforcement.marker_missing();
                 self.publish();
-                if self.enforcement.needs_full() {
-                    self.outlets.full_needed.send_modify(|times| *times += 1);
+                // What nft took step by step it may refuse as a whole.
+                if matches!(self.repair("repair").await, None | Some(Outcome::NftFailed)) {
+                    self.ask_for_full();
                 }
-                self.repair().await;
             }
             Err(error) => warn!(error = first_line(&error), "the table could not be checked"),
         }
     }
 
     async fn attempt(&mut self, job: Job, since: Instant, cause: &'static str) -> Answer {
-        let mut result = self.nft.apply(&job.script).await;
-        if result.as_ref().is_err_and(nft::may_have_committed)
-            && matches!(self.nft.holds(&job.revision).await, Ok(true))
-        {
-            result = Ok(());
+        let scope = job.scope;
+        let mut result = self.apply(&job).await;
+        if scope == Scope::Delta && result.as_ref().is_err_and(nft::may_have_committed) {
+            // A full script is tried again later; for a delta the compiler would send one.
+            result = self.apply(&job).await;
         }
         let answer = match result {
-            Ok(()) => {
-                if job.scope == Scope::Full {
-                    let saved = Saved { revision: job.revision.clone(), script: job.script.clone() };
-                    self.outlets.saved.send_replace(Some(saved));
-                }
-                self.enforcement.committed(job)
-            }
+            Ok(()) => self.enforcement.committed(job),
             Err(error) => self.enforcement.failed(job, nft::outcome(&error), error.to_string()),
         };
         self.publish();
         self.answer(&answer, since, cause);
+        if scope == Scope::Delta && !answer.outcome.is_success() {
+            // Perhaps its base is not there any more.
+            Box::pin(self.check()).await;
+        }
         answer
     }
 
+    /// Runs nft, and believes the kernel if nft could not say how it went.
+    async fn apply(&self, job: &Job) -> Result<(), ChildError> {
+        let result = self.nft.apply(&job.script).await;
+        if result.as_ref().is_err_and(nft::may_have_committed)
+            && matches!(self.nft.holds(&job.revision).await, Ok(true))
+        {
+            return Ok(());
+        }
+        result
+    }
+
+    /// Tells the others where things stand.
     fn publish(&self) {
-        let applied = self.enforcement.holds().map(|standing| standing.revision.clone());
-        self.outlets.applied.send_replace(applied);
+        let revision = self.enforcement.holds().map(|standing| standing.revision.clone());
+        let newest = self.enforcement.newest();
+        let position = newest.map(|standing| standing.position.clone()).unwrap_or_default();
+        self.outlets.applied.send_replace(Applied { revision, position });
+        if let Some(journal) = newest.and_then(|standing| standing.journal.clone()) {
+            self.outlets.journal.send_replace(Some(journal));
+        }
+    }
+
+    /// When to ask for a full script, if one is wanted.
+    fn full_due(&self) -> Option<Instant> {
+        self.enforcement.needs_full().then(|| self.full_at + FULL_INTERVAL)
+    }
+
+    /// Lets the next hello, which is soon, say that there is nothing: the answer to that is a full script.
+    fn ask_for_full(&mut self) {
+        self.full_at = Instant::now();
+        self.outlets.applied.send_modify(|applied| applied.revision = None);
+        self.outlets.full_needed.send_modify(|times| *times += 1);
     }
 
     fn answer(&self, answer: &Answer, since: Instant, cause: &'static str) {
@@ -216,7 +263,10 @@ impl Enforcer {
     }
 
     fn schedule(&mut self) {
-        if self.enforcement.pending().is_none() && self.enforcement.repair().is_none() {
+        if !self.enforcement.needs_full() {
+            self.full_at = Instant::now();
+        }
+        if self.enforcement.pending().is_none() && !self.enforcement.is_repairable() {
             self.backoff.reset();
             self.retry_at = None;
         } else if self.retry_at.is_none() {

@@ -5,16 +5,16 @@ use std::future::Future;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use flock_proto::{Hello, Outcome, Position};
+use flock_proto::{Hello, Outcome};
 use flock_shared::{NodeName, Revision};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, timeout};
 use tracing::{info, warn};
 
-use crate::enforce::{End, Enforcer, Outlets, Until};
+use crate::enforce::{Applied, End, Enforcer, Outlets, Until};
 use crate::nft::Nft;
 use crate::session::{self, Ended, Ends};
-use crate::state::{self, StateDir};
+use crate::state::{self, Saved, StateDir};
 use flock_shared::backoff::Backoff;
 use flock_shared::dial::{self, CompilerUrl};
 
@@ -33,11 +33,11 @@ const FAREWELL: Duration = Duration::from_secs(2);
 pub struct Config {
     /// The node that is enforced.
     pub node: NodeName,
-    /// Where updates come from.
-    pub compiler: CompilerUrl,
+    /// Where updates come from: the compiler, or several replicas of it.
+    pub compilers: Vec<CompilerUrl>,
     /// How nft is run.
     pub nft: Nft,
-    /// Where the newest ruleset is kept for the next boot.
+    /// Where the ruleset is kept for the next boot.
     pub state_dir: Option<PathBuf>,
     /// How often the kernel's table is looked after.
     pub check_interval: Duration,
@@ -71,18 +71,18 @@ pub enum RunError {
 pub async fn run(config: Config, stop: watch::Receiver<bool>) -> Result<(), RunError> {
     let (update_inlet, updates) = mpsc::channel(1);
     let (acks, ack_outlet) = mpsc::channel(ACKS);
-    let (applied, applied_outlet) = watch::channel(None);
+    let (applied, applied_outlet) = watch::channel(Applied::default());
     let (full_needed, full_needed_outlet) = watch::channel(0);
-    let (saved, saved_outlet) = watch::channel(None);
+    let (journal, journal_outlet) = watch::channel(None);
 
-    let outlets = Outlets { acks, applied, full_needed, saved };
+    let outlets = Outlets { acks, applied, full_needed, journal };
     let mut enforcer = Enforcer::new(config.nft.clone(), outlets, config.check_interval);
-    let state_dir = restore(&config, &mut enforcer).await;
+    let (state_dir, on_disk) = restore(&config, &mut enforcer).await;
 
     let enforcing = enforcer.run(config.until, updates, stop);
     let ends = Ends { updates: update_inlet, acks: ack_outlet, full_needed: full_needed_outlet };
     let following = follow(&config, ends, applied_outlet);
-    let keeping = state::keep(state_dir, saved_outlet);
+    let keeping = state::keep(state_dir, on_disk, journal_outlet);
 
     tokio::pin!(enforcing);
     let others = async { tokio::join!(following, keeping) };
@@ -108,45 +108,45 @@ pub async fn run(config: Config, stop: watch::Receiver<bool>) -> Result<(), RunE
     }
 }
 
-/// Puts the saved ruleset in place before the compiler is called.
-async fn restore(config: &Config, enforcer: &mut Enforcer) -> Option<StateDir> {
-    let folder = config.state_dir.as_ref()?;
+/// Puts the saved ruleset in place before the compiler is called; the folder, and what is in it.
+async fn restore(config: &Config, enforcer: &mut Enforcer) -> (Option<StateDir>, Option<Saved>) {
+    let Some(folder) = &config.state_dir else { return (None, None) };
     let dir = match StateDir::open(folder, &config.node) {
         Ok(dir) => dir,
         Err(error) => {
             warn!(folder = %folder.display(), %error, "the state folder cannot be used");
-            return None;
+            return (None, None);
         }
     };
-    match dir.load() {
-        Ok(Some(saved)) => enforcer.restore(saved).await,
-        Ok(None) => {}
-        Err(error) => warn!(folder = %folder.display(), %error, "the saved ruleset was refused"),
+    let saved = dir.load().unwrap_or_else(|error| {
+        warn!(folder = %folder.display(), %error, "the saved ruleset was refused");
+        None
+    });
+    if let Some(saved) = &saved {
+        enforcer.restore(saved.journal.clone()).await;
     }
-    Some(dir)
+    (Some(dir), saved)
 }
 
-/// One stream after the other, with growing pauses, until the agent stops.
-async fn follow(config: &Config, mut ends: Ends, applied: watch::Receiver<Option<Revision>>) {
+/// One stream after the other, with growing pauses, until the agent stops. When one ends, the next replica has its
+/// turn; each connection is made from the address anew, names are looked up again.
+async fn follow(config: &Config, mut ends: Ends, applied: watch::Receiver<Applied>) {
     let mut backoff = Backoff::new(FIRST_RECONNECT, LAST_RECONNECT);
+    let mut turns = turns(&config.node, &config.compilers);
+    let Some(mut compiler) = turns.next() else { return };
     loop {
-        let connecting = async { tokio::join!(dial::connect(&config.compiler), nft_version(&config.nft)) };
+        let connecting = async { tokio::join!(dial::connect(compiler), nft_version(&config.nft)) };
         let Some((connected, nft_version)) = unless_stopped(connecting, &mut ends).await else {
             return;
         };
         match connected {
             Ok(channel) => {
-                let applied = applied.borrow().clone();
+                let Applied { revision: applied, position } = applied.borrow().clone();
                 let name = applied.as_ref().map_or("none", Revision::as_str);
-                info!(compiler = %config.compiler, applied = name, "connected");
+                info!(%compiler, applied = name, "connected");
                 let agent_version = env!("CARGO_PKG_VERSION").to_owned();
-                let hello = Hello {
-                    node: config.node.clone(),
-                    agent_version,
-                    nft_version,
-                    applied,
-                    position: Position::default(),
-                };
+                let hello =
+                    Hello { node: config.node.clone(), agent_version, nft_version, applied, position };
                 let since = Instant::now();
                 let ended = session::run(channel, hello, &mut ends).await;
                 if since.elapsed() >= HEALTHY {
@@ -154,20 +154,30 @@ async fn follow(config: &Config, mut ends: Ends, applied: watch::Receiver<Option
                 }
                 match ended {
                     Ended::Finished => return,
-                    Ended::FullNeeded => info!("asking for a full script"),
-                    Ended::Closed => info!("the compiler closed the stream"),
+                    Ended::FullNeeded => {
+                        info!("asking for a full script");
+                        continue;
+                    }
+                    Ended::Closed => info!(%compiler, "the compiler closed the stream"),
                     Ended::Broken(status) => {
-                        warn!(code = ?status.code(), message = ?chain(&status), "the stream broke");
+                        warn!(%compiler, code = ?status.code(), message = ?chain(&status), "the stream broke");
                     }
                 }
             }
-            Err(error) => warn!(compiler = %config.compiler, error = ?chain(&error), "could not connect"),
+            Err(error) => warn!(%compiler, error = ?chain(&error), "could not connect"),
         }
+        compiler = turns.next().unwrap_or(compiler);
         let pause = backoff.pause();
         if unless_stopped(sleep(pause), &mut ends).await.is_none() {
             return;
         }
     }
+}
+
+/// The replicas in turn, for ever; agents begin with different ones.
+fn turns<'a>(node: &NodeName, compilers: &'a [CompilerUrl]) -> impl Iterator<Item = &'a CompilerUrl> {
+    let sum: usize = node.as_str().bytes().map(usize::from).sum();
+    compilers.iter().cycle().skip(sum % compilers.len().max(1))
 }
 
 /// What `work` gives, unless the agent stops first.

@@ -1,7 +1,8 @@
-//! The newest full ruleset on disk, so that a node that boots without a compiler is not without policy.
+//! The journal on disk, so that a node that boots without a compiler is not without policy.
 //!
-//! One file: a header, an empty line, the script. The header names the node and the revision, holds the
-//! script's SHA-256, and ends with the SHA-256 of itself. Anything else is set aside and never applied.
+//! Two files of records: the full script, which is replaced as a whole, and the deltas since, which are added one by
+//! one. What does not follow from the full script, a torn end or deltas of an older one, is never applied. A file that
+//! holds anything else than a full script of this node is set aside.
 
 use std::fs::{DirBuilder, File, Metadata, OpenOptions, Permissions, remove_file, rename};
 use std::io::{self, Read as _, Write as _};
@@ -10,28 +11,40 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use flock_proto::MAX_MESSAGE_BYTES;
-use flock_shared::{NodeName, Revision, Script, ScriptHash};
+use flock_shared::{NodeName, ScriptHash};
 use rustix::process::geteuid;
 use tokio::sync::watch;
 use tracing::{debug, warn};
 
-const FORMAT: &str = "flock-netpol ruleset 1";
+use crate::journal::{Entry, Journal};
+use crate::record::{self, HEADER_LENGTH};
+
 const FILE: &str = "ruleset";
 const TEMPORARY: &str = "ruleset.new";
 const REFUSED: &str = "ruleset.refused";
-/// No header is longer.
-const HEADER_LENGTH: usize = 1024;
+const DELTAS: &str = "ruleset.deltas";
 /// No file is longer.
 const FILE_LENGTH: u64 = (MAX_MESSAGE_BYTES + HEADER_LENGTH) as u64;
 const WRITABLE_BY_OTHERS: u32 = 0o022;
 
-/// A full ruleset and the state that it reaches.
+/// A journal as it is on disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Saved {
-    /// The state.
-    pub revision: Revision,
-    /// The full script.
-    pub script: Script,
+    /// What is there.
+    pub journal: Journal,
+    /// The seal of the last record.
+    seal: ScriptHash,
+    /// Whether the next delta can be added to it.
+    end: End,
+}
+
+/// What comes after the last record of a journal on disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// Nothing.
+    Clean,
+    /// Something that is no record of it.
+    Torn,
 }
 
 /// Why what is on disk is not applied.
@@ -54,7 +67,7 @@ pub enum StateError {
     Foreign(NodeName),
 }
 
-/// The folder that holds the newest full ruleset of one node.
+/// The folder that holds the journal of one node.
 #[derive(Debug, Clone)]
 pub struct StateDir {
     folder: PathBuf,
@@ -74,44 +87,115 @@ impl StateDir {
         Ok(Self { folder: folder.to_owned(), node: node.clone() })
     }
 
-    /// The saved ruleset, if there is one. A file that is refused is renamed, and never looked at again.
+    /// What was saved, if anything was. A file that is refused is renamed, and never looked at again; deltas that
+    /// cannot be read are left out, with all that came after them.
     ///
     /// # Errors
     /// Why it is not to be applied.
     pub fn load(&self) -> Result<Option<Saved>, StateError> {
         let path = self.folder.join(FILE);
-        let loaded = match File::open(&path) {
-            Ok(file) => read(&file, &path).and_then(|bytes| decode(bytes, &self.node)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => Err(error.into()),
-        };
-        match loaded {
-            Ok(saved) => Ok(Some(saved)),
-            Err(StateError::Io(error)) => Err(error.into()),
+        let (full, mut seal) = match self.load_full(&path) {
+            Ok(Some(loaded)) => loaded,
+            Ok(None) => return Ok(None),
+            Err(StateError::Io(error)) => return Err(error.into()),
             Err(refusal) => {
                 // On a disk that cannot be written, the next start refuses it again.
                 let _ = rename(path, self.folder.join(REFUSED));
-                Err(refusal)
+                return Err(refusal);
             }
+        };
+        let mut journal = Journal::new(full);
+        let mut rest = self.deltas();
+        while let Ok((delta, next, end)) = record::read_delta(&rest, seal) {
+            if journal.push(delta).is_err() {
+                break;
+            }
+            seal = next;
+            rest = rest.slice(end..);
         }
+        let end = if rest.is_empty() { End::Clean } else { End::Torn };
+        if end == End::Torn {
+            warn!(
+                bytes = rest.len(),
+                "the end of the saved deltas is not what this agent wrote, and is left out"
+            );
+        }
+        Ok(Some(Saved { journal, seal, end }))
     }
 
-    /// Replaces the saved ruleset: after a crash at any point, the file is the old one or the new one, whole.
+    fn load_full(&self, path: &Path) -> Result<Option<(Entry, ScriptHash)>, StateError> {
+        let Some(bytes) = read(path)? else { return Ok(None) };
+        let (owner, full, seal) = record::read_full(&bytes).map_err(|_| StateError::Changed)?;
+        if owner == self.node { Ok(Some((full, seal))) } else { Err(StateError::Foreign(owner)) }
+    }
+
+    /// All that is in the file of the deltas; nothing, if it is not to be trusted.
+    fn deltas(&self) -> Bytes {
+        let path = self.folder.join(DELTAS);
+        read(&path)
+            .unwrap_or_else(|error| {
+                warn!(path = %path.display(), %error, "the saved deltas were refused");
+                None
+            })
+            .unwrap_or_default()
+    }
+
+    /// Saves a journal, given what is on disk as far as that is known: adds the deltas that are missing, or else
+    /// replaces everything. After a crash at any point, what is on disk is the beginning of this journal, or what was
+    /// there before.
     ///
     /// # Errors
-    /// When the disk does not take it; the old one stays.
-    pub fn store(&self, saved: &Saved) -> io::Result<()> {
+    /// When the disk does not take it. It is not known then what is there.
+    pub fn store(&self, journal: &Journal, on_disk: Option<Saved>) -> io::Result<Saved> {
+        let saved = match on_disk {
+            Some(saved) if saved.end == End::Clean && journal.since(&saved.journal).is_some() => saved,
+            _ => self.replace(journal.full())?,
+        };
+        self.extend(journal, saved)
+    }
+
+    fn replace(&self, full: &Entry) -> io::Result<Saved> {
+        let header = record::full(full, &self.node);
         let temporary = self.folder.join(TEMPORARY);
-        let mut file =
-            OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
-        // The mode above is only for a file that was not there.
-        file.set_permissions(Permissions::from_mode(0o600))?;
-        file.write_all(header(saved, &self.node).as_bytes())?;
-        file.write_all(saved.script.bytes())?;
+        let mut file = private(OpenOptions::new().write(true).truncate(true), &temporary)?;
+        file.write_all(header.text.as_bytes())?;
+        file.write_all(full.script.bytes())?;
         file.sync_all()?;
         rename(temporary, self.folder.join(FILE))?;
-        File::open(&self.folder)?.sync_all()
+        File::open(&self.folder)?.sync_all()?;
+        Ok(Saved { journal: Journal::new(full.clone()), seal: header.seal, end: End::Clean })
     }
+
+    fn extend(&self, journal: &Journal, saved: Saved) -> io::Result<Saved> {
+        let Some(more @ [_, ..]) = journal.since(&saved.journal) else { return Ok(saved) };
+        let mut seal = saved.seal;
+        let mut records = Vec::new();
+        for delta in more {
+            let header = record::delta(delta, seal);
+            records.extend_from_slice(header.text.as_bytes());
+            records.extend_from_slice(delta.script.bytes());
+            seal = header.seal;
+        }
+        // The first delta of a full script takes the place of those of the one before it.
+        let is_first = saved.journal.deltas().is_empty();
+        let mut how = OpenOptions::new();
+        let how = if is_first { how.write(true).truncate(true) } else { how.append(true) };
+        let mut file = private(how, &self.folder.join(DELTAS))?;
+        file.write_all(&records)?;
+        file.sync_data()?;
+        if is_first {
+            File::open(&self.folder)?.sync_all()?;
+        }
+        Ok(Saved { journal: journal.clone(), seal, end: End::Clean })
+    }
+}
+
+/// Opens a file for this user only; makes it if it is missing.
+fn private(how: &mut OpenOptions, path: &Path) -> io::Result<File> {
+    let file = how.create(true).mode(0o600).open(path)?;
+    // The mode above is only for a file that was not there.
+    file.set_permissions(Permissions::from_mode(0o600))?;
+    Ok(file)
 }
 
 /// Removes what agents left in the folder, of whichever node; the paths of what was there.
@@ -120,7 +204,7 @@ impl StateDir {
 /// When something of it cannot be removed.
 pub fn remove(folder: &Path) -> io::Result<Vec<PathBuf>> {
     let mut removed = Vec::new();
-    for name in [FILE, TEMPORARY, REFUSED] {
+    for name in [FILE, DELTAS, TEMPORARY, REFUSED] {
         let path = folder.join(name);
         match remove_file(&path) {
             Ok(()) => removed.push(path),
@@ -139,7 +223,13 @@ fn is_exposed(metadata: &Metadata) -> bool {
     metadata.mode() & WRITABLE_BY_OTHERS != 0 || metadata.uid() != geteuid().as_raw()
 }
 
-fn read(file: &File, path: &Path) -> Result<Vec<u8>, StateError> {
+/// All of a file, if it is there.
+fn read(path: &Path) -> Result<Option<Bytes>, StateError> {
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
     let metadata = file.metadata()?;
     if is_exposed(&metadata) {
         return Err(StateError::Exposed(path.to_owned()));
@@ -149,48 +239,29 @@ fn read(file: &File, path: &Path) -> Result<Vec<u8>, StateError> {
     }
     let mut bytes = Vec::new();
     file.take(FILE_LENGTH).read_to_end(&mut bytes)?;
-    Ok(bytes)
+    Ok(Some(bytes.into()))
 }
 
-fn header(saved: &Saved, node: &NodeName) -> String {
-    let Saved { revision, script } = saved;
-    let fields = format!("{FORMAT}\nnode {node}\nrevision {revision}\nsha256 {}\n", script.hash());
-    let seal = ScriptHash::of(fields.as_bytes());
-    format!("{fields}seal {seal}\n\n")
-}
-
-/// Splits a header from its script, writes the header that would belong to both, and compares.
-fn decode(bytes: Vec<u8>, node: &NodeName) -> Result<Saved, StateError> {
-    let bytes = Bytes::from(bytes);
-    let end =
-        bytes.windows(2).take(HEADER_LENGTH).position(|pair| pair == b"\n\n").ok_or(StateError::Changed)? + 2;
-    let found = std::str::from_utf8(&bytes[..end]).map_err(|_| StateError::Changed)?;
-    let field =
-        |name: &str| found.lines().find_map(|line| line.strip_prefix(name)).ok_or(StateError::Changed);
-    let revision = field("revision ")?.parse().map_err(|_| StateError::Changed)?;
-    let owner = NodeName::new(field("node ")?).map_err(|_| StateError::Changed)?;
-    let saved = Saved { revision, script: Script::new(bytes.slice(end..)) };
-    if found != header(&saved, &owner) {
-        return Err(StateError::Changed);
-    }
-    if owner != *node {
-        return Err(StateError::Foreign(owner));
-    }
-    Ok(saved)
-}
-
-/// Keeps the newest of the rulesets that come, until none can come any more. A disk that does not take one is
-/// reported; enforcing does not depend on it.
-pub async fn keep(dir: Option<StateDir>, mut rulesets: watch::Receiver<Option<Saved>>) {
-    while rulesets.changed().await.is_ok() {
-        let saved = rulesets.borrow_and_update().clone();
-        let (Some(dir), Some(saved)) = (dir.clone(), saved) else {
+/// Keeps the newest of the journals that come, until none can come any more; `on_disk`: what is there as far as it is
+/// known. A disk that does not take one is reported; enforcing does not depend on it.
+pub async fn keep(
+    dir: Option<StateDir>,
+    mut on_disk: Option<Saved>,
+    mut journals: watch::Receiver<Option<Journal>>,
+) {
+    while journals.changed().await.is_ok() {
+        let journal = journals.borrow_and_update().clone();
+        let (Some(dir), Some(journal)) = (dir.clone(), journal) else {
             continue;
         };
-        let revision = saved.revision.clone();
+        let revision = journal.last().revision.clone();
+        let before = on_disk.take();
         // Off the loop: a slow disk must not hold up nft or the stream.
-        match tokio::task::spawn_blocking(move || dir.store(&saved)).await {
-            Ok(Ok(())) => debug!(%revision, "saved the ruleset"),
+        match tokio::task::spawn_blocking(move || dir.store(&journal, before)).await {
+            Ok(Ok(saved)) => {
+                debug!(%revision, "saved");
+                on_disk = Some(saved);
+            }
             Ok(Err(error)) => warn!(%revision, %error, "the ruleset could not be saved"),
             Err(error) => warn!(%revision, %error, "saving the ruleset ended unexpectedly"),
         }
@@ -198,91 +269,5 @@ pub async fn keep(dir: Option<StateDir>, mut rulesets: watch::Receiver<Option<Sa
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn saved() -> Saved {
-        let script = Script::new("add table inet t\n\n\nadd table inet u\n");
-        Saved { revision: Revision::of(ScriptHash::of(b"a")), script }
-    }
-
-    fn node() -> NodeName {
-        NodeName::new("n1").unwrap()
-    }
-
-    fn mode(path: &Path) -> u32 {
-        path.metadata().unwrap().mode() & 0o777
-    }
-
-    #[test]
-    fn what_was_stored_is_loaded() {
-        let parent = tempfile::tempdir().unwrap();
-        let folder = parent.path().join("a/b");
-        let dir = StateDir::open(&folder, &node()).unwrap();
-        assert_eq!(dir.load().unwrap(), None);
-        for _ in 0..2 {
-            dir.store(&saved()).unwrap();
-            assert_eq!(dir.load().unwrap(), Some(saved()));
-        }
-        assert_eq!((mode(&folder), mode(&folder.join(FILE))), (0o700, 0o600));
-        assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 1, "no temporary file stays");
-    }
-
-    #[test]
-    fn any_changed_or_missing_byte_is_noticed() {
-        let mut whole = header(&saved(), &node()).into_bytes();
-        whole.extend_from_slice(saved().script.bytes());
-        assert_eq!(decode(whole.clone(), &node()).unwrap(), saved());
-        for place in 0..whole.len() {
-            let mut changed = whole.clone();
-            changed[place] ^= 1;
-            assert!(decode(changed, &node()).is_err(), "byte {place}");
-            assert!(decode(whole[..place].to_vec(), &node()).is_err(), "{place} bytes");
-        }
-    }
-
-    #[test]
-    fn a_refused_file_is_set_aside() {
-        let parent = tempfile::tempdir().unwrap();
-        let dir = StateDir::open(parent.path(), &node()).unwrap();
-        dir.store(&saved()).unwrap();
-        let other = StateDir::open(parent.path(), &NodeName::new("n2").unwrap()).unwrap();
-        assert!(matches!(other.load(), Err(StateError::Foreign(owner)) if owner == node()));
-        assert!(parent.path().join(REFUSED).exists());
-        assert_eq!(other.load().unwrap(), None);
-    }
-
-    #[test]
-    fn a_file_that_others_may_write_is_refused() {
-        let parent = tempfile::tempdir().unwrap();
-        let dir = StateDir::open(parent.path(), &node()).unwrap();
-        dir.store(&saved()).unwrap();
-        std::fs::set_permissions(parent.path().join(FILE), Permissions::from_mode(0o666)).unwrap();
-        assert!(matches!(dir.load(), Err(StateError::Exposed(_))));
-        std::fs::set_permissions(parent.path(), Permissions::from_mode(0o777)).unwrap();
-        assert!(matches!(StateDir::open(parent.path(), &node()), Err(StateError::Exposed(_))));
-    }
-
-    #[test]
-    fn all_that_an_agent_left_is_removed() {
-        let parent = tempfile::tempdir().unwrap();
-        let folder = parent.path().join("state");
-        assert_eq!(remove(&folder).unwrap(), Vec::<PathBuf>::new());
-        assert!(!folder.exists());
-        let dir = StateDir::open(&folder, &node()).unwrap();
-        dir.store(&saved()).unwrap();
-        std::fs::write(folder.join(REFUSED), "").unwrap();
-        assert_eq!(remove(&folder).unwrap(), [folder.join(FILE), folder.join(REFUSED)]);
-        assert_eq!((dir.load().unwrap(), remove(&folder).unwrap()), (None, Vec::new()));
-    }
-
-    #[test]
-    fn a_disk_that_takes_nothing_keeps_the_old_ruleset() {
-        let parent = tempfile::tempdir().unwrap();
-        let dir = StateDir::open(parent.path(), &node()).unwrap();
-        dir.store(&saved()).unwrap();
-        std::fs::create_dir(parent.path().join(TEMPORARY)).unwrap();
-        assert!(dir.store(&saved()).is_err());
-        assert_eq!(dir.load().unwrap(), Some(saved()));
-    }
-}
+#[path = "state_tests.rs"]
+mod tests;

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use flock_compiler_core::{Change, Problem, Translator};
+use flock_compiler_core::{Problem, Translator};
 use flock_shared::NodeName;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
@@ -203,12 +203,20 @@ impl Engine {
         self.metrics.events.inc();
         match event {
             SourceEvent::Changes { changes, progress } => {
-                let changed =
-                    changes.into_iter().fold(false, |changed, change| self.change(change) | changed);
+                let was_complete = self.translator.world().is_complete();
+                let mut changed = false;
+                for change in changes {
+                    changed |= self.translator.apply(change);
+                }
                 if let Some(progress) = progress {
                     self.positions.read(progress, changed, Instant::now());
                 }
-                if changed { Burst::World } else { Burst::Nothing }
+                // The listing that completes the world counts although it may hold nothing.
+                if changed || was_complete != self.translator.world().is_complete() {
+                    Burst::World
+                } else {
+                    Burst::Nothing
+                }
             }
             SourceEvent::Report { input, problems } => {
                 if problems.is_empty() {
@@ -220,13 +228,6 @@ impl Engine {
                 Burst::Reports
             }
         }
-    }
-
-    /// Whether the change makes a difference.
-    fn change(&mut self, change: Change) -> bool {
-        let was_complete = self.translator.world().is_complete();
-        // The listing that completes the world counts although it may hold nothing.
-        self.translator.apply(change) || was_complete != self.translator.world().is_complete()
     }
 
     /// Says in the log what is new and what is mended.

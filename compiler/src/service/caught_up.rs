@@ -12,7 +12,7 @@ use tokio_stream::{Stream, StreamExt as _};
 use tonic::Status;
 
 use super::Context;
-use crate::engine::{Desired, EngineStopped, Gap, Reach, Versions};
+use crate::engine::{Desired, Gap, Reach, Versions};
 use crate::fleet;
 
 /// The positions of what is sent on one stream.
@@ -33,23 +33,23 @@ impl Stamp {
     }
 }
 
-/// Waits until this replica may serve the agent. What the agent says meanwhile is heard.
+/// Waits until this replica may serve the agent.
 ///
 /// # Errors
-/// The status with which the stream ends: the agent should turn to another replica, or it went away.
+/// When the agent should turn to another replica, or the stream ended.
 pub(super) async fn wait(
     context: &Context,
     hello: &Hello,
+    agent: &fleet::Stream,
     desired: &Desired,
     messages: &mut (impl Stream<Item = Result<v1::AgentMessage, Status>> + Unpin),
-    stream: &fleet::Stream,
 ) -> Result<Stamp, Status> {
     let node = &hello.node;
     let wanted = Versions::of(&hello.position);
     let mut reach = context.engine.reach();
     let mut desired = desired.clone();
     let mut stopping = context.stopping.clone();
-    let deadline = Instant::now() + context.limits.hold;
+    let deadline = Instant::now() + context.limits.lag;
     let mut waiting = None;
     loop {
         let is_complete = desired.borrow_and_update().is_some();
@@ -71,11 +71,11 @@ pub(super) async fn wait(
             waiting = Some(Waiting::new(context));
         }
         tokio::select! {
-            changed = desired.changed() => changed.map_err(|_| stopped())?,
-            changed = reach.changed() => changed.map_err(|_| stopped())?,
+            changed = desired.changed() => changed.map_err(|_| Status::unavailable("the engine has stopped"))?,
+            changed = reach.changed() => changed.map_err(|_| Status::unavailable("the engine has stopped"))?,
             message = messages.next() => match message {
                 None => return Err(Status::ok("")),
-                Some(message) => acknowledge(context, stream, message?)?,
+                Some(message) => acknowledge(context, agent, message?)?,
             },
             _ = stopping.wait_for(|stopping| *stopping) => {
                 return Err(Status::unavailable("the compiler is shutting down"));
@@ -101,25 +101,21 @@ fn is_rewound(context: &Context, node: &NodeName, wanted: &Versions, gaps: &[Gap
     let reach = reach.borrow();
     let since = context.fleet.out_of_reach(node, wanted, |earlier| !reach.lacks(earlier).is_empty());
     let now = Instant::now();
-    now.duration_since(since) >= context.limits.patience
+    now.duration_since(since) >= context.limits.rewind
         && gaps.iter().all(|gap| reach.is_live(gap.kind, since, now))
 }
 
 /// An agent that waits may still tell of a table that it has put back itself.
-fn acknowledge(context: &Context, stream: &fleet::Stream, message: v1::AgentMessage) -> Result<(), Status> {
+fn acknowledge(context: &Context, agent: &fleet::Stream, message: v1::AgentMessage) -> Result<(), Status> {
     match AgentMessage::try_from(message) {
         Ok(AgentMessage::Ack(ack)) => {
             context.metrics.ack(ack.outcome);
-            stream.acknowledged(&ack);
+            agent.acknowledged(&ack);
             Ok(())
         }
         Ok(AgentMessage::Hello(_)) => Err(Status::invalid_argument("a second hello")),
         Err(error) => Err(Status::invalid_argument(error.to_string())),
     }
-}
-
-fn stopped() -> Status {
-    Status::unavailable(EngineStopped.to_string())
 }
 
 fn listed(gaps: &[Gap]) -> String {

@@ -20,16 +20,19 @@ use crate::source::{Events, Kind, Progress, Reached, SourceEvent};
 
 /// Longer than any test takes.
 const NEVER: Duration = Duration::from_secs(3600);
-/// Agents are held for as long as it takes.
-const PATIENT: Wait = Wait { hold: NEVER, patience: NEVER };
-/// Agents are sent away as soon as they would have to wait.
-const IMPATIENT: Wait = Wait { hold: Duration::from_millis(1), patience: NEVER };
 
-/// The limits that matter here.
-#[derive(Clone, Copy)]
-struct Wait {
-    hold: Duration,
-    patience: Duration,
+fn limits(lag: Duration, rewind: Duration) -> Limits {
+    Limits { lag, rewind, ..Limits::default() }
+}
+
+/// Agents are held for as long as it takes.
+fn patient() -> Limits {
+    limits(NEVER, NEVER)
+}
+
+/// Agents are sent away as soon as they would have to wait.
+fn impatient() -> Limits {
+    limits(Duration::from_millis(1), NEVER)
 }
 
 /// A replica whose source is the test.
@@ -40,21 +43,20 @@ struct Replica {
 }
 
 impl Replica {
-    fn start(Wait { hold, patience }: Wait) -> Self {
+    fn start(limits: Limits) -> Self {
         let metrics = Arc::new(Metrics::default());
         let (engine, handle) = Engine::new(Arc::clone(&metrics));
         let (events, incoming) = mpsc::channel(8);
         tokio::spawn(engine.run(incoming));
         let (stop, stopping) = watch::channel(false);
-        let limits = Limits { hold, patience, ..Limits::default() };
         let context =
-            Context { engine: handle, fleet: Arc::new(Fleet::default()), metrics, stopping, limits };
+            Context { engine: handle, fleet: Arc::new(Fleet::default()), metrics, limits, stopping };
         Self { context, events, _stop: stop }
     }
 
     /// One that has read each kind through version 100, and nothing newer than 7.
-    async fn ready(wait: Wait) -> Self {
-        let replica = Self::start(wait);
+    async fn ready(limits: Limits) -> Self {
+        let replica = Self::start(limits);
         let empty = [
             (Kind::Node, Change::Node(Edit::Replace(Vec::new()))),
             (Kind::Namespace, Change::Namespace(Edit::Replace(Vec::new()))),
@@ -98,9 +100,8 @@ impl Replica {
         messages: &mut (impl Stream<Item = Result<v1::AgentMessage, Status>> + Unpin),
     ) -> Result<Stamp, Status> {
         let desired = self.context.engine.subscribe(node()).await.unwrap();
-        let hello = hello(position);
-        let stream = self.context.fleet.open(&hello);
-        wait(&self.context, &hello, &desired, messages, &stream).await
+        let (hello, fleet) = (hello(position), &self.context.fleet);
+        wait(&self.context, &hello, &fleet.open(&hello), &desired, messages).await
     }
 
     /// Waiting now, refused and taken back so far.
@@ -138,7 +139,7 @@ impl Replica {
 
 #[tokio::test]
 async fn who_knows_nothing_newer_is_served_at_once() {
-    let replica = Replica::ready(IMPATIENT).await;
+    let replica = Replica::ready(impatient()).await;
     for position in ["", "Node=7,Pod=100", "NetworkPolicy=99", "Later=999", "not a position"] {
         assert!(replica.serve(position).await.is_ok(), "{position}");
     }
@@ -147,7 +148,7 @@ async fn who_knows_nothing_newer_is_served_at_once() {
 
 #[tokio::test]
 async fn a_quiet_kind_makes_nobody_wait() {
-    let (ahead, behind) = (Replica::ready(IMPATIENT).await, Replica::ready(IMPATIENT).await);
+    let (ahead, behind) = (Replica::ready(impatient()).await, Replica::ready(impatient()).await);
     ahead.appear(150).await;
     ahead.bookmark(9000).await;
     ahead.until_read(9000).await;
@@ -160,7 +161,7 @@ async fn a_quiet_kind_makes_nobody_wait() {
 
 #[tokio::test]
 async fn who_knows_more_waits_until_it_is_known_here() {
-    let replica = Replica::ready(PATIENT).await;
+    let replica = Replica::ready(patient()).await;
     let serving = replica.serve("Namespace=150");
     tokio::pin!(serving);
     for at in [148, 149] {
@@ -182,7 +183,7 @@ async fn who_knows_more_waits_until_it_is_known_here() {
 
 #[tokio::test]
 async fn what_an_agent_knows_stays_known() {
-    let replica = Replica::ready(IMPATIENT).await;
+    let replica = Replica::ready(impatient()).await;
     // Something was deleted at 90, before this replica listed what there was.
     let stamp = replica.serve("Namespace=90").await.unwrap();
     assert_eq!(position(&stamp), "Node=7,Namespace=90,Pod=7,NetworkPolicy=7");
@@ -200,7 +201,7 @@ async fn what_an_agent_knows_stays_known() {
 
 #[tokio::test]
 async fn who_waits_too_long_is_told_why() {
-    let replica = Replica::ready(IMPATIENT).await;
+    let replica = Replica::ready(impatient()).await;
     let status = replica.serve("Namespace=150,Pod=101,Node=100").await.unwrap_err();
     assert_eq!(status.code(), Code::Unavailable);
     let gaps = "Namespace read through 100, the agent is at 150; Pod read through 100, the agent is at 101";
@@ -210,7 +211,7 @@ async fn who_waits_too_long_is_told_why() {
 
 #[tokio::test]
 async fn a_replica_that_has_not_read_everything_serves_nobody() {
-    let status = Replica::start(IMPATIENT).serve("").await.unwrap_err();
+    let status = Replica::start(impatient()).serve("").await.unwrap_err();
     assert_eq!(status.code(), Code::Unavailable);
     assert!(status.message().contains("has not read the whole cluster"), "{}", status.message());
 }
@@ -218,7 +219,7 @@ async fn a_replica_that_has_not_read_everything_serves_nobody() {
 #[tokio::test]
 async fn a_store_that_went_back_locks_nobody_out() {
     let patience = Duration::from_millis(200);
-    let replica = Replica::ready(Wait { hold: Duration::from_millis(20), patience }).await;
+    let replica = Replica::ready(limits(Duration::from_millis(20), patience)).await;
     let start = Instant::now();
     assert!(replica.serve("Namespace=150").await.is_err());
     let stamp = loop {
@@ -239,7 +240,7 @@ async fn a_store_that_went_back_locks_nobody_out() {
 #[tokio::test]
 async fn lagging_time_and_again_is_not_a_store_that_went_back() {
     let patience = Duration::from_millis(50);
-    let replica = Replica::ready(Wait { hold: Duration::from_millis(1), patience }).await;
+    let replica = Replica::ready(limits(Duration::from_millis(1), patience)).await;
     let start = Instant::now();
     for lag in (0..).step_by(2) {
         replica.appear(101 + lag).await;
@@ -256,7 +257,7 @@ async fn lagging_time_and_again_is_not_a_store_that_went_back() {
 
 #[tokio::test]
 async fn who_goes_away_meanwhile_is_let_go() {
-    let replica = Replica::ready(PATIENT).await;
+    let replica = Replica::ready(patient()).await;
     let ack = Ack { revision: None, outcome: Outcome::Malformed, error: String::new(), took: Duration::ZERO };
     let (sender, messages) = mpsc::channel(1);
     sender.try_send(Ok(AgentMessage::Ack(ack).into())).unwrap();

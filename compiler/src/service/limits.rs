@@ -27,6 +27,11 @@ pub struct Limits {
     pub resend_first: Duration,
     /// See [`Self::resend_first`].
     pub resend_longest: Duration,
+    /// How long an agent that has applied more than this replica has read is held, before it is sent to another one.
+    pub lag: Duration,
+    /// How long an agent is sent away by a replica whose own watches are live, before that replica concludes that what
+    /// the agent has seen is no more: a store that was restored from a backup counts its versions anew.
+    pub rewind: Duration,
     /// Full scripts that are rendered at once: they occupy a core each.
     pub renders: NonZeroUsize,
     /// Bytes of full scripts that are rendered and not yet written to the network. More would only wait in memory.
@@ -44,6 +49,8 @@ impl Default for Limits {
             progress: 64 * 1024,
             resend_first: Duration::from_secs(1),
             resend_longest: Duration::from_secs(60),
+            lag: Duration::from_secs(30),
+            rewind: Duration::from_secs(300),
             renders: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
             unwritten: NonZeroUsize::MIN.saturating_add(64 * 1024 * 1024),
         }

@@ -59,7 +59,7 @@ pub(super) struct Agent {
     shared: Arc<Shared>,
     messages: Streaming<v1::AgentMessage>,
     stopping: watch::Receiver<bool>,
-    /// Once the agent has said hello and this replica has caught up with it.
+    /// Once the agent has said hello.
     open: Option<Open>,
     _alarm: Alarm,
 }
@@ -104,7 +104,7 @@ impl Agent {
             () = raised(stopping) => Err(Status::unavailable("the compiler is shutting down")),
         };
         if let Err(status) = &next {
-            farewell(&open.node, status);
+            open.farewell(status);
         }
         next
     }
@@ -124,22 +124,14 @@ impl Agent {
 
     async fn open(&mut self, hello: Hello) -> Result<Open, Status> {
         let context = &self.shared.context;
-        let desired = context.engine.subscribe(hello.node.clone()).await.map_err(stopped)?;
-        let fleet = context.fleet.open(&hello);
-        let counted = Counted::new(&self.shared);
+        let Context { engine, fleet, limits, .. } = context;
+        let desired = engine.subscribe(hello.node.clone()).await.map_err(stopped)?;
         let applied = hello.applied.as_ref().map(Revision::as_str);
         tracing::info!(node = %hello.node, version = hello.agent_version, applied, "agent connected");
-        let stamp = caught_up::wait(context, &hello, &desired, &mut self.messages, &fleet)
-            .await
-            .inspect_err(|status| farewell(&hello.node, status))?;
-        Ok(Open {
-            desired,
-            session: Session::new(hello.applied, context.limits),
-            stamp,
-            fleet,
-            node: hello.node,
-            _counted: counted,
-        })
+        let (fleet, counted) = (fleet.open(&hello), Counted::new(&self.shared));
+        let stamp = caught_up::wait(context, &hello, &fleet, &desired, &mut self.messages).await?;
+        let session = Session::new(hello.applied, *limits);
+        Ok(Open { desired, fleet, session, stamp, node: hello.node, _counted: counted })
     }
 }
 
@@ -246,15 +238,16 @@ impl Open {
             tracing::info!(%node, ?pause, "a full script will be sent");
         }
     }
-}
 
-fn farewell(node: &NodeName, status: &Status) {
-    match status.code() {
-        // The agent vanished or is sent away, or this process is about to end: none of it is the agent's fault.
-        Code::Ok | Code::Unavailable | Code::Cancelled | Code::Unknown => {
-            tracing::info!(%node, reason = status.message(), "agent disconnected");
+    fn farewell(&self, status: &Status) {
+        let node = &self.node;
+        match status.code() {
+            // The agent vanished, or this process is about to: neither is the agent's fault.
+            Code::Ok | Code::Unavailable | Code::Cancelled | Code::Unknown => {
+                tracing::info!(%node, reason = status.message(), "agent disconnected");
+            }
+            code => tracing::warn!(%node, ?code, reason = status.message(), "stream ended"),
         }
-        code => tracing::warn!(%node, ?code, reason = status.message(), "stream ended"),
     }
 }
 
@@ -271,7 +264,7 @@ fn stopped(error: EngineStopped) -> Status {
 /// Until the flag is up. If nobody can raise it any more, never.
 async fn raised(flag: &mut watch::Receiver<bool>) {
     if flag.wait_for(|up| *up).await.is_err() {
-        pending::<()>().await;
+        pending().await
     }
 }
 

@@ -107,7 +107,7 @@ mod tests {
         assert!((1..=3).contains(&most.load(Ordering::SeqCst)), "{most:?}");
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn nothing_is_rendered_while_there_is_no_room() {
         let pace = pace(1, 4 * UNIT);
         let render = async |bytes: usize| {

@@ -18,6 +18,7 @@ mod kind;
 mod list;
 mod message;
 mod page;
+mod proxy;
 mod request;
 mod server;
 mod stamp;
@@ -29,6 +30,7 @@ mod wire;
 
 pub use faults::{Cut, Delivery, Expiry, Failure, Faults};
 pub use kind::{Kind, NAMESPACE, NETWORK_POLICY, NODE, POD};
+pub use proxy::Proxy;
 pub use request::Verb;
 pub use server::{ApiServer, Settings, StartError};
 pub use status::Status;

@@ -118,6 +118,12 @@ impl ApiServer {
         format!("http://{}", self.address)
     }
 
+    /// Where it listens.
+    #[must_use]
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// How a client of kube reaches it.
     ///
     /// # Panics

@@ -1,11 +1,10 @@
 //! An agent that moves to a replica which lags: it is never taken back.
 
 use flock_proto::UpdateKind;
-use flock_testkit::{ApiServer, NAMESPACE, NETWORK_POLICY, NODE, POD};
+use flock_testkit::{ApiServer, NAMESPACE, NETWORK_POLICY, NODE, POD, Proxy};
 use serde_json::{Value, json};
 
 use super::agent::{self, Agent};
-use super::proxy::Proxy;
 use super::replica::Replica;
 
 pub(super) fn namespace(name: &str) -> Value {
@@ -52,9 +51,9 @@ impl Pair {
         put(POD, pod("web", 1));
         put(POD, pod("db", 2));
         put(NETWORK_POLICY, allow("allow", "web"));
-        let address = server.url().strip_prefix("http://").unwrap().parse().unwrap();
-        let proxy = Proxy::start(address).await;
-        let (ahead, behind) = (Replica::start(address).await, Replica::start(proxy.address).await);
+        let proxy = Proxy::start(server.address()).await.unwrap();
+        let ahead = Replica::start(server.address()).await;
+        let behind = Replica::start(proxy.address()).await;
         assert_eq!(ahead.revision().await, behind.revision().await);
         for kind in [NODE, NAMESPACE, POD, NETWORK_POLICY] {
             flock_testkit::wait_until("both watch", || server.store().watches(kind) == 2).await.unwrap();
@@ -151,8 +150,7 @@ async fn a_deletion_is_known_too() {
     agent.reach(&mut stream, &after).await;
 
     // A replica that starts now never hears of it, and hands on that the agent knows.
-    let address = pair.server.url().strip_prefix("http://").unwrap().parse().unwrap();
-    let latest = Replica::start(address).await;
+    let latest = Replica::start(pair.server.address()).await;
     let position = agent.position.clone();
     let mut stream = agent.call(&latest).await;
     assert_eq!(agent.next(&mut stream).await.unwrap().kind, UpdateKind::Current);

@@ -9,8 +9,7 @@ use super::replica::Replica;
 #[tokio::test(flavor = "multi_thread")]
 async fn equal_objects_have_one_revision_however_they_came() {
     let server = ApiServer::start().await.unwrap();
-    let address = server.url().strip_prefix("http://").unwrap().parse().unwrap();
-    let empty = Replica::start(address).await;
+    let empty = Replica::start(server.address()).await;
     // One event after the other, subjects last; some come and go.
     let put = |kind, object| drop(server.store().put(kind, object).unwrap());
     put(NETWORK_POLICY, allow("second", "db"));
@@ -19,13 +18,13 @@ async fn equal_objects_have_one_revision_however_they_came() {
     for last in 1..=9 {
         put(POD, pod(["web", "db", "cache"][usize::from(last) % 3], last));
     }
-    let partly = Replica::start(address).await;
+    let partly = Replica::start(server.address()).await;
     server.store().remove(NETWORK_POLICY, "a", "passing").unwrap();
     put(POD, pod("late", 20));
     put(NAMESPACE, namespace("a"));
     put(NODE, node(agent::NODE));
 
-    let listed = Replica::start(address).await;
+    let listed = Replica::start(server.address()).await;
     let revision = listed.revision().await;
     for replica in [&empty, &partly] {
         let mut desired = replica.engine.subscribe(agent::NODE.parse().unwrap()).await.unwrap();

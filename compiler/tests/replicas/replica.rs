@@ -42,9 +42,13 @@ impl Replica {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let (engine_handle, shown) = (handle.clone(), Arc::clone(&metrics));
-        let limits = Limits::default();
-        let context =
-            Context { engine: handle, fleet: Arc::new(Fleet::default()), metrics, stopping, limits };
+        let context = Context {
+            engine: handle,
+            fleet: Arc::new(Fleet::default()),
+            metrics,
+            limits: Limits::default(),
+            stopping,
+        };
         let mut tasks = JoinSet::new();
         tasks.spawn(async { source.run(events).await.unwrap() });
         tasks.spawn(async { engine.run(incoming).await.unwrap() });
@@ -56,7 +60,8 @@ impl Replica {
     /// What it wants of the node.
     pub(super) async fn revision(&self) -> Revision {
         let desired = self.engine.subscribe(NODE.parse().unwrap()).await.unwrap();
-        desired.borrow().as_ref().unwrap().revision().clone()
+        let revision = desired.borrow().as_ref().unwrap().revision().clone();
+        revision
     }
 
     /// Waits until it wants something else of the node than `before`; what that is.
@@ -65,7 +70,8 @@ impl Replica {
         let is_other = |published: &Option<Arc<flock_compiler::engine::Published>>| {
             published.as_ref().is_some_and(|published| published.revision() != before)
         };
-        desired.wait_for(is_other).await.unwrap().as_ref().unwrap().revision().clone()
+        let revision = desired.wait_for(is_other).await.unwrap().as_ref().unwrap().revision().clone();
+        revision
     }
 
     /// Waits until so many agents wait for it to catch up.

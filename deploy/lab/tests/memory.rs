@@ -21,8 +21,9 @@ use crate::support::programs::{AGENT, COMPILER, profile_directory, program, prog
 const LIMIT: u64 = 10_000_000;
 /// The profile that is deployed; it is measured where it is built.
 const RELEASE: &str = "release";
-/// Updates before it is measured.
+/// Full scripts before it is measured, and deltas on the last of them.
 const UPDATES: usize = 100;
+const DELTAS: usize = 500;
 /// Takes every script, as nft does; what nft itself needs is not the agent's.
 const NFT: &str = "sh -c 'cat > /dev/null'";
 /// Pods on the node, the usual limit of a kubelet.
@@ -52,7 +53,8 @@ fn steady_memory_is_below_10_megabytes() {
     for (profile, agent) in measured {
         let (resident, private) = memory_after_updates(agent, &script, directory.path());
         println!(
-            "agent ({profile}) after {UPDATES} updates of {} kB: {resident} kB resident, {private} kB of them its own",
+            "agent ({profile}) after {UPDATES} updates of {} kB and {DELTAS} deltas: {resident} kB resident, {private} kB \
+             of them its own",
             script.len() / 1000
         );
         // The kernel's kB are 1024 bytes.
@@ -69,6 +71,9 @@ fn memory_after_updates(mut agent: Command, script: &str, directory: &Path) -> (
     for number in 0..UPDATES {
         assert_eq!(session.ask(version(script, number)).outcome, Outcome::Applied);
     }
+    for number in UPDATES..UPDATES + DELTAS {
+        assert_eq!(session.ask(delta(number)).outcome, Outcome::Applied);
+    }
     let status = fs::read_to_string(format!("/proc/{}/status", agent.id())).unwrap();
     let kilobytes = |name: &str| {
         let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
@@ -77,9 +82,25 @@ fn memory_after_updates(mut agent: Command, script: &str, directory: &Path) -> (
     (kilobytes("VmRSS:"), kilobytes("RssAnon:"))
 }
 
+fn revision(number: usize) -> Revision {
+    Revision::of(ScriptHash::of(number.to_string().as_bytes()))
+}
+
+/// A pod that comes to be, on the state before.
+fn delta(number: usize) -> Update {
+    let (base, reached) = (revision(number - 1), revision(number));
+    let (set, address) = ("pods4_0123456789abcdef", format!("10.9.{}.{}", number / 250, number % 250));
+    let table = "inet flock_netpol";
+    let script = Script::new(format!(
+        "add element {table} {set} {{ {address} }}\ndelete set {table} rev_{base}\n\
+         add set {table} rev_{reached} {{ typeof ip saddr; }}\n"
+    ));
+    Update::new(reached, UpdateKind::Delta { base, script })
+}
+
 /// The script with the marker of another revision.
 fn version(script: &str, number: usize) -> Update {
-    let revision = Revision::of(ScriptHash::of(number.to_string().as_bytes()));
+    let revision = revision(number);
     let (body, marker) = script.rsplit_once(" rev_").unwrap();
     let (_, rest) = marker.split_once(' ').unwrap();
     let script = Script::new(format!("{body} rev_{revision} {rest}"));

@@ -153,3 +153,8 @@ pub(crate) fn delta(base: &str, name: &str) -> v1::Update {
     let kind = UpdateKind::Delta { base: revision(base), script: script(name) };
     Update::new(revision(name), kind).into()
 }
+
+/// The same update, of a state at a position.
+pub(crate) fn at(position: &str, update: v1::Update) -> v1::Update {
+    v1::Update { position: position.to_owned().into(), ..update }
+}

@@ -17,7 +17,7 @@ list) test -e "$here/kernel/$5" ;;
     mv "$run.part" "$run"
     . "$here/behaviour"
     rm -f "$here"/kernel/*
-    touch "$here/kernel/$(grep -o 'rev_[0-9a-f]*' "$run")"
+    touch "$here/kernel/$(grep -o 'rev_[0-9a-f]*' "$run" | tail -n 1)"
     ;;
 esac
 "#;
@@ -27,8 +27,12 @@ esac
 pub(crate) enum Behaviour {
     Take,
     Fail,
+    /// Refuses one script, and takes those after it.
+    FailOnce,
     Hang,
     Die,
+    /// Dies of one script, and takes those after it.
+    DieOnce,
     /// Takes half a second.
     Dawdle,
     /// Commits, and dies then.
@@ -63,11 +67,13 @@ impl FakeNft {
         let lines = match behaviour {
             Behaviour::Take => "",
             Behaviour::Fail => "echo '/dev/stdin:1:1-3: Error: on purpose' >&2; exit 1",
+            Behaviour::FailOnce => "> \"$here/behaviour\"; exit 1",
+            Behaviour::DieOnce => "> \"$here/behaviour\"; kill -SEGV $$",
             Behaviour::Hang => "exec sleep 600",
             Behaviour::Die => "kill -SEGV $$",
             Behaviour::Dawdle => "sleep 0.5",
             Behaviour::CommitAndDie => {
-                "touch \"$here/kernel/$(grep -o 'rev_[0-9a-f]*' \"$run\")\"; kill -KILL $$"
+                "touch \"$here/kernel/$(grep -o 'rev_[0-9a-f]*' \"$run\" | tail -n 1)\"; kill -KILL $$"
             }
         };
         fs::write(self.path("behaviour.new"), lines).unwrap();

@@ -1,7 +1,7 @@
 //! The agent as a process with the real nft in a network namespace of its own.
 
 use std::io::{self, Write as _};
-use std::process::Command;
+use std::process::{Command, Output};
 use std::thread;
 
 use flock_proto::Outcome;
@@ -12,11 +12,11 @@ use crate::patiently;
 use crate::process::{agent, end, signal};
 
 /// A network namespace, gone with this value.
-struct Namespace(String);
+pub(crate) struct Namespace(String);
 
 impl Namespace {
     /// `None`, and a line that says why, where namespaces cannot be made.
-    fn new(purpose: &str) -> Option<Self> {
+    pub(crate) fn new(purpose: &str) -> Option<Self> {
         if !geteuid().is_root() {
             skipped("needs root");
             return None;
@@ -31,15 +31,24 @@ impl Namespace {
         }
     }
 
-    fn nft(&self) -> String {
+    pub(crate) fn nft(&self) -> String {
         format!("ip netns exec {} nft", self.0)
     }
 
     /// Whether an nft command succeeds in it.
-    fn succeeds(&self, arguments: &str) -> bool {
+    pub(crate) fn succeeds(&self, arguments: &str) -> bool {
+        self.run(arguments).status.success()
+    }
+
+    /// The whole table, as nft lists it.
+    pub(crate) fn table(&self) -> String {
+        String::from_utf8(self.run("list table inet flock_netpol").stdout).unwrap()
+    }
+
+    fn run(&self, arguments: &str) -> Output {
         let mut command = Command::new("ip");
         command.args(["netns", "exec", &self.0, "nft"]).args(arguments.split(' '));
-        command.output().unwrap().status.success()
+        command.output().unwrap()
     }
 
     fn holds(&self, name: &str) -> bool {

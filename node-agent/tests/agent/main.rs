@@ -5,6 +5,7 @@
 mod compiler;
 mod fake_nft;
 mod kernel;
+mod kernel_deltas;
 mod process;
 mod saved;
 mod stream;

@@ -2,15 +2,16 @@
 
 use std::process::{Output, Stdio};
 
-use flock_node_agent::state::{Saved, StateDir};
+use flock_node_agent::state::StateDir;
 use flock_proto::{Outcome, Update, UpdateKind};
 use flock_shared::Script;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::{Child, Command};
 
-use crate::compiler::{Compiler, full, revision, script};
+use crate::compiler::{Compiler, delta, full, revision, script};
 use crate::fake_nft::{Behaviour, FakeNft};
 use crate::patiently;
+use crate::saved::journal;
 
 /// An agent's process without the options of this machine's environment.
 pub(crate) fn agent(arguments: &[&str]) -> Command {
@@ -140,7 +141,7 @@ async fn uninstalling_removes_what_would_be_applied_at_the_next_start() {
     let path = folder.path().to_str().unwrap();
     let file = folder.path().join("ruleset");
     let dir = StateDir::open(folder.path(), &"n1".parse().unwrap()).unwrap();
-    dir.store(&Saved { revision: revision("a"), script: script("a") }).unwrap();
+    dir.store(&journal(&["a"]), None).unwrap();
     std::fs::write(folder.path().join("other"), "").unwrap();
     let nft = FakeNft::new();
     let uninstall = ["--uninstall", "--nft", &nft.command(), "--state-dir", path];
@@ -160,7 +161,7 @@ async fn uninstalling_removes_what_would_be_applied_at_the_next_start() {
     let none = format!("{table}no saved ruleset in {path}\n");
     assert_eq!((again.status.code(), text(&again.stdout)), (Some(0), none));
 
-    dir.store(&Saved { revision: revision("a"), script: script("a") }).unwrap();
+    dir.store(&journal(&["a"]), None).unwrap();
     let nowhere = output(&["--uninstall", "--nft", &nft.command()]).await;
     assert_eq!((text(&nowhere.stdout).as_str(), file.exists()), (table, true));
     let mut command = agent(&["--uninstall", "--nft", &nft.command()]);
@@ -183,12 +184,16 @@ fn memory(child: &Child) -> (u64, u64) {
     (kilobytes("VmRSS:"), kilobytes("RssAnon:"))
 }
 
+/// Fewer than are kept.
+const DELTAS: usize = 500;
+
 #[tokio::test]
 async fn memory_is_small() {
     let mut compiler = Compiler::start().await;
-    let nft = FakeNft::new();
     let url = compiler.url();
-    let child = agent(&["--node", "n1", "--compiler", &url, "--nft", &nft.command()]).spawn().unwrap();
+    // Nobody reads what it logs, and what it runs is not its own memory.
+    let options = ["--node", "n1", "--compiler", &url, "--nft", "sh -c 'cat > /dev/null'", "--log", "warn"];
+    let child = agent(&options).spawn().unwrap();
     let mut session = compiler.session().await;
     for update in 0..100 {
         session.apply(full(&update.to_string())).await;
@@ -206,4 +211,13 @@ async fn memory_is_small() {
     }
     let (resident, own) = memory(&child);
     println!("after 10 updates of 1 MiB: {resident} kB resident, {own} kB of them the agent's own");
+
+    let mut last = "large 9".to_owned();
+    for update in 0..DELTAS {
+        let name = format!("small {update}");
+        session.apply(delta(&last, &name)).await;
+        last = name;
+    }
+    let (resident, own) = memory(&child);
+    println!("after {DELTAS} deltas on that: {resident} kB resident, {own} kB of them the agent's own");
 }

@@ -5,12 +5,12 @@ use std::time::Duration;
 use flock_node_agent::enforce::Until;
 use flock_node_agent::nft::Nft;
 use flock_node_agent::run::{self, Config, RunError};
-use flock_proto::{Outcome, Update, UpdateKind, v1};
+use flock_proto::{Outcome, Position, Update, UpdateKind, v1};
 use flock_shared::NodeName;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::compiler::{Compiler, Session, delta, full, revision, script};
+use crate::compiler::{Compiler, Session, at, delta, full, revision, script};
 use crate::fake_nft::{Behaviour, FakeNft};
 use crate::patiently;
 
@@ -27,7 +27,7 @@ pub(crate) struct Agent {
 fn config(compiler: &Compiler, nft: &str) -> Config {
     Config {
         node: NodeName::new("n1").unwrap(),
-        compiler: compiler.url().parse().unwrap(),
+        compilers: vec![compiler.url().parse().unwrap()],
         nft: Nft::new(nft.parse().unwrap(), NEVER),
         state_dir: None,
         check_interval: NEVER,
@@ -189,15 +189,104 @@ async fn the_table_is_brought_back_without_a_compiler() {
 }
 
 #[tokio::test]
-async fn a_lost_table_that_deltas_led_to_is_asked_for() {
-    let (mut compiler, nft, agent, mut session) =
+async fn a_lost_table_that_deltas_led_to_is_brought_back_at_once() {
+    let (_compiler, nft, agent, mut session) =
         start(|config| config.check_interval = Duration::from_millis(100)).await;
     session.apply(full("a")).await;
     session.apply(delta("a", "b")).await;
+    session.apply(delta("b", "c")).await;
+    nft.lose(&revision("c"));
+    let repaired = session.ack().await;
+    assert_eq!((repaired.revision, repaired.outcome), (Some(revision("c")), Outcome::Applied));
+    let whole = ["a", "b", "c"].map(|name| script(name).bytes().to_vec()).concat();
+    assert_eq!((nft.runs(), nft.run(3)), (4, whole));
+    agent.stop().await;
+}
+
+#[tokio::test]
+async fn a_table_that_nft_does_not_bring_back_is_asked_for() {
+    let (mut compiler, nft, agent, mut session) =
+        start(|config| config.check_interval = Duration::from_millis(100)).await;
+    session.apply(at("7", full("a"))).await;
+    session.apply(at("8", delta("a", "b"))).await;
+    nft.behave(Behaviour::Fail);
     nft.lose(&revision("b"));
     let mut session = compiler.session().await;
     assert_eq!(session.hello.applied, None);
-    session.apply(full("b")).await;
+    assert_eq!(session.hello.position, Position::new(b"8").unwrap(), "what was known stays known");
+    nft.behave(Behaviour::Take);
+    // The agent goes on by itself, too.
+    while session.ask(full("c")).await.revision != Some(revision("c")) {}
+    assert!(nft.holds(&revision("c")));
+    agent.stop().await;
+}
+
+#[tokio::test]
+async fn a_delta_that_nft_refuses_is_left_to_the_compiler() {
+    let (_compiler, nft, agent, mut session) = start(|_| ()).await;
+    session.apply(full("a")).await;
+    nft.behave(Behaviour::Fail);
+    let refused = session.ask(delta("a", "b")).await;
+    assert_eq!((refused.revision, refused.outcome), (Some(revision("b")), Outcome::NftFailed));
+    nft.behave(Behaviour::Take);
+    session.apply(full("c")).await;
+    assert_eq!((nft.runs(), nft.holds(&revision("c"))), (3, true));
+    agent.stop().await;
+}
+
+#[tokio::test]
+async fn a_delta_whose_base_is_gone_brings_the_base_back() {
+    let (_compiler, nft, agent, mut session) = start(|_| ()).await;
+    session.apply(full("a")).await;
+    nft.lose(&revision("a"));
+    nft.behave(Behaviour::FailOnce);
+    assert_eq!(session.ask(delta("a", "b")).await.outcome, Outcome::NftFailed);
+    let repaired = session.ack().await;
+    assert_eq!((repaired.revision, repaired.outcome), (Some(revision("a")), Outcome::Applied));
+    session.apply(delta("a", "b")).await;
+    agent.stop().await;
+}
+
+#[tokio::test]
+async fn a_delta_is_tried_once_more_if_nft_died() {
+    let (_compiler, nft, agent, mut session) = start(|_| ()).await;
+    session.apply(full("a")).await;
+    nft.behave(Behaviour::DieOnce);
+    session.apply(delta("a", "b")).await;
+    assert_eq!(nft.runs(), 3);
+
+    nft.behave(Behaviour::Die);
+    assert_eq!(session.ask(delta("b", "c")).await.outcome, Outcome::NftKilled);
+    assert_eq!(nft.runs(), 5, "once more, and not again");
+    agent.stop().await;
+}
+
+#[tokio::test]
+async fn the_position_is_handed_on() {
+    let (mut compiler, _nft, agent, mut session) = start(|_| ()).await;
+    assert!(session.hello.position.is_unknown());
+    session.apply(at("7", full("a"))).await;
+    session.apply(at("8", delta("a", "b"))).await;
+    drop(session);
+    let session = compiler.session().await;
+    let known = (session.hello.applied.clone(), session.hello.position.clone());
+    assert_eq!(known, (Some(revision("b")), Position::new(b"8").unwrap()));
+    agent.stop().await;
+}
+
+#[tokio::test]
+async fn replicas_are_called_in_turn() {
+    let mut other = Compiler::start().await;
+    let second = other.url().parse().unwrap();
+    let gone = "http://127.0.0.1:1".parse().unwrap();
+    let (mut first, _nft, agent, mut session) = start(|config| config.compilers.extend([gone, second])).await;
+    session.apply(full("a")).await;
+    session.fail().await;
+    session = other.session().await;
+    assert_eq!(session.hello.applied, Some(revision("a")));
+    session.fail().await;
+    session = first.session().await;
+    assert_eq!(session.hello.applied, Some(revision("a")));
     agent.stop().await;
 }
 

@@ -1,6 +1,6 @@
 //! A compiler that follows a Kubernetes API server: list, change, the server gone and back.
 
-use std::path::PathBuf;
+use std::path::Path;
 
 use flock_testkit::{Kind, NAMESPACE, NETWORK_POLICY, NODE, POD};
 use serde_json::{Value, json};
@@ -18,7 +18,7 @@ const WATCHED: [Kind; 4] = [NODE, NAMESPACE, POD, NETWORK_POLICY];
 
 impl Api {
     /// What a node should reach, by way of a manifest of all that the server has.
-    fn revision(&self, scratch: &PathBuf, node: &str) -> String {
+    pub(crate) fn revision(&self, scratch: &Path, node: &str) -> String {
         let typed = |kind: Kind, mut object: Value| {
             object["kind"] = kind.kind.into();
             object["apiVersion"] = kind.api_version().into();
@@ -38,7 +38,7 @@ impl Api {
     }
 }
 
-fn pod(name: &str, node: &str, address: &str) -> Value {
+pub(crate) fn pod(name: &str, node: &str, address: &str) -> Value {
     json!({
         "metadata": { "namespace": "shop", "name": name, "labels": { "app": name } },
         "spec": { "nodeName": node },
@@ -46,7 +46,7 @@ fn pod(name: &str, node: &str, address: &str) -> Value {
     })
 }
 
-fn allow(from: &str) -> Value {
+pub(crate) fn allow(from: &str) -> Value {
     json!({
         "metadata": { "namespace": "shop", "name": "allow" },
         "spec": {

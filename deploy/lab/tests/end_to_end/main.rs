@@ -16,6 +16,7 @@ mod kubernetes;
 mod manifests;
 mod mistakes;
 mod refused;
+mod replicas;
 mod restart;
 mod site;
 mod support;

@@ -1,0 +1,188 @@
+//! Deltas with the real nft: what led to a table, put together, brings it back in one transaction.
+
+use flock_proto::{Outcome, Update, UpdateKind, v1};
+use flock_shared::Script;
+use rustix::process::Signal;
+
+use crate::compiler::{Compiler, revision};
+use crate::kernel::Namespace;
+use crate::patiently;
+use crate::process::{agent, end, signal};
+
+/// A table as the compiler makes them: address sets, block sets, verdict maps, chains that share others.
+const FULL: &str = "
+add table inet flock_netpol
+delete table inet flock_netpol
+table inet flock_netpol {
+  set pods4_a {
+    typeof ip saddr
+    elements = { 10.0.0.1, 10.0.0.2 }
+  }
+  set blocks4_a {
+    typeof ip saddr
+    flags interval
+    elements = { 10.1.0.0/16, 192.168.0.0/24 }
+  }
+  chain ingress_denied {
+    counter drop
+  }
+  chain ingress_peers_a {
+    ip saddr @pods4_a accept
+    ip saddr @blocks4_a accept
+    goto ingress_denied
+  }
+  map ingress_ports_a {
+    typeof meta l4proto . th dport : verdict
+    elements = { tcp . 80 : goto ingress_peers_a }
+  }
+  chain ingress_a {
+    meta l4proto . th dport vmap @ingress_ports_a
+    goto ingress_denied
+  }
+  map ingress4 {
+    typeof ip saddr : verdict
+    elements = { 10.0.0.1 : goto ingress_a, 10.0.0.2 : goto ingress_a }
+  }
+  chain ingress {
+    type filter hook forward priority filter - 9; policy accept;
+    ct direction reply accept
+    ip daddr vmap @ingress4
+  }
+}
+";
+
+/// What leads from each state to the next.
+const DELTAS: [&str; 5] = [
+    // Members come and go.
+    "add element inet flock_netpol pods4_a { 10.0.0.3, 10.0.0.4 }
+     delete element inet flock_netpol pods4_a { 10.0.0.1 }
+     add element inet flock_netpol ingress4 { 10.0.0.3 : goto ingress_a }",
+    // A new rule set beside the old one, with its own sets; a subject moves over.
+    "add set inet flock_netpol pods4_b { typeof ip saddr; }
+     add element inet flock_netpol pods4_b { 10.0.0.9 }
+     add set inet flock_netpol blocks4_b { typeof ip saddr; flags interval; }
+     add element inet flock_netpol blocks4_b { 10.2.0.0-10.2.3.9, 172.16.0.0/12 }
+     add map inet flock_netpol ingress_ports_b { typeof meta l4proto . th dport : verdict; }
+     add chain inet flock_netpol ingress_peers_b
+     add rule inet flock_netpol ingress_peers_b ip saddr @pods4_b accept
+     add rule inet flock_netpol ingress_peers_b ip saddr @blocks4_b accept
+     add rule inet flock_netpol ingress_peers_b goto ingress_denied
+     add element inet flock_netpol ingress_ports_b { tcp . 81 : accept, udp . 53 : goto ingress_peers_b }
+     add chain inet flock_netpol ingress_b
+     add rule inet flock_netpol ingress_b meta l4proto . th dport vmap @ingress_ports_b
+     add rule inet flock_netpol ingress_b goto ingress_denied
+     delete element inet flock_netpol ingress4 { 10.0.0.2 }
+     add element inet flock_netpol ingress4 { 10.0.0.2 : goto ingress_b }",
+    // All of them move, and the old one goes with everything that it had.
+    "delete element inet flock_netpol ingress4 { 10.0.0.1, 10.0.0.3 }
+     add element inet flock_netpol ingress4 { 10.0.0.1 : goto ingress_b, 10.0.0.3 : goto ingress_b }
+     flush chain inet flock_netpol ingress_a
+     delete chain inet flock_netpol ingress_a
+     delete map inet flock_netpol ingress_ports_a
+     flush chain inet flock_netpol ingress_peers_a
+     delete chain inet flock_netpol ingress_peers_a
+     delete set inet flock_netpol pods4_a
+     delete set inet flock_netpol blocks4_a",
+    // Names that are gone come back with other content; a chain gets other rules.
+    "add set inet flock_netpol pods4_a { typeof ip saddr; }
+     add element inet flock_netpol pods4_a { 10.0.0.7 }
+     add set inet flock_netpol blocks4_a { typeof ip saddr; flags interval; }
+     add element inet flock_netpol blocks4_a { 10.1.0.0/17 }
+     flush chain inet flock_netpol ingress_peers_b
+     add rule inet flock_netpol ingress_peers_b ip saddr @pods4_a accept
+     add rule inet flock_netpol ingress_peers_b ip saddr @blocks4_a accept
+     add rule inet flock_netpol ingress_peers_b goto ingress_denied
+     delete set inet flock_netpol pods4_b
+     delete set inet flock_netpol blocks4_b",
+    // A subject goes, another one is let go.
+    "delete element inet flock_netpol ingress4 { 10.0.0.3 }
+     delete element inet flock_netpol ingress_ports_b { tcp . 81 }
+     add element inet flock_netpol ingress_ports_b { tcp . 81 : goto ingress_peers_b }
+     delete element inet flock_netpol pods4_a { 10.0.0.7 }",
+];
+
+fn marker(verb: &str, state: usize) -> String {
+    let definition = if verb == "add" { " { typeof ip saddr; }" } else { "" };
+    format!("{verb} set inet flock_netpol rev_{}{definition}\n", revision(&state.to_string()))
+}
+
+fn full() -> v1::Update {
+    let script = Script::new(format!("{FULL}{}", marker("add", 0)));
+    Update::new(revision("0"), UpdateKind::Full(script)).into()
+}
+
+/// From the state before this one.
+fn delta(state: usize) -> v1::Update {
+    let body = DELTAS[state - 1];
+    let script = Script::new(format!("{body}\n{}{}", marker("delete", state - 1), marker("add", state)));
+    let base = revision(&(state - 1).to_string());
+    Update::new(revision(&state.to_string()), UpdateKind::Delta { base, script }).into()
+}
+
+#[tokio::test]
+async fn a_table_that_deltas_led_to_comes_back_after_every_one_of_them() {
+    let Some(namespace) = Namespace::new("deltas") else {
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let mut compiler = Compiler::start().await;
+    let (url, nft) = (compiler.url(), namespace.nft());
+    let state = folder.path().to_str().unwrap();
+    let arguments = ["--node", "n1", "--compiler", &url, "--nft", &nft];
+    let arguments = [&arguments[..], &["--check-interval", "0.2", "--state-dir", state]].concat();
+    let start = || agent(&arguments).spawn().unwrap();
+
+    let mut child = start();
+    let mut session = compiler.session().await;
+    session.apply(full()).await;
+    for state in 1..=DELTAS.len() {
+        session.apply(delta(state)).await;
+        let table = namespace.table();
+
+        assert!(namespace.succeeds("delete table inet flock_netpol"));
+        let repaired = session.ack().await;
+        let expected = (Some(revision(&state.to_string())), Outcome::Applied);
+        assert_eq!((repaired.revision, repaired.outcome), expected, "{}", repaired.error);
+        assert_eq!(namespace.table(), table, "while it runs, after delta {state}");
+
+        // A boot without a compiler: it answers to nobody.
+        signal(&child, Signal::TERM);
+        session.end().await;
+        drop(session);
+        assert_eq!(end(child).await.status.code(), Some(0));
+        assert!(namespace.succeeds("delete table inet flock_netpol"));
+        child = start();
+        session = compiler.session().await;
+        assert_eq!(session.hello.applied, Some(revision(&state.to_string())));
+        assert_eq!(namespace.table(), table, "at the next start, after delta {state}");
+    }
+    signal(&child, Signal::TERM);
+    patiently(session.end()).await;
+    drop(session);
+    assert_eq!(end(child).await.status.code(), Some(0));
+}
+
+#[tokio::test]
+async fn a_delta_on_another_table_changes_nothing() {
+    let Some(namespace) = Namespace::new("base") else {
+        return;
+    };
+    let mut compiler = Compiler::start().await;
+    let (url, nft) = (compiler.url(), namespace.nft());
+    let child = agent(&["--node", "n1", "--compiler", &url, "--nft", &nft]).spawn().unwrap();
+    let mut session = compiler.session().await;
+    session.apply(full()).await;
+    let table = namespace.table();
+    // Something else takes the marker away: the delta cannot know what it applies on.
+    let marker = format!("delete set inet flock_netpol rev_{}", revision("0"));
+    assert!(namespace.succeeds(&marker));
+    assert_eq!(session.ask(delta(1)).await.outcome, Outcome::NftFailed);
+    let repaired = session.ack().await;
+    assert_eq!((repaired.revision, repaired.outcome), (Some(revision("0")), Outcome::Applied));
+    assert_eq!(namespace.table(), table);
+    session.apply(delta(1)).await;
+
+    signal(&child, Signal::TERM);
+    drop(session);
+    assert_eq!(end(child).await.status.code(), Some(0));
+}
