@@ -264,7 +264,7 @@ fn stopped(error: EngineStopped) -> Status {
 /// Until the flag is up. If nobody can raise it any more, never.
 async fn raised(flag: &mut watch::Receiver<bool>) {
     if flag.wait_for(|up| *up).await.is_err() {
-        pending().await
+        pending::<()>().await;
     }
 }
 

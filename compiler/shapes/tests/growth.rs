@@ -1,0 +1,92 @@
+//! What an event costs depends on what it reaches, not on the size of the cluster. Counted, not timed: allocations and
+//! the translator's own account of its work.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, reason = "these are tests")]
+
+use allocation_counter::{AllocationInfo, measure};
+use flock_compiler_core::{Change, Translator, Work};
+use flock_shapes::{EventKind, Events, Reach, Shape};
+
+/// A cluster that every event of a kind is made in.
+struct Site {
+    translator: Translator,
+    events: Events,
+}
+
+impl Site {
+    fn new(divisor: usize) -> Self {
+        let cluster = Shape::S3.scaled(divisor);
+        let events = Events::of(&cluster);
+        let mut translator = Translator::new();
+        for change in cluster.changes() {
+            translator.apply(change);
+        }
+        translator.pass();
+        Self { translator, events }
+    }
+
+    /// Makes one change; what the pass did and what was allocated, deltas included.
+    fn make(&mut self, change: Change) -> (Work, AllocationInfo) {
+        let mut work = Work::default();
+        let allocated = measure(|| {
+            self.translator.apply(change);
+            work = self.translator.pass().work;
+        });
+        (work, allocated)
+    }
+
+    /// The dearest of some events of a kind.
+    fn dearest(&mut self, kind: EventKind, reach: Reach) -> (Work, AllocationInfo) {
+        let events: Vec<_> = (0..8).filter_map(|number| self.events.event(kind, reach, number)).collect();
+        let made = events.into_iter().map(|event| {
+            let made = self.make(event.change);
+            self.make(event.undo);
+            made
+        });
+        made.max_by_key(|(_, allocated)| allocated.count_total).expect("the shape has such objects")
+    }
+}
+
+#[test]
+fn an_event_that_reaches_few_nodes_costs_the_same_in_a_cluster_five_times_as_large() {
+    let (mut small, mut large) = (Site::new(100), Site::new(20));
+    for kind in EventKind::ALL {
+        let (small_work, small_allocated) = small.dearest(kind, Reach::Few);
+        let (large_work, large_allocated) = large.dearest(kind, Reach::Few);
+        println!("{kind}: {small_work:?} {small_allocated:?}\n    {large_work:?} {large_allocated:?}");
+        for work in [small_work, large_work] {
+            assert!((1..=10).contains(&(work.frames + work.members)), "{kind}: {work:?}");
+            assert!(work.groups <= 40 && work.pods <= 40 && work.sets <= 10, "{kind}: {work:?}");
+        }
+        // Nodes, namespaces and sets differ a little in what they hold; a fifth of the cluster would be far more.
+        let most = |small: u64| small * 2 + 200;
+        assert!(large_allocated.count_total <= most(small_allocated.count_total), "{kind}: allocations");
+        assert!(
+            large_allocated.bytes_total <= most(small_allocated.bytes_total) + 64 * 1024,
+            "{kind}: bytes allocated"
+        );
+    }
+}
+
+#[test]
+fn an_event_that_reaches_all_nodes_costs_a_little_for_each() {
+    let mut site = Site::new(20);
+    let nodes = site.translator.world().nodes().len();
+    for kind in [EventKind::PodAdded, EventKind::PodDeleted, EventKind::PodRelabelled] {
+        let (work, allocated) = site.dearest(kind, Reach::All);
+        println!("{kind}: {work:?} {allocated:?}");
+        assert!(work.frames <= 10 && work.frames + work.members >= nodes, "{kind}: {work:?}");
+        assert!(work.bodies <= 20, "{kind}: nodes with the same change share its statements: {work:?}");
+        let each = allocated.count_total / nodes as u64;
+        assert!(each <= 40, "{kind}: {each} allocations a node");
+    }
+}
+
+#[test]
+fn what_changes_nothing_costs_nothing() {
+    let mut site = Site::new(100);
+    let event = site.events.event(EventKind::PodAdded, Reach::All, 0).expect("the shape has such objects");
+    site.make(event.change.clone());
+    let (work, _) = site.make(event.change);
+    assert_eq!(work, Work::default());
+}
