@@ -1,0 +1,86 @@
+//! What follows which answer.
+
+use flock_compiler::service::Limits;
+use flock_proto::{Outcome, UpdateKind};
+use tonic::Code;
+
+use super::agent::Agent;
+use super::compiler::Compiler;
+
+const UNANSWERED: &str = "flock_compiler_dropped_total{what=\"unanswered\"}";
+const STREAMS: &str = "flock_compiler_streams";
+
+#[tokio::test(start_paused = true)]
+async fn states_that_were_overtaken_are_not_sent() {
+    let mut compiler = Compiler::start(1, Limits::default()).await;
+    let mut agent = compiler.agent(0, None).await;
+    let first = agent.update().await.revision;
+    for _ in 0..5 {
+        compiler.change().await;
+    }
+    agent.answer(&first, Outcome::Applied).await;
+    let (second, _) = agent.apply().await;
+    assert_eq!(second, compiler.revision(0).await);
+    compiler.change().await;
+    let (third, _) = agent.apply().await;
+    assert_eq!(third, compiler.revision(0).await);
+    let sent: u64 = ["full", "delta", "current"]
+        .map(|kind| compiler.metric(&format!("flock_compiler_updates_total{{kind=\"{kind}\"}}")))
+        .iter()
+        .sum();
+    assert_eq!(sent, 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_agent_that_never_answers_is_dropped_and_may_come_back() {
+    let mut compiler = Compiler::start(2, Limits::default()).await;
+    let mut silent = compiler.agent(0, None).await;
+    let mut other = compiler.agent(1, None).await;
+    let unanswered = silent.update().await.revision;
+    other.apply().await;
+    let ended = silent.end().await;
+    assert_eq!(
+        (ended.code(), ended.message()),
+        (Code::DeadlineExceeded, "no answer to an update within 300s")
+    );
+    assert_eq!(compiler.metric(UNANSWERED), 1);
+    compiler.until(STREAMS, 1).await;
+
+    compiler.change().await;
+    assert_eq!(other.apply().await.0, compiler.revision(1).await);
+    let mut again = compiler.agent(0, Some(unanswered)).await;
+    assert_eq!(again.apply().await.0, compiler.revision(0).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_update_comes_again_as_a_full_script() {
+    let mut compiler = Compiler::start(1, Limits::default()).await;
+    let mut agent = compiler.agent(0, None).await;
+    agent.apply().await;
+    compiler.change().await;
+    for outcome in [Outcome::HashMismatch, Outcome::BaseMismatch] {
+        let refused = agent.update().await;
+        agent.answer(&refused.revision, outcome).await;
+    }
+    let (revision, kind) = agent.apply().await;
+    assert_eq!(revision, compiler.revision(0).await);
+    assert!(matches!(kind, UpdateKind::Full(_)), "{kind:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_current_that_is_refused_is_followed_by_a_full_script() {
+    let compiler = Compiler::start(1, Limits::default()).await;
+    let revision = compiler.revision(0).await;
+    let mut agent = compiler.agent(0, Some(revision.clone())).await;
+    assert_eq!(agent.update().await.kind, UpdateKind::Current);
+    agent.answer(&revision, Outcome::BaseMismatch).await;
+    assert!(matches!(agent.apply().await.1, UpdateKind::Full(_)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_says_nothing_is_asked_to_leave() {
+    let compiler = Compiler::start(1, Limits::default()).await;
+    let mut agent = Agent::silent(compiler.dial().await.0).await;
+    let ended = agent.end().await;
+    assert_eq!((ended.code(), ended.message()), (Code::DeadlineExceeded, "no hello within 10s"));
+}

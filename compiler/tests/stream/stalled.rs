@@ -1,0 +1,66 @@
+//! Peers that keep their connection alive and read nothing of what is sent.
+
+use std::num::NonZeroUsize;
+
+use flock_compiler::service::Limits;
+use flock_proto::UpdateKind;
+
+use super::agent::Agent;
+use super::compiler::Compiler;
+
+/// Enough pods for scripts that are larger than the window below.
+const PODS: usize = 10_000;
+
+/// The window of an agent that reads nothing.
+const WINDOW: u32 = 65_535;
+
+const UNREAD: &str = "flock_compiler_dropped_total{what=\"unread\"}";
+const STREAMS: &str = "flock_compiler_streams";
+
+/// An agent that takes what its window holds and no more.
+async fn stalled(compiler: &Compiler, node: usize) -> Agent {
+    let (channel, _) = compiler.dial_with(|endpoint| endpoint.initial_stream_window_size(WINDOW)).await;
+    Agent::hello(channel, node, None).await
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_is_dropped_and_nobody_else_notices() {
+    let mut compiler = Compiler::start_with(21, PODS, Limits::default()).await;
+    let stalled = stalled(&compiler, 0).await;
+    let mut others = Vec::new();
+    for node in 1..=20 {
+        others.push(compiler.agent(node, None).await);
+    }
+    compiler.until(STREAMS, 21).await;
+    for _ in 0..2 {
+        for (agent, node) in others.iter_mut().zip(1..) {
+            assert_eq!(agent.apply().await.0, compiler.revision(node).await);
+        }
+        assert_eq!(compiler.metric(UNREAD), 0);
+        compiler.change().await;
+    }
+    compiler.until(UNREAD, 1).await;
+    compiler.until(STREAMS, 20).await;
+    drop(stalled);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_it_holds_up_is_full_scripts_until_it_is_dropped() {
+    // Room for one script: the stalled agent has it.
+    let limits = Limits { unwritten: NonZeroUsize::MIN, ..Limits::default() };
+    let compiler = Compiler::start_with(3, PODS, limits).await;
+    let stalled = stalled(&compiler, 0).await;
+    compiler.until("flock_compiler_updates_total{kind=\"full\"}", 1).await;
+    let mut waiting = compiler.agent(1, None).await;
+    compiler.until(STREAMS, 2).await;
+
+    // Who is current needs no room.
+    let revision = compiler.revision(2).await;
+    let mut current = compiler.agent(2, Some(revision.clone())).await;
+    assert_eq!(current.apply().await, (revision, UpdateKind::Current));
+    assert_eq!(compiler.metric(UNREAD), 0);
+
+    assert!(matches!(waiting.apply().await.1, UpdateKind::Full(_)));
+    assert_eq!(compiler.metric(UNREAD), 1);
+    drop(stalled);
+}
