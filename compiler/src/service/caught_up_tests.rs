@@ -1,11 +1,13 @@
 //! An engine that is told what to know, and agents that come with more than that.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use flock_compiler_core::object::Namespace;
 use flock_compiler_core::{Change, Edit};
 use flock_proto::{Ack, Outcome};
 use flock_shared::{Revision, ScriptHash};
+use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Code;
 
