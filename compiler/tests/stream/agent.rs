@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use flock_proto::v1::node_service_client::NodeServiceClient;
-use flock_proto::{Ack, AgentMessage, Hello, MAX_MESSAGE_BYTES, Outcome, Update, UpdateKind, v1};
+use flock_proto::{Ack, AgentMessage, Hello, MAX_MESSAGE_BYTES, Outcome, Position, Update, UpdateKind, v1};
 use flock_shared::Revision;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -34,6 +34,7 @@ impl Agent {
             agent_version: env!("CARGO_PKG_VERSION").into(),
             nft_version: "nftables v1.0.6 (Lester Gooch #5)".into(),
             applied,
+            position: Position::default(),
         };
         agent.say(AgentMessage::Hello(hello)).await;
         agent
@@ -66,7 +67,7 @@ impl Agent {
 
     /// Takes the next update as a healthy agent does; what it reached, and how.
     pub(super) async fn apply(&mut self) -> (Revision, UpdateKind) {
-        let Update { revision, kind } = self.update().await;
+        let Update { revision, kind, position: _ } = self.update().await;
         let outcome = if kind == UpdateKind::Current { Outcome::Unchanged } else { Outcome::Applied };
         self.answer(&revision, outcome).await;
         (revision, kind)

@@ -89,7 +89,7 @@ impl Compiler {
         let mut desired = self.desired(0).await;
         let pod = pod(self.pods, 0);
         self.pods += 1;
-        self.tell(SourceEvent::Change(Change::Pod(Edit::Upsert(pod)))).await;
+        self.tell(Change::Pod(Edit::Upsert(pod)).into()).await;
         patiently(desired.changed()).await.unwrap();
     }
 

@@ -1,6 +1,7 @@
 //! Cluster objects.
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
 
 use flock_compiler::source::SourceEvent;
 use flock_compiler_core::object::{
@@ -20,11 +21,11 @@ pub(super) fn node_name(number: usize) -> NodeName {
 pub(super) fn cluster(nodes: usize, elsewhere: usize) -> Vec<SourceEvent> {
     let namespace = NamespaceName::new(NAMESPACE).unwrap();
     let peer = PodPeer { namespaces: NamespaceScope::Named(namespace.clone()), pods: Selector::everything() };
-    let rule = Rule { peers: PeerMatch::OneOf(vec![Peer::Pods(peer)]), ports: RulePorts::Any };
+    let rule = Rule { peers: PeerMatch::OneOf(vec![Peer::Pods(Arc::new(peer))]), ports: RulePorts::Any };
     let policy = Policy {
         key: PolicyKey::new(NAMESPACE, "own").unwrap(),
         subjects: Selector::everything(),
-        body: PolicyBody::Understood(PolicyRules { ingress: Some(vec![rule]), egress: None }),
+        body: PolicyBody::Understood(PolicyRules { ingress: Some([rule].into()), egress: None }),
     };
     let nodes_listed = (0..nodes).map(|number| Node { name: node_name(number) }).collect();
     let namespaces = vec![Namespace { name: namespace, labels: [("", ""); 0].into_iter().collect() }];
@@ -36,7 +37,7 @@ pub(super) fn cluster(nodes: usize, elsewhere: usize) -> Vec<SourceEvent> {
         )),
         Change::Policy(Edit::Replace(vec![policy])),
     ]
-    .map(SourceEvent::Change)
+    .map(SourceEvent::from)
     .into()
 }
 
