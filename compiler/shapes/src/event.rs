@@ -2,11 +2,11 @@
 
 use std::fmt;
 
-use flock_compiler_core::object::{Direction, Namespace, Pod, Policy};
+use flock_compiler_core::object::{Direction, Namespace, Pod, Policy, Rule, RulePorts};
 use flock_compiler_core::{Change, Edit, Labels};
 
 use crate::Cluster;
-use crate::parts::{self, pods_of, rule, tcp};
+use crate::parts::{self, tcp};
 
 /// What happens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -19,7 +19,7 @@ pub enum EventKind {
     PodRelabelled,
     /// A label that policies ask for has another value on a namespace.
     NamespaceRelabelled,
-    /// A policy allows one more port.
+    /// A policy allows the peers of its first rule one more port.
     PolicyChanged,
 }
 
@@ -175,7 +175,9 @@ impl Events {
             EventKind::PolicyChanged => {
                 let policy = turn(&specimens.policies, number)?;
                 let port = u16::try_from(20_000 + number % 10_000).unwrap_or(20_000);
-                let more = rule([pods_of(&policy.key.namespace, policy.subjects.clone())], [tcp(port)]);
+                // The peers of its first rule may use another port.
+                let first = policy.rules(Direction::Ingress)?.first()?;
+                let more = Rule { ports: RulePorts::OneOf(vec![tcp(port)]), ..first.clone() };
                 let changed = parts::with_rule(policy, Direction::Ingress, more);
                 let undo = Change::Policy(Edit::Upsert(policy.clone()));
                 Some(Event { change: Change::Policy(Edit::Upsert(changed)), undo })
