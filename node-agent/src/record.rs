@@ -31,13 +31,13 @@ pub(crate) struct Changed;
 
 /// The header of a node's full script.
 pub(crate) fn full(entry: &Entry, node: &NodeName) -> Header {
-    sealed(format!("{FULL}\nnode {node}\n{}", state(entry)))
+    sealed(&format!("{FULL}\nnode {node}\n{}", state(entry)))
 }
 
 /// The header of a delta; `after`: the seal before it.
 pub(crate) fn delta(entry: &Entry, after: ScriptHash) -> Header {
     let length = entry.script.bytes().len();
-    sealed(format!("{DELTA}\nafter {after}\nlength {length}\n{}", state(entry)))
+    sealed(&format!("{DELTA}\nafter {after}\nlength {length}\n{}", state(entry)))
 }
 
 /// Of a file that is a header and a script: whose it is, what it says, and its seal.
@@ -74,7 +74,7 @@ fn state(Entry { revision, position, script }: &Entry) -> String {
     lines
 }
 
-fn sealed(fields: String) -> Header {
+fn sealed(fields: &str) -> Header {
     let seal = ScriptHash::of(fields.as_bytes());
     Header { text: format!("{fields}seal {seal}\n\n"), seal }
 }

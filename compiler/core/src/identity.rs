@@ -148,7 +148,15 @@ impl Name {
 
 impl fmt::Display for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:016x}", self.short)?;
+        // As {:016x} would, which takes a good part of writing a script.
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        let mut text = [0; 16];
+        for (place, digit) in text.iter_mut().enumerate() {
+            // Four bits.
+            let nibble = usize::try_from(self.short >> (60 - 4 * place) & 15).unwrap_or_default();
+            *digit = DIGITS.get(nibble).copied().unwrap_or_default();
+        }
+        f.write_str(std::str::from_utf8(&text).unwrap_or_default())?;
         match &self.colliding {
             None => Ok(()),
             Some(identity) => write!(f, "_{identity}"),

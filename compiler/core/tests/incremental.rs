@@ -11,7 +11,7 @@ use std::sync::Arc;
 use flock_compiler_core::identity::{Identity, ShortHash, fnv1a};
 use flock_compiler_core::nft::{Table, write};
 use flock_compiler_core::translate::translate_with;
-use flock_compiler_core::{Body, Change, Edit, Output, Pass, Translator, diff, layout, render};
+use flock_compiler_core::{Body, Output, Pass, Translator, diff, layout, render};
 use flock_shared::NodeName;
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -19,8 +19,8 @@ use proptest::test_runner::Config;
 
 use support::cluster::Cluster;
 use support::dice::Dice;
+use support::generator;
 use support::history::Walk;
-use support::{generator, to_core};
 
 /// What an agent would have on each node.
 #[derive(Default)]

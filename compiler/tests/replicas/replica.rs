@@ -60,8 +60,7 @@ impl Replica {
     /// What it wants of the node.
     pub(super) async fn revision(&self) -> Revision {
         let desired = self.engine.subscribe(NODE.parse().unwrap()).await.unwrap();
-        let revision = desired.borrow().as_ref().unwrap().revision().clone();
-        revision
+        desired.borrow().as_ref().unwrap().revision().clone()
     }
 
     /// Waits until it wants something else of the node than `before`; what that is.
@@ -70,8 +69,7 @@ impl Replica {
         let is_other = |published: &Option<Arc<flock_compiler::engine::Published>>| {
             published.as_ref().is_some_and(|published| published.revision() != before)
         };
-        let revision = desired.wait_for(is_other).await.unwrap().as_ref().unwrap().revision().clone();
-        revision
+        desired.wait_for(is_other).await.unwrap().as_ref().unwrap().revision().clone()
     }
 
     /// Waits until so many agents wait for it to catch up.

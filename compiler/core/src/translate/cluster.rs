@@ -22,6 +22,8 @@ pub(super) struct PodEntry {
     pub(super) node: Option<u32>,
     /// Its group in each direction, if it is isolated.
     groups: [Option<u32>; 2],
+    /// Whether no other pod claims one of its addresses: nearly always.
+    alone: bool,
 }
 
 impl PodEntry {
@@ -83,6 +85,9 @@ pub(super) struct Cluster {
     pub(super) owners: Owners,
 }
 
+/// So few pods are looked at one by one.
+const FEW_PODS: usize = 16;
+
 fn number(key: usize) -> u32 {
     // Four billion objects do not fit into memory.
     u32::try_from(key).unwrap_or(u32::MAX)
@@ -107,12 +112,22 @@ impl Cluster {
     pub(super) fn add_pod(&mut self, pod: Arc<Pod>) -> u32 {
         let namespace = self.hold_namespace(&pod.key.namespace);
         let name = pod.key.name.clone();
-        let entry = PodEntry { pod, namespace, node: None, groups: [None; 2] };
+        let entry = PodEntry { pod, namespace, node: None, groups: [None; 2], alone: false };
         let id = number(self.pods.insert(entry));
         if let Some(namespace) = self.namespaces.get_mut(namespace as usize) {
             namespace.pods.insert(name, id);
         }
         id
+    }
+
+    /// Looks whether other pods claim one of a pod's addresses; to be called when the claims of one have changed.
+    pub(super) fn review_claims(&mut self, id: u32) {
+        let Some(entry) = self.pods.get(id as usize) else { return };
+        let mut claimed = entry.pod.addresses().into_iter().flatten();
+        let alone = claimed.all(|address| *self.owners.claimants(address) == [id]);
+        if let Some(entry) = self.pods.get_mut(id as usize) {
+            entry.alone = alone;
+        }
     }
 
     /// Forgets a pod.
@@ -223,13 +238,18 @@ impl Cluster {
 
     /// The addresses that a pod owns, in order, and whether it is the only owner.
     pub(super) fn owned(&self, id: u32) -> impl Iterator<Item = (IpAddr, bool)> {
-        let claimed = self.pod(id).and_then(|entry| entry.pod.addresses()).into_iter().flatten();
-        claimed.filter_map(move |address| match self.owners.claimants(address) {
-            [only] => (*only == id).then_some((*address, true)),
-            _ => {
-                let owners = self.owners_of(address);
-                owners.contains(&id).then_some((*address, owners.len() == 1))
-            }
+        let entry = self.pod(id);
+        let alone = entry.is_some_and(|entry| entry.alone);
+        let claimed = entry.and_then(|entry| entry.pod.addresses()).into_iter().flatten();
+        claimed.filter_map(move |address| match self.owners.claimants_unless(alone, address) {
+            None => Some((*address, true)),
+            Some(claimants) => match claimants {
+                [only] => (*only == id).then_some((*address, true)),
+                _ => {
+                    let owners = self.owners_of(address);
+                    owners.contains(&id).then_some((*address, owners.len() == 1))
+                }
+            },
         })
     }
 
@@ -254,11 +274,12 @@ impl Cluster {
 
     /// The pods that a peer may match, as few as the indexes can tell: check them with [`Self::selects`].
     fn candidates(&self, peer: &PodPeer, in_scope: impl Fn() -> Vec<u32>) -> Vec<u32> {
-        let by_label = self.pod_labels.candidates(&peer.pods);
         let namespaces = in_scope();
         let here = || namespaces.iter().filter_map(|id| self.namespace(*id));
+        let count: usize = here().map(|entry| entry.pods.len()).sum();
+        let by_label = if count > FEW_PODS { self.pod_labels.candidates(&peer.pods) } else { None };
         match by_label {
-            Some(found) if found.len() < here().map(|entry| entry.pods.len()).sum() => found.iter().collect(),
+            Some(found) if found.len() < count => found.iter().collect(),
             _ => here().flat_map(|entry| entry.pods.values().copied()).collect(),
         }
     }

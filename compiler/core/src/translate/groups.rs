@@ -137,7 +137,7 @@ impl Groups {
         subjects: &Subjects,
         parts: &mut Parts,
         ground: &mut Ground<'_>,
-        affected: &mut BTreeSet<u32>,
+        affected: &mut Vec<u32>,
     ) -> usize {
         let stale: Vec<u32> = std::mem::take(&mut self.stale).into_iter().collect();
         for chunk in stale.chunks(AT_ONCE) {
@@ -152,7 +152,7 @@ impl Groups {
         subjects: &Subjects,
         parts: &mut Parts,
         ground: &mut Ground<'_>,
-        affected: &mut BTreeSet<u32>,
+        affected: &mut Vec<u32>,
     ) {
         let drafts = parallel::map(stale, |id| self.draft(*id, subjects, ground.cluster));
         for (id, drafted) in stale.iter().zip(drafts) {

@@ -233,6 +233,7 @@ impl Translator {
             after.addresses().into_iter().flatten().for_each(|at| self.cluster.owners.claim(*at, id));
             self.cluster.pod_labels.insert(id, &after.labels);
         }
+        affected.iter().for_each(|pod| self.cluster.review_claims(*pod));
         for pod in affected.iter().filter(|pod| **pod != id || after.is_some()) {
             if let Some(entry) = self.cluster.pod(*pod) {
                 let sets = self.parts.sets.of_pod(entry, &self.cluster, &self.peers);

@@ -66,6 +66,11 @@ impl Owners {
         }
     }
 
+    /// The pods that claim an address, unless it is known that one does.
+    pub(super) fn claimants_unless(&self, alone: bool, address: &IpAddr) -> Option<&[u32]> {
+        (!alone).then(|| self.claimants(address))
+    }
+
     /// The pods that claim an address, in no order.
     pub(super) fn claimants(&self, address: &IpAddr) -> &[u32] {
         match self.claims.get(address) {

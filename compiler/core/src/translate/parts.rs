@@ -197,6 +197,7 @@ impl Parts {
                 part.value.over = Some(OverBudget::Members);
             }
             self.over.insert(id);
+            sets.iter().for_each(|set| self.sets.drop_fresh(*set));
         } else {
             sets.iter().for_each(|set| self.sets.store(*set, cluster));
         }

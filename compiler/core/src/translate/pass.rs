@@ -94,7 +94,7 @@ impl Translator {
             affected
                 .extend(self.groups.iter().filter(|(_, g)| of(g.outcome)).flat_map(|(_, g)| g.pods.iter()));
         }
-        self.touch_nodes_of(&affected);
+        self.touch_nodes_of(&distinct(&mut affected));
         let (mut changes, gone) = self.rebuild(&mut work);
         changes.extend(self.follow_members(&changed, &mut work));
         changes.sort_by(|a, b| a.after.node().cmp(b.after.node()));
@@ -107,7 +107,7 @@ impl Translator {
     }
 
     /// Puts dirty pods into the groups that they belong to; those that moved.
-    fn regroup(&mut self, work: &mut Work) -> BTreeSet<u32> {
+    fn regroup(&mut self, work: &mut Work) -> Vec<u32> {
         let pods = distinct(&mut self.dirty.pods);
         work.pods = pods.len();
         let (cluster, subjects) = (&self.cluster, &self.subjects);
@@ -116,11 +116,11 @@ impl Translator {
             let pivots = subjects.pivots(entry);
             Some(Direction::ALL.map(|direction| subjects.rules_of(entry, direction, &pivots)))
         });
-        let mut moved = BTreeSet::new();
+        let mut moved = Vec::new();
         for (id, rules) in pods.into_iter().zip(rules) {
             for (direction, rules) in Direction::ALL.into_iter().zip(rules.unwrap_or_default()) {
                 if self.groups.place(id, direction, rules, &mut self.subjects, &mut self.cluster) {
-                    moved.insert(id);
+                    moved.push(id);
                 }
             }
         }
@@ -128,7 +128,7 @@ impl Translator {
     }
 
     /// The nodes of these pods, and of those that share an address with one of them.
-    fn touch_nodes_of(&mut self, pods: &BTreeSet<u32>) {
+    fn touch_nodes_of(&mut self, pods: &[u32]) {
         for id in pods {
             self.dirty.nodes.extend(self.cluster.pod(*id).and_then(|entry| entry.node));
             for (address, alone) in self.cluster.owned(*id) {

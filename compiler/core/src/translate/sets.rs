@@ -25,6 +25,8 @@ pub(super) struct SetPart {
     pub(super) stored: Option<Arc<MemberSet>>,
     /// How many members there are.
     pub(super) count: usize,
+    /// The members of a set that is new in this pass.
+    fresh: Option<Vec<Member<IpAddr>>>,
     /// How many rule sets within budget look it up.
     pub(super) within: u32,
     /// The nodes whose outputs refer to it.
@@ -117,11 +119,13 @@ impl Sets {
     ) -> u32 {
         let id = self.registry.find(&identity).unwrap_or_else(|| {
             let rule = rule();
-            let count = members_of(&rule, cluster).len();
+            let members = members_of(&rule, cluster);
+            let count = members.len();
             let id = self.registry.add(identity, |name| SetPart {
                 definition: Arc::new(SetDefinition { name: name.clone(), rule }),
                 stored: None,
                 count,
+                fresh: Some(members),
                 within: 0,
                 nodes: IdSet::default(),
                 edits4: Vec::new(),
@@ -132,6 +136,13 @@ impl Sets {
         });
         self.registry.hold(id);
         id
+    }
+
+    /// A set that is not stored by now is too large to be.
+    pub(super) fn drop_fresh(&mut self, id: u32) {
+        if let Some(part) = self.registry.get_mut(id) {
+            part.value.fresh = None;
+        }
     }
 
     fn file(&mut self, id: u32, cluster: &mut Cluster, peers: &mut PeerIndex) {
@@ -166,7 +177,8 @@ impl Sets {
         part.value.within += 1;
         if part.value.stored.is_none() {
             let definition = Arc::clone(&part.value.definition);
-            let members = members_of(&definition.rule, cluster);
+            let fresh = part.value.fresh.take();
+            let members = fresh.unwrap_or_else(|| members_of(&definition.rule, cluster));
             let (v4, v6) = by_family(members.into_iter());
             part.value.stored = Some(Arc::new(MemberSet::new(definition, v4, v6)));
             part.value.edits4.clear();
