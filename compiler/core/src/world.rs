@@ -83,6 +83,10 @@ impl<T: Object> Kind<T> {
         self.listed = true;
         let listed: BTreeMap<T::Key, Arc<T>> =
             objects.into_iter().map(|object| (object.key().clone(), Arc::new(object))).collect();
+        if self.objects.is_empty() {
+            self.objects = listed;
+            return all(&self.objects);
+        }
         let mut before = std::mem::take(&mut self.objects);
         let mut differences = Vec::with_capacity(listed.len());
         self.objects = listed
@@ -98,6 +102,11 @@ impl<T: Object> Kind<T> {
         differences.extend(before.into_values().map(|gone| Difference { before: Some(gone), after: None }));
         differences
     }
+}
+
+/// Objects that are all new.
+fn all<K, T>(objects: &BTreeMap<K, Arc<T>>) -> Vec<Difference<T>> {
+    objects.values().map(|object| Difference { before: None, after: Some(Arc::clone(object)) }).collect()
 }
 
 /// Every object that a source has reported.
@@ -123,17 +132,11 @@ impl World {
     /// Every object, as the differences from an empty world.
     #[must_use]
     pub fn differences(&self) -> [Differences; 4] {
-        fn all<T: Object>(kind: &Kind<T>) -> Vec<Difference<T>> {
-            kind.objects
-                .values()
-                .map(|object| Difference { before: None, after: Some(Arc::clone(object)) })
-                .collect()
-        }
         [
-            Differences::Nodes(all(&self.nodes)),
-            Differences::Namespaces(all(&self.namespaces)),
-            Differences::Pods(all(&self.pods)),
-            Differences::Policies(all(&self.policies)),
+            Differences::Nodes(all(&self.nodes.objects)),
+            Differences::Namespaces(all(&self.namespaces.objects)),
+            Differences::Pods(all(&self.pods.objects)),
+            Differences::Policies(all(&self.policies.objects)),
         ]
     }
 
