@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use flock_shared::shutdown;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 
@@ -28,8 +29,8 @@ const GRACE: Duration = Duration::from_secs(2);
 /// # Errors
 /// When something that should run until then does not.
 pub async fn serve(options: Serve) -> anyhow::Result<()> {
-    let listener =
-        TcpListener::bind(options.listen).await.with_context(|| format!("--listen {}", options.listen))?;
+    allow_open_files();
+    let listener = service::listen(options.listen).with_context(|| format!("--listen {}", options.listen))?;
     let admin_listener = TcpListener::bind(options.admin_listen)
         .await
         .with_context(|| format!("--admin-listen {}", options.admin_listen))?;
@@ -94,6 +95,16 @@ pub async fn serve(options: Serve) -> anyhow::Result<()> {
         ended.context("the gRPC server failed")??;
     }
     Ok(())
+}
+
+/// Raises the limit of open files as far as this process may: every agent has a connection, and the usual limit of 1,024
+/// is there for programs that use `select`.
+fn allow_open_files() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        tracing::warn!(%error, limit = limit.current, "the limit of open files stays as it is");
+    }
 }
 
 type Running = std::pin::Pin<Box<dyn Future<Output = Result<(), SourceError>> + Send>>;

@@ -28,6 +28,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use tonic::transport::Server;
 use tonic_health::server::health_reporter;
 
+pub use incoming::listen;
 pub use limits::Limits;
 
 use crate::engine::EngineHandle;

@@ -53,18 +53,60 @@ async fn an_agent_that_never_answers_is_dropped_and_may_come_back() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refused_update_comes_again_as_a_full_script() {
+async fn a_change_is_a_delta_on_what_was_acknowledged() {
+    let mut compiler = Compiler::start(1, Limits::default()).await;
+    let mut agent = compiler.agent(0, None).await;
+    let (mut has, _) = agent.apply().await;
+    // One state at a time, and then several that overtake each other.
+    for changes in [1, 1, 3] {
+        for _ in 0..changes {
+            compiler.change().await;
+        }
+        // Whatever was sent before the last change is not the last.
+        while has != compiler.revision(0).await {
+            let (revision, kind) = agent.apply().await;
+            assert!(matches!(kind, UpdateKind::Delta { base, .. } if base == has));
+            has = revision;
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_delta_is_followed_by_a_full_script_and_that_by_deltas() {
+    let refusals = [
+        Outcome::HashMismatch,
+        Outcome::BaseMismatch,
+        Outcome::Malformed,
+        Outcome::NftFailed,
+        Outcome::NftTimedOut,
+        Outcome::NftKilled,
+        Outcome::NftMissing,
+    ];
     let mut compiler = Compiler::start(1, Limits::default()).await;
     let mut agent = compiler.agent(0, None).await;
     agent.apply().await;
-    compiler.change().await;
-    for outcome in [Outcome::HashMismatch, Outcome::BaseMismatch] {
+    for outcome in refusals {
+        compiler.change().await;
+        let refused = agent.update().await;
+        assert!(matches!(refused.kind, UpdateKind::Delta { .. }), "{outcome}");
+        agent.answer(&refused.revision, outcome).await;
+        let (revision, kind) = agent.apply().await;
+        assert_eq!(revision, refused.revision);
+        assert!(matches!(kind, UpdateKind::Full(_)), "{outcome}");
+    }
+    let sent = |kind| compiler.metric(&format!("flock_compiler_updates_total{{kind=\"{kind}\"}}"));
+    assert_eq!([sent("full"), sent("delta"), sent("current")], [8, 7, 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_script_that_does_not_arrive_whole_comes_again() {
+    let compiler = Compiler::start(1, Limits::default()).await;
+    let mut agent = compiler.agent(0, None).await;
+    for outcome in [Outcome::HashMismatch, Outcome::BaseMismatch, Outcome::Malformed] {
         let refused = agent.update().await;
         agent.answer(&refused.revision, outcome).await;
     }
-    let (revision, kind) = agent.apply().await;
-    assert_eq!(revision, compiler.revision(0).await);
-    assert!(matches!(kind, UpdateKind::Full(_)), "{kind:?}");
+    assert!(matches!(agent.apply().await.1, UpdateKind::Full(_)));
 }
 
 #[tokio::test(start_paused = true)]

@@ -15,7 +15,6 @@ use flock_compiler::fleet::Fleet;
 use flock_compiler::metrics::Metrics;
 use flock_compiler::service::{self, Context, Limits};
 use flock_proto::Outcome;
-use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 
 use crate::clock;
@@ -116,7 +115,7 @@ pub(crate) fn serve(mut arguments: impl Iterator<Item = String>) -> anyhow::Resu
 
 async fn run(shape: Shape, port: u16, mut commands: mpsc::Receiver<String>) -> anyhow::Result<()> {
     let say = |name: &str, value: u128| writeln!(std::io::stdout().lock(), "{name} {value}");
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?;
+    let listener = service::listen(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))?;
     say("listening", listener.local_addr()?.port().into())?;
 
     let metrics = Arc::new(Metrics::default());
