@@ -7,7 +7,7 @@ use bytes::Bytes;
 use flock_proto::Position;
 use flock_shared::{Revision, Script};
 
-/// Deltas that are kept. What nft needs for a transaction grows with the square of them: at so many it is 0.4 s on top
+/// Deltas that are kept. What nft needs for a transaction grows with the square of them: at so many it is 0.15 s on top
 /// of what the full script takes.
 const COUNT: usize = 1024;
 
