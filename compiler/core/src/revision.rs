@@ -21,7 +21,7 @@ use crate::output::{Frame, Isolation, MemberSet, SetDefinition};
 
 /// Raised when the same output is laid out or written in another way: replicas of different versions must not give
 /// different tables the same revision.
-pub const LAYOUT_VERSION: u8 = 1;
+pub const LAYOUT_VERSION: u8 = 2;
 
 const BUCKETS: usize = 16;
 

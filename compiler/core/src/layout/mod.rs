@@ -127,7 +127,7 @@ pub(crate) fn set_of(definition: &SetDefinition, family: Family) -> (SetName, Se
     }
 }
 
-const PORT: [Field; 2] = [Field::Protocol, Field::DestinationPort];
+const PORT: [Field; 2] = [Field::DestinationPort, Field::Protocol];
 
 impl Layout {
     /// An empty table for pods of these families.
@@ -298,7 +298,7 @@ impl Layout {
         let rule = |family| {
             let mut fields = vec![peer(direction, family)];
             if matches!(definition.rule, Membership::Destinations(_)) {
-                fields.extend(PORT);
+                fields.extend([Field::Protocol, Field::DestinationPort]);
             }
             when([Match::In(fields, set_of(definition, family).0)], allow.verdict())
         };

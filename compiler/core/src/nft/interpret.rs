@@ -270,7 +270,7 @@ fn key(fields: &[Field], kind: SetType, packet: &Packet) -> Result<Option<Elemen
             SetType::Destinations(f) | SetType::AddressPorts(f),
             [field @ (Source(g) | Destination(g)), L4, DestinationPort],
         ) if f == *g => address(field).zip(port).map(|(address, port)| Element::AddressPorts(address, port)),
-        (SetType::Ports | SetType::PortRanges, [L4, DestinationPort]) => port.map(Element::Ports),
+        (SetType::Ports | SetType::PortRanges, [DestinationPort, L4]) => port.map(Element::Ports),
         (SetType::Families, [Field::Family]) => Some(Element::Family(Family::of(&packet.source))),
         (SetType::Interfaces, [Inbound]) => packet.inbound.clone().map(Element::Interface),
         (SetType::Anchors(f), [Inbound, field @ Source(g)]) if f == *g => {

@@ -12,7 +12,7 @@ use super::model::{
 };
 use super::name::{Family, SetName};
 use crate::members::{Member, Service};
-use crate::port::PortRange;
+use crate::port::{PortRange, Protocol};
 
 /// Elements on one line of a script.
 const ELEMENTS_PER_LINE: usize = 8;
@@ -163,7 +163,9 @@ fn fields_of(kind: SetType) -> Vec<Field> {
         SetType::Families => vec![Field::Family],
         SetType::Interfaces => vec![Field::Inbound],
         SetType::Anchors(family) => vec![Field::Inbound, Field::Source(family)],
-        SetType::Ports | SetType::PortRanges => vec![Field::Protocol, Field::DestinationPort],
+        // The port first: the kernel matches a range key field by field and carries on what matched so far, which
+        // for the protocol would be nearly every element.
+        SetType::Ports | SetType::PortRanges => vec![Field::DestinationPort, Field::Protocol],
     }
 }
 
@@ -214,16 +216,27 @@ struct Ports<'a>(&'a PortRange);
 
 impl fmt::Display for Ports<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let protocol = match self.0.protocol() {
-            crate::port::Protocol::Tcp => "tcp",
-            crate::port::Protocol::Udp => "udp",
-            crate::port::Protocol::Sctp => "sctp",
-        };
+        write!(f, "{} . {}", protocol(self.0.protocol()), Numbers(self.0))
+    }
+}
+
+struct Numbers<'a>(&'a PortRange);
+
+impl fmt::Display for Numbers<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.0.is_single() {
-            write!(f, "{protocol} . {}", self.0.first())
+            write!(f, "{}", self.0.first())
         } else {
-            write!(f, "{protocol} . {}-{}", self.0.first(), self.0.last())
+            write!(f, "{}-{}", self.0.first(), self.0.last())
         }
+    }
+}
+
+const fn protocol(protocol: Protocol) -> &'static str {
+    match protocol {
+        Protocol::Tcp => "tcp",
+        Protocol::Udp => "udp",
+        Protocol::Sctp => "sctp",
     }
 }
 
@@ -235,7 +248,7 @@ impl fmt::Display for Element {
             Self::AddressPorts(address, range) => write!(f, "{address} . {}", Ports(range)),
             Self::Family(Family::V4) => f.write_str("ipv4"),
             Self::Family(Family::V6) => f.write_str("ipv6"),
-            Self::Ports(range) => write!(f, "{}", Ports(range)),
+            Self::Ports(range) => write!(f, "{} . {}", Numbers(range), protocol(range.protocol())),
             Self::Interface(name) => write!(f, "\"{name}\""),
             Self::Anchor(name, address) => write!(f, "\"{name}\" . {address}"),
         }
