@@ -127,7 +127,8 @@ pub(crate) fn set_of(definition: &SetDefinition, family: Family) -> (SetName, Se
     }
 }
 
-const PORT: [Field; 2] = [Field::DestinationPort, Field::Protocol];
+const PORT: [Field; 2] = [Field::Protocol, Field::DestinationPort];
+const PORT_RANGE: [Field; 2] = [Field::DestinationPort, Field::Protocol];
 
 impl Layout {
     /// An empty table for pods of these families.
@@ -248,16 +249,21 @@ impl Layout {
             let verdict = self.towards(direction, peers, allow);
             match range.singles(FEW_PORTS) {
                 Some(ports) => single.extend(ports.map(|port| (Element::Ports(port), verdict.clone()))),
-                None => drop(wide.insert(Element::Ports(*range), verdict)),
+                None => drop(wide.insert(Element::PortRange(*range), verdict)),
             }
         }
         let maps = [
-            (MapName::Ports(direction, rules.name.clone(), allow), SetType::Ports, single),
-            (MapName::PortRanges(direction, rules.name.clone(), allow), SetType::PortRanges, wide),
+            (MapName::Ports(direction, rules.name.clone(), allow), SetType::Ports, PORT, single),
+            (
+                MapName::PortRanges(direction, rules.name.clone(), allow),
+                SetType::PortRanges,
+                PORT_RANGE,
+                wide,
+            ),
         ];
-        for (map, kind, elements) in maps.into_iter().filter(|(_, _, elements)| !elements.is_empty()) {
+        for (map, kind, fields, elements) in maps.into_iter().filter(|(.., elements)| !elements.is_empty()) {
             self.table.maps.insert(map.clone(), Map { kind, elements });
-            chain.push(Rule { matches: Vec::new(), statement: Statement::Map(PORT.to_vec(), map) });
+            chain.push(Rule { matches: Vec::new(), statement: Statement::Map(fields.to_vec(), map) });
         }
         chain.push(when([], Verdict::Goto(ChainName::Denied(direction))));
         self.add_chain(ChainName::RuleSet(direction, rules.name.clone(), allow), None, chain);
@@ -298,7 +304,7 @@ impl Layout {
         let rule = |family| {
             let mut fields = vec![peer(direction, family)];
             if matches!(definition.rule, Membership::Destinations(_)) {
-                fields.extend([Field::Protocol, Field::DestinationPort]);
+                fields.extend(PORT);
             }
             when([Match::In(fields, set_of(definition, family).0)], allow.verdict())
         };

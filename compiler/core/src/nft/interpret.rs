@@ -152,9 +152,9 @@ fn run(table: &Table, chain: &Chain, packet: &Packet, depth: usize) -> Result<Ou
 fn find<'t>(map: &'t Map, fields: &[Field], packet: &Packet) -> Result<Option<&'t Verdict>, InterpretError> {
     let Some(key) = key(fields, map.kind, packet)? else { return Ok(None) };
     if map.kind == SetType::PortRanges {
-        let Element::Ports(port) = key else { return Ok(None) };
+        let Element::PortRange(port) = key else { return Ok(None) };
         let covering = map.elements.iter().find(|(element, _)| match element {
-            Element::Ports(range) => range.contains(port.protocol(), port.first()),
+            Element::PortRange(range) => range.contains(port.protocol(), port.first()),
             _ => false,
         });
         return Ok(covering.map(|(_, verdict)| verdict));
@@ -270,7 +270,8 @@ fn key(fields: &[Field], kind: SetType, packet: &Packet) -> Result<Option<Elemen
             SetType::Destinations(f) | SetType::AddressPorts(f),
             [field @ (Source(g) | Destination(g)), L4, DestinationPort],
         ) if f == *g => address(field).zip(port).map(|(address, port)| Element::AddressPorts(address, port)),
-        (SetType::Ports | SetType::PortRanges, [DestinationPort, L4]) => port.map(Element::Ports),
+        (SetType::Ports, [L4, DestinationPort]) => port.map(Element::Ports),
+        (SetType::PortRanges, [DestinationPort, L4]) => port.map(Element::PortRange),
         (SetType::Families, [Field::Family]) => Some(Element::Family(Family::of(&packet.source))),
         (SetType::Interfaces, [Inbound]) => packet.inbound.clone().map(Element::Interface),
         (SetType::Anchors(f), [Inbound, field @ Source(g)]) if f == *g => {

@@ -54,7 +54,7 @@ pub enum SetType {
     Families,
     /// Protocol and port.
     Ports,
-    /// Protocol and port range: an interval set.
+    /// Port range and protocol: an interval set.
     PortRanges,
 }
 
@@ -84,8 +84,10 @@ pub enum Element {
     AddressPorts(IpAddr, PortRange),
     /// An address family.
     Family(Family),
-    /// A port range.
+    /// Ports, protocol first: a key of a hash.
     Ports(PortRange),
+    /// Ports, port first: a key of an interval map.
+    PortRange(PortRange),
     /// An interface.
     Interface(InterfaceName),
     /// An interface with an address.

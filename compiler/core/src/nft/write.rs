@@ -165,7 +165,8 @@ fn fields_of(kind: SetType) -> Vec<Field> {
         SetType::Anchors(family) => vec![Field::Inbound, Field::Source(family)],
         // The port first: the kernel matches a range key field by field and carries on what matched so far, which
         // for the protocol would be nearly every element.
-        SetType::Ports | SetType::PortRanges => vec![Field::DestinationPort, Field::Protocol],
+        SetType::PortRanges => vec![Field::DestinationPort, Field::Protocol],
+        SetType::Ports => vec![Field::Protocol, Field::DestinationPort],
     }
 }
 
@@ -248,7 +249,8 @@ impl fmt::Display for Element {
             Self::AddressPorts(address, range) => write!(f, "{address} . {}", Ports(range)),
             Self::Family(Family::V4) => f.write_str("ipv4"),
             Self::Family(Family::V6) => f.write_str("ipv6"),
-            Self::Ports(range) => write!(f, "{} . {}", Numbers(range), protocol(range.protocol())),
+            Self::Ports(range) => write!(f, "{}", Ports(range)),
+            Self::PortRange(range) => write!(f, "{} . {}", Numbers(range), protocol(range.protocol())),
             Self::Interface(name) => write!(f, "\"{name}\""),
             Self::Anchor(name, address) => write!(f, "\"{name}\" . {address}"),
         }
