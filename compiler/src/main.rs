@@ -12,10 +12,6 @@ use flock_shared::telemetry;
 /// Exit status for bad input and wrong flags, as clap has it.
 const BAD_INPUT: u8 = 2;
 
-/// Translation makes and drops many small objects on several threads; glibc's allocator takes a quarter longer.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let format = match cli.log_format {

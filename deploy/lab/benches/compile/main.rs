@@ -47,10 +47,6 @@ const fn bars(shape: Shape) -> (Option<f64>, Option<f64>) {
     }
 }
 
-/// As in the compiler.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> anyhow::Result<()> {
     let options = Options::parse();
     if let (Some(task), [shape]) = (options.child, options.shape.as_slice()) {

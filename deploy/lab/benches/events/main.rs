@@ -67,10 +67,6 @@ const fn bar(reach: Reach) -> f64 {
     }
 }
 
-/// As in the compiler.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> anyhow::Result<()> {
     let options = Options::parse();
     let mut progress = Progress::new();

@@ -33,10 +33,6 @@ struct Options {
     changes: usize,
 }
 
-/// As in the compiler.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> anyhow::Result<()> {
     let mut arguments = std::env::args().skip(1);
     let table = arguments.next().context("expected fleet or reconnect")?;
