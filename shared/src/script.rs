@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::str::FromStr;
-use std::sync::Arc;
 
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
@@ -111,21 +110,26 @@ pub const REVISION_LENGTH: usize = 32;
 /// The name of a state of one node's table: 32 lower case hexadecimal digits, equal on every replica for equal
 /// state. A revision is also part of the marker set's name, so nothing but hexadecimal digits may enter.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Revision(Arc<str>);
+pub struct Revision([u8; REVISION_LENGTH]);
 
 impl Revision {
     /// The revision of a state whose canonical rendering hashes to `hash`: its first 128 bits.
     #[must_use]
     pub fn of(hash: ScriptHash) -> Self {
-        let mut text = hash.to_string();
-        text.truncate(REVISION_LENGTH);
-        Self(text.into())
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        let digit = |nibble: u8| DIGITS.get(usize::from(nibble)).copied().unwrap_or_default();
+        let mut text = [0; REVISION_LENGTH];
+        for (pair, byte) in text.chunks_exact_mut(2).zip(hash.as_bytes()) {
+            pair.copy_from_slice(&[digit(byte >> 4), digit(byte & 15)]);
+        }
+        Self(text)
     }
 
     /// The hexadecimal digits.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        &self.0
+        // Digits are ASCII.
+        std::str::from_utf8(&self.0).unwrap_or_default()
     }
 }
 
@@ -133,23 +137,22 @@ impl FromStr for Revision {
     type Err = RevisionError;
     fn from_str(text: &str) -> Result<Self, RevisionError> {
         let hexadecimal = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
-        if text.len() == REVISION_LENGTH && text.bytes().all(hexadecimal) {
-            Ok(Self(text.into()))
-        } else {
-            Err(RevisionError { found: text.chars().take(80).collect() })
+        match text.as_bytes().try_into() {
+            Ok(digits) if text.bytes().all(hexadecimal) => Ok(Self(digits)),
+            _ => Err(RevisionError { found: text.chars().take(80).collect() }),
         }
     }
 }
 
 impl fmt::Display for Revision {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&self.0)
+        f.pad(self.as_str())
     }
 }
 
 impl fmt::Debug for Revision {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0)
+        f.write_str(self.as_str())
     }
 }
 

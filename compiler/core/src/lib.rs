@@ -1,7 +1,8 @@
 //! The pure core of flock-netpol's compiler: cluster objects in, one nftables script per node out.
 //!
 //! ```text
-//! Change → World → translate → Output (per node) → layout → Table → write → Script
+//! Change → World → translate (passes) → Output (per node) ─┬─ layout → Table → write ─┬→ Script
+//!                                                          └─ diff → Delta → Body ────┘
 //! ```
 //!
 //! Nothing here does I/O, reads a clock or iterates over a hash map on the way to bytes: equal objects give equal
@@ -26,7 +27,7 @@ pub mod translate;
 pub mod world;
 
 pub use change::{Change, Edit};
-pub use delta::{Body, diff};
+pub use delta::{Body, Delta, diff};
 pub use label::{Labels, Operator, Requirement, Selector};
 pub use layout::{layout, render};
 pub use output::Output;

@@ -1,7 +1,7 @@
 //! Revisions: the name of a node's state as a tree of digests, so that a change costs the branch that it is on.
 //!
 //! ```text
-//! revision ─┬─ frame: families, subjects with the digests of their rule sets, hairpins, anchors
+//! revision ─┬─ frame: families, subjects with the digests of their rule sets, anchors
 //!           └─ 16 buckets of sets, by the first digit of their names ── set: name ── chunks of members
 //! ```
 //!
@@ -13,15 +13,16 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use flock_shared::{Revision, ScriptHash};
+use smallvec::SmallVec;
 
-use crate::identity::{Digest, Identity};
+use crate::identity::{Digest, Identity, Name};
 use crate::members::{Member, Members};
 use crate::object::{Direction, HostInterface};
 use crate::output::{Frame, Isolation, MemberSet, SetDefinition};
 
 /// Raised when the same output is laid out or written in another way: replicas of different versions must not give
 /// different tables the same revision.
-pub const LAYOUT_VERSION: u8 = 2;
+pub const LAYOUT_VERSION: u8 = 3;
 
 const BUCKETS: usize = 16;
 
@@ -29,9 +30,9 @@ const BUCKETS: usize = 16;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct SetTree([Identity; BUCKETS]);
 
-fn bucket_of(set: &MemberSet) -> usize {
+fn bucket_of(name: &Name) -> usize {
     // Four bits.
-    usize::try_from(set.definition.name.short() >> 60).unwrap_or_default()
+    usize::try_from(name.short() >> 60).unwrap_or_default()
 }
 
 fn digest_of<'a>(sets: impl Iterator<Item = &'a Arc<MemberSet>>) -> Identity {
@@ -47,13 +48,14 @@ impl SetTree {
     }
 
     fn bucket(sets: &[Arc<MemberSet>], bucket: usize) -> Identity {
-        let start = sets.partition_point(|set| bucket_of(set) < bucket);
-        digest_of(sets.iter().skip(start).take_while(|set| bucket_of(set) == bucket))
+        let of = |set: &Arc<MemberSet>| bucket_of(&set.definition.name);
+        let start = sets.partition_point(|set| of(set) < bucket);
+        digest_of(sets.iter().skip(start).take_while(|set| of(set) == bucket))
     }
 
-    /// Takes over that the set at `place` has changed.
-    pub(crate) fn refresh(&mut self, sets: &[Arc<MemberSet>], place: usize) {
-        let Some(bucket) = sets.get(place).map(|set| bucket_of(set)) else { return };
+    /// Takes over that the set of a name has changed, come or gone.
+    pub(crate) fn refresh(&mut self, sets: &[Arc<MemberSet>], name: &Name) {
+        let bucket = bucket_of(name);
         if let Some(digest) = self.0.get_mut(bucket) {
             *digest = Self::bucket(sets, bucket);
         }
@@ -88,48 +90,96 @@ pub(crate) struct FrameDigest(Identity);
 
 impl FrameDigest {
     pub(crate) fn of(frame: &Frame) -> Self {
-        let mut digest = Digest::new();
-        digest.tag(u8::from(frame.families.v4));
-        digest.tag(u8::from(frame.families.v6));
-        digest.count(frame.subjects.len());
+        let mut encoded = Encoded::default();
+        encoded.tag(u8::from(frame.families.v4));
+        encoded.tag(u8::from(frame.families.v6));
+        encoded.count(frame.subjects.len());
         for (at, subject) in &frame.subjects {
-            address(&mut digest, at);
+            encoded.address(at);
             for direction in Direction::ALL {
-                isolation(&mut digest, subject.isolation(direction));
+                encoded.isolation(subject.isolation(direction));
             }
+            encoded.count(subject.siblings.len());
+            subject.siblings.iter().for_each(|sibling| encoded.address(sibling));
         }
-        digest.count(frame.hairpins.len());
-        for (source, destination) in &frame.hairpins {
-            address(&mut digest, source);
-            address(&mut digest, destination);
-        }
-        digest.count(frame.anchors.len());
-        for (interface, addresses) in &frame.anchors {
+        encoded.count(frame.anchors.len());
+        for (interface, addresses) in &*frame.anchors {
             let (tag, name) = match interface {
                 HostInterface::Computed(name) => (0, name),
                 HostInterface::Claimed(name) => (1, name),
             };
-            digest.tag(tag);
-            digest.text(name.as_str());
-            digest.count(addresses.len());
-            addresses.iter().for_each(|at| address(&mut digest, at));
+            encoded.tag(tag);
+            encoded.text(name.as_str());
+            encoded.count(addresses.len());
+            addresses.iter().for_each(|at| encoded.address(at));
         }
-        Self(digest.finish())
+        encoded.flush();
+        Self(encoded.digest.finish())
     }
 }
 
-fn isolation(digest: &mut Digest, isolation: &Isolation) {
-    match isolation {
-        Isolation::Open => digest.tag(0),
-        Isolation::Closed => digest.tag(1),
-        Isolation::Rules(rules) => {
-            digest.tag(2);
-            digest.inner(&rules.digest);
+/// A frame as bytes, which are hashed many at a time: short pieces take longer to feed than to hash.
+#[derive(Default)]
+struct Encoded {
+    digest: Digest,
+    pending: SmallVec<[u8; Self::AT_ONCE]>,
+}
+
+impl Encoded {
+    const AT_ONCE: usize = 1024;
+
+    fn bytes(&mut self, bytes: &[u8]) {
+        if self.pending.len() + bytes.len() > Self::AT_ONCE {
+            self.flush();
         }
-        Isolation::All(several) => {
-            digest.tag(3);
-            digest.count(several.len());
-            several.iter().for_each(|rules| digest.inner(&rules.digest));
+        self.pending.extend_from_slice(bytes);
+    }
+
+    fn flush(&mut self) {
+        self.digest.bytes(&self.pending);
+        self.pending.clear();
+    }
+
+    fn tag(&mut self, tag: u8) {
+        self.bytes(&[tag]);
+    }
+
+    fn count(&mut self, count: usize) {
+        // A node has fewer pods than four billion.
+        self.bytes(&u32::try_from(count).unwrap_or(u32::MAX).to_be_bytes());
+    }
+
+    fn text(&mut self, text: &str) {
+        self.count(text.len());
+        self.bytes(text.as_bytes());
+    }
+
+    fn address(&mut self, address: &IpAddr) {
+        match address {
+            IpAddr::V4(address) => {
+                self.tag(4);
+                self.bytes(&address.octets());
+            }
+            IpAddr::V6(address) => {
+                self.tag(6);
+                self.bytes(&address.octets());
+            }
+        }
+    }
+
+    fn isolation(&mut self, isolation: &Isolation) {
+        match isolation {
+            Isolation::Open => self.tag(0),
+            Isolation::Closed => self.tag(1),
+            Isolation::Rules(rules) => {
+                self.tag(2);
+                self.bytes(rules.digest.as_bytes());
+            }
+            Isolation::All(several) => {
+                self.tag(3);
+                self.count(several.len());
+                several.iter().for_each(|rules| self.bytes(rules.digest.as_bytes()));
+            }
         }
     }
 }

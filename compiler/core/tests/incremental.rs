@@ -33,6 +33,7 @@ struct Counts {
     deltas: usize,
     fulls: usize,
     frames: usize,
+    refits: usize,
     members: usize,
 }
 
@@ -49,13 +50,13 @@ impl Agents {
                     let (held, table) = self.0.get_mut(&node).unwrap();
                     assert_eq!(held.revision(), before.revision(), "the base is what the agent has");
                     match diff(before, &change.after) {
-                        Some(transaction) => {
-                            table
-                                .apply(&transaction)
-                                .unwrap_or_else(|error| panic!("{node}: {error}\n{transaction:#?}"));
+                        Some(delta) => {
+                            delta
+                                .apply(table)
+                                .unwrap_or_else(|error| panic!("{node}: {error}\n{delta:#?}"));
                             let differs = before.revision() != change.after.revision();
-                            let body = differs.then(|| Body::of(&transaction));
-                            assert_eq!(change.body.as_deref(), body.as_ref(), "{node}");
+                            let body = differs.then(|| Body::of(&delta));
+                            assert_eq!(change.body, body, "{node}");
                             counts.deltas += usize::from(differs);
                         }
                         None => {
@@ -105,6 +106,7 @@ fn history(clusters: &[Cluster], dice: &mut Dice, events: usize, hash: ShortHash
         let pass = translator.pass();
         counts.passes += 1;
         counts.frames += pass.work.frames;
+        counts.refits += pass.work.refits;
         counts.members += pass.work.members;
         agents.follow(&pass, &mut counts);
         compare(&translator, &agents, hash);
@@ -124,7 +126,7 @@ const EVENTS: usize = 1_000;
 fn check(clusters: &[Cluster], seed: u64, hash: ShortHash) -> Counts {
     let counts = history(clusters, &mut Dice(seed), EVENTS, hash);
     assert!(
-        counts.deltas > 0 && counts.frames + counts.members > counts.passes / 10,
+        counts.deltas > 0 && counts.refits > 0 && counts.frames + counts.members > counts.passes / 10,
         "the history does not exercise deltas: {counts:?}"
     );
     counts

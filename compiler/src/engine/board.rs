@@ -25,7 +25,7 @@ pub struct Published {
 #[derive(Debug)]
 struct Step {
     base: Revision,
-    body: Arc<Body>,
+    body: Body,
 }
 
 /// Whether the cluster has a node: a Node object, or a pod that runs there.

@@ -166,8 +166,8 @@ fn status(node: &NodeName, published: Option<&Published>, agent: Option<&AgentSt
         status.desired_since = time(published.since());
         status.script_bytes = published.full_size().unwrap_or_default() as u64;
         status.unknown = published.presence() == Presence::Unknown;
-        let pods: BTreeSet<_> =
-            published.output().frame().subjects.values().flat_map(|subject| &subject.pods).collect();
+        let owners = published.output().frame().owners.values();
+        let pods: BTreeSet<_> = owners.flat_map(|pods| &**pods).collect();
         status.isolated_pods = u32::try_from(pods.len()).unwrap_or(u32::MAX);
     }
     if let Some(agent) = agent {

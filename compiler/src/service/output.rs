@@ -13,6 +13,7 @@ use flock_proto::v1;
 /// The message for an output; everything in the output's own order.
 pub(super) fn to_wire(output: &Output) -> v1::Output {
     let frame = output.frame();
+    let owners_of = |address| frame.owners.get(address).map_or(&[][..], |pods| pods);
     let pods = output.sets().iter().filter_map(|set| match &set.definition.rule {
         Membership::Pods(selectors) => Some(address_set(set, selectors.iter().map(|peer| selector(peer)))),
         Membership::Destinations(_) => None,
@@ -24,7 +25,7 @@ pub(super) fn to_wire(output: &Output) -> v1::Output {
             .iter()
             .map(|(address, subject)| v1::Subject {
                 address: address.to_string(),
-                pods: subject.pods.iter().map(ToString::to_string).collect(),
+                pods: owners_of(address).iter().map(ToString::to_string).collect(),
                 ingress: Some(isolation(&subject.ingress)),
                 egress: Some(isolation(&subject.egress)),
             })

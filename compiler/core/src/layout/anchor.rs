@@ -14,7 +14,7 @@ use crate::object::HostInterface;
 
 impl Layout {
     /// The chains that check the interfaces of local pods, where there are any.
-    pub(super) fn anchors(&mut self, anchors: &BTreeMap<HostInterface, BTreeSet<IpAddr>>) {
+    pub(crate) fn anchors(&mut self, anchors: &BTreeMap<HostInterface, BTreeSet<IpAddr>>) {
         let (mut computed, mut claimed) = (BTreeSet::new(), BTreeSet::new());
         let mut pairs: BTreeMap<Family, BTreeSet<Element>> = BTreeMap::new();
         for (interface, addresses) in anchors {

@@ -15,9 +15,9 @@
 //! judged passes by a map that goes with the table.
 
 mod anchor;
+mod frame;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use flock_shared::{MARKER_PREFIX, Revision, Script, TABLE};
@@ -29,7 +29,7 @@ use crate::nft::{
 };
 use crate::object::Direction;
 use crate::output::{
-    BlockSet, Families, Frame, Isolation, MemberSet, Membership, NamedRanges, Output, Peers, RuleSet,
+    BlockSet, Families, Isolation, MemberSet, Membership, NamedRanges, Output, Peers, RuleSet,
     SetDefinition, Union,
 };
 use crate::port::PortSet;
@@ -53,9 +53,13 @@ pub fn marker(revision: &Revision) -> String {
 pub fn layout(output: &Output) -> Table {
     let mut layout = Layout::new(output.frame().families);
     layout.frame(output.frame());
-    for (key, rules) in chains(output.frame()) {
-        layout.rule_set(rules, key.2);
-    }
+    let subjects = output.frame().subjects.values();
+    let isolations = subjects.flat_map(|subject| [&subject.ingress, &subject.egress]);
+    let chains = isolations.flat_map(|isolation| {
+        isolation.rule_sets().iter().map(|rules| ((rules.direction, &rules.name, reached(isolation)), rules))
+    });
+    let chains: BTreeMap<_, _> = chains.collect();
+    chains.into_iter().for_each(|((.., allow), rules)| layout.rule_set(rules, allow));
     output.sets().iter().for_each(|set| layout.members(set));
     layout.table
 }
@@ -66,20 +70,12 @@ pub(crate) struct Layout {
     families: Families,
 }
 
-/// What tells the chain of a rule set from others.
-pub(crate) type ChainKey<'a> = (Direction, &'a Name, Allow);
-
-/// The rule sets of a frame, and how each is reached: from the dispatch, or as one of several that must all allow.
-pub(crate) fn chains(frame: &Frame) -> BTreeMap<ChainKey<'_>, &Arc<RuleSet>> {
-    let isolations = frame.subjects.values().flat_map(|subject| [&subject.ingress, &subject.egress]);
-    let reached = isolations.flat_map(|isolation| {
-        let allow = match isolation {
-            Isolation::All(_) => Allow::Return,
-            Isolation::Open | Isolation::Closed | Isolation::Rules(_) => Allow::Accept,
-        };
-        isolation.rule_sets().iter().map(move |rules| ((rules.direction, &rules.name, allow), rules))
-    });
-    reached.collect()
+/// How the chain of a rule set is reached: from the dispatch, or as one of several that must all allow.
+pub(crate) const fn reached(isolation: &Isolation) -> Allow {
+    match isolation {
+        Isolation::All(_) => Allow::Return,
+        Isolation::Open | Isolation::Closed | Isolation::Rules(_) => Allow::Accept,
+    }
 }
 
 /// The field that holds the address of the pod whose direction is judged.
@@ -136,16 +132,6 @@ impl Layout {
         Self { table: Table::default(), families }
     }
 
-    /// All but the chains of rule sets and the sets that they look up.
-    pub(crate) fn frame(&mut self, frame: &Frame) {
-        self.base_chains();
-        for direction in Direction::ALL {
-            self.dispatch(frame, direction);
-        }
-        self.hairpins(&frame.hairpins);
-        self.anchors(&frame.anchors);
-    }
-
     /// The sets of the members of one set, by family.
     pub(crate) fn members(&mut self, set: &MemberSet) {
         for family in self.families() {
@@ -172,68 +158,6 @@ impl Layout {
 
     fn add_set(&mut self, name: SetName, kind: SetType, content: Content) {
         self.table.sets.insert(name, Set { kind, content });
-    }
-
-    /// The two base chains, their dispatch maps and the chains that end in drop. They are there whether or not
-    /// anything is isolated, so that only elements come and go.
-    fn base_chains(&mut self) {
-        let open = Family::ALL.map(|family| (Element::Family(family), Verdict::Accept));
-        self.table
-            .maps
-            .insert(MapName::Open, Map { kind: SetType::Families, elements: open.into_iter().collect() });
-        for (direction, hook) in
-            [(Direction::Egress, Hook::ForwardFirst), (Direction::Ingress, Hook::ForwardSecond)]
-        {
-            let mut rules = vec![when([Match::Reply], Verdict::Accept)];
-            for family in self.families() {
-                let name = MapName::Dispatch(direction, family);
-                let fields = vec![subject(direction, family)];
-                rules.push(Rule { matches: Vec::new(), statement: Statement::Map(fields, name.clone()) });
-                self.table
-                    .maps
-                    .insert(name, Map { kind: SetType::Addresses(family), elements: BTreeMap::new() });
-            }
-            rules.push(Rule {
-                matches: Vec::new(),
-                statement: Statement::Map(vec![Field::Family], MapName::Open),
-            });
-            self.add_chain(ChainName::Base(direction), Some(hook), rules);
-            let mut rules = Vec::new();
-            for family in self.families() {
-                let pair = vec![Field::Source(family), Field::Destination(family)];
-                rules.push(when([Match::In(pair, SetName::Hairpin(family))], Verdict::Accept));
-            }
-            rules.extend(Family::ALL.map(|family| when([Match::RelatedError(family)], Verdict::Accept)));
-            rules.push(when([Match::NeighbourDiscovery], Verdict::Accept));
-            rules.push(Rule { matches: Vec::new(), statement: Statement::Counted(Verdict::Drop) });
-            self.add_chain(ChainName::Denied(direction), None, rules);
-        }
-    }
-
-    /// Sends each isolated address to its chain.
-    fn dispatch(&mut self, frame: &Frame, direction: Direction) {
-        for (address, subject) in &frame.subjects {
-            let chain = match subject.isolation(direction) {
-                Isolation::Open => continue,
-                Isolation::Closed => ChainName::Denied(direction),
-                Isolation::Rules(rules) => ChainName::RuleSet(direction, rules.name.clone(), Allow::Accept),
-                Isolation::All(rule_sets) => self.all_of(direction, *address, rule_sets),
-            };
-            let map = MapName::Dispatch(direction, Family::of(address));
-            if let Some(map) = self.table.maps.get_mut(&map) {
-                map.elements.insert(Element::Address(*address), Verdict::Goto(chain));
-            }
-        }
-    }
-
-    /// A chain that passes what every rule set of a contested address allows.
-    fn all_of(&mut self, direction: Direction, address: IpAddr, rule_sets: &[Arc<RuleSet>]) -> ChainName {
-        let gate = |set: &Arc<RuleSet>| ChainName::RuleSet(direction, set.name.clone(), Allow::Return);
-        let mut rules: Vec<Rule> = rule_sets.iter().map(|set| when([], Verdict::Jump(gate(set)))).collect();
-        rules.push(when([], Verdict::Accept));
-        let name = ChainName::All(direction, address);
-        self.add_chain(name.clone(), None, rules);
-        name
     }
 
     /// The chains of a rule set, its maps and its sets of address blocks.
@@ -360,18 +284,6 @@ impl Layout {
             }
         }
         found
-    }
-
-    fn hairpins(&mut self, pairs: &BTreeSet<(IpAddr, IpAddr)>) {
-        for family in self.families() {
-            let here = pairs.iter().filter(|(source, _)| Family::of(source) == family);
-            let elements = here.map(|(source, destination)| Element::Pair(*source, *destination)).collect();
-            self.add_set(
-                SetName::Hairpin(family),
-                SetType::AddressPairs(family),
-                Content::Elements(elements),
-            );
-        }
     }
 }
 

@@ -1,11 +1,13 @@
 //! nftables as types: what a table is, how it is written, and what it does to a packet.
 
+mod commit;
 pub mod interpret;
 pub mod model;
 mod name;
 pub mod transaction;
 mod write;
 
+pub use commit::ApplyError;
 pub use model::{
     Chain, Content, Element, Field, Hook, Icmp, Map, Match, Rule, Set, SetType, Statement, Table, Verdict,
 };

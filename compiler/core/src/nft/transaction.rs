@@ -10,10 +10,13 @@ use std::fmt::{self, Write as _};
 
 use flock_shared::TABLE;
 
-use super::model::{Chain, Content, Element, Map, Rule, Set, Table};
+use super::model::{Content, Element, Map, Rule, Set, Table};
 use super::name::{ChainName, MapName, SetName};
 use super::write::{delete_elements, write_block, write_deletions};
 use crate::members::{Changes, Element as MemberElement, Members};
+
+/// What most transactions come to, in bytes.
+const SMALL: usize = 512;
 
 /// The way from one table to another.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -129,16 +132,31 @@ impl Transaction {
     /// The statements, in an order that nft and the kernel accept.
     #[must_use]
     pub fn write(&self) -> String {
-        let mut out = String::new();
+        let mut out = String::with_capacity(SMALL);
         // Writing to a String cannot fail.
-        let _: fmt::Result = self.write_to(&mut out);
+        let _: fmt::Result = self.additions_to(&mut out).and_then(|()| self.edits_to(&mut out));
         out
     }
 
-    fn write_to(&self, out: &mut String) -> fmt::Result {
-        if self.added != Table::default() {
-            write_block(out, &self.added)?;
-        }
+    /// The statements that add new objects, and elements to those that are there.
+    pub(crate) fn write_additions(&self) -> String {
+        let mut out = String::with_capacity(SMALL);
+        let _: fmt::Result = self.additions_to(&mut out);
+        out
+    }
+
+    /// The other statements, which stand after additions.
+    pub(crate) fn write_edits(&self) -> String {
+        let mut out = String::with_capacity(SMALL);
+        let _: fmt::Result = self.edits_to(&mut out);
+        out
+    }
+
+    fn additions_to(&self, out: &mut String) -> fmt::Result {
+        if self.added == Table::default() { Ok(()) } else { write_block(out, &self.added) }
+    }
+
+    fn edits_to(&self, out: &mut String) -> fmt::Result {
         for (name, set) in &self.lost {
             write_deletions(out, name, &set.content)?;
         }
@@ -166,7 +184,7 @@ impl Transaction {
     }
 
     /// What goes, users before what they use.
-    fn removals(&self) -> Vec<Removal<'_>> {
+    pub(super) fn removals(&self) -> Vec<Removal<'_>> {
         let chains = self.removed_chains.iter().map(Removal::Chain);
         let maps = self.removed_maps.iter().map(Removal::Map);
         let mut all: Vec<Removal<'_>> =
@@ -176,7 +194,7 @@ impl Transaction {
     }
 }
 
-enum Removal<'a> {
+pub(super) enum Removal<'a> {
     Chain(&'a ChainName),
     Map(&'a MapName),
     Set(&'a SetName),
@@ -204,137 +222,4 @@ fn split<T: MemberElement>(changes: Changes<T>, content: fn(Members<T>) -> Conte
 
 fn gone<K: Ord + Clone, V>(old: &BTreeMap<K, V>, new: &BTreeMap<K, V>) -> BTreeSet<K> {
     old.keys().filter(|key| !new.contains_key(key)).cloned().collect()
-}
-
-/// Why a table does not take a transaction: nft or the kernel would refuse it as a whole.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ApplyError {
-    /// An element that is to be deleted is not in the set.
-    #[error("set {0} has no such element")]
-    NoElement(SetName),
-    /// A key that is to be deleted is not in the map, or one that is to be added is.
-    #[error("map {0} has no such key, or has it with another verdict")]
-    Key(MapName),
-    /// A set with properties that the one there does not have.
-    #[error("set {0} is there with other properties")]
-    SetType(SetName),
-    /// A chain that is to be added is there, or one that is to be rewritten or removed is not.
-    #[error("chain {0} is there, or is not there")]
-    Chain(ChainName),
-    /// A set or map that is to be removed, or that is to lose elements, is not there.
-    #[error("{0} is not there")]
-    Missing(String),
-}
-
-impl Table {
-    /// Commits a transaction, as nft would.
-    ///
-    /// # Errors
-    /// When nft or the kernel would refuse it; the table is then in no defined state.
-    pub fn apply(&mut self, transaction: &Transaction) -> Result<(), ApplyError> {
-        self.add(&transaction.added)?;
-        for (name, lost) in &transaction.lost {
-            let set = self.sets.get_mut(name).ok_or_else(|| ApplyError::Missing(name.to_string()))?;
-            set.content =
-                set.content.without(&lost.content).ok_or_else(|| ApplyError::NoElement(name.clone()))?;
-        }
-        for (name, keys) in &transaction.lost_keys {
-            let map = self.maps.get_mut(name).ok_or_else(|| ApplyError::Missing(name.to_string()))?;
-            if keys.iter().any(|key| map.elements.remove(key).is_none()) {
-                return Err(ApplyError::Key(name.clone()));
-            }
-        }
-        self.add(&Table { maps: transaction.changed_keys.clone(), ..Self::default() })?;
-        for (name, rules) in &transaction.rewritten {
-            let chain = self.chains.get_mut(name).ok_or_else(|| ApplyError::Chain(name.clone()))?;
-            chain.rules.clone_from(rules);
-        }
-        for removal in transaction.removals() {
-            let found = match removal {
-                Removal::Chain(name) => self.chains.remove(name).is_some(),
-                Removal::Map(name) => self.maps.remove(name).is_some(),
-                Removal::Set(name) => self.sets.remove(name).is_some(),
-            };
-            if !found {
-                return Err(ApplyError::Missing(match removal {
-                    Removal::Chain(name) => name.to_string(),
-                    Removal::Map(name) => name.to_string(),
-                    Removal::Set(name) => name.to_string(),
-                }));
-            }
-        }
-        Ok(())
-    }
-
-    fn add(&mut self, added: &Self) -> Result<(), ApplyError> {
-        for (name, set) in &added.sets {
-            match self.sets.get_mut(name) {
-                None => drop(self.sets.insert(name.clone(), set.clone())),
-                Some(known) if known.kind == set.kind => known.content = known.content.with(&set.content),
-                Some(_) => return Err(ApplyError::SetType(name.clone())),
-            }
-        }
-        for (name, map) in &added.maps {
-            let empty = Map { kind: map.kind, elements: BTreeMap::new() };
-            let known = self.maps.entry(name.clone()).or_insert(empty);
-            for (key, verdict) in &map.elements {
-                if known.elements.insert(key.clone(), verdict.clone()).is_some() {
-                    return Err(ApplyError::Key(name.clone()));
-                }
-            }
-        }
-        for (name, Chain { hook, rules }) in &added.chains {
-            let chain = Chain { hook: *hook, rules: rules.clone() };
-            if self.chains.insert(name.clone(), chain).is_some() {
-                return Err(ApplyError::Chain(name.clone()));
-            }
-        }
-        Ok(())
-    }
-}
-
-impl Content {
-    /// Whether there are no elements.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        match self {
-            Self::Members4(members) => members.is_empty(),
-            Self::Members6(members) => members.is_empty(),
-            Self::Ranges4(ranges) => ranges.ranges.is_empty(),
-            Self::Ranges6(ranges) => ranges.ranges.is_empty(),
-            Self::Elements(elements) => elements.is_empty(),
-        }
-    }
-
-    /// These elements and others of the same kind.
-    fn with(&self, others: &Self) -> Self {
-        match (self, others) {
-            (Self::Members4(all), Self::Members4(more)) => {
-                Self::Members4(all.iter().chain(more.iter()).copied().collect())
-            }
-            (Self::Members6(all), Self::Members6(more)) => {
-                Self::Members6(all.iter().chain(more.iter()).copied().collect())
-            }
-            (Self::Elements(all), Self::Elements(more)) => Self::Elements(all | more),
-            (_, others) => others.clone(),
-        }
-    }
-
-    /// These elements without others, if all of those are there.
-    fn without(&self, others: &Self) -> Option<Self> {
-        match (self, others) {
-            (Self::Members4(all), Self::Members4(gone)) => without(all, gone).map(Self::Members4),
-            (Self::Members6(all), Self::Members6(gone)) => without(all, gone).map(Self::Members6),
-            (Self::Elements(all), Self::Elements(gone)) => {
-                gone.is_subset(all).then(|| Self::Elements(all - gone))
-            }
-            _ => None,
-        }
-    }
-}
-
-fn without<T: MemberElement>(all: &Members<T>, gone: &Members<T>) -> Option<Members<T>> {
-    gone.iter()
-        .all(|element| all.contains(element))
-        .then(|| all.iter().filter(|element| !gone.contains(element)).copied().collect())
 }

@@ -1,13 +1,20 @@
 //! The frame of one node: its own pods, put together from the groups that they are in.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
+
+use flock_shared::PodKey;
+use smallvec::SmallVec;
 
 use super::cluster::{Cluster, NodeEntry};
 use super::groups::{Groups, Outcome};
 use super::parts::Parts;
 use crate::object::{Direction, HostInterface, Pod, PodNetwork};
-use crate::output::{Families, Frame, Isolation, Output, RuleSet, Subject};
+use crate::output::{Families, Frame, Isolation, MemberSet, Output, RuleSet, Subject};
+
+/// Mostly so few that they need no allocation.
+pub(super) type Few<T> = SmallVec<[T; 4]>;
 
 /// What frames are made from.
 pub(super) struct Sources<'a> {
@@ -18,60 +25,72 @@ pub(super) struct Sources<'a> {
 }
 
 impl Sources<'_> {
-    /// The output of a node and the sets that it refers to, in order of their numbers.
+    /// The output of a node and the sets that it refers to, in the output's order.
     pub(super) fn output(&self, node: &NodeEntry) -> (Output, Vec<u32>) {
-        let mut frame = Frame { families: self.families, ..Frame::default() };
-        let mut rule_sets: Vec<u32> = Vec::new();
-        let (mut subjects, mut pairs) = (Vec::new(), Vec::new());
+        let (mut subjects, mut rule_sets) = (Few::new(), Few::new());
+        let mut anchors: BTreeMap<HostInterface, BTreeSet<IpAddr>> = BTreeMap::new();
         for id in node.pods.iter() {
-            if let Some(entry) = self.cluster.pod(id) {
-                let isolated = self.subjects(id, &mut subjects, &mut rule_sets);
-                let owned: Vec<(IpAddr, bool)> = self.cluster.owned(id).collect();
-                if isolated {
-                    hairpins(&owned, &mut pairs);
-                }
-                // Interfaces of pods that have reported addresses: also one that has yielded all of them, so that
-                // nothing that comes from there is its own. Before the first report a source cannot be judged.
-                if let Some(interface) = interface_of(&entry.pod) {
-                    let anchored = frame.anchors.entry(interface.clone()).or_default();
-                    anchored.extend(owned.iter().map(|(address, _)| *address));
-                }
+            let Some(entry) = self.cluster.pod(id) else { continue };
+            self.subjects(id, &mut subjects, &mut rule_sets);
+            // Interfaces of pods that have reported addresses: also one that has yielded all of them, so that
+            // nothing that comes from there is its own. Before the first report a source cannot be judged.
+            if let Some(interface) = interface_of(&entry.pod) {
+                let anchored = anchors.entry(interface.clone()).or_default();
+                anchored.extend(self.cluster.owned(id).map(|(address, _)| address));
             }
         }
-        frame.subjects = subjects.into_iter().collect();
-        frame.hairpins = pairs.into_iter().collect();
+        let owners = subjects.iter().map(|(address, _)| (*address, self.owners_of(address)));
+        let frame = Frame {
+            families: self.families,
+            owners: Arc::new(owners.collect()),
+            subjects: subjects.into_iter().collect(),
+            anchors: Arc::new(anchors),
+        };
         rule_sets.sort_unstable();
         rule_sets.dedup();
         let parts = rule_sets.iter().filter_map(|id| self.parts.rule_sets.get(*id));
         let mut sets: Vec<u32> = parts.flat_map(|part| part.value.sets.iter().copied()).collect();
         sets.sort_unstable();
         sets.dedup();
-        let members = sets.iter().filter_map(|id| self.parts.sets.registry.get(*id)?.value.stored.clone());
-        (Output::new(node.name.clone(), Arc::new(frame), members.collect()), sets)
+        let mut members: Vec<(u32, Arc<MemberSet>)> =
+            sets.into_iter().filter_map(|id| Some((id, self.members(id)?))).collect();
+        members.sort_unstable_by(|(_, a), (_, b)| a.definition.name.cmp(&b.definition.name));
+        let (sets, members) = members.into_iter().unzip();
+        (Output::new(node.name.clone(), Arc::new(frame), members), sets)
     }
 
-    /// Adds the addresses of a local pod that are isolated; whether there are any.
-    fn subjects(&self, id: u32, subjects: &mut Vec<(IpAddr, Subject)>, rule_sets: &mut Vec<u32>) -> bool {
-        let before = subjects.len();
-        for (address, alone) in self.cluster.owned(id) {
-            let several = if alone { Vec::new() } else { self.cluster.owners_of(&address) };
-            let owners = if alone { std::slice::from_ref(&id) } else { &several };
-            let [ingress, egress] =
-                Direction::ALL.map(|direction| self.isolation(direction, owners, rule_sets));
+    /// The members of a set that some rule set within budget looks up.
+    pub(super) fn members(&self, set: u32) -> Option<Arc<MemberSet>> {
+        self.parts.sets.registry.get(set)?.value.stored.clone()
+    }
+
+    /// The pods that own an address, in order.
+    pub(super) fn owners_of(&self, address: &IpAddr) -> Arc<[PodKey]> {
+        let owners = self.cluster.owners_of(address);
+        let mut keys: Vec<PodKey> =
+            owners.iter().filter_map(|id| self.cluster.pod(*id)).map(|entry| entry.pod.key.clone()).collect();
+        keys.sort_unstable();
+        keys.into()
+    }
+
+    /// Adds the addresses of a local pod that are isolated, and the rule sets that they refer to.
+    pub(super) fn subjects(&self, id: u32, subjects: &mut Few<(IpAddr, Subject)>, used: &mut Few<u32>) {
+        let owned: Few<(IpAddr, bool)> = self.cluster.owned(id).collect();
+        for (address, alone) in &owned {
+            let several = if *alone { Vec::new() } else { self.cluster.owners_of(address) };
+            let owners = if *alone { std::slice::from_ref(&id) } else { &several };
+            let [ingress, egress] = Direction::ALL.map(|direction| self.isolation(direction, owners, used));
             if ingress == Isolation::Open && egress == Isolation::Open {
                 continue;
             }
-            let entries = owners.iter().filter_map(|id| self.cluster.pod(*id));
-            let mut pods: Box<[_]> = entries.map(|entry| entry.pod.key.clone()).collect();
-            pods.sort_unstable();
-            subjects.push((address, Subject { pods, ingress, egress }));
+            let siblings = if *alone { siblings(*address, &owned) } else { Box::default() };
+            subjects.push((*address, Subject { ingress, egress, siblings }));
         }
-        subjects.len() > before
     }
 
     /// The isolation of an address with these owners: all of them must allow a flow.
-    fn isolation(&self, direction: Direction, owners: &[u32], used: &mut Vec<u32>) -> Isolation {
-        let mut rules: Vec<(u32, Arc<RuleSet>)> = Vec::with_capacity(owners.len());
+    fn isolation(&self, direction: Direction, owners: &[u32], used: &mut Few<u32>) -> Isolation {
+        let mut rules: Few<(u32, Arc<RuleSet>)> = Few::new();
         for owner in owners {
             let group = self.cluster.pod(*owner).and_then(|entry| entry.group(direction));
             match group.and_then(|group| self.groups.get(group)).map(|group| group.outcome) {
@@ -109,14 +128,11 @@ fn interface_of(pod: &Pod) -> Option<&HostInterface> {
 /// the pairs grow with the square, and the API knows of at most one address per family today.
 const CROSS_PAIRS_LIMIT: usize = 64;
 
-/// Adds the pairs of a pod's addresses between which it talks to itself.
-fn hairpins(owned: &[(IpAddr, bool)], pairs: &mut Vec<(IpAddr, IpAddr)>) {
-    pairs.extend(owned.iter().map(|(address, _)| (*address, *address)));
-    for v4 in [true, false] {
-        let alone = owned.iter().filter(|(address, alone)| *alone && address.is_ipv4() == v4);
-        let family: Vec<IpAddr> = alone.map(|(address, _)| *address).collect();
-        if (2..=CROSS_PAIRS_LIMIT).contains(&family.len()) {
-            pairs.extend(family.iter().flat_map(|a| family.iter().map(move |b| (*a, *b))));
-        }
+/// The addresses that a pod reaches itself at from one that it alone owns: those of the same family that it alone owns.
+fn siblings(address: IpAddr, owned: &[(IpAddr, bool)]) -> Box<[IpAddr]> {
+    let family = owned.iter().filter(|(other, alone)| *alone && other.is_ipv4() == address.is_ipv4());
+    if family.clone().count() > CROSS_PAIRS_LIMIT {
+        return Box::default();
     }
+    family.map(|(other, _)| *other).filter(|other| *other != address).collect()
 }

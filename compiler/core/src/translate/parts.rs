@@ -11,7 +11,7 @@ use super::registry::Registry;
 use super::sets::Sets;
 use crate::block::{Family, Ranges};
 use crate::identity::{Digest, Identify, Identity, Name, ShortHash};
-use crate::output::{BlockSet, Membership, NamedRanges, Peers, RuleSet, Union};
+use crate::output::{BlockSet, Fingerprint, Membership, NamedRanges, Peers, RuleSet, Union};
 
 /// A rule set has a budget of members if it looks up more different sets than this. Fewer could only go over it in a
 /// cluster of half a million pods.
@@ -113,9 +113,10 @@ impl Parts {
                 named: definition,
                 contested: draft.contested.clone(),
                 digest: identity,
+                fingerprint: Fingerprint::default(),
             };
             RuleSetPart {
-                rules: Arc::new(RuleSet { digest: digest_of(identity, &rules), ..rules }),
+                rules: Arc::new(finished(identity, rules)),
                 any_port: any_port_ids,
                 peers: peers_ids.into(),
                 named,
@@ -293,8 +294,9 @@ impl Parts {
                 named: named.map(|part| Arc::clone(&part.value.definition)),
                 contested: old.contested.clone(),
                 digest: part.identity,
+                fingerprint: Fingerprint::default(),
             };
-            let new = RuleSet { digest: digest_of(part.identity, &new), ..new };
+            let new = finished(part.identity, new);
             if **old != new {
                 part.value.rules = Arc::new(new);
                 differ.push(id);
@@ -341,6 +343,11 @@ fn rename_blocks<T: Family>(registry: &mut Registry<Arc<NamedRanges<T>>>) -> boo
         }
     }
     true
+}
+
+/// A rule set with what is derived from its parts.
+fn finished(identity: Identity, rules: RuleSet) -> RuleSet {
+    RuleSet { digest: digest_of(identity, &rules), fingerprint: Fingerprint::of(&rules), ..rules }
 }
 
 /// The identity, and the names of the parts that its chains spell out.

@@ -263,7 +263,7 @@ impl Sets {
     }
 
     /// A node's output refers to these sets.
-    pub(super) fn join(&mut self, node: u32, sets: &[u32]) {
+    pub(super) fn join<'a>(&mut self, node: u32, sets: impl IntoIterator<Item = &'a u32>) {
         for set in sets {
             if let Some(part) = self.registry.get_mut(*set) {
                 part.value.nodes.insert(node);
@@ -272,7 +272,7 @@ impl Sets {
     }
 
     /// A node's output refers to these sets no longer.
-    pub(super) fn leave(&mut self, node: u32, sets: &[u32]) {
+    pub(super) fn leave<'a>(&mut self, node: u32, sets: impl IntoIterator<Item = &'a u32>) {
         for set in sets {
             if let Some(part) = self.registry.get_mut(*set) {
                 part.value.nodes.remove(node);

@@ -1,0 +1,110 @@
+//! The statements of a delta. Those of its parts are written once for all nodes to which the same happens.
+
+use std::collections::HashMap;
+
+use bytes::{BufMut as _, Bytes, BytesMut};
+use flock_shared::{MARKER_PREFIX, Revision, Script, TABLE};
+
+use super::comparison::Comparison;
+use super::parts::Parts;
+use super::{Delta, diff};
+use crate::layout::marker;
+use crate::nft::Transaction;
+use crate::output::Output;
+
+/// The statements of a delta, without those that change the marker: many nodes may share them.
+#[derive(Debug, Clone)]
+pub struct Body {
+    /// What the parts add.
+    additions: Bytes,
+    frame: Bytes,
+    /// The parts' other edits, and what of them goes.
+    edits: Bytes,
+}
+
+/// Equal statements, however they are shared.
+impl PartialEq for Body {
+    fn eq(&self, other: &Self) -> bool {
+        self.pieces().into_iter().flatten().eq(other.pieces().into_iter().flatten())
+    }
+}
+
+impl Eq for Body {}
+
+impl Body {
+    /// The statements of a delta.
+    #[must_use]
+    pub fn of(delta: &Delta) -> Self {
+        let (additions, edits) = parts(&delta.parts);
+        Self { additions, frame: frame(&delta.frame), edits }
+    }
+
+    fn pieces(&self) -> [&Bytes; 3] {
+        [&self.additions, &self.frame, &self.edits]
+    }
+
+    /// The length of the statements, in bytes.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.pieces().into_iter().map(Bytes::len).sum()
+    }
+
+    /// Whether there are no statements.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The script that applies on `base` and reaches `revision`. nft refuses it as a whole where the marker of
+    /// `base` is missing.
+    #[must_use]
+    pub fn script(&self, base: &Revision, revision: &Revision) -> Script {
+        let end = format!("delete set {TABLE} {MARKER_PREFIX}{base}\n{}", marker(revision));
+        let mut script = BytesMut::with_capacity(self.len() + end.len());
+        self.pieces().into_iter().for_each(|piece| script.put_slice(piece));
+        script.put_slice(end.as_bytes());
+        Script::new(script.freeze())
+    }
+}
+
+/// Additions, and the rest.
+fn parts(transaction: &Transaction) -> (Bytes, Bytes) {
+    (transaction.write_additions().into(), transaction.write_edits().into())
+}
+
+fn frame(transaction: &Transaction) -> Bytes {
+    transaction.write().into()
+}
+
+/// Writes the deltas of many nodes. It remembers what it has written of their parts.
+#[derive(Debug, Default)]
+pub struct Bodies {
+    parts: HashMap<Parts, Option<(Bytes, Bytes)>>,
+}
+
+impl Bodies {
+    /// For how many different changes of parts it has written statements.
+    #[must_use]
+    pub fn written(&self) -> usize {
+        self.parts.len()
+    }
+
+    /// The statements of the way from one output to another, the same as those of [`diff`]; `None` where only a full
+    /// script leads there.
+    pub fn body(&mut self, old: &Output, new: &Output) -> Option<Body> {
+        if old.frame().families != new.frame().families {
+            return diff(old, new).as_ref().map(Body::of);
+        }
+        let comparison = Comparison::of(old, new);
+        let frame = frame(&comparison.frame()?);
+        let known = match self.parts.get(&comparison.parts) {
+            Some(known) => known,
+            None => {
+                let written = comparison.parts.transaction().as_ref().map(parts);
+                self.parts.entry(comparison.parts).or_insert(written)
+            }
+        };
+        let (additions, edits) = known.clone()?;
+        Some(Body { additions, frame, edits })
+    }
+}

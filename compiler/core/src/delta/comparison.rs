@@ -1,0 +1,126 @@
+//! What differs between two outputs of a node.
+
+use std::net::IpAddr;
+use std::ptr;
+
+use smallvec::SmallVec;
+
+use super::parts::{Chain, Chains, Parts, Shared};
+use crate::layout::{Layout, reached};
+use crate::nft::Transaction;
+use crate::output::{Frame, Output, Subject, Subjects};
+
+/// Mostly so few that they need no allocation.
+type Few<T> = SmallVec<[T; 4]>;
+
+/// What differs between two outputs with the same families.
+pub(super) struct Comparison<'a> {
+    old: &'a Frame,
+    new: &'a Frame,
+    /// Subjects that are new, gone or isolated in another way, before and after.
+    subjects: Few<(IpAddr, Option<&'a Subject>, Option<&'a Subject>)>,
+    pub(super) parts: Parts,
+}
+
+impl<'a> Comparison<'a> {
+    pub(super) fn of(before: &'a Output, after: &'a Output) -> Self {
+        let (old, new) = (&**before.frame(), &**after.frame());
+        let mut subjects = Few::new();
+        let mut parts = Parts::of_sets(before, after);
+        if !ptr::eq(old, new) {
+            let both = || side_by_side(&old.subjects, &new.subjects);
+            subjects.extend(both().filter(|(_, before, after)| before != after));
+            let kept = both().filter(|(_, before, after)| before == after);
+            let gone = chains(subjects.iter().filter_map(|(_, before, _)| *before));
+            let come = chains(subjects.iter().filter_map(|(.., after)| *after));
+            let (gone, come) = without_kept(gone, come, kept.flat_map(|(_, before, after)| before.into_iter().chain(after)));
+            if !gone.is_empty() || !come.is_empty() {
+                parts.stay = Shared::with(&gone, &come, new.subjects.values().flat_map(chains_of));
+                (parts.gone, parts.come) = (gone, come);
+            }
+        }
+        Self { old, new, subjects, parts }
+    }
+
+    /// The transaction of the node's own; `None`: only a full script leads there.
+    pub(super) fn frame(&self) -> Option<Transaction> {
+        let anchored = self.old.anchors != self.new.anchors;
+        if self.subjects.is_empty() && !anchored {
+            return Some(Transaction::default());
+        }
+        let (mut old, mut new) = (Layout::new(self.old.families), Layout::new(self.new.families));
+        let before = self.subjects.iter().filter_map(|(at, before, _)| Some((at, (*before)?)));
+        let after = self.subjects.iter().filter_map(|(at, _, after)| Some((at, (*after)?)));
+        old.subjects(before);
+        new.subjects(after);
+        if anchored {
+            old.anchors(&self.old.anchors);
+            new.anchors(&self.new.anchors);
+        }
+        Transaction::between(&old.table, &new.table)
+    }
+}
+
+/// The chains of the rule sets that a subject refers to.
+fn chains_of(subject: &Subject) -> impl Iterator<Item = Chain<'_>> {
+    [&subject.ingress, &subject.egress].into_iter().flat_map(|isolation| {
+        let allow = reached(isolation);
+        isolation.rule_sets().iter().map(move |rules| Chain { rules, allow })
+    })
+}
+
+/// The chains of the rule sets that these refer to, each once, in order.
+fn chains<'a>(subjects: impl Iterator<Item = &'a Subject>) -> Few<Chain<'a>> {
+    let mut all: Few<Chain<'a>> = subjects.flat_map(chains_of).collect();
+    all.sort_unstable();
+    all.dedup();
+    all
+}
+
+/// The chains that go and that come, out of those of subjects that changed: without those that subjects refer to which
+/// did not, and without those that are in both.
+fn without_kept<'a>(
+    gone: Few<Chain<'a>>,
+    come: Few<Chain<'a>>,
+    kept: impl Iterator<Item = &'a Subject>,
+) -> (Chains, Chains) {
+    let [mut gone, mut come] = [gone, come].map(|chains| -> Few<(Chain<'a>, bool)> {
+        chains.into_iter().map(|chain| (chain, false)).collect()
+    });
+    if !gone.is_empty() || !come.is_empty() {
+        for chain in kept.flat_map(chains_of) {
+            for chains in [&mut gone, &mut come] {
+                if let Ok(place) = chains.binary_search_by(|(other, _)| other.cmp(&chain))
+                    && let Some((_, stays)) = chains.get_mut(place)
+                {
+                    *stays = true;
+                }
+            }
+        }
+    }
+    // The same part, or one that became the same again.
+    for (chain, stays) in &mut gone {
+        for (_, too) in come.iter_mut().filter(|(other, _)| chain.is(other)) {
+            (*stays, *too) = (true, true);
+        }
+    }
+    let left = |chains: Few<(Chain<'a>, bool)>| -> Chains {
+        chains.into_iter().filter(|(_, stays)| !stays).map(|(chain, _)| chain.into()).collect()
+    };
+    (left(gone), left(come))
+}
+
+/// The subjects of two frames by address, in order.
+fn side_by_side<'a>(
+    old: &'a Subjects,
+    new: &'a Subjects,
+) -> impl Iterator<Item = (IpAddr, Option<&'a Subject>, Option<&'a Subject>)> {
+    let (mut old, mut new) = (old.iter().peekable(), new.iter().peekable());
+    std::iter::from_fn(move || {
+        let next = old.peek().map(|(address, _)| **address);
+        let address = next.into_iter().chain(new.peek().map(|(address, _)| **address)).min()?;
+        let before = old.next_if(|(other, _)| **other == address);
+        let after = new.next_if(|(other, _)| **other == address);
+        Some((address, before.map(|(_, subject)| subject), after.map(|(_, subject)| subject)))
+    })
+}

@@ -1,0 +1,62 @@
+//! From one output of a node to the next: one transaction, and the script that makes it.
+//!
+//! ```text
+//! (old, new) ─compare─▶ Comparison ─┬─ parts: rule sets and sets of pods that come, go or change ─┐
+//!                                   └─ frame: the node's own dispatch, hairpins and anchors ──────┴─▶ Delta ─▶ Body
+//! ```
+//!
+//! What both outputs share is compared by identity first; only what differs is laid out. Nodes to which the same
+//! happens share the statements of the parts.
+
+mod body;
+mod comparison;
+mod parts;
+
+use crate::layout::layout;
+use crate::nft::{ApplyError, Table, Transaction};
+use crate::output::Output;
+
+pub use body::{Bodies, Body};
+
+use comparison::Comparison;
+
+/// The way from one output to another.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Delta {
+    /// Rule sets and sets of pods that come, go or change.
+    pub parts: Transaction,
+    /// The node's own: dispatch, hairpins, anchors. It refers to parts and they do not refer to it, so it stands
+    /// between their additions and the rest.
+    pub frame: Transaction,
+}
+
+impl Delta {
+    /// Whether nothing changes.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.parts.is_empty() && self.frame.is_empty()
+    }
+
+    /// Commits the transaction to a table, as nft would.
+    ///
+    /// # Errors
+    /// When nft or the kernel would refuse it; the table is then in no defined state.
+    pub fn apply(&self, table: &mut Table) -> Result<(), ApplyError> {
+        table.extend(&self.parts)?;
+        table.extend(&self.frame)?;
+        table.edit(&self.frame)?;
+        table.edit(&self.parts)
+    }
+}
+
+/// The way from the table of one output to that of another. `None`: only a full script leads there (see
+/// [`Transaction::between`]).
+#[must_use]
+pub fn diff(old: &Output, new: &Output) -> Option<Delta> {
+    if old.frame().families != new.frame().families {
+        let frame = Transaction::between(&layout(old), &layout(new))?;
+        return Some(Delta { frame, parts: Transaction::default() });
+    }
+    let comparison = Comparison::of(old, new);
+    Some(Delta { parts: comparison.parts.transaction()?, frame: comparison.frame()? })
+}

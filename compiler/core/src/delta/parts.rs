@@ -1,0 +1,214 @@
+//! The parts in which two outputs differ: rule sets and sets of pods, which many nodes share.
+
+use std::cmp::Ordering;
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+
+use crate::identity::Name;
+use crate::layout::{Layout, set_of};
+use crate::nft::{Allow, ChainName, Family, SetName, Table, Transaction};
+use crate::object::Direction;
+use crate::output::{BlockSet, Families, Fingerprint, MemberSet, Output, RuleSet};
+
+/// The parts in which outputs differ. Equal values come to the same statements.
+#[derive(Debug, Default, PartialEq, Eq, Hash)]
+pub(super) struct Parts {
+    families: Families,
+    pub(super) gone: Chains,
+    pub(super) come: Chains,
+    /// What of these other chains use too, so that it neither comes nor goes.
+    pub(super) stay: Vec<Shared>,
+    lost: Vec<Same<MemberSet>>,
+    gained: Vec<Same<MemberSet>>,
+    /// Sets with other members, before and after.
+    edited: Vec<(Same<MemberSet>, Same<MemberSet>)>,
+}
+
+/// A part, compared by identity alone.
+#[derive(Debug)]
+pub(super) struct Same<T>(Arc<T>);
+
+impl<T> PartialEq for Same<T> {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl<T> Eq for Same<T> {}
+
+impl<T> Hash for Same<T> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        Arc::as_ptr(&self.0).hash(state);
+    }
+}
+
+/// Chains of rule sets.
+pub(super) type Chains = SmallVec<[(Same<RuleSet>, Allow); 2]>;
+
+/// A chain of a rule set, ordered by identity.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Chain<'a> {
+    pub(super) rules: &'a Arc<RuleSet>,
+    pub(super) allow: Allow,
+}
+
+impl Chain<'_> {
+    fn key(&self) -> (*const RuleSet, Allow) {
+        (Arc::as_ptr(self.rules), self.allow)
+    }
+
+    /// Whether both are the same chain with the same rules.
+    pub(super) fn is(&self, other: &Self) -> bool {
+        let of = |chain: &Self| (chain.rules.direction, chain.allow, chain.rules.digest);
+        self.key() == other.key() || of(self) == of(other) && self.rules.name == other.rules.name
+    }
+}
+
+impl PartialEq for Chain<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.key() == other.key()
+    }
+}
+
+impl Eq for Chain<'_> {}
+
+impl PartialOrd for Chain<'_> {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Chain<'_> {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.key().cmp(&other.key())
+    }
+}
+
+impl From<Chain<'_>> for (Same<RuleSet>, Allow) {
+    fn from(chain: Chain<'_>) -> Self {
+        (Same(Arc::clone(chain.rules)), chain.allow)
+    }
+}
+
+/// A part of a chain that other chains may use, other than sets of pods.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) enum Shared {
+    Peers(Direction, Name, Allow),
+    Blocks(Family, Name),
+    /// The sets of contested addresses of a rule set, however its chain is reached.
+    Contested(Direction, Name),
+}
+
+impl Shared {
+    /// What chains that go or come have in common with others of these, in order.
+    pub(super) fn with<'a>(gone: &Chains, come: &Chains, chains: impl Iterator<Item = Chain<'a>>) -> Vec<Self> {
+        let (mut wanted, mut any) = (SmallVec::<[Self; 8]>::new(), Fingerprint::default());
+        for (rules, allow) in gone.iter().chain(come) {
+            Self::each(&rules.0, *allow, |part| wanted.push(part));
+            any = any.union(rules.0.fingerprint);
+        }
+        wanted.sort_unstable();
+        let mut found = Vec::new();
+        for Chain { rules, allow } in chains.filter(|chain| chain.rules.fingerprint.overlaps(any)) {
+            if come.iter().any(|(new, to)| Arc::ptr_eq(&new.0, rules) && *to == allow) {
+                continue;
+            }
+            Self::each(rules, allow, |part| {
+                if wanted.binary_search(&part).is_ok() {
+                    found.push(part);
+                }
+            });
+        }
+        found.sort_unstable();
+        found.dedup();
+        found
+    }
+
+    fn each(rules: &RuleSet, allow: Allow, mut take: impl FnMut(Self)) {
+        if !rules.contested.is_empty() {
+            take(Self::Contested(rules.direction, rules.name.clone()));
+        }
+        for (_, peers) in &rules.ports {
+            take(Self::Peers(rules.direction, peers.name.clone(), allow));
+        }
+        for union in rules.unions() {
+            if let BlockSet::Some(ranges) = &union.v4 {
+                take(Self::Blocks(Family::V4, ranges.name.clone()));
+            }
+            if let BlockSet::Some(ranges) = &union.v6 {
+                take(Self::Blocks(Family::V6, ranges.name.clone()));
+            }
+        }
+    }
+
+    fn leave_out_of(&self, table: &mut Table) {
+        match self.clone() {
+            Self::Peers(direction, name, allow) => {
+                table.chains.remove(&ChainName::Peers(direction, name, allow));
+            }
+            Self::Blocks(family, name) => {
+                table.sets.remove(&SetName::Blocks(family, name));
+            }
+            Self::Contested(direction, name) => {
+                for family in Family::ALL {
+                    table.sets.remove(&SetName::Contested(direction, family, name.clone()));
+                    table.sets.remove(&SetName::ContestedAny(direction, family, name.clone()));
+                }
+            }
+        }
+    }
+}
+
+impl Parts {
+    /// The sets that go, that come, and that stay with other members, in the order of their names.
+    pub(super) fn of_sets(before: &Output, after: &Output) -> Self {
+        let mut parts = Self { families: after.frame().families, ..Self::default() };
+        let (old, new) = (before.sets(), after.sets());
+        if std::ptr::eq(old, new) {
+            return parts;
+        }
+        let part = |set: &Arc<MemberSet>| Same(Arc::clone(set));
+        let mut old = old.iter().peekable();
+        for set in new {
+            let name = &set.definition.name;
+            let earlier =
+                |other: &&Arc<MemberSet>| !Arc::ptr_eq(other, set) && other.definition.name < *name;
+            while let Some(other) = old.next_if(earlier) {
+                parts.lost.push(part(other));
+            }
+            match old.next_if(|other| Arc::ptr_eq(other, set) || other.definition.name == *name) {
+                Some(same) if Arc::ptr_eq(same, set) => {}
+                Some(same) if set_of(&same.definition, Family::V4) == set_of(&set.definition, Family::V4) => {
+                    parts.edited.push((part(same), part(set)));
+                }
+                Some(other) => {
+                    parts.lost.push(part(other));
+                    parts.gained.push(part(set));
+                }
+                None => parts.gained.push(part(set)),
+            }
+        }
+        parts.lost.extend(old.map(part));
+        parts
+    }
+
+    /// The transaction; `None`: only a full script leads there.
+    pub(super) fn transaction(&self) -> Option<Transaction> {
+        let (mut old, mut new) = (Layout::new(self.families), Layout::new(self.families));
+        self.gone.iter().for_each(|(rules, allow)| old.rule_set(&rules.0, *allow));
+        self.come.iter().for_each(|(rules, allow)| new.rule_set(&rules.0, *allow));
+        for part in &self.stay {
+            part.leave_out_of(&mut old.table);
+            part.leave_out_of(&mut new.table);
+        }
+        self.lost.iter().for_each(|set| old.members(&set.0));
+        self.gained.iter().for_each(|set| new.members(&set.0));
+        for (before, after) in &self.edited {
+            old.members(&before.0);
+            new.members(&after.0);
+        }
+        Transaction::between(&old.table, &new.table)
+    }
+}

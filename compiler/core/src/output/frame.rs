@@ -1,0 +1,103 @@
+//! The frame: all that a node enforces but the members of sets of pods. Only its own pods change it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use flock_shared::PodKey;
+use litemap::LiteMap;
+
+use super::rule_set::RuleSet;
+use crate::object::{Direction, HostInterface};
+
+/// All that a node enforces but the members of sets of pods.
+///
+/// What follows the policies stands apart from what follows the node's pods, so that a policy that changes on thousands
+/// of nodes copies a few words for each of their pods.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Frame {
+    /// The families that pods of the cluster have addresses of; sets of other families are left out.
+    pub families: Families,
+    /// The addresses of local pods that are isolated in at least one direction.
+    pub subjects: Subjects,
+    /// The pods that own each subject: one, unless it is contested. In order.
+    pub owners: Arc<LiteMap<IpAddr, Arc<[PodKey]>>>,
+    /// The addresses of the pods behind each host interface of local pods, where it is known.
+    pub anchors: Arc<BTreeMap<HostInterface, BTreeSet<IpAddr>>>,
+}
+
+/// Isolated addresses, in order.
+pub type Subjects = LiteMap<IpAddr, Subject>;
+
+/// Which address families occur.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub struct Families {
+    /// IPv4.
+    pub v4: bool,
+    /// IPv6.
+    pub v6: bool,
+}
+
+/// How an address of a local pod is isolated.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Subject {
+    /// Towards the address.
+    pub ingress: Isolation,
+    /// From the address.
+    pub egress: Isolation,
+    /// Further addresses of the same pod and family: it always reaches itself. In order, each a subject that has this
+    /// one as its sibling.
+    pub siblings: Box<[IpAddr]>,
+}
+
+impl Subject {
+    /// The isolation in `direction`.
+    #[must_use]
+    pub const fn isolation(&self, direction: Direction) -> &Isolation {
+        match direction {
+            Direction::Ingress => &self.ingress,
+            Direction::Egress => &self.egress,
+        }
+    }
+
+    /// The rule sets of both directions, ingress first.
+    pub fn rule_sets(&self) -> impl Iterator<Item = &Arc<RuleSet>> {
+        self.ingress.rule_sets().iter().chain(self.egress.rule_sets())
+    }
+}
+
+/// How an address is isolated in one direction.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Isolation {
+    /// Not at all: no policy selects it, or everything is allowed.
+    Open,
+    /// Nothing is allowed.
+    Closed,
+    /// What these rules allow.
+    Rules(Arc<RuleSet>),
+    /// What every one of these allows, for the address is contested. At least two, ordered by name.
+    All(Box<[Arc<RuleSet>]>),
+}
+
+impl Isolation {
+    /// The rule sets, ordered by name.
+    #[must_use]
+    pub fn rule_sets(&self) -> &[Arc<RuleSet>] {
+        match self {
+            Self::Open | Self::Closed => &[],
+            Self::Rules(one) => std::slice::from_ref(one),
+            Self::All(several) => several,
+        }
+    }
+}
+
+impl Frame {
+    /// The rule sets that subjects refer to, each once, ordered by direction and name.
+    #[must_use]
+    pub fn rule_sets(&self) -> Vec<&Arc<RuleSet>> {
+        let mut found: Vec<&Arc<RuleSet>> = self.subjects.values().flat_map(Subject::rule_sets).collect();
+        found.sort_unstable_by(|a, b| (a.direction, &a.name).cmp(&(b.direction, &b.name)));
+        found.dedup_by(|a, b| Arc::ptr_eq(a, b) || (a.direction, &a.name) == (b.direction, &b.name));
+        found
+    }
+}

@@ -1,0 +1,134 @@
+//! Output: what one node enforces, before it becomes a table.
+//!
+//! Everything but the frame itself is shared: a rule set, a union of peers or a set of pods that serves many nodes
+//! exists once.
+
+mod frame;
+mod member_set;
+mod rule_set;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use flock_shared::{NodeName, Revision};
+
+use crate::identity::Name;
+use crate::revision::{FrameDigest, SetTree};
+
+pub use frame::{Families, Frame, Isolation, Subject, Subjects};
+pub use member_set::{MemberSet, Membership, NamedDestination, SetDefinition};
+pub use rule_set::{BlockSet, Fingerprint, NamedRanges, Peers, RuleSet, Union};
+
+/// What one node enforces.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Output {
+    node: NodeName,
+    frame: Arc<Frame>,
+    frame_digest: FrameDigest,
+    sets: Arc<[Arc<MemberSet>]>,
+    tree: SetTree,
+    revision: Revision,
+}
+
+impl Output {
+    /// An output of a frame and the sets that its rule sets refer to, in any order.
+    #[must_use]
+    pub fn new(node: NodeName, frame: Arc<Frame>, mut sets: Vec<Arc<MemberSet>>) -> Self {
+        sets.sort_unstable_by(|a, b| a.definition.name.cmp(&b.definition.name));
+        let tree = SetTree::of(&sets);
+        let frame_digest = FrameDigest::of(&frame);
+        let revision = tree.revision(&frame_digest);
+        Self { node, frame, frame_digest, sets: sets.into(), tree, revision }
+    }
+
+    /// The output of a node on which nothing is isolated.
+    #[must_use]
+    pub fn empty(node: NodeName, families: Families) -> Self {
+        Self::new(node, Arc::new(Frame { families, ..Frame::default() }), Vec::new())
+    }
+
+    /// The same frame with sets replaced by newer ones of the same definition.
+    #[must_use]
+    pub fn with_sets<'a>(&self, newer: impl IntoIterator<Item = &'a Arc<MemberSet>>) -> Self {
+        let mut sets = self.sets.to_vec();
+        let mut changed: BTreeSet<usize> = BTreeSet::new();
+        for set in newer {
+            if let Ok(place) = self.place(&set.definition.name)
+                && let Some(known) = sets.get_mut(place)
+            {
+                *known = Arc::clone(set);
+                changed.insert(place);
+            }
+        }
+        let mut tree = self.tree.clone();
+        changed
+            .into_iter()
+            .filter_map(|place| sets.get(place))
+            .for_each(|set| tree.refresh(&sets, &set.definition.name));
+        let revision = tree.revision(&self.frame_digest);
+        Self { sets: sets.into(), tree, revision, ..self.clone() }
+    }
+
+    /// The output of another frame of the same node, which needs the sets of this one without those at some places,
+    /// in order, and with others.
+    #[must_use]
+    pub(crate) fn refitted(&self, frame: Frame, lost: &[usize], gained: &[Arc<MemberSet>]) -> Self {
+        let frame_digest = FrameDigest::of(&frame);
+        let (mut sets, mut tree) = (Arc::clone(&self.sets), self.tree.clone());
+        if !lost.is_empty() || !gained.is_empty() {
+            let mut edited = sets.to_vec();
+            let gone: Vec<_> = lost.iter().rev().map(|place| edited.remove(*place)).collect();
+            for set in gained {
+                let name = &set.definition.name;
+                if let Err(place) = edited.binary_search_by(|other| other.definition.name.cmp(name)) {
+                    edited.insert(place, Arc::clone(set));
+                }
+            }
+            gone.iter().chain(gained).for_each(|set| tree.refresh(&edited, &set.definition.name));
+            sets = edited.into();
+        }
+        let revision = tree.revision(&frame_digest);
+        Self { node: self.node.clone(), frame: Arc::new(frame), frame_digest, sets, tree, revision }
+    }
+
+    /// The same output, with the frame of another one if both are equal.
+    #[must_use]
+    pub(crate) fn sharing_frame(self, other: &Self) -> Self {
+        if self.frame == other.frame { Self { frame: Arc::clone(&other.frame), ..self } } else { self }
+    }
+
+    /// The node.
+    #[must_use]
+    pub const fn node(&self) -> &NodeName {
+        &self.node
+    }
+
+    /// All but the members of sets of pods.
+    #[must_use]
+    pub const fn frame(&self) -> &Arc<Frame> {
+        &self.frame
+    }
+
+    /// The sets of pods that rule sets of the frame refer to, ordered by name.
+    #[must_use]
+    pub fn sets(&self) -> &[Arc<MemberSet>] {
+        &self.sets
+    }
+
+    /// The set of a definition's name.
+    #[must_use]
+    pub fn set(&self, name: &Name) -> Option<&Arc<MemberSet>> {
+        self.place(name).ok().and_then(|place| self.sets.get(place))
+    }
+
+    /// Where the set of a definition's name stands among [`Self::sets`], or would stand.
+    pub(crate) fn place(&self, name: &Name) -> Result<usize, usize> {
+        self.sets.binary_search_by(|set| set.definition.name.cmp(name))
+    }
+
+    /// The name of the state that this output describes: equal for equal frames and members, whatever led there.
+    #[must_use]
+    pub const fn revision(&self) -> &Revision {
+        &self.revision
+    }
+}

@@ -1,0 +1,140 @@
+//! Rule sets: what a group of pods allows in one direction, and the parts that this is made of. One serves many nodes.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use super::member_set::SetDefinition;
+use crate::block::Ranges;
+use crate::identity::{Identity, Name};
+use crate::object::Direction;
+use crate::port::{PortRange, PortSet};
+
+/// What a group of pods allows in one direction, in canonical form. Never everything, never nothing.
+#[derive(Debug, PartialEq, Eq)]
+pub struct RuleSet {
+    /// The variable part of its chain's name.
+    pub name: Name,
+    /// The direction.
+    pub direction: Direction,
+    /// Peers that are allowed on every protocol and port.
+    pub any_port: Union,
+    /// Further peers by port; the ranges are ordered and disjoint.
+    pub ports: Box<[(PortRange, Arc<Peers>)]>,
+    /// Destinations that are allowed by the name of their port (egress only).
+    pub named: Option<Arc<SetDefinition>>,
+    /// Allowed peers whose address has several owners: what all owners are allowed. Such addresses are members of
+    /// no set.
+    pub contested: BTreeMap<IpAddr, PortSet>,
+    /// Tells it from rule sets that become other chains: its identity, and the names of its parts.
+    pub digest: Identity,
+    /// What of it other chains may use too.
+    pub fingerprint: Fingerprint,
+}
+
+/// A few bits of the names of a rule set's parts: two without a common bit have no part in common, but sets of pods.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Fingerprint(u64);
+
+impl Fingerprint {
+    /// The bits of both.
+    #[must_use]
+    pub const fn union(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// Whether there may be a common part.
+    #[must_use]
+    pub const fn overlaps(self, other: Self) -> bool {
+        self.0 & other.0 != 0
+    }
+
+    /// The bits of a rule set.
+    #[must_use]
+    pub fn of(rules: &RuleSet) -> Self {
+        let peers = rules.ports.iter().map(|(_, peers)| &peers.name);
+        let v4 = rules.unions().filter_map(|union| union.v4.name());
+        let v6 = rules.unions().filter_map(|union| union.v6.name());
+        let contested = (!rules.contested.is_empty()).then_some(&rules.name);
+        let bit = |name: &Name| Self(1 << (name.short() & 63));
+        peers.chain(v4).chain(v6).chain(contested).map(bit).fold(Self::default(), Self::union)
+    }
+}
+
+impl RuleSet {
+    /// Every union of peers, that of any port first.
+    pub fn unions(&self) -> impl Iterator<Item = &Union> {
+        std::iter::once(&self.any_port).chain(self.ports.iter().map(|(_, peers)| &peers.union))
+    }
+
+    /// The sets of pods that its chains look up; one may come several times.
+    pub fn sets(&self) -> impl Iterator<Item = &Arc<SetDefinition>> {
+        self.unions().filter_map(|union| union.pods.as_ref()).chain(&self.named)
+    }
+}
+
+/// A union of peers with a chain of its own.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Peers {
+    /// The variable part of its chain's name.
+    pub name: Name,
+    /// The peers.
+    pub union: Union,
+}
+
+/// A union of peers.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Union {
+    /// Pods, if any selector is in the union.
+    pub pods: Option<Arc<SetDefinition>>,
+    /// IPv4 addresses.
+    pub v4: BlockSet<u32>,
+    /// IPv6 addresses.
+    pub v6: BlockSet<u128>,
+}
+
+impl Union {
+    /// Whether every address of both families is in the union.
+    #[must_use]
+    pub fn is_everywhere(&self) -> bool {
+        self.v4 == BlockSet::Everywhere && self.v6 == BlockSet::Everywhere
+    }
+
+    /// Whether no peer is in the union.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.pods.is_none() && self.v4 == BlockSet::Nowhere && self.v6 == BlockSet::Nowhere
+    }
+}
+
+/// Address blocks of one family.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum BlockSet<T> {
+    /// No address.
+    #[default]
+    Nowhere,
+    /// Every address of the family: no set is needed.
+    Everywhere,
+    /// Some: a set whose name derives from them.
+    Some(Arc<NamedRanges<T>>),
+}
+
+impl<T> BlockSet<T> {
+    /// The name of their set, if there is one.
+    #[must_use]
+    pub fn name(&self) -> Option<&Name> {
+        match self {
+            Self::Nowhere | Self::Everywhere => None,
+            Self::Some(ranges) => Some(&ranges.name),
+        }
+    }
+}
+
+/// Ranges of one family with the name of their set.
+#[derive(Debug, PartialEq, Eq)]
+pub struct NamedRanges<T> {
+    /// The variable part of the set's name.
+    pub name: Name,
+    /// The addresses.
+    pub ranges: Ranges<T>,
+}

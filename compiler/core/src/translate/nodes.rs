@@ -1,0 +1,196 @@
+//! The outputs of the nodes that a pass touches: put together anew, edited, or given new members; and the way from the
+//! output before to the one after.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use flock_shared::NodeName;
+
+use super::cluster::NodeEntry;
+use super::frames::Sources;
+use super::pass::{NodeChange, Work, distinct};
+use super::refit::MANY;
+use super::{Translator, parallel};
+use crate::delta::Bodies;
+use crate::output::{MemberSet, Output};
+
+/// What a node's output has become.
+struct Built {
+    node: u32,
+    /// `None`: it is as it was.
+    change: Option<NodeChange>,
+    /// The numbers of the sets that it refers to, in the output's order.
+    sets: Vec<u32>,
+    /// How many statements were written anew.
+    written: usize,
+}
+
+impl Built {
+    fn new(node: u32, entry: &NodeEntry, after: Output, sets: Vec<u32>, bodies: &mut Bodies) -> Self {
+        let known = bodies.written();
+        let change = match &entry.output {
+            None => Some(NodeChange { before: None, after: Arc::new(after), body: None }),
+            Some(before) if before.revision() != after.revision() => {
+                let body = bodies.body(before, &after);
+                Some(NodeChange { before: Some(Arc::clone(before)), after: Arc::new(after), body })
+            }
+            Some(before) if **before == after => None,
+            Some(before) => {
+                Some(NodeChange { before: Some(Arc::clone(before)), after: Arc::new(after), body: None })
+            }
+        };
+        Self { node, change, sets, written: bodies.written() - known }
+    }
+}
+
+/// Nodes with the pods on each that are isolated in another way, in order.
+type Fits = BTreeMap<u32, Vec<u32>>;
+
+impl Translator {
+    /// Brings the outputs up to date after pods were `affected` by policies and sets have `changed`; nodes with other
+    /// outputs than before, and nodes that are gone, by name.
+    pub(super) fn follow_in_nodes(
+        &mut self,
+        affected: &[u32],
+        changed: &[u32],
+        work: &mut Work,
+    ) -> (Vec<NodeChange>, Vec<NodeName>) {
+        let fits = self.to_refit(affected, changed);
+        let gone = self.forget_nodes();
+        let dirty = distinct(&mut self.dirty.nodes);
+        let mut changes = self.rebuild(dirty, work);
+        changes.extend(self.refit(fits, changed, work));
+        changes.extend(self.follow_members(changed, work));
+        changes.sort_by(|a, b| a.after.node().cmp(b.after.node()));
+        (changes, gone)
+    }
+
+    fn sources(&self) -> Sources<'_> {
+        let Self { cluster, groups, parts, families, .. } = self;
+        Sources { cluster, groups, parts, families: *families }
+    }
+
+    /// Which of these pods, by node, are all that a node's output has to take over. The nodes of the others are to be
+    /// put together anew.
+    fn to_refit(&mut self, affected: &[u32], changed: &[u32]) -> Fits {
+        let mut fits = Fits::new();
+        for id in affected {
+            match self.cluster.pod(*id).and_then(|entry| entry.node) {
+                Some(node) if self.cluster.owned(*id).all(|(_, alone)| alone) => {
+                    fits.entry(node).or_default().push(*id);
+                }
+                _ => self.touch_nodes_of(&[*id]),
+            }
+        }
+        let fit = |pods: &[u32]| pods.len() <= MANY && changed.len() <= MANY;
+        self.dirty.nodes.extend(fits.iter().filter(|(_, pods)| !fit(pods)).map(|(node, _)| node));
+        self.dirty.nodes.sort_unstable();
+        fits.retain(|node, _| self.dirty.nodes.binary_search(node).is_err());
+        fits
+    }
+
+    /// Forgets dirty nodes that nothing names any more.
+    fn forget_nodes(&mut self) -> Vec<NodeName> {
+        let mut gone = Vec::new();
+        let (cluster, parts) = (&mut self.cluster, &mut self.parts);
+        self.dirty.nodes.retain(|id| match cluster.remove_node_if_gone(*id) {
+            Some(node) => {
+                parts.sets.leave(*id, &node.sets);
+                // One that came and went between two passes was never seen.
+                gone.extend(node.output.is_some().then_some(node.name));
+                false
+            }
+            None => true,
+        });
+        gone.sort_unstable();
+        gone
+    }
+
+    /// Puts the outputs of nodes together anew.
+    fn rebuild(&mut self, nodes: Vec<u32>, work: &mut Work) -> Vec<NodeChange> {
+        work.frames = nodes.len();
+        let sources = self.sources();
+        let built = parallel::map_with(&nodes, Bodies::default, |bodies, id| {
+            let entry = sources.cluster.node(*id)?;
+            let (output, sets) = sources.output(entry);
+            let output = match &entry.output {
+                None => output,
+                Some(before) => output.sharing_frame(before),
+            };
+            Some(Built::new(*id, entry, output, sets, bodies))
+        });
+        self.take_over(built, work)
+    }
+
+    /// Edits the outputs of nodes on which policies isolate some pods in another way.
+    fn refit(&mut self, fits: Fits, changed: &[u32], work: &mut Work) -> Vec<NodeChange> {
+        work.refits = fits.len();
+        let fits: Vec<(u32, Vec<u32>)> = fits.into_iter().collect();
+        let sources = self.sources();
+        let built = parallel::map_with(&fits, Bodies::default, |bodies, (id, pods)| {
+            let entry = sources.cluster.node(*id)?;
+            let (output, sets) = sources.refitted(entry, entry.output.as_ref()?, pods, changed);
+            Some(Built::new(*id, entry, output, sets, bodies))
+        });
+        self.take_over(built, work)
+    }
+
+    /// Takes new members over into the outputs that refer to their sets.
+    fn follow_members(&mut self, changed: &[u32], work: &mut Work) -> Vec<NodeChange> {
+        let mut by_node: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
+        for set in changed {
+            let nodes = self.parts.sets.registry.get(*set).map(|part| &part.value.nodes);
+            for node in nodes.into_iter().flat_map(|nodes| nodes.iter()) {
+                by_node.entry(node).or_default().push(*set);
+            }
+        }
+        // A node whose frame was put together or edited has the new members already.
+        let is_behind = |node: &u32, sets: &[u32]| -> Option<bool> {
+            let output = self.cluster.node(*node)?.output.as_ref()?;
+            let newer = |id: &u32| {
+                let set = self.stored(*id)?;
+                Some(!Arc::ptr_eq(output.set(&set.definition.name)?, set))
+            };
+            Some(sets.iter().any(|id| newer(id).unwrap_or_default()))
+        };
+        let behind: Vec<(u32, Vec<u32>)> =
+            by_node.into_iter().filter(|(node, sets)| is_behind(node, sets).unwrap_or_default()).collect();
+        work.members = behind.len();
+        let built = parallel::map_with(&behind, Bodies::default, |bodies, (id, sets)| {
+            let entry = self.cluster.node(*id)?;
+            let output = entry.output.as_ref()?.with_sets(sets.iter().filter_map(|id| self.stored(*id)));
+            Some(Built::new(*id, entry, output, entry.sets.clone(), bodies))
+        });
+        self.take_over(built, work)
+    }
+
+    /// Takes over what the outputs of nodes have become; those that differ from before.
+    fn take_over(&mut self, built: Vec<Option<Built>>, work: &mut Work) -> Vec<NodeChange> {
+        let mut changes = Vec::with_capacity(built.len());
+        for Built { node: id, change, sets, written } in built.into_iter().flatten() {
+            work.bodies += written;
+            let Some(node) = self.cluster.node_mut(id) else { continue };
+            if node.sets != sets {
+                let (old, new) = (in_order(&node.sets), in_order(&sets));
+                self.parts.sets.leave(id, old.iter().filter(|set| new.binary_search(set).is_err()));
+                self.parts.sets.join(id, new.iter().filter(|set| old.binary_search(set).is_err()));
+                node.sets = sets;
+            }
+            if let Some(change) = change {
+                node.output = Some(Arc::clone(&change.after));
+                changes.push(change);
+            }
+        }
+        changes
+    }
+
+    fn stored(&self, set: u32) -> Option<&Arc<MemberSet>> {
+        self.parts.sets.registry.get(set)?.value.stored.as_ref()
+    }
+}
+
+fn in_order(sets: &[u32]) -> Vec<u32> {
+    let mut sets = sets.to_vec();
+    sets.sort_unstable();
+    sets
+}

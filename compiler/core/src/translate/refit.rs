@@ -1,0 +1,109 @@
+//! A node on which policies isolate some pods in another way, while its pods are as they were: the frame and the sets
+//! of its output are edited, not put together anew.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use super::cluster::NodeEntry;
+use super::frames::{Few, Sources};
+use crate::output::{Frame, MemberSet, Output, RuleSet, Subject};
+
+/// Beyond this many pods, or sets with new members, putting the output together anew is no dearer.
+pub(super) const MANY: usize = 16;
+
+impl Sources<'_> {
+    /// The output of a node on which these pods are isolated in another way than before, and the sets that it refers
+    /// to, in the output's order. Each of the pods owns its addresses alone; the sets that have `changed` have new
+    /// members.
+    pub(super) fn refitted(
+        &self,
+        node: &NodeEntry,
+        before: &Output,
+        pods: &[u32],
+        changed: &[u32],
+    ) -> (Output, Vec<u32>) {
+        let mut frame = Frame::clone(before.frame());
+        let (mut subjects, mut used, mut gone) = (Few::new(), Few::new(), Few::new());
+        for id in pods {
+            self.subjects(*id, &mut subjects, &mut used);
+            for (address, _) in self.cluster.owned(*id) {
+                let known = match subjects.iter().position(|(at, _)| *at == address) {
+                    Some(place) => frame.subjects.insert(address, subjects.swap_remove(place).1),
+                    None => frame.subjects.remove(&address),
+                };
+                if let Some(subject) = &known {
+                    gone.extend(subject.rule_sets().cloned());
+                }
+                if known.is_some() != frame.subjects.contains_key(&address) {
+                    self.own(&mut frame, address);
+                }
+            }
+        }
+        used.sort_unstable();
+        used.dedup();
+        let (lost, mut gained) = self.sets(node, before, &frame, &used, gone);
+        gained.sort_unstable_by(|(_, a), (_, b)| a.definition.name.cmp(&b.definition.name));
+        let mut sets = node.sets.clone();
+        lost.iter().rev().for_each(|place| _ = sets.remove(*place));
+        let (ids, members): (Few<u32>, Few<Arc<MemberSet>>) = gained.into_iter().unzip();
+        let mut output = before.refitted(frame, &lost, &members);
+        for (id, set) in ids.into_iter().zip(&members) {
+            if let Ok(place) = output.place(&set.definition.name) {
+                sets.insert(place, id);
+            }
+        }
+        let newer: Vec<Arc<MemberSet>> =
+            changed.iter().filter(|id| sets.contains(id)).filter_map(|id| self.members(*id)).collect();
+        if !newer.is_empty() {
+            output = output.with_sets(&newer);
+        }
+        (output, sets)
+    }
+
+    /// Takes over that an address has become a subject, or is none any more.
+    fn own(&self, frame: &mut Frame, address: IpAddr) {
+        let owners = Arc::make_mut(&mut frame.owners);
+        if frame.subjects.contains_key(&address) {
+            owners.insert(address, self.owners_of(&address));
+        } else {
+            owners.remove(&address);
+        }
+    }
+
+    /// The places of the sets that a node's rule sets look up no longer, in order, and the sets that they look up now
+    /// and did not before.
+    fn sets(
+        &self,
+        node: &NodeEntry,
+        before: &Output,
+        frame: &Frame,
+        used: &[u32],
+        mut gone: Few<Arc<RuleSet>>,
+    ) -> (Few<usize>, Few<(u32, Arc<MemberSet>)>) {
+        let parts = || used.iter().filter_map(|id| self.parts.rule_sets.get(*id));
+        let mut gained: Few<(u32, Arc<MemberSet>)> = Few::new();
+        for id in parts().flat_map(|part| &part.value.sets) {
+            let known = node.sets.contains(id) || gained.iter().any(|(other, _)| other == id);
+            gained.extend(if known { None } else { self.members(*id).map(|set| (*id, set)) });
+        }
+        let rule_sets = || frame.subjects.values().flat_map(Subject::rule_sets);
+        gone.retain(|rules| !rule_sets().any(|other| Arc::ptr_eq(other, rules)));
+        let mut lost: Few<usize> = Few::new();
+        for set in gone.iter().flat_map(|rules| rules.sets()) {
+            let used = || parts().flat_map(|part| part.value.rules.sets());
+            if !used().any(|other| other.name == set.name) {
+                lost.extend(before.place(&set.name));
+            }
+        }
+        lost.sort_unstable();
+        lost.dedup();
+        if !lost.is_empty() {
+            for set in rule_sets().flat_map(|rules| rules.sets()) {
+                lost.retain(|place| {
+                    before.sets().get(*place).is_some_and(|other| other.definition.name != set.name)
+                });
+            }
+        }
+        (lost, gained)
+    }
+}
