@@ -1,7 +1,7 @@
 //! Revisions: the name of a node's state as a tree of digests, so that a change costs the branch that it is on.
 //!
 //! ```text
-//! revision ─┬─ frame: families, subjects with the digests of their rule sets, anchors
+//! revision ─┬─ frame: families, anchors, chunks of subjects with the digests of their rule sets
 //!           └─ 16 buckets of sets, by the first digit of their names ── set: name ── chunks of members
 //! ```
 //!
@@ -17,8 +17,8 @@ use smallvec::SmallVec;
 
 use crate::identity::{Digest, Identity, Name};
 use crate::members::{Member, Members};
-use crate::object::{Direction, HostInterface};
-use crate::output::{Frame, Isolation, MemberSet, SetDefinition};
+use crate::object::HostInterface;
+use crate::output::{Frame, MemberSet, SetDefinition};
 
 /// Raised when the same output is laid out or written in another way: replicas of different versions must not give
 /// different tables the same revision.
@@ -26,39 +26,58 @@ pub const LAYOUT_VERSION: u8 = 3;
 
 const BUCKETS: usize = 16;
 
-/// The digests of a node's sets, in buckets by the first digit of their names.
+/// The digests of a node's sets, in buckets by the first digit of their names. Cloning shares them.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct SetTree([Identity; BUCKETS]);
+pub(crate) struct SetTree {
+    root: Identity,
+    buckets: Arc<[Identity; BUCKETS]>,
+}
 
 fn bucket_of(name: &Name) -> usize {
     // Four bits.
     usize::try_from(name.short() >> 60).unwrap_or_default()
 }
 
-fn digest_of<'a>(sets: impl Iterator<Item = &'a Arc<MemberSet>>) -> Identity {
-    let mut digest = Digest::new();
-    sets.for_each(|set| digest.inner(&set.digest));
-    digest.finish()
+fn digest_of<'a>(parts: impl Iterator<Item = &'a Identity>) -> Identity {
+    let mut encoded = Encoded::default();
+    parts.for_each(|part| encoded.identity(part));
+    encoded.finish()
 }
 
 impl SetTree {
     /// The tree of sets that are ordered by name.
     pub(crate) fn of(sets: &[Arc<MemberSet>]) -> Self {
-        Self(std::array::from_fn(|bucket| Self::bucket(sets, bucket)))
+        Self::with(std::array::from_fn(|bucket| Self::bucket(sets, bucket)))
+    }
+
+    fn with(buckets: [Identity; BUCKETS]) -> Self {
+        Self { root: digest_of(buckets.iter()), buckets: Arc::new(buckets) }
     }
 
     fn bucket(sets: &[Arc<MemberSet>], bucket: usize) -> Identity {
         let of = |set: &Arc<MemberSet>| bucket_of(&set.definition.name);
         let start = sets.partition_point(|set| of(set) < bucket);
-        digest_of(sets.iter().skip(start).take_while(|set| of(set) == bucket))
+        digest_of(sets.iter().skip(start).take_while(|set| of(set) == bucket).map(|set| &set.digest))
     }
 
-    /// Takes over that the set of a name has changed, come or gone.
-    pub(crate) fn refresh(&mut self, sets: &[Arc<MemberSet>], name: &Name) {
-        let bucket = bucket_of(name);
-        if let Some(digest) = self.0.get_mut(bucket) {
-            *digest = Self::bucket(sets, bucket);
+    /// The tree once the sets of these names have changed, come or gone.
+    #[must_use]
+    pub(crate) fn refreshed<'a>(
+        &self,
+        sets: &[Arc<MemberSet>],
+        names: impl IntoIterator<Item = &'a Name>,
+    ) -> Self {
+        let mut buckets = *self.buckets;
+        let mut done: SmallVec<[usize; 4]> = SmallVec::new();
+        for bucket in names.into_iter().map(bucket_of) {
+            if !done.contains(&bucket)
+                && let Some(digest) = buckets.get_mut(bucket)
+            {
+                *digest = Self::bucket(sets, bucket);
+                done.push(bucket);
+            }
         }
+        Self::with(buckets)
     }
 
     /// The revision of a frame with these sets.
@@ -66,7 +85,7 @@ impl SetTree {
         let mut digest = Digest::new();
         digest.tag(LAYOUT_VERSION);
         digest.inner(&frame.0);
-        self.0.iter().for_each(|bucket| digest.inner(bucket));
+        digest.inner(&self.root);
         Revision::of(ScriptHash::from_bytes(*digest.finish().as_bytes()))
     }
 }
@@ -93,15 +112,6 @@ impl FrameDigest {
         let mut encoded = Encoded::default();
         encoded.tag(u8::from(frame.families.v4));
         encoded.tag(u8::from(frame.families.v6));
-        encoded.count(frame.subjects.len());
-        for (at, subject) in &frame.subjects {
-            encoded.address(at);
-            for direction in Direction::ALL {
-                encoded.isolation(subject.isolation(direction));
-            }
-            encoded.count(subject.siblings.len());
-            subject.siblings.iter().for_each(|sibling| encoded.address(sibling));
-        }
         encoded.count(frame.anchors.len());
         for (interface, addresses) in &*frame.anchors {
             let (tag, name) = match interface {
@@ -113,14 +123,16 @@ impl FrameDigest {
             encoded.count(addresses.len());
             addresses.iter().for_each(|at| encoded.address(at));
         }
-        encoded.flush();
-        Self(encoded.digest.finish())
+        let mut digest = Digest::new();
+        frame.subjects.identify(&mut digest);
+        digest.inner(&encoded.finish());
+        Self(digest.finish())
     }
 }
 
-/// A frame as bytes, which are hashed many at a time: short pieces take longer to feed than to hash.
+/// Values as bytes, which are hashed many at a time: short pieces take longer to feed than to hash.
 #[derive(Default)]
-struct Encoded {
+pub(crate) struct Encoded {
     digest: Digest,
     pending: SmallVec<[u8; Self::AT_ONCE]>,
 }
@@ -140,11 +152,11 @@ impl Encoded {
         self.pending.clear();
     }
 
-    fn tag(&mut self, tag: u8) {
+    pub(crate) fn tag(&mut self, tag: u8) {
         self.bytes(&[tag]);
     }
 
-    fn count(&mut self, count: usize) {
+    pub(crate) fn count(&mut self, count: usize) {
         // A node has fewer pods than four billion.
         self.bytes(&u32::try_from(count).unwrap_or(u32::MAX).to_be_bytes());
     }
@@ -154,7 +166,7 @@ impl Encoded {
         self.bytes(text.as_bytes());
     }
 
-    fn address(&mut self, address: &IpAddr) {
+    pub(crate) fn address(&mut self, address: &IpAddr) {
         match address {
             IpAddr::V4(address) => {
                 self.tag(4);
@@ -167,20 +179,13 @@ impl Encoded {
         }
     }
 
-    fn isolation(&mut self, isolation: &Isolation) {
-        match isolation {
-            Isolation::Open => self.tag(0),
-            Isolation::Closed => self.tag(1),
-            Isolation::Rules(rules) => {
-                self.tag(2);
-                self.bytes(rules.digest.as_bytes());
-            }
-            Isolation::All(several) => {
-                self.tag(3);
-                self.count(several.len());
-                several.iter().for_each(|rules| self.bytes(rules.digest.as_bytes()));
-            }
-        }
+    pub(crate) fn identity(&mut self, identity: &Identity) {
+        self.bytes(identity.as_bytes());
+    }
+
+    pub(crate) fn finish(mut self) -> Identity {
+        self.flush();
+        self.digest.finish()
     }
 }
 

@@ -8,7 +8,7 @@ use smallvec::SmallVec;
 use super::parts::{Chain, Chains, Parts, Shared};
 use crate::layout::{Layout, reached};
 use crate::nft::Transaction;
-use crate::output::{Frame, Output, Subject, Subjects};
+use crate::output::{Frame, Output, Subject};
 
 /// Mostly so few that they need no allocation.
 type Few<T> = SmallVec<[T; 4]>;
@@ -28,14 +28,13 @@ impl<'a> Comparison<'a> {
         let mut subjects = Few::new();
         let mut parts = Parts::of_sets(before, after);
         if !ptr::eq(old, new) {
-            let both = || side_by_side(&old.subjects, &new.subjects);
-            subjects.extend(both().filter(|(_, before, after)| before != after));
-            let kept = both().filter(|(_, before, after)| before == after);
+            let unshared = old.subjects.unshared(&new.subjects);
+            subjects.extend(unshared.filter(|(_, before, after)| before != after));
             let gone = chains(subjects.iter().filter_map(|(_, before, _)| *before));
             let come = chains(subjects.iter().filter_map(|(.., after)| *after));
-            let (gone, come) = without_kept(gone, come, kept.flat_map(|(_, before, after)| before.into_iter().chain(after)));
+            let (gone, come) = without_kept(gone, come, old, new);
             if !gone.is_empty() || !come.is_empty() {
-                parts.stay = Shared::with(&gone, &come, new.subjects.values().flat_map(chains_of));
+                parts.stay = Shared::with(&gone, &come, new);
                 (parts.gone, parts.come) = (gone, come);
             }
         }
@@ -62,7 +61,7 @@ impl<'a> Comparison<'a> {
 }
 
 /// The chains of the rule sets that a subject refers to.
-fn chains_of(subject: &Subject) -> impl Iterator<Item = Chain<'_>> {
+pub(super) fn chains_of(subject: &Subject) -> impl Iterator<Item = Chain<'_>> {
     [&subject.ingress, &subject.egress].into_iter().flat_map(|isolation| {
         let allow = reached(isolation);
         isolation.rule_sets().iter().map(move |rules| Chain { rules, allow })
@@ -77,27 +76,21 @@ fn chains<'a>(subjects: impl Iterator<Item = &'a Subject>) -> Few<Chain<'a>> {
     all
 }
 
-/// The chains that go and that come, out of those of subjects that changed: without those that subjects refer to which
-/// did not, and without those that are in both.
-fn without_kept<'a>(
-    gone: Few<Chain<'a>>,
-    come: Few<Chain<'a>>,
-    kept: impl Iterator<Item = &'a Subject>,
-) -> (Chains, Chains) {
-    let [mut gone, mut come] = [gone, come].map(|chains| -> Few<(Chain<'a>, bool)> {
-        chains.into_iter().map(|chain| (chain, false)).collect()
-    });
-    if !gone.is_empty() || !come.is_empty() {
-        for chain in kept.flat_map(chains_of) {
-            for chains in [&mut gone, &mut come] {
-                if let Ok(place) = chains.binary_search_by(|(other, _)| other.cmp(&chain))
-                    && let Some((_, stays)) = chains.get_mut(place)
-                {
-                    *stays = true;
-                }
+/// The chains that go and that come, out of those of subjects that changed: without those that are in both frames.
+fn without_kept<'a>(gone: Few<Chain<'a>>, come: Few<Chain<'a>>, old: &Frame, new: &Frame) -> (Chains, Chains) {
+    let marked = |chains: Few<Chain<'a>>, frame: &Frame| -> Few<(Chain<'a>, bool)> {
+        let mut marked: Few<_> = chains.into_iter().map(|chain| (chain, false)).collect();
+        let chains = if marked.is_empty() { None } else { Some(frame.subjects.values().flat_map(chains_of)) };
+        for chain in chains.into_iter().flatten() {
+            if let Ok(place) = marked.binary_search_by(|(other, _)| other.cmp(&chain))
+                && let Some((_, stays)) = marked.get_mut(place)
+            {
+                *stays = true;
             }
         }
-    }
+        marked
+    };
+    let (mut gone, mut come) = (marked(gone, new), marked(come, old));
     // The same part, or one that became the same again.
     for (chain, stays) in &mut gone {
         for (_, too) in come.iter_mut().filter(|(other, _)| chain.is(other)) {
@@ -108,19 +101,4 @@ fn without_kept<'a>(
         chains.into_iter().filter(|(_, stays)| !stays).map(|(chain, _)| chain.into()).collect()
     };
     (left(gone), left(come))
-}
-
-/// The subjects of two frames by address, in order.
-fn side_by_side<'a>(
-    old: &'a Subjects,
-    new: &'a Subjects,
-) -> impl Iterator<Item = (IpAddr, Option<&'a Subject>, Option<&'a Subject>)> {
-    let (mut old, mut new) = (old.iter().peekable(), new.iter().peekable());
-    std::iter::from_fn(move || {
-        let next = old.peek().map(|(address, _)| **address);
-        let address = next.into_iter().chain(new.peek().map(|(address, _)| **address)).min()?;
-        let before = old.next_if(|(other, _)| **other == address);
-        let after = new.next_if(|(other, _)| **other == address);
-        Some((address, before.map(|(_, subject)| subject), after.map(|(_, subject)| subject)))
-    })
 }

@@ -6,11 +6,12 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
+use super::comparison::chains_of;
 use crate::identity::Name;
 use crate::layout::{Layout, set_of};
 use crate::nft::{Allow, ChainName, Family, SetName, Table, Transaction};
 use crate::object::Direction;
-use crate::output::{BlockSet, Families, Fingerprint, MemberSet, Output, RuleSet};
+use crate::output::{BlockSet, Families, Fingerprint, Frame, MemberSet, Output, RuleSet};
 
 /// The parts in which outputs differ. Equal values come to the same statements.
 #[derive(Debug, Default, PartialEq, Eq, Hash)]
@@ -102,8 +103,8 @@ pub(super) enum Shared {
 }
 
 impl Shared {
-    /// What chains that go or come have in common with others of these, in order.
-    pub(super) fn with<'a>(gone: &Chains, come: &Chains, chains: impl Iterator<Item = Chain<'a>>) -> Vec<Self> {
+    /// What chains that go or come have in common with others of the new frame, in order.
+    pub(super) fn with(gone: &Chains, come: &Chains, new: &Frame) -> Vec<Self> {
         let (mut wanted, mut any) = (SmallVec::<[Self; 8]>::new(), Fingerprint::default());
         for (rules, allow) in gone.iter().chain(come) {
             Self::each(&rules.0, *allow, |part| wanted.push(part));
@@ -111,7 +112,8 @@ impl Shared {
         }
         wanted.sort_unstable();
         let mut found = Vec::new();
-        for Chain { rules, allow } in chains.filter(|chain| chain.rules.fingerprint.overlaps(any)) {
+        let overlapping = new.subjects.values().filter(|subject| subject.fingerprint().overlaps(any));
+        for Chain { rules, allow } in overlapping.flat_map(chains_of) {
             if come.iter().any(|(new, to)| Arc::ptr_eq(&new.0, rules) && *to == allow) {
                 continue;
             }

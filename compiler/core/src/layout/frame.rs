@@ -17,7 +17,7 @@ impl Layout {
     /// All but the chains of rule sets and the sets that they look up.
     pub(crate) fn frame(&mut self, frame: &Frame) {
         self.base_chains();
-        self.subjects(&frame.subjects);
+        self.subjects(frame.subjects.iter());
         self.anchors(&frame.anchors);
     }
 

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use flock_shared::PodKey;
 use litemap::LiteMap;
 
-use super::rule_set::RuleSet;
+use super::rule_set::{Fingerprint, RuleSet};
+use super::subjects::Subjects;
 use crate::object::{Direction, HostInterface};
 
 /// All that a node enforces but the members of sets of pods.
@@ -25,9 +26,6 @@ pub struct Frame {
     /// The addresses of the pods behind each host interface of local pods, where it is known.
     pub anchors: Arc<BTreeMap<HostInterface, BTreeSet<IpAddr>>>,
 }
-
-/// Isolated addresses, in order.
-pub type Subjects = LiteMap<IpAddr, Subject>;
 
 /// Which address families occur.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
@@ -48,9 +46,24 @@ pub struct Subject {
     /// Further addresses of the same pod and family: it always reaches itself. In order, each a subject that has this
     /// one as its sibling.
     pub siblings: Box<[IpAddr]>,
+    fingerprint: Fingerprint,
 }
 
 impl Subject {
+    /// An address that is isolated in these ways.
+    #[must_use]
+    pub fn new(ingress: Isolation, egress: Isolation, siblings: Box<[IpAddr]>) -> Self {
+        let rule_sets = ingress.rule_sets().iter().chain(egress.rule_sets());
+        let fingerprint = rule_sets.map(|rules| rules.fingerprint).fold(Fingerprint::default(), Fingerprint::union);
+        Self { ingress, egress, siblings, fingerprint }
+    }
+
+    /// What chains of its rule sets may share with others.
+    #[must_use]
+    pub const fn fingerprint(&self) -> Fingerprint {
+        self.fingerprint
+    }
+
     /// The isolation in `direction`.
     #[must_use]
     pub const fn isolation(&self, direction: Direction) -> &Isolation {

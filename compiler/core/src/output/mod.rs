@@ -6,18 +6,20 @@
 mod frame;
 mod member_set;
 mod rule_set;
+mod subjects;
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use flock_shared::{NodeName, Revision};
+use smallvec::SmallVec;
 
 use crate::identity::Name;
 use crate::revision::{FrameDigest, SetTree};
 
-pub use frame::{Families, Frame, Isolation, Subject, Subjects};
+pub use frame::{Families, Frame, Isolation, Subject};
 pub use member_set::{MemberSet, Membership, NamedDestination, SetDefinition};
 pub use rule_set::{BlockSet, Fingerprint, NamedRanges, Peers, RuleSet, Union};
+pub use subjects::Subjects;
 
 /// What one node enforces.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,20 +53,16 @@ impl Output {
     #[must_use]
     pub fn with_sets<'a>(&self, newer: impl IntoIterator<Item = &'a Arc<MemberSet>>) -> Self {
         let mut sets = self.sets.to_vec();
-        let mut changed: BTreeSet<usize> = BTreeSet::new();
+        let mut changed: SmallVec<[&Name; 4]> = SmallVec::new();
         for set in newer {
             if let Ok(place) = self.place(&set.definition.name)
                 && let Some(known) = sets.get_mut(place)
             {
                 *known = Arc::clone(set);
-                changed.insert(place);
+                changed.push(&set.definition.name);
             }
         }
-        let mut tree = self.tree.clone();
-        changed
-            .into_iter()
-            .filter_map(|place| sets.get(place))
-            .for_each(|set| tree.refresh(&sets, &set.definition.name));
+        let tree = self.tree.refreshed(&sets, changed);
         let revision = tree.revision(&self.frame_digest);
         Self { sets: sets.into(), tree, revision, ..self.clone() }
     }
@@ -77,14 +75,14 @@ impl Output {
         let (mut sets, mut tree) = (Arc::clone(&self.sets), self.tree.clone());
         if !lost.is_empty() || !gained.is_empty() {
             let mut edited = sets.to_vec();
-            let gone: Vec<_> = lost.iter().rev().map(|place| edited.remove(*place)).collect();
+            let gone: SmallVec<[_; 4]> = lost.iter().rev().map(|place| edited.remove(*place)).collect();
             for set in gained {
                 let name = &set.definition.name;
                 if let Err(place) = edited.binary_search_by(|other| other.definition.name.cmp(name)) {
                     edited.insert(place, Arc::clone(set));
                 }
             }
-            gone.iter().chain(gained).for_each(|set| tree.refresh(&edited, &set.definition.name));
+            tree = tree.refreshed(&edited, gone.iter().chain(gained).map(|set| &set.definition.name));
             sets = edited.into();
         }
         let revision = tree.revision(&frame_digest);

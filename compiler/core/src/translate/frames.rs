@@ -84,7 +84,7 @@ impl Sources<'_> {
                 continue;
             }
             let siblings = if *alone { siblings(*address, &owned) } else { Box::default() };
-            subjects.push((*address, Subject { ingress, egress, siblings }));
+            subjects.push((*address, Subject::new(ingress, egress, siblings)));
         }
     }
 

@@ -22,23 +22,28 @@ impl Sources<'_> {
         pods: &[u32],
         changed: &[u32],
     ) -> (Output, Vec<u32>) {
-        let mut frame = Frame::clone(before.frame());
-        let (mut subjects, mut used, mut gone) = (Few::new(), Few::new(), Few::new());
+        let (mut subjects, mut used) = (Few::new(), Few::new());
+        let mut edits: Few<(IpAddr, Option<Subject>)> = Few::new();
         for id in pods {
             self.subjects(*id, &mut subjects, &mut used);
+            edits.extend(subjects.drain(..).map(|(address, subject)| (address, Some(subject))));
             for (address, _) in self.cluster.owned(*id) {
-                let known = match subjects.iter().position(|(at, _)| *at == address) {
-                    Some(place) => frame.subjects.insert(address, subjects.swap_remove(place).1),
-                    None => frame.subjects.remove(&address),
-                };
-                if let Some(subject) = &known {
-                    gone.extend(subject.rule_sets().cloned());
-                }
-                if known.is_some() != frame.subjects.contains_key(&address) {
-                    self.own(&mut frame, address);
+                if !edits.iter().any(|(other, _)| *other == address) {
+                    edits.push((address, None));
                 }
             }
         }
+        edits.sort_unstable_by_key(|(address, _)| *address);
+        let mut frame = Frame::clone(before.frame());
+        let mut gone: Few<Arc<RuleSet>> = Few::new();
+        for (address, subject) in &edits {
+            let known = frame.subjects.get(address);
+            gone.extend(known.into_iter().flat_map(Subject::rule_sets).cloned());
+            if known.is_some() != subject.is_some() {
+                self.own(&mut frame, *address, subject.is_some());
+            }
+        }
+        frame.subjects = frame.subjects.edited(edits);
         used.sort_unstable();
         used.dedup();
         let (lost, mut gained) = self.sets(node, before, &frame, &used, gone);
@@ -61,9 +66,9 @@ impl Sources<'_> {
     }
 
     /// Takes over that an address has become a subject, or is none any more.
-    fn own(&self, frame: &mut Frame, address: IpAddr) {
+    fn own(&self, frame: &mut Frame, address: IpAddr, isolated: bool) {
         let owners = Arc::make_mut(&mut frame.owners);
-        if frame.subjects.contains_key(&address) {
+        if isolated {
             owners.insert(address, self.owners_of(&address));
         } else {
             owners.remove(&address);
