@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use bytes::{BufMut as _, Bytes, BytesMut};
+use bytes::Bytes;
 use flock_shared::{MARKER_PREFIX, Revision, Script, TABLE};
 
 use super::comparison::Comparison;
@@ -59,11 +59,13 @@ impl Body {
     /// `base` is missing.
     #[must_use]
     pub fn script(&self, base: &Revision, revision: &Revision) -> Script {
-        let end = format!("delete set {TABLE} {MARKER_PREFIX}{base}\n{}", marker(revision));
-        let mut script = BytesMut::with_capacity(self.len() + end.len());
-        self.pieces().into_iter().for_each(|piece| script.put_slice(piece));
-        script.put_slice(end.as_bytes());
-        Script::new(script.freeze())
+        let mut script = Vec::with_capacity(self.len() + 256);
+        self.pieces().into_iter().for_each(|piece| script.extend_from_slice(piece));
+        for part in ["delete set ", TABLE, " ", MARKER_PREFIX, base.as_str(), "\n"] {
+            script.extend_from_slice(part.as_bytes());
+        }
+        script.extend_from_slice(marker(revision).as_bytes());
+        Script::new(script)
     }
 }
 

@@ -8,6 +8,7 @@ use smallvec::SmallVec;
 use super::parts::{Chain, Chains, Parts, Shared};
 use crate::layout::{Layout, reached};
 use crate::nft::Transaction;
+use crate::object::Direction;
 use crate::output::{Frame, Output, Subject};
 
 /// Mostly so few that they need no allocation.
@@ -50,8 +51,18 @@ impl<'a> Comparison<'a> {
         let (mut old, mut new) = (Layout::new(self.old.families), Layout::new(self.new.families));
         let before = self.subjects.iter().filter_map(|(at, before, _)| Some((at, (*before)?)));
         let after = self.subjects.iter().filter_map(|(at, _, after)| Some((at, (*after)?)));
-        old.subjects(before);
-        new.subjects(after);
+        for direction in Direction::ALL {
+            let of = |subject: Option<&'a Subject>| subject.map(|subject| subject.isolation(direction));
+            if self.subjects.iter().any(|(_, before, after)| of(*before) != of(*after)) {
+                old.dispatch(direction, before.clone());
+                new.dispatch(direction, after.clone());
+            }
+        }
+        let siblings = |subject: Option<&'a Subject>| subject.map(|subject| &subject.siblings);
+        if self.subjects.iter().any(|(_, before, after)| siblings(*before) != siblings(*after)) {
+            old.hairpins(before);
+            new.hairpins(after);
+        }
         if anchored {
             old.anchors(&self.old.anchors);
             new.anchors(&self.new.anchors);

@@ -1,7 +1,7 @@
 //! What a frame is laid out to: the base chains, which are there whether or not anything is isolated, and the elements
 //! that send each subject to its chain.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -54,36 +54,46 @@ impl Layout {
     }
 
     /// The dispatch maps and the hairpin sets, with the elements of these subjects.
-    pub(crate) fn subjects<'a>(
-        &mut self,
-        subjects: impl IntoIterator<Item = (&'a IpAddr, &'a Subject)> + Clone,
-    ) {
+    fn subjects<'a>(&mut self, subjects: impl Iterator<Item = (&'a IpAddr, &'a Subject)> + Clone) {
         for direction in Direction::ALL {
-            for family in self.families() {
-                let map = Map { kind: SetType::Addresses(family), elements: BTreeMap::new() };
-                self.table.maps.insert(MapName::Dispatch(direction, family), map);
-            }
-            for (address, subject) in subjects.clone() {
-                self.dispatch(direction, *address, subject.isolation(direction));
-            }
+            self.dispatch(direction, subjects.clone());
         }
+        self.hairpins(subjects);
+    }
+
+    /// The dispatch maps of a direction, with the elements of these subjects.
+    pub(crate) fn dispatch<'a>(
+        &mut self,
+        direction: Direction,
+        subjects: impl Iterator<Item = (&'a IpAddr, &'a Subject)>,
+    ) {
         for family in self.families() {
-            let here = subjects.clone().into_iter().filter(|(address, _)| Family::of(address) == family);
+            let map = Map { kind: SetType::Addresses(family), elements: BTreeMap::new() };
+            self.table.maps.insert(MapName::Dispatch(direction, family), map);
+        }
+        for (address, subject) in subjects {
+            self.send(direction, *address, subject.isolation(direction));
+        }
+    }
+
+    /// The hairpin sets, with the elements of these subjects.
+    pub(crate) fn hairpins<'a>(
+        &mut self,
+        subjects: impl Iterator<Item = (&'a IpAddr, &'a Subject)> + Clone,
+    ) {
+        for family in self.families() {
+            let here = subjects.clone().filter(|(address, _)| Family::of(address) == family);
             let pairs = here.flat_map(|(address, subject)| {
                 let others = std::iter::once(address).chain(&subject.siblings);
                 others.map(|other| Element::Pair(*address, *other))
             });
-            let pairs: BTreeSet<Element> = pairs.collect();
-            self.add_set(
-                SetName::Hairpin(family),
-                SetType::AddressPairs(family),
-                Content::Elements(pairs),
-            );
+            let pairs = Content::Elements(pairs.collect());
+            self.add_set(SetName::Hairpin(family), SetType::AddressPairs(family), pairs);
         }
     }
 
     /// Sends an isolated address to its chain.
-    fn dispatch(&mut self, direction: Direction, address: IpAddr, isolation: &Isolation) {
+    fn send(&mut self, direction: Direction, address: IpAddr, isolation: &Isolation) {
         let chain = match isolation {
             Isolation::Open => return,
             Isolation::Closed => ChainName::Denied(direction),

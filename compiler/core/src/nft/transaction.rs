@@ -12,7 +12,7 @@ use flock_shared::TABLE;
 
 use super::model::{Content, Element, Map, Rule, Set, Table};
 use super::name::{ChainName, MapName, SetName};
-use super::write::{delete_elements, write_block, write_deletions};
+use super::write::{delete_elements, write_block, write_deletions, write_maps};
 use crate::members::{Changes, Element as MemberElement, Members};
 
 /// What most transactions come to, in bytes.
@@ -164,8 +164,7 @@ impl Transaction {
             delete_elements(out, name, keys.iter())?;
         }
         if !self.changed_keys.is_empty() {
-            let maps = self.changed_keys.clone();
-            write_block(out, &Table { maps, ..Table::default() })?;
+            write_maps(out, &self.changed_keys)?;
         }
         for (name, rules) in &self.rewritten {
             writeln!(out, "flush chain {TABLE} {name}")?;

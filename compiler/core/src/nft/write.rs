@@ -3,6 +3,7 @@
 //! nft 1.0.6 knows no `destroy`, so the script adds the table, which does nothing if it is there, and deletes it.
 //! It also wants one statement per line, and `typeof` instead of `type`.
 
+use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
 
 use flock_shared::TABLE;
@@ -10,7 +11,7 @@ use flock_shared::TABLE;
 use super::model::{
     Chain, Content, Element, Field, Hook, Map, Match, Rule, Set, SetType, Statement, Table, Verdict,
 };
-use super::name::{Family, SetName};
+use super::name::{Family, MapName, SetName};
 use crate::members::{Member, Service};
 use crate::port::{PortRange, Protocol};
 
@@ -41,17 +42,30 @@ pub(super) fn write_block(out: &mut String, table: &Table) -> fmt::Result {
         write_set(out, set)?;
         out.push_str("\t}\n");
     }
-    for (name, map) in &table.maps {
-        writeln!(out, "\tmap {name} {{")?;
-        write_map(out, map)?;
-        out.push_str("\t}\n");
-    }
+    maps_to(out, &table.maps)?;
     for (name, chain) in &table.chains {
         writeln!(out, "\tchain {name} {{")?;
         write_chain(out, chain)?;
         out.push_str("\t}\n");
     }
     out.push_str("}\n");
+    Ok(())
+}
+
+/// A block with maps alone.
+pub(super) fn write_maps(out: &mut String, maps: &BTreeMap<MapName, Map>) -> fmt::Result {
+    writeln!(out, "table {TABLE} {{")?;
+    maps_to(out, maps)?;
+    out.push_str("}\n");
+    Ok(())
+}
+
+fn maps_to(out: &mut String, maps: &BTreeMap<MapName, Map>) -> fmt::Result {
+    for (name, map) in maps {
+        writeln!(out, "\tmap {name} {{")?;
+        write_map(out, map)?;
+        out.push_str("\t}\n");
+    }
     Ok(())
 }
 

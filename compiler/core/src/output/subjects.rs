@@ -14,15 +14,17 @@ use crate::revision::Encoded;
 /// Isolated addresses with how they are isolated, in order. Cloning shares them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Subjects {
-    chunks: Vec<Arc<Chunk>>,
+    chunks: Box<[Chunk]>,
 }
 
 type Entry = (IpAddr, Subject);
 
-#[derive(Debug, PartialEq, Eq)]
+/// What finding and keeping a chunk takes stands beside the others', apart from its entries.
+#[derive(Debug, Clone, PartialEq, Eq)]
 struct Chunk {
+    last: IpAddr,
     digest: Identity,
-    entries: Box<[Entry]>,
+    entries: Arc<[Entry]>,
 }
 
 /// A chunk ends after an address whose hash has these bits clear: one in eight.
@@ -38,9 +40,11 @@ fn ends_chunk(address: &IpAddr) -> bool {
 }
 
 impl Chunk {
-    fn new(entries: Vec<Entry>) -> Arc<Self> {
+    /// `None`: there are no entries.
+    fn new(entries: &mut Vec<Entry>) -> Option<Self> {
+        let last = entries.last()?.0;
         let mut encoded = Encoded::default();
-        for (address, subject) in &entries {
+        for (address, subject) in &*entries {
             encoded.address(address);
             for isolation in [&subject.ingress, &subject.egress] {
                 match isolation {
@@ -60,18 +64,18 @@ impl Chunk {
             encoded.count(subject.siblings.len());
             subject.siblings.iter().for_each(|sibling| encoded.address(sibling));
         }
-        Arc::new(Self { digest: encoded.finish(), entries: entries.into() })
+        Some(Self { last, digest: encoded.finish(), entries: entries.drain(..).collect() })
     }
 
-    fn last(&self) -> Option<&IpAddr> {
-        self.entries.last().map(|(address, _)| address)
+    fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.entries, &other.entries)
     }
 }
 
 /// Cuts ordered entries into chunks.
 #[derive(Default)]
 struct Cutter {
-    chunks: Vec<Arc<Chunk>>,
+    chunks: Vec<Chunk>,
     open: Vec<Entry>,
 }
 
@@ -85,21 +89,19 @@ impl Cutter {
     }
 
     fn close(&mut self) {
-        if !self.open.is_empty() {
-            self.chunks.push(Chunk::new(std::mem::take(&mut self.open)));
-        }
+        self.chunks.extend(Chunk::new(&mut self.open));
     }
 
     fn finish(mut self) -> Subjects {
         self.close();
-        Subjects { chunks: self.chunks }
+        Subjects { chunks: self.chunks.into() }
     }
 }
 
 impl Subjects {
     /// The addresses and how they are isolated, in order.
     pub fn iter(&self) -> impl Iterator<Item = (&IpAddr, &Subject)> + Clone {
-        self.chunks.iter().flat_map(|chunk| &chunk.entries).map(|(address, subject)| (address, subject))
+        self.chunks.iter().flat_map(|chunk| &*chunk.entries).map(|(address, subject)| (address, subject))
     }
 
     /// How the addresses are isolated, in their order.
@@ -115,14 +117,14 @@ impl Subjects {
 
     /// Whether nothing is isolated.
     #[must_use]
-    pub const fn is_empty(&self) -> bool {
+    pub fn is_empty(&self) -> bool {
         self.chunks.is_empty()
     }
 
     /// How an address is isolated; `None`: not at all.
     #[must_use]
     pub fn get(&self, address: &IpAddr) -> Option<&Subject> {
-        let place = self.chunks.partition_point(|chunk| chunk.last().is_some_and(|last| last < address));
+        let place = self.chunks.partition_point(|chunk| chunk.last < *address);
         let entries = &self.chunks.get(place)?.entries;
         let place = entries.binary_search_by(|(other, _)| other.cmp(address)).ok()?;
         entries.get(place).map(|(_, subject)| subject)
@@ -138,19 +140,18 @@ impl Subjects {
     /// pointer a chunk, and the chunks that change.
     #[must_use]
     pub fn edited(&self, edits: impl IntoIterator<Item = (IpAddr, Option<Subject>)>) -> Self {
-        let chunks = Vec::with_capacity(self.chunks.len() + 1);
+        let chunks = Vec::with_capacity(self.chunks.len());
         let mut cutter = Cutter { chunks, open: Vec::new() };
         let mut edits = edits.into_iter().peekable();
         for chunk in &self.chunks {
-            let Some(last) = chunk.last() else { continue };
-            let later = edits.peek().is_none_or(|(address, _)| address > last);
+            let later = edits.peek().is_none_or(|(address, _)| *address > chunk.last);
             // The last chunk may end where the addresses do: what follows belongs into it.
-            if cutter.open.is_empty() && later && (ends_chunk(last) || edits.peek().is_none()) {
-                cutter.chunks.push(Arc::clone(chunk));
+            if cutter.open.is_empty() && later && (ends_chunk(&chunk.last) || edits.peek().is_none()) {
+                cutter.chunks.push(chunk.clone());
                 continue;
             }
-            cutter.open.reserve_exact(chunk.entries.len());
-            for (address, subject) in &chunk.entries {
+            cutter.open.reserve(chunk.entries.len());
+            for (address, subject) in &*chunk.entries {
                 while let Some((new, edit)) = edits.next_if(|(new, _)| new < address) {
                     edit.into_iter().for_each(|subject| cutter.push((new, subject)));
                 }
@@ -172,11 +173,9 @@ impl Subjects {
         new: &'a Self,
     ) -> impl Iterator<Item = (IpAddr, Option<&'a Subject>, Option<&'a Subject>)> {
         let own = |all: &'a Self, others: &'a Self| {
-            let shared = |chunk: &&Arc<Chunk>| {
-                // Chunks of both are in order, and the few of a node's pods are compared at once.
-                others.chunks.iter().any(|other| Arc::ptr_eq(other, chunk))
-            };
-            all.chunks.iter().filter(move |chunk| !shared(chunk)).flat_map(|chunk| &chunk.entries).peekable()
+            // A node's pods come to a few chunks, so comparing all with all is no matter.
+            let shared = |chunk: &&Chunk| others.chunks.iter().any(|other| other.is(chunk));
+            all.chunks.iter().filter(move |chunk| !shared(chunk)).flat_map(|chunk| &*chunk.entries).peekable()
         };
         let (mut before, mut after) = (own(self, new), own(new, self));
         std::iter::from_fn(move || {
