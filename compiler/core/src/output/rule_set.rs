@@ -11,8 +11,14 @@ use crate::object::Direction;
 use crate::port::{PortRange, PortSet};
 
 /// What a group of pods allows in one direction, in canonical form. Never everything, never nothing.
+// In this order: whoever counts a reference finds what is asked for most in the same cache line.
+#[repr(C)]
 #[derive(Debug, PartialEq, Eq)]
 pub struct RuleSet {
+    /// Tells it from rule sets that become other chains: its identity, and the names of its parts.
+    pub digest: Identity,
+    /// What of it other chains may use too.
+    pub fingerprint: Fingerprint,
     /// The variable part of its chain's name.
     pub name: Name,
     /// The direction.
@@ -26,10 +32,6 @@ pub struct RuleSet {
     /// Allowed peers whose address has several owners: what all owners are allowed. Such addresses are members of
     /// no set.
     pub contested: BTreeMap<IpAddr, PortSet>,
-    /// Tells it from rule sets that become other chains: its identity, and the names of its parts.
-    pub digest: Identity,
-    /// What of it other chains may use too.
-    pub fingerprint: Fingerprint,
 }
 
 /// A few bits of the names of a rule set's parts: two without a common bit have no part in common, but sets of pods.
