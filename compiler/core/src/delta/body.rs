@@ -59,12 +59,13 @@ impl Body {
     /// `base` is missing.
     #[must_use]
     pub fn script(&self, base: &Revision, revision: &Revision) -> Script {
-        let mut script = Vec::with_capacity(self.len() + 256);
+        let marker = marker(revision);
+        let end = ["delete set ", TABLE, " ", MARKER_PREFIX, base.as_str(), "\n", &marker];
+        // As long as it will be: what is too long would be copied once more.
+        let length = self.len() + end.iter().map(|part| part.len()).sum::<usize>();
+        let mut script = Vec::with_capacity(length);
         self.pieces().into_iter().for_each(|piece| script.extend_from_slice(piece));
-        for part in ["delete set ", TABLE, " ", MARKER_PREFIX, base.as_str(), "\n"] {
-            script.extend_from_slice(part.as_bytes());
-        }
-        script.extend_from_slice(marker(revision).as_bytes());
+        end.into_iter().for_each(|part| script.extend_from_slice(part.as_bytes()));
         Script::new(script)
     }
 }
