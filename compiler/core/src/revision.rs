@@ -123,10 +123,8 @@ impl FrameDigest {
             encoded.count(addresses.len());
             addresses.iter().for_each(|at| encoded.address(at));
         }
-        let mut digest = Digest::new();
-        frame.subjects.identify(&mut digest);
-        digest.inner(&encoded.finish());
-        Self(digest.finish())
+        frame.subjects.identify(&mut encoded);
+        Self(encoded.finish())
     }
 }
 

@@ -9,7 +9,7 @@ use super::parts::{Chain, Chains, Parts, Shared};
 use crate::layout::{Layout, reached};
 use crate::nft::Transaction;
 use crate::object::Direction;
-use crate::output::{Frame, Output, Subject};
+use crate::output::{Bits, Frame, Output, Subject};
 
 /// Mostly so few that they need no allocation.
 type Few<T> = SmallVec<[T; 4]>;
@@ -91,8 +91,10 @@ fn chains<'a>(subjects: impl Iterator<Item = &'a Subject>) -> Few<Chain<'a>> {
 fn without_kept<'a>(gone: Few<Chain<'a>>, come: Few<Chain<'a>>, old: &Frame, new: &Frame) -> (Chains, Chains) {
     let marked = |chains: Few<Chain<'a>>, frame: &Frame| -> Few<(Chain<'a>, bool)> {
         let mut marked: Few<_> = chains.into_iter().map(|chain| (chain, false)).collect();
-        let chains = if marked.is_empty() { None } else { Some(frame.subjects.values().flat_map(chains_of)) };
-        for chain in chains.into_iter().flatten() {
+        let names = marked.iter().map(|(chain, _)| chain.rules.fingerprint.rule_sets);
+        let names = names.fold(Bits::default(), Bits::union);
+        let subjects = frame.subjects.matching(|print| print.rule_sets.overlaps(names));
+        for chain in subjects.flat_map(chains_of) {
             if let Ok(place) = marked.binary_search_by(|(other, _)| other.cmp(&chain))
                 && let Some((_, stays)) = marked.get_mut(place)
             {

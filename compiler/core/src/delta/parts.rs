@@ -11,7 +11,7 @@ use crate::identity::Name;
 use crate::layout::{Layout, set_of};
 use crate::nft::{Allow, ChainName, Family, SetName, Table, Transaction};
 use crate::object::Direction;
-use crate::output::{BlockSet, Families, Fingerprint, Frame, MemberSet, Output, RuleSet};
+use crate::output::{Bits, BlockSet, Families, Frame, MemberSet, Output, RuleSet};
 
 /// The parts in which outputs differ. Equal values come to the same statements.
 #[derive(Debug, Default, PartialEq, Eq, Hash)]
@@ -105,14 +105,14 @@ pub(super) enum Shared {
 impl Shared {
     /// What chains that go or come have in common with others of the new frame, in order.
     pub(super) fn with(gone: &Chains, come: &Chains, new: &Frame) -> Vec<Self> {
-        let (mut wanted, mut any) = (SmallVec::<[Self; 8]>::new(), Fingerprint::default());
+        let (mut wanted, mut any) = (SmallVec::<[Self; 8]>::new(), Bits::default());
         for (rules, allow) in gone.iter().chain(come) {
             Self::each(&rules.0, *allow, |part| wanted.push(part));
-            any = any.union(rules.0.fingerprint);
+            any = any.union(rules.0.fingerprint.parts);
         }
         wanted.sort_unstable();
         let mut found = Vec::new();
-        let overlapping = new.subjects.values().filter(|subject| subject.fingerprint().overlaps(any));
+        let overlapping = new.subjects.matching(|print| print.parts.overlaps(any));
         for Chain { rules, allow } in overlapping.flat_map(chains_of) {
             if come.iter().any(|(new, to)| Arc::ptr_eq(&new.0, rules) && *to == allow) {
                 continue;

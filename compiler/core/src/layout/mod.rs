@@ -45,7 +45,7 @@ pub fn render(output: &Output) -> Script {
 /// The statement that says which revision stands in the kernel: an empty set, so looking it up costs nothing.
 #[must_use]
 pub fn marker(revision: &Revision) -> String {
-    format!("add set {TABLE} {MARKER_PREFIX}{revision} {{ typeof ip saddr; }}\n")
+    ["add set ", TABLE, " ", MARKER_PREFIX, revision.as_str(), " { typeof ip saddr; }\n"].concat()
 }
 
 /// The table that enforces an output, without the marker of its revision.

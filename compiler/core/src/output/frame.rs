@@ -58,7 +58,7 @@ impl Subject {
         Self { ingress, egress, siblings, fingerprint }
     }
 
-    /// What chains of its rule sets may share with others.
+    /// The names of its rule sets and of their parts.
     #[must_use]
     pub const fn fingerprint(&self) -> Fingerprint {
         self.fingerprint

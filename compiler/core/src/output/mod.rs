@@ -18,7 +18,7 @@ use crate::revision::{FrameDigest, SetTree};
 
 pub use frame::{Families, Frame, Isolation, Subject};
 pub use member_set::{MemberSet, Membership, NamedDestination, SetDefinition};
-pub use rule_set::{BlockSet, Fingerprint, NamedRanges, Peers, RuleSet, Union};
+pub use rule_set::{Bits, BlockSet, Fingerprint, NamedRanges, Peers, RuleSet, Union};
 pub use subjects::Subjects;
 
 /// What one node enforces.

@@ -17,7 +17,7 @@ use crate::port::{PortRange, PortSet};
 pub struct RuleSet {
     /// Tells it from rule sets that become other chains: its identity, and the names of its parts.
     pub digest: Identity,
-    /// What of it other chains may use too.
+    /// Its name, and those of what other chains may use too.
     pub fingerprint: Fingerprint,
     /// The variable part of its chain's name.
     pub name: Name,
@@ -34,21 +34,44 @@ pub struct RuleSet {
     pub contested: BTreeMap<IpAddr, PortSet>,
 }
 
-/// A few bits of the names of a rule set's parts: two without a common bit have no part in common, but sets of pods.
+/// Names as bits: without a common bit, there is no common name.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Fingerprint(u64);
+pub struct Fingerprint {
+    /// Of rule sets.
+    pub rule_sets: Bits,
+    /// Of chains of peers and of sets of blocks and contested addresses.
+    pub parts: Bits,
+}
 
-impl Fingerprint {
-    /// The bits of both.
+/// A few bits of names of one kind.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Bits(u64);
+
+impl Bits {
+    /// The bit of a name.
+    #[must_use]
+    pub const fn of(name: &Name) -> Self {
+        Self(1 << (name.short() & 63))
+    }
+
+    /// Those of both.
     #[must_use]
     pub const fn union(self, other: Self) -> Self {
         Self(self.0 | other.0)
     }
 
-    /// Whether there may be a common part.
+    /// Whether there may be a common name.
     #[must_use]
     pub const fn overlaps(self, other: Self) -> bool {
         self.0 & other.0 != 0
+    }
+}
+
+impl Fingerprint {
+    /// Those of both.
+    #[must_use]
+    pub const fn union(self, other: Self) -> Self {
+        Self { rule_sets: self.rule_sets.union(other.rule_sets), parts: self.parts.union(other.parts) }
     }
 
     /// The bits of a rule set.
@@ -58,8 +81,11 @@ impl Fingerprint {
         let v4 = rules.unions().filter_map(|union| union.v4.name());
         let v6 = rules.unions().filter_map(|union| union.v6.name());
         let contested = (!rules.contested.is_empty()).then_some(&rules.name);
-        let bit = |name: &Name| Self(1 << (name.short() & 63));
-        peers.chain(v4).chain(v6).chain(contested).map(bit).fold(Self::default(), Self::union)
+        let parts = peers.chain(v4).chain(v6).chain(contested);
+        Self {
+            rule_sets: Bits::of(&rules.name),
+            parts: parts.map(Bits::of).fold(Bits::default(), Bits::union),
+        }
     }
 }
 

@@ -8,7 +8,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::frame::{Isolation, Subject};
-use crate::identity::{Digest, Identity};
+use super::rule_set::Fingerprint;
+use crate::identity::Identity;
 use crate::revision::Encoded;
 
 /// Isolated addresses with how they are isolated, in order. Cloning shares them.
@@ -24,6 +25,7 @@ type Entry = (IpAddr, Subject);
 struct Chunk {
     last: IpAddr,
     digest: Identity,
+    fingerprint: Fingerprint,
     entries: Arc<[Entry]>,
 }
 
@@ -45,6 +47,8 @@ impl Chunk {
     fn new(entries: &mut Vec<Entry>) -> Option<Self> {
         let last = entries.last()?.0;
         let mut encoded = Encoded::default();
+        let prints = entries.iter().map(|(_, subject)| subject.fingerprint());
+        let fingerprint = prints.fold(Fingerprint::default(), Fingerprint::union);
         for (address, subject) in &*entries {
             encoded.address(address);
             for isolation in [&subject.ingress, &subject.egress] {
@@ -65,7 +69,7 @@ impl Chunk {
             encoded.count(subject.siblings.len());
             subject.siblings.iter().for_each(|sibling| encoded.address(sibling));
         }
-        Some(Self { last, digest: encoded.finish(), entries: entries.drain(..).collect() })
+        Some(Self { last, digest: encoded.finish(), fingerprint, entries: entries.drain(..).collect() })
     }
 
     fn is(&self, other: &Self) -> bool {
@@ -110,6 +114,13 @@ impl Subjects {
         self.iter().map(|(_, subject)| subject)
     }
 
+    /// Those whose fingerprints are as wanted, which must be so of their unions too.
+    pub(crate) fn matching(&self, wanted: impl Fn(Fingerprint) -> bool + Copy) -> impl Iterator<Item = &Subject> {
+        let chunks = self.chunks.iter().filter(move |chunk| wanted(chunk.fingerprint));
+        let subjects = chunks.flat_map(|chunk| &*chunk.entries).map(|(_, subject)| subject);
+        subjects.filter(move |subject| wanted(subject.fingerprint()))
+    }
+
     /// How many there are.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -132,9 +143,9 @@ impl Subjects {
     }
 
     /// Feeds the subjects: the digests of their chunks.
-    pub(crate) fn identify(&self, digest: &mut Digest) {
-        digest.count(self.chunks.len());
-        self.chunks.iter().for_each(|chunk| digest.inner(&chunk.digest));
+    pub(crate) fn identify(&self, encoded: &mut Encoded) {
+        encoded.count(self.chunks.len());
+        self.chunks.iter().for_each(|chunk| encoded.identity(&chunk.digest));
     }
 
     /// The subjects after edits, which are in order and name each address once; `None`: not isolated any more. Costs a

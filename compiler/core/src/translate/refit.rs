@@ -91,8 +91,11 @@ impl Sources<'_> {
             let known = node.sets.contains(id) || gained.iter().any(|(other, _)| other == id);
             gained.extend(if known { None } else { self.members(*id).map(|set| (*id, set)) });
         }
-        let rule_sets = || frame.subjects.values().flat_map(Subject::rule_sets);
-        gone.retain(|rules| !rule_sets().any(|other| Arc::ptr_eq(other, rules)));
+        gone.retain(|rules| {
+            let name = rules.fingerprint.rule_sets;
+            let subjects = frame.subjects.matching(|print| print.rule_sets.overlaps(name));
+            !subjects.flat_map(Subject::rule_sets).any(|other| Arc::ptr_eq(other, rules))
+        });
         let mut lost: Few<usize> = Few::new();
         for set in gone.iter().flat_map(|rules| rules.sets()) {
             let used = || parts().flat_map(|part| part.value.rules.sets());
@@ -103,7 +106,8 @@ impl Sources<'_> {
         lost.sort_unstable();
         lost.dedup();
         if !lost.is_empty() {
-            for set in rule_sets().flat_map(|rules| rules.sets()) {
+            let rule_sets = frame.subjects.values().flat_map(Subject::rule_sets);
+            for set in rule_sets.flat_map(|rules| rules.sets()) {
                 lost.retain(|place| {
                     before.sets().get(*place).is_some_and(|other| other.definition.name != set.name)
                 });
