@@ -183,12 +183,13 @@ impl Metrics {
 
     /// Counts what a pass has looked at.
     pub fn passed(&self, work: &Work) {
-        let Work { pods, groups, sets, frames, members, bodies } = *work;
+        let Work { pods, groups, sets, frames, refits, members, bodies } = *work;
         let all = [
             ("pods", pods),
             ("groups", groups),
             ("sets", sets),
             ("frames", frames),
+            ("refits", refits),
             ("members", members),
             ("bodies", bodies),
         ];

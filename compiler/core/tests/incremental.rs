@@ -51,9 +51,7 @@ impl Agents {
                     assert_eq!(held.revision(), before.revision(), "the base is what the agent has");
                     match diff(before, &change.after) {
                         Some(delta) => {
-                            delta
-                                .apply(table)
-                                .unwrap_or_else(|error| panic!("{node}: {error}\n{delta:#?}"));
+                            delta.apply(table).unwrap_or_else(|error| panic!("{node}: {error}\n{delta:#?}"));
                             let differs = before.revision() != change.after.revision();
                             let body = differs.then(|| Body::of(&delta));
                             assert_eq!(change.body, body, "{node}");

@@ -60,8 +60,8 @@ impl<'a> Comparison<'a> {
         }
         let siblings = |subject: Option<&'a Subject>| subject.map(|subject| &subject.siblings);
         if self.subjects.iter().any(|(_, before, after)| siblings(*before) != siblings(*after)) {
-            old.hairpins(before);
-            new.hairpins(after);
+            old.hairpins(&before);
+            new.hairpins(&after);
         }
         if anchored {
             old.anchors(&self.old.anchors);
@@ -88,7 +88,12 @@ fn chains<'a>(subjects: impl Iterator<Item = &'a Subject>) -> Few<Chain<'a>> {
 }
 
 /// The chains that go and that come, out of those of subjects that changed: without those that are in both frames.
-fn without_kept<'a>(gone: Few<Chain<'a>>, come: Few<Chain<'a>>, old: &Frame, new: &Frame) -> (Chains, Chains) {
+fn without_kept<'a>(
+    gone: Few<Chain<'a>>,
+    come: Few<Chain<'a>>,
+    old: &Frame,
+    new: &Frame,
+) -> (Chains, Chains) {
     let marked = |chains: Few<Chain<'a>>, frame: &Frame| -> Few<(Chain<'a>, bool)> {
         let mut marked: Few<_> = chains.into_iter().map(|chain| (chain, false)).collect();
         let names = marked.iter().map(|(chain, _)| chain.rules.fingerprint.rule_sets);

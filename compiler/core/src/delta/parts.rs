@@ -175,8 +175,7 @@ impl Parts {
         let mut old = old.iter().peekable();
         for set in new {
             let name = &set.definition.name;
-            let earlier =
-                |other: &&Arc<MemberSet>| !Arc::ptr_eq(other, set) && other.definition.name < *name;
+            let earlier = |other: &&Arc<MemberSet>| !Arc::ptr_eq(other, set) && other.definition.name < *name;
             while let Some(other) = old.next_if(earlier) {
                 parts.lost.push(part(other));
             }

@@ -17,7 +17,7 @@ impl Layout {
     /// All but the chains of rule sets and the sets that they look up.
     pub(crate) fn frame(&mut self, frame: &Frame) {
         self.base_chains();
-        self.subjects(frame.subjects.iter());
+        self.subjects(&frame.subjects.iter());
         self.anchors(&frame.anchors);
     }
 
@@ -54,7 +54,7 @@ impl Layout {
     }
 
     /// The dispatch maps and the hairpin sets, with the elements of these subjects.
-    fn subjects<'a>(&mut self, subjects: impl Iterator<Item = (&'a IpAddr, &'a Subject)> + Clone) {
+    fn subjects<'a>(&mut self, subjects: &(impl Iterator<Item = (&'a IpAddr, &'a Subject)> + Clone)) {
         for direction in Direction::ALL {
             self.dispatch(direction, subjects.clone());
         }
@@ -79,7 +79,7 @@ impl Layout {
     /// The hairpin sets, with the elements of these subjects.
     pub(crate) fn hairpins<'a>(
         &mut self,
-        subjects: impl Iterator<Item = (&'a IpAddr, &'a Subject)> + Clone,
+        subjects: &(impl Iterator<Item = (&'a IpAddr, &'a Subject)> + Clone),
     ) {
         for family in self.families() {
             let here = subjects.clone().filter(|(address, _)| Family::of(address) == family);

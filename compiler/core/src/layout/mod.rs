@@ -29,8 +29,8 @@ use crate::nft::{
 };
 use crate::object::Direction;
 use crate::output::{
-    BlockSet, Families, Isolation, MemberSet, Membership, NamedRanges, Output, Peers, RuleSet,
-    SetDefinition, Union,
+    BlockSet, Families, Isolation, MemberSet, Membership, NamedRanges, Output, Peers, RuleSet, SetDefinition,
+    Union,
 };
 use crate::port::PortSet;
 

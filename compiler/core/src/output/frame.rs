@@ -54,7 +54,8 @@ impl Subject {
     #[must_use]
     pub fn new(ingress: Isolation, egress: Isolation, siblings: Box<[IpAddr]>) -> Self {
         let rule_sets = ingress.rule_sets().iter().chain(egress.rule_sets());
-        let fingerprint = rule_sets.map(|rules| rules.fingerprint).fold(Fingerprint::default(), Fingerprint::union);
+        let fingerprint =
+            rule_sets.map(|rules| rules.fingerprint).fold(Fingerprint::default(), Fingerprint::union);
         Self { ingress, egress, siblings, fingerprint }
     }
 

@@ -115,7 +115,10 @@ impl Subjects {
     }
 
     /// Those whose fingerprints are as wanted, which must be so of their unions too.
-    pub(crate) fn matching(&self, wanted: impl Fn(Fingerprint) -> bool + Copy) -> impl Iterator<Item = &Subject> {
+    pub(crate) fn matching(
+        &self,
+        wanted: impl Fn(Fingerprint) -> bool + Copy,
+    ) -> impl Iterator<Item = &Subject> {
         let chunks = self.chunks.iter().filter(move |chunk| wanted(chunk.fingerprint));
         let subjects = chunks.flat_map(|chunk| &*chunk.entries).map(|(_, subject)| subject);
         subjects.filter(move |subject| wanted(subject.fingerprint()))
@@ -191,7 +194,8 @@ impl Subjects {
         };
         let (mut before, mut after) = (own(self, new), own(new, self));
         std::iter::from_fn(move || {
-            let next = [before.peek().map(|(address, _)| *address), after.peek().map(|(address, _)| *address)];
+            let next =
+                [before.peek().map(|(address, _)| *address), after.peek().map(|(address, _)| *address)];
             let address = next.into_iter().flatten().min()?;
             let old = before.next_if(|(other, _)| *other == address);
             let new = after.next_if(|(other, _)| *other == address);
@@ -204,7 +208,7 @@ impl FromIterator<Entry> for Subjects {
     /// One of an address is enough: they are equal.
     fn from_iter<I: IntoIterator<Item = Entry>>(entries: I) -> Self {
         let mut entries: Vec<Entry> = entries.into_iter().collect();
-        entries.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+        entries.sort_unstable_by_key(|(address, _)| *address);
         entries.dedup_by(|(a, _), (b, _)| a == b);
         let mut cutter = Cutter::default();
         entries.into_iter().for_each(|entry| cutter.push(entry));

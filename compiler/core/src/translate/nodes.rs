@@ -55,10 +55,10 @@ impl Translator {
         changed: &[u32],
         work: &mut Work,
     ) -> (Vec<NodeChange>, Vec<NodeName>) {
-        let fits = self.to_refit(affected, changed);
+        let fits = self.fits_of(affected, changed);
         let gone = self.forget_nodes();
         let dirty = distinct(&mut self.dirty.nodes);
-        let mut changes = self.rebuild(dirty, work);
+        let mut changes = self.rebuild(&dirty, work);
         changes.extend(self.refit(fits, changed, work));
         changes.extend(self.follow_members(changed, work));
         changes.sort_by(|a, b| a.after.node().cmp(b.after.node()));
@@ -72,7 +72,7 @@ impl Translator {
 
     /// Which of these pods, by node, are all that a node's output has to take over. The nodes of the others are to be
     /// put together anew.
-    fn to_refit(&mut self, affected: &[u32], changed: &[u32]) -> Fits {
+    fn fits_of(&mut self, affected: &[u32], changed: &[u32]) -> Fits {
         let mut fits = Fits::new();
         for id in affected {
             match self.cluster.pod(*id).and_then(|entry| entry.node) {
@@ -107,10 +107,10 @@ impl Translator {
     }
 
     /// Puts the outputs of nodes together anew.
-    fn rebuild(&mut self, nodes: Vec<u32>, work: &mut Work) -> Vec<NodeChange> {
+    fn rebuild(&mut self, nodes: &[u32], work: &mut Work) -> Vec<NodeChange> {
         work.frames = nodes.len();
         let sources = self.sources();
-        let built = parallel::map_with(&nodes, Bodies::default, |bodies, id| {
+        let built = parallel::map_with(nodes, Bodies::default, |bodies, id| {
             let entry = sources.cluster.node(*id)?;
             let (output, sets) = sources.output(entry);
             let output = match &entry.output {

@@ -1,6 +1,6 @@
 //! The one place where this bench calls the compiler's core.
 
-use flock_compiler_core::{Change, Translator, Work, render};
+use flock_compiler_core::{Change, NodeChange, Translator, Work, render};
 use flock_shared::Script;
 
 /// What an event came to.
@@ -22,18 +22,35 @@ pub(crate) fn translator(changes: [Change; 4]) -> Translator {
     translator
 }
 
-/// Takes one event to the scripts of all nodes that it touches, each with its hash.
+/// Takes one event to the scripts of all nodes that it touches, each with its hash: on every core, as the compiler does
+/// when it sends them.
 pub(crate) fn follow(translator: &mut Translator, change: Change) -> Done {
     translator.apply(change);
     let pass = translator.pass();
-    let mut full = 0;
-    let script = |node: &flock_compiler_core::NodeChange| match (&node.before, &node.body) {
-        (Some(before), Some(body)) => body.script(before.revision(), node.after.revision()),
-        _ => {
-            full += 1;
-            render(&node.after)
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    // A thread takes longer to start than a few scripts to write.
+    let share = pass.changes.len().div_ceil(cores).max(256);
+    let scripts: Vec<(Script, bool)> = std::thread::scope(|scope| {
+        let mut shares = pass.changes.chunks(share);
+        let own = shares.next().unwrap_or_default();
+        let others: Vec<_> = shares.map(|share| scope.spawn(|| share.iter().map(script).collect())).collect();
+        let mut scripts: Vec<(Script, bool)> = own.iter().map(script).collect();
+        for other in others {
+            match other.join() {
+                Ok(other) => scripts.extend::<Vec<_>>(other),
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
         }
-    };
-    let scripts = pass.changes.iter().map(script).collect();
-    Done { scripts, full, work: pass.work }
+        scripts
+    });
+    let full = scripts.iter().filter(|(_, full)| *full).count();
+    Done { scripts: scripts.into_iter().map(|(script, _)| script).collect(), full, work: pass.work }
+}
+
+/// The script that takes a node's agent to its new output, and whether it is a full one.
+fn script(change: &NodeChange) -> (Script, bool) {
+    match (&change.before, &change.body) {
+        (Some(before), Some(body)) => (body.script(before.revision(), change.after.revision()), false),
+        _ => (render(&change.after), true),
+    }
 }

@@ -49,7 +49,12 @@ pub(crate) fn print(layouts: &[Layout], samples: &[Sample], markdown: bool) -> a
             let of = |base: &Layout| ratio(samples, base, layout, figure);
             let relative = of(&Layout::Conntrack);
             let fewest = fewest(layouts, layout).map(of);
-            let ours = matches!(layout, Layout::Ours(_) | Layout::Policies(..));
+            // The bar on many policies is relative to the fewest.
+            let ours = match layout {
+                Layout::Ours(_) => true,
+                Layout::Policies(..) => fewest.is_none(),
+                _ => false,
+            };
             [
                 format!("{rate:.0}").into(),
                 format!("{:.2}", of(&Layout::None)).into(),
