@@ -2,14 +2,16 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests may panic as tests do")]
 
+use std::sync::Arc;
+
 use flock_compiler_core::object::{
-    IpBlock, Lifecycle, Peer, PeerMatch, Pod, PodNetwork, Policy, PolicyBody, PolicyRules, PortMatch, Rule,
-    RulePorts,
+    IpBlock, Lifecycle, Namespace, Peer, PeerMatch, Pod, PodNetwork, Policy, PolicyBody, PolicyRules,
+    PortMatch, Rule, RulePorts,
 };
 use flock_compiler_core::output::Isolation;
 use flock_compiler_core::port::{PortRange, Protocol};
-use flock_compiler_core::{Change, Consequence, Edit, Labels, Selector, World, translate};
-use flock_shared::{NodeName, PodKey, PolicyKey};
+use flock_compiler_core::{Change, Consequence, Edit, Labels, Selector, Translator, World, translate};
+use flock_shared::{NamespaceName, NodeName, PodKey, PolicyKey};
 
 fn pod(namespace: &str, address: &str) -> Pod {
     Pod {
@@ -69,4 +71,35 @@ fn ten_thousand_ranges_that_do_not_nest_are_within_budget() {
     let wide = policy("hostile", (0..10_000).map(|number| (number * 6, number * 6 + 9)));
     let translation = translate(&world(vec![wide]));
     assert_eq!(translation.problems(), []);
+}
+
+#[test]
+fn while_something_is_over_budget_only_what_concerns_it_asks_for_a_new_look_at_the_problems() {
+    let mut translator = Translator::new();
+    translator.apply(Change::Pod(Edit::Replace(vec![pod("hostile", "10.0.0.1"), pod("decent", "10.0.0.2")])));
+    let hostile = policy("hostile", (0..10_000).map(|number| (number, 60_000 - number)));
+    translator.apply(Change::Policy(Edit::Replace(vec![hostile.clone()])));
+    assert!(translator.pass().problems);
+    let named = |translator: &Translator| {
+        let [problem] = &*translator.problems() else { panic!("{:?}", translator.problems()) };
+        problem.to_string()
+    };
+    let before = named(&translator);
+
+    let labels: Labels =
+        [("a", "b")].into_iter().map(|(key, value)| (Arc::from(key), Arc::from(value))).collect();
+    let namespace = Namespace { name: NamespaceName::new("elsewhere").unwrap(), labels };
+    translator.apply(Change::Namespace(Edit::Upsert(namespace)));
+    assert!(!translator.pass().problems, "a namespace that concerns nobody");
+
+    // Says the same as the other, and so moves no pod; it has its share in what is over budget.
+    let key = PolicyKey::new("hostile", "another").unwrap();
+    translator.apply(Change::Policy(Edit::Upsert(Policy { key, ..hostile.clone() })));
+    assert!(translator.pass().problems);
+    assert_ne!(named(&translator), before);
+    translator.apply(Change::Policy(Edit::Delete(hostile.key)));
+    assert!(translator.pass().problems);
+    translator.apply(Change::Policy(Edit::Delete(PolicyKey::new("hostile", "another").unwrap())));
+    assert!(translator.pass().problems);
+    assert_eq!(translator.problems(), []);
 }

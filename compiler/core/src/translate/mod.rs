@@ -297,8 +297,9 @@ impl Translator {
     fn policy(&mut self, Difference { before, after }: &Difference<Policy>) {
         let Some(policy) = after.as_ref().or(before.as_ref()) else { return };
         self.problems.policy(policy.key.clone(), after.as_ref());
-        self.dirty.problems |=
-            [before, after].into_iter().flatten().any(|policy| !policy.faults().is_empty());
+        // One that says the same as another moves no pod, and yet has its share in what is over budget.
+        self.dirty.problems |= self.any_over_budget()
+            || [before, after].into_iter().flatten().any(|policy| !policy.faults().is_empty());
         for direction in Direction::ALL {
             let rules_of = |policy: &Option<Arc<Policy>>| {
                 policy.as_ref().and_then(|policy| Some((Arc::clone(policy), rules(policy, direction)?)))

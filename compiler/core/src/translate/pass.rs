@@ -87,6 +87,7 @@ impl Translator {
         let (changed, counted) = self.parts.sets.settle();
         work.sets = changed.len();
         let crossed = self.parts.review(&counted, ground.cluster);
+        let reviewed = !crossed.is_empty();
         self.parts.sweep(&mut ground);
         let renamed = self.parts.rename();
         if !crossed.is_empty() || !renamed.is_empty() {
@@ -97,11 +98,12 @@ impl Translator {
             self.touch_nodes_of(&pods);
         }
         let (changes, gone) = self.follow_in_nodes(&distinct(&mut affected), &changed, &mut work);
-        let problems = std::mem::take(&mut self.dirty.problems) || over_budget || self.any_over_budget();
+        let moved = work.pods + work.groups > 0 && (over_budget || self.any_over_budget());
+        let problems = std::mem::take(&mut self.dirty.problems) || moved || reviewed;
         Pass { changes, gone, problems, work }
     }
 
-    fn any_over_budget(&self) -> bool {
+    pub(super) fn any_over_budget(&self) -> bool {
         self.groups.any_over_budget() || self.parts.any_over_budget()
     }
 

@@ -53,28 +53,36 @@ pub(super) fn between(cluster: &Cluster) -> impl Iterator<Item = Problem> {
 /// The policies of groups that went over a budget, by namespace.
 pub(super) fn over_budget(translator: &Translator) -> Vec<Problem> {
     let mut problems = Vec::new();
+    if !translator.any_over_budget() {
+        return problems;
+    }
     for (id, group) in translator.groups.iter() {
         let Some(over) = over(translator, group) else { continue };
         let Some((direction, group_rules)) = translator.groups.rules(id) else { continue };
-        let namespaces: BTreeSet<&NamespaceName> = group
-            .pods
-            .iter()
-            .filter_map(|pod| translator.cluster.pod(pod))
-            .map(|entry| &entry.pod.key.namespace)
-            .collect();
+        let pods = group.pods.iter().filter_map(|pod| translator.cluster.pod(pod));
+        let namespaces: BTreeSet<&NamespaceName> = pods.map(|entry| &entry.pod.key.namespace).collect();
         for namespace in namespaces {
-            let policies = translator.world.policies().values().filter(|policy| {
-                policy.key.namespace == *namespace
-                    && rules(policy, direction)
-                        .and_then(|rules| translator.subjects.find(&rules))
-                        .is_some_and(|rules| group_rules.contains(&rules))
+            let policies = policies_of(translator, namespace).filter(|policy| {
+                let rules = rules(policy, direction).and_then(|rules| translator.subjects.find(&rules));
+                rules.is_some_and(|rules| group_rules.contains(&rules))
             });
-            problems.push(over.problem(direction, policies.map(|policy| &**policy)));
+            problems.push(over.problem(direction, policies));
         }
     }
     problems.sort_unstable();
     problems.dedup();
     problems
+}
+
+/// The policies of a namespace, by name.
+fn policies_of<'a>(
+    translator: &'a Translator,
+    namespace: &'a NamespaceName,
+) -> impl Iterator<Item = &'a Policy> {
+    // No name comes before it.
+    let first = PolicyKey::new(namespace.as_str(), "0");
+    let from = first.into_iter().flat_map(|first| translator.world.policies().range(first..));
+    from.take_while(|(key, _)| key.namespace == *namespace).map(|(_, policy)| &**policy)
 }
 
 fn over(translator: &Translator, group: &Group) -> Option<OverBudget> {
