@@ -81,15 +81,38 @@ impl Published {
         self.full_size.get().copied()
     }
 
-    /// The script that reaches this state from `base`, the node's earlier state, and from no other. `None` when only
-    /// a full script leads there. As cheap as the change is small.
+    /// The way that reaches this state from `base`, the node's earlier state, and from no other. `None` when only a
+    /// full script leads there. As cheap as the change is small.
     #[must_use]
-    pub fn delta_from(&self, base: &Self) -> Option<Script> {
-        let (from, to) = (base.revision(), self.revision());
-        match &self.step {
-            Some(step) if step.base == *from => Some(step.body.script(from, to)),
-            _ => diff(&base.output, &self.output).map(|way| Body::of(&way).script(from, to)),
-        }
+    pub fn delta_from(&self, base: &Self) -> Option<DeltaScript> {
+        let (base_revision, revision) = (base.revision().clone(), self.revision().clone());
+        let body = match &self.step {
+            Some(step) if step.base == base_revision => Some(step.body.clone()),
+            _ => diff(&base.output, &self.output).as_ref().map(Body::of),
+        };
+        body.map(|body| DeltaScript { body, base: base_revision, revision })
+    }
+}
+
+/// The script of a delta, before its statements, which nodes share, have become its own.
+#[derive(Debug)]
+pub struct DeltaScript {
+    body: Body,
+    base: Revision,
+    revision: Revision,
+}
+
+impl DeltaScript {
+    /// About how long the script is, in bytes.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.body.len()
+    }
+
+    /// The script.
+    #[must_use]
+    pub fn script(&self) -> Script {
+        self.body.script(&self.base, &self.revision)
     }
 }
 

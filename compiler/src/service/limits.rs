@@ -8,11 +8,6 @@ use std::time::Duration;
 pub struct Limits {
     /// How long an agent may take to say hello. It has nothing to do before.
     pub hello: Duration,
-    /// How long an agent that has applied more than this replica has read is held before it is sent to another one.
-    pub hold: Duration,
-    /// How long such an agent is sent away by a replica whose own watches are live, before that replica concludes that
-    /// what the agent has seen is no more: a store that was restored from a backup counts its versions anew.
-    pub patience: Duration,
     /// How long an agent may take to acknowledge an update before its stream ends. An agent kills nft after 30 s
     /// unless told otherwise; it may be at two earlier scripts (a retry and a repair) when the update comes, and a
     /// large script has to travel first.
@@ -32,18 +27,20 @@ pub struct Limits {
     /// How long an agent is sent away by a replica whose own watches are live, before that replica concludes that what
     /// the agent has seen is no more: a store that was restored from a backup counts its versions anew.
     pub rewind: Duration,
-    /// Full scripts that are rendered at once: they occupy a core each.
+    /// Full scripts and large deltas that are made at once: they occupy a core each.
     pub renders: NonZeroUsize,
-    /// Bytes of full scripts that are rendered and not yet written to the network. More would only wait in memory.
+    /// Bytes of full scripts and large deltas that are made and not yet written to the network. More would only wait in
+    /// memory.
     pub unwritten: NonZeroUsize,
+    /// From this length on, in bytes, a delta is large: a thousand smaller ones at once take less memory than their
+    /// streams.
+    pub large: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
         Self {
             hello: Duration::from_secs(10),
-            hold: Duration::from_secs(30),
-            patience: Duration::from_secs(300),
             ack: Duration::from_secs(300),
             write: Duration::from_secs(30),
             progress: 64 * 1024,
@@ -53,6 +50,7 @@ impl Default for Limits {
             rewind: Duration::from_secs(300),
             renders: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
             unwritten: NonZeroUsize::MIN.saturating_add(64 * 1024 * 1024),
+            large: 16 * 1024,
         }
     }
 }

@@ -148,17 +148,28 @@ impl Open {
             let due = newest.as_ref().map_or(Due::Nothing, |newest| self.session.due(newest, Instant::now()));
             let wake = match (newest, due) {
                 (Some(newest), Due::Current) => return Ok(self.current(shared, newest)),
-                (Some(newest), Due::From(base)) if let Some(script) = newest.delta_from(&base) => {
-                    return Ok(self.delta(shared, newest, &base, script));
-                }
-                (Some(newest), Due::From(_) | Due::Full) => match turn.take() {
-                    // The wait may be long; what is the newest is asked again after it.
-                    None => {
-                        turn = Some(shared.pace.turn().await);
-                        continue;
+                (Some(newest), due @ (Due::From(_) | Due::Full)) => {
+                    let way = match due {
+                        Due::From(base) => newest.delta_from(&base).map(|delta| (base, delta)),
+                        _ => None,
+                    };
+                    match (way, turn.take()) {
+                        (Some((base, delta)), _) if delta.size() < shared.context.limits.large => {
+                            return Ok(self.delta(shared, newest, &base, delta.script(), None));
+                        }
+                        // The wait may be long; what is the newest is asked again after it.
+                        (_, None) => {
+                            turn = Some(shared.pace.turn().await);
+                            continue;
+                        }
+                        (Some((base, delta)), Some(turn)) => {
+                            let Rendered { script, room } =
+                                shared.pace.render(turn, move || delta.script()).await;
+                            return Ok(self.delta(shared, newest, &base, script, room));
+                        }
+                        (None, Some(turn)) => return Ok(self.full(shared, newest, turn).await),
                     }
-                    Some(turn) => return Ok(self.full(shared, newest, turn).await),
-                },
+                }
                 (_, Due::Overdue) => return Err(overdue(shared)),
                 (_, Due::At(instant)) => Some(instant),
                 (_, Due::Nothing) | (None, _) => None,
@@ -186,10 +197,11 @@ impl Open {
         state: Arc<Published>,
         base: &Published,
         script: Script,
+        room: Option<OwnedSemaphorePermit>,
     ) -> Outbound {
         shared.context.metrics.update("delta");
         shared.context.metrics.sent_bytes.inc_by(script.bytes().len() as u64);
-        self.send(state, Kind::Delta, UpdateKind::Delta { base: base.revision().clone(), script }, None)
+        self.send(state, Kind::Delta, UpdateKind::Delta { base: base.revision().clone(), script }, room)
     }
 
     async fn full(&mut self, shared: &Shared, state: Arc<Published>, turn: Turn) -> Outbound {

@@ -1,4 +1,4 @@
-//! Keeps a storm of full scripts within bounds: so many are rendered at once, so many bytes wait for the network.
+//! Keeps a storm of large scripts within bounds: so many are made at once, so many bytes wait for the network.
 
 use std::panic::resume_unwind;
 use std::sync::Arc;
@@ -11,11 +11,11 @@ use super::limits::Limits;
 /// Bytes that are counted as one, so that any script's size is a number of permits.
 const UNIT: usize = 1024;
 
-/// Permission to render one full script.
+/// Permission to make one large script.
 #[derive(Debug)]
 pub(super) struct Turn(OwnedSemaphorePermit);
 
-/// A full script, and the room that it takes until it is written.
+/// A script, and the room that it takes until it is written.
 #[derive(Debug)]
 pub(super) struct Rendered {
     pub(super) script: Script,
@@ -49,7 +49,7 @@ impl Pace {
         }
     }
 
-    /// Renders off the async threads. The turn ends when there is room for the script, so what is rendered never runs
+    /// Makes a script off the async threads. The turn ends when there is room for the script, so what is rendered never runs
     /// far ahead of what is written. A script that is larger than all the room takes all of it.
     pub(super) async fn render(
         &self,

@@ -38,6 +38,7 @@ pub(super) struct Compiler {
     pub(super) context: Context,
     events: mpsc::Sender<SourceEvent>,
     connections: mpsc::Sender<io::Result<DuplexStream>>,
+    nodes: usize,
     pods: usize,
     tasks: JoinSet<()>,
     _stop: watch::Sender<bool>,
@@ -63,7 +64,8 @@ impl Compiler {
         let mut tasks = JoinSet::new();
         tasks.spawn(async { serving.await.expect("the services ended") });
         tasks.spawn(async { drop(engine.run(incoming).await) });
-        let compiler = Self { context, events, connections, pods: nodes + elsewhere, tasks, _stop: stop };
+        let compiler =
+            Self { context, events, connections, nodes, pods: nodes + elsewhere, tasks, _stop: stop };
         for event in cluster(nodes, elsewhere) {
             compiler.tell(event).await;
         }
@@ -90,6 +92,15 @@ impl Compiler {
         let pod = pod(self.pods, 0);
         self.pods += 1;
         self.tell(Change::Pod(Edit::Upsert(pod)).into()).await;
+        patiently(desired.changed()).await.unwrap();
+    }
+
+    /// Adds so many pods at once, and waits until every node has another state.
+    pub(super) async fn grow(&mut self, by: usize) {
+        let mut desired = self.desired(0).await;
+        let pods = (0..self.pods + by).map(|number| pod(number, number.min(self.nodes))).collect();
+        self.pods += by;
+        self.tell(Change::Pod(Edit::Replace(pods)).into()).await;
         patiently(desired.changed()).await.unwrap();
     }
 

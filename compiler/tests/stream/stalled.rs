@@ -1,9 +1,10 @@
 //! Peers that keep their connection alive and read nothing of what is sent.
 
 use std::num::NonZeroUsize;
+use std::time::Duration;
 
 use flock_compiler::service::Limits;
-use flock_proto::UpdateKind;
+use flock_proto::{Outcome, UpdateKind};
 
 use super::agent::Agent;
 use super::compiler::Compiler;
@@ -15,6 +16,7 @@ const PODS: usize = 10_000;
 const WINDOW: u32 = 65_535;
 
 const UNREAD: &str = "flock_compiler_dropped_total{what=\"unread\"}";
+const DELTAS: &str = "flock_compiler_updates_total{kind=\"delta\"}";
 const STREAMS: &str = "flock_compiler_streams";
 
 /// An agent that takes what its window holds and no more.
@@ -62,5 +64,48 @@ async fn what_it_holds_up_is_full_scripts_until_it_is_dropped() {
 
     assert!(matches!(waiting.apply().await.1, UpdateKind::Full(_)));
     assert_eq!(compiler.metric(UNREAD), 1);
+    drop(stalled);
+}
+
+#[tokio::test(start_paused = true)]
+async fn large_deltas_wait_for_room_and_small_ones_do_not() {
+    let limits = Limits { unwritten: NonZeroUsize::MIN, ..Limits::default() };
+    let mut compiler = Compiler::start(3, limits).await;
+    let mut stalled = stalled(&compiler, 0).await;
+    stalled.apply().await;
+    let mut others = [compiler.agent(1, None).await, compiler.agent(2, None).await];
+    let mut held = Vec::new();
+    for other in &mut others {
+        held.push(other.update().await.revision);
+    }
+    compiler.grow(PODS).await;
+    compiler.until(DELTAS, 1).await;
+
+    // The same large delta for all, and the stalled one has the room.
+    for (other, revision) in others.iter().zip(&held) {
+        other.answer(revision, Outcome::Applied).await;
+    }
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_eq!((compiler.metric(DELTAS), compiler.metric(UNREAD)), (1, 0));
+    for other in &mut others {
+        let (_, kind) = other.apply().await;
+        assert!(matches!(&kind, UpdateKind::Delta { script, .. } if script.bytes().len() > 100_000));
+    }
+    assert_eq!(compiler.metric(UNREAD), 1);
+    drop(stalled);
+}
+
+#[tokio::test(start_paused = true)]
+async fn small_deltas_pass_those_that_wait_for_room() {
+    let limits = Limits { unwritten: NonZeroUsize::MIN, ..Limits::default() };
+    let mut compiler = Compiler::start_with(2, PODS, limits).await;
+    let revision = compiler.revision(1).await;
+    let mut other = compiler.agent(1, Some(revision)).await;
+    other.apply().await;
+    let stalled = stalled(&compiler, 0).await;
+    compiler.until("flock_compiler_updates_total{kind=\"full\"}", 1).await;
+    compiler.change().await;
+    assert!(matches!(other.apply().await.1, UpdateKind::Delta { .. }));
+    assert_eq!(compiler.metric(UNREAD), 0);
     drop(stalled);
 }
