@@ -10,10 +10,11 @@ use flock_proto::v1::debug_service_server::DebugService;
 use flock_proto::{Outcome, v1};
 use flock_shared::NodeName;
 use futures::stream::{Stream, unfold};
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, watch};
 use tonic::{Request, Response, Status};
 
-use super::pace::Pace;
+use super::link::Link;
+use super::pace::{Pace, Rendered};
 use super::panicked::Alarm;
 use super::{Context, output};
 use crate::engine::{Desired, EngineStopped, Presence, Published};
@@ -54,6 +55,18 @@ fn stopped(error: EngineStopped) -> Status {
     Status::unavailable(error.to_string())
 }
 
+/// The connection that a request came on.
+fn link_of<T>(request: &Request<T>) -> Result<Link, Status> {
+    let link = request.extensions().get::<Link>().cloned();
+    link.ok_or_else(|| Status::internal("a request without a connection"))
+}
+
+/// An answer on its way: who does not read it loses the connection, and `room` is given back when it is out.
+fn owed<T: prost::Message>(link: &Link, message: T, room: Option<OwnedSemaphorePermit>) -> Response<T> {
+    link.owe(message.encoded_len() as u64, room);
+    Response::new(message)
+}
+
 type Statuses = Pin<Box<dyn Stream<Item = Result<v1::NodeStatus, Status>> + Send>>;
 
 #[tonic::async_trait]
@@ -62,8 +75,9 @@ impl DebugService for Debug {
 
     async fn list_nodes(
         &self,
-        _request: Request<v1::ListNodesRequest>,
+        request: Request<v1::ListNodesRequest>,
     ) -> Result<Response<v1::ListNodesResponse>, Status> {
+        let link = link_of(&request)?;
         let desired = self.context.engine.nodes().await.map_err(stopped)?;
         let agents = self.context.fleet.all();
         let names: BTreeSet<&NodeName> = desired.keys().chain(agents.keys()).collect();
@@ -71,33 +85,32 @@ impl DebugService for Debug {
             let published = desired.get(node).and_then(|desired| desired.borrow().clone());
             status(node, published.as_deref(), agents.get(node))
         });
-        Ok(Response::new(v1::ListNodesResponse { nodes: nodes.collect() }))
+        Ok(owed(&link, v1::ListNodesResponse { nodes: nodes.collect() }, None))
     }
 
     async fn get_script(
         &self,
         request: Request<v1::GetScriptRequest>,
     ) -> Result<Response<v1::GetScriptResponse>, Status> {
+        let link = link_of(&request)?;
         let published = self.published(&request.into_inner().node).await?;
         let revision = published.revision().to_string();
         let turn = self.pace.turn().await;
-        let script = self.pace.render(turn, move || published.full()).await.script;
-        Ok(Response::new(v1::GetScriptResponse {
-            revision,
-            script: script.bytes().clone(),
-            sha256: Bytes::copy_from_slice(script.hash().as_bytes()),
-        }))
+        let Rendered { script, room } = self.pace.render(turn, move || published.full()).await;
+        let sha256 = Bytes::copy_from_slice(script.hash().as_bytes());
+        let message = v1::GetScriptResponse { revision, script: script.bytes().clone(), sha256 };
+        Ok(owed(&link, message, room))
     }
 
     async fn get_output(
         &self,
         request: Request<v1::GetOutputRequest>,
     ) -> Result<Response<v1::GetOutputResponse>, Status> {
+        let link = link_of(&request)?;
         let published = self.published(&request.into_inner().node).await?;
-        Ok(Response::new(v1::GetOutputResponse {
-            revision: published.revision().to_string(),
-            output: Some(output::to_wire(published.output())),
-        }))
+        let revision = published.revision().to_string();
+        let output = Some(output::to_wire(published.output()));
+        Ok(owed(&link, v1::GetOutputResponse { revision, output }, None))
     }
 
     async fn watch_node(&self, request: Request<v1::WatchNodeRequest>) -> Result<Response<Statuses>, Status> {
@@ -113,8 +126,9 @@ impl DebugService for Debug {
 
     async fn list_problems(
         &self,
-        _request: Request<v1::ListProblemsRequest>,
+        request: Request<v1::ListProblemsRequest>,
     ) -> Result<Response<v1::ListProblemsResponse>, Status> {
+        let link = link_of(&request)?;
         let problems = self.context.engine.problems().await.map_err(stopped)?;
         let problems = problems.into_iter().map(|problem| v1::Problem {
             source: problem.origin.as_deref().unwrap_or_default().to_owned(),
@@ -123,7 +137,7 @@ impl DebugService for Debug {
             message: problem.message,
             consequence: problem.consequence.to_string(),
         });
-        Ok(Response::new(v1::ListProblemsResponse { problems: problems.collect() }))
+        Ok(owed(&link, v1::ListProblemsResponse { problems: problems.collect() }, None))
     }
 }
 

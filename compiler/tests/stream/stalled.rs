@@ -4,10 +4,14 @@ use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use flock_compiler::service::Limits;
-use flock_proto::{Outcome, UpdateKind};
+use flock_proto::{Outcome, UpdateKind, v1};
+use http::uri::PathAndQuery;
+use tonic::Request;
+use tonic_prost::ProstCodec;
 
 use super::agent::Agent;
 use super::compiler::Compiler;
+use super::objects::node_name;
 
 /// Enough pods for scripts that are larger than the window below.
 const PODS: usize = 10_000;
@@ -108,4 +112,18 @@ async fn small_deltas_pass_those_that_wait_for_room() {
     assert!(matches!(other.apply().await.1, UpdateKind::Delta { .. }));
     assert_eq!(compiler.metric(UNREAD), 0);
     drop(stalled);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_asks_for_a_script_and_does_not_read_it_is_dropped_too() {
+    let compiler = Compiler::start_with(2, PODS, Limits::default()).await;
+    let (channel, _) = compiler.dial_with(|endpoint| endpoint.initial_stream_window_size(WINDOW)).await;
+    let mut client = tonic::client::Grpc::new(channel);
+    client.ready().await.unwrap();
+    let path = PathAndQuery::from_static("/flock.netpol.v1.DebugService/GetScript");
+    let request = Request::new(v1::GetScriptRequest { node: node_name(0).to_string() });
+    let codec = ProstCodec::<_, v1::GetScriptResponse>::default();
+    let unread = client.server_streaming(request, path, codec).await.unwrap();
+    compiler.until(UNREAD, 1).await;
+    drop(unread);
 }
