@@ -1,15 +1,16 @@
 //! The world indexed: pods, namespaces and nodes under small numbers, and which address belongs to whom.
 
-use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use flock_shared::{NamespaceName, NodeName, ObjectName};
+use hashbrown::HashMap;
 use slab::Slab;
 
+use super::lookup::{Key, Lookup};
 use super::owners::Owners;
 use super::select::LabelIndex;
-use crate::idset::IdSet;
+use crate::idset::{IdSet, number};
 use crate::label::Labels;
 use crate::object::{Direction, Lifecycle, NamespaceScope, Peer, PeerMatch, Pod, PodPeer, Policy};
 use crate::output::{Families, Output};
@@ -50,8 +51,8 @@ pub(super) struct NamespaceEntry {
     pub(super) name: NamespaceName,
     /// `None`: there is no object, so no selector matches it.
     pub(super) labels: Option<Labels>,
-    /// Its pods, by name.
-    pub(super) pods: BTreeMap<ObjectName, u32>,
+    /// Its pods.
+    pub(super) pods: IdSet,
     /// The namespace selectors in use that match it.
     pub(super) matching: Vec<u32>,
     /// How many refer to it: its object, pods, subjects and peers.
@@ -76,6 +77,8 @@ pub(super) struct NodeEntry {
 #[derive(Debug, Default)]
 pub(super) struct Cluster {
     pub(super) pods: Slab<PodEntry>,
+    /// Pods by namespace and name.
+    by_key: Lookup,
     pub(super) pod_labels: LabelIndex,
     namespaces: Slab<NamespaceEntry>,
     by_namespace: HashMap<NamespaceName, u32>,
@@ -88,11 +91,6 @@ pub(super) struct Cluster {
 /// So few pods are looked at one by one.
 const FEW_PODS: usize = 16;
 
-fn number(key: usize) -> u32 {
-    // Four billion objects do not fit into memory.
-    u32::try_from(key).unwrap_or(u32::MAX)
-}
-
 impl Cluster {
     pub(super) fn pod(&self, id: u32) -> Option<&PodEntry> {
         self.pods.get(id as usize)
@@ -104,19 +102,34 @@ impl Cluster {
 
     /// The number of a pod that is known by its key.
     pub(super) fn pod_id(&self, pod: &Pod) -> Option<u32> {
-        let namespace = self.namespace(*self.by_namespace.get(&pod.key.namespace)?)?;
-        namespace.pods.get(&pod.key.name).copied()
+        let namespace = *self.by_namespace.get(&pod.key.namespace)?;
+        self.by_key.find(self.key(namespace, &pod.key.name), |id| {
+            self.pod(id).is_some_and(|e| e.namespace == namespace && e.pod.key.name == pod.key.name)
+        })
+    }
+
+    fn key(&self, namespace: u32, pod: &ObjectName) -> Key {
+        self.by_key.key(&(namespace, pod))
+    }
+
+    /// Makes room for so many more pods, and for a few that come later.
+    pub(super) fn expect_pods(&mut self, count: usize) {
+        let count = count + count / 8;
+        self.pods.reserve(count);
+        self.by_key.reserve(count);
+        self.owners.reserve(count);
     }
 
     /// Adds a pod that is not known yet; it owns nothing until its addresses are claimed.
     pub(super) fn add_pod(&mut self, pod: Arc<Pod>) -> u32 {
         let namespace = self.hold_namespace(&pod.key.namespace);
-        let name = pod.key.name.clone();
+        let key = self.key(namespace, &pod.key.name);
         let entry = PodEntry { pod, namespace, node: None, groups: [None; 2], alone: false };
         let id = number(self.pods.insert(entry));
         if let Some(namespace) = self.namespaces.get_mut(namespace as usize) {
-            namespace.pods.insert(name, id);
+            namespace.pods.insert(id);
         }
+        self.by_key.insert(key, id);
         id
     }
 
@@ -134,8 +147,9 @@ impl Cluster {
     pub(super) fn remove_pod(&mut self, id: u32) {
         if let Some(entry) = self.pods.try_remove(id as usize) {
             if let Some(namespace) = self.namespaces.get_mut(entry.namespace as usize) {
-                namespace.pods.remove(&entry.pod.key.name);
+                namespace.pods.remove(id);
             }
+            self.by_key.remove(self.key(entry.namespace, &entry.pod.key.name), id);
             self.release_namespace(entry.namespace);
         }
     }
@@ -158,7 +172,7 @@ impl Cluster {
             let entry = NamespaceEntry {
                 name: name.clone(),
                 labels: None,
-                pods: BTreeMap::new(),
+                pods: IdSet::default(),
                 matching: Vec::new(),
                 holders: 0,
             };
@@ -280,7 +294,7 @@ impl Cluster {
         let by_label = if count > FEW_PODS { self.pod_labels.candidates(&peer.pods) } else { None };
         match by_label {
             Some(found) if found.len() < count => found.iter().collect(),
-            _ => here().flat_map(|entry| entry.pods.values().copied()).collect(),
+            _ => here().flat_map(|entry| entry.pods.iter()).collect(),
         }
     }
 

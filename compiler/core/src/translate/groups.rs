@@ -1,6 +1,6 @@
 //! Groups: pods to which the same rules apply in one direction, wherever they are.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use slab::Slab;
@@ -8,11 +8,12 @@ use slab::Slab;
 use super::budget::OverBudget;
 use super::cluster::{Cluster, PodEntry};
 use super::draft::{Draft, Resolution, RuleDraft, draft};
+use super::lookup::Lookup;
 use super::parallel;
 use super::parts::{Ground, Parts};
 use super::subjects::Subjects;
 use crate::identity::{Identify as _, Identity};
-use crate::idset::IdSet;
+use crate::idset::{IdSet, number};
 use crate::object::{Direction, NamedPort};
 
 /// What makes pods share a rule set in one direction: the rules that apply, and on ingress what the port names of
@@ -20,7 +21,7 @@ use crate::object::{Direction, NamedPort};
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Key {
     direction: Direction,
-    rules: Box<[u32]>,
+    rules: IdSet,
     resolution: Resolution,
 }
 
@@ -35,7 +36,7 @@ pub(super) enum Outcome {
 
 #[derive(Debug)]
 pub(super) struct Group {
-    key: Arc<Key>,
+    key: Key,
     pub(super) pods: IdSet,
     pub(super) outcome: Outcome,
 }
@@ -44,7 +45,7 @@ pub(super) struct Group {
 #[derive(Debug, Default)]
 pub(super) struct Groups {
     groups: Slab<Group>,
-    by_key: HashMap<Arc<Key>, u32>,
+    by_key: Lookup,
     /// Groups without a draft of their rules as they are.
     stale: BTreeSet<u32>,
     /// Groups that may have lost their last pod.
@@ -56,11 +57,6 @@ pub(super) struct Groups {
 /// Groups whose drafts are in memory at the same time.
 const AT_ONCE: usize = 8192;
 
-fn number(key: usize) -> u32 {
-    // Four billion groups do not fit into memory.
-    u32::try_from(key).unwrap_or(u32::MAX)
-}
-
 impl Groups {
     pub(super) fn get(&self, id: u32) -> Option<&Group> {
         self.groups.get(id as usize)
@@ -71,8 +67,8 @@ impl Groups {
     }
 
     /// The rules and the direction of a group.
-    pub(super) fn rules(&self, id: u32) -> Option<(Direction, &[u32])> {
-        self.get(id).map(|group| (group.key.direction, &*group.key.rules))
+    pub(super) fn rules(&self, id: u32) -> Option<(Direction, &IdSet)> {
+        self.get(id).map(|group| (group.key.direction, &group.key.rules))
     }
 
     /// Puts a pod into the group of these rules, or into none; whether that is another one than before.
@@ -80,7 +76,7 @@ impl Groups {
         &mut self,
         pod: u32,
         direction: Direction,
-        rules: Option<Box<[u32]>>,
+        rules: Option<IdSet>,
         subjects: &mut Subjects,
         cluster: &mut Cluster,
     ) -> bool {
@@ -109,14 +105,14 @@ impl Groups {
     }
 
     fn group(&mut self, key: Key, subjects: &mut Subjects) -> u32 {
-        if let Some(id) = self.by_key.get(&key) {
-            return *id;
+        let place = self.by_key.key(&key);
+        if let Some(id) = self.by_key.find(place, |id| self.get(id).is_some_and(|group| group.key == key)) {
+            return id;
         }
-        key.rules.iter().for_each(|rules| subjects.keep_rules(*rules));
-        let key = Arc::new(key);
-        let group = Group { key: Arc::clone(&key), pods: IdSet::default(), outcome: Outcome::Closed(None) };
+        key.rules.iter().for_each(|rules| subjects.keep_rules(rules));
+        let group = Group { key, pods: IdSet::default(), outcome: Outcome::Closed(None) };
         let id = number(self.groups.insert(group));
-        self.by_key.insert(key, id);
+        self.by_key.insert(place, id);
         self.stale.insert(id);
         id
     }
@@ -180,8 +176,8 @@ impl Groups {
 
     fn draft(&self, id: u32, subjects: &Subjects, cluster: &Cluster) -> Option<Drafted> {
         let group = self.get(id).filter(|group| !group.pods.is_empty())?;
-        let Key { direction, rules, resolution } = &*group.key;
-        let rules = rules.iter().filter_map(|rules| subjects.rules(*rules)).flat_map(|entry| &*entry.rules);
+        let Key { direction, rules, resolution } = &group.key;
+        let rules = rules.iter().filter_map(|rules| subjects.rules(rules)).flat_map(|entry| &*entry.rules);
         Some(match draft(*direction, rules, resolution, cluster) {
             Ok(Draft::Open) => Drafted::Open,
             Ok(Draft::Closed) => Drafted::Closed(None),
@@ -202,8 +198,8 @@ impl Groups {
             let group = self.groups.remove(id as usize);
             self.stale.remove(&id);
             self.over.remove(&id);
-            self.by_key.remove(&group.key);
-            group.key.rules.iter().for_each(|rules| subjects.release_rules(*rules));
+            self.by_key.remove(self.by_key.key(&group.key), id);
+            group.key.rules.iter().for_each(|rules| subjects.release_rules(rules));
             if let Outcome::Rules(rules) = group.outcome {
                 parts.release(rules);
             }
@@ -220,11 +216,11 @@ enum Drafted {
 
 /// What the port names of ingress rules stand for on a pod. Towards other pods names are resolved on each
 /// destination.
-fn resolve(entry: &PodEntry, direction: Direction, rules: &[u32], subjects: &Subjects) -> Resolution {
+fn resolve(entry: &PodEntry, direction: Direction, rules: &IdSet, subjects: &Subjects) -> Resolution {
     if direction == Direction::Egress {
         return Resolution::new();
     }
-    let names = rules.iter().filter_map(|rules| subjects.rules(*rules)).flat_map(|entry| &entry.names);
+    let names = rules.iter().filter_map(|rules| subjects.rules(rules)).flat_map(|entry| &entry.names);
     let resolved = names.flat_map(|(protocol, name)| {
         let named = |number| NamedPort { name: name.clone(), protocol: *protocol, number };
         entry.pod.numbers(*protocol, name).map(named)

@@ -16,6 +16,7 @@ mod draft;
 mod frames;
 mod groups;
 mod identify;
+mod lookup;
 mod once;
 mod owners;
 mod parallel;
@@ -42,6 +43,7 @@ use self::peers::PeerIndex;
 use self::subjects::Subjects;
 use crate::change::Change;
 use crate::identity::{ShortHash, fnv1a};
+use crate::idset::number;
 use crate::object::{Direction, Namespace, Node, Pod, Policy, PolicyBody, Rule};
 use crate::output::{Families, Output};
 use crate::problem::Problem;
@@ -64,6 +66,8 @@ pub struct Translator {
 /// What a pass has to look at.
 #[derive(Debug, Default)]
 struct Dirty {
+    /// There has been no pass yet, so it looks at everything.
+    all: bool,
     /// Pods to which other rules may apply; some may be gone, or come twice.
     pods: Vec<u32>,
     /// Nodes whose frame may differ; some may come twice.
@@ -97,7 +101,7 @@ impl Translator {
             groups: Groups::default(),
             parts: Parts::new(hash),
             problems: problems::Faulty::default(),
-            dirty: Dirty::default(),
+            dirty: Dirty { all: true, ..Dirty::default() },
             families: Families::default(),
         }
     }
@@ -142,7 +146,10 @@ impl Translator {
         match differences {
             Differences::Nodes(all) => all.into_iter().for_each(|difference| self.node(&difference)),
             Differences::Namespaces(all) => all.into_iter().for_each(|d| self.namespace(&d)),
-            Differences::Pods(all) => all.into_iter().for_each(|difference| self.pod(difference)),
+            Differences::Pods(all) => {
+                self.cluster.expect_pods(all.iter().filter(|difference| difference.before.is_none()).count());
+                all.into_iter().for_each(|difference| self.pod(difference));
+            }
             Differences::Policies(all) => all.into_iter().for_each(|difference| self.policy(&difference)),
         }
     }
@@ -164,8 +171,7 @@ impl Translator {
         let differ =
             |a: &[u32], b: &[u32]| a.iter().copied().filter(|s| !b.contains(s)).collect::<Vec<u32>>();
         let changed = [differ(&matched, &matching), differ(&matching, &matched)].concat();
-        let pods: Vec<u32> =
-            self.cluster.namespace(id).map(|n| n.pods.values().copied().collect()).unwrap_or_default();
+        let pods: Vec<u32> = self.cluster.namespace(id).map(|n| n.pods.iter().collect()).unwrap_or_default();
         // Only sets with a peer that selects namespaces by what has changed.
         let affected: Vec<(u32, Vec<u32>)> = if changed.is_empty() {
             Vec::new()
@@ -205,8 +211,10 @@ impl Translator {
 
     fn pod(&mut self, Difference { before, after }: Difference<Pod>) {
         let Some(pod) = after.as_ref().or(before.as_ref()) else { return };
-        self.problems.pod(pod.key.clone(), after.as_ref());
-        self.dirty.problems |= [&before, &after].into_iter().flatten().any(|pod| !pod.faults.is_empty());
+        if [&before, &after].into_iter().flatten().any(|pod| !pod.faults.is_empty()) {
+            self.problems.pod(pod.key.clone(), after.as_ref());
+            self.dirty.problems = true;
+        }
         let id = match &before {
             Some(_) => self.cluster.pod_id(pod),
             None => after.as_ref().map(|pod| self.cluster.add_pod(Arc::clone(pod))),
@@ -257,8 +265,20 @@ impl Translator {
         all
     }
 
+    /// Has the first pass look at everything.
+    fn look_at_new_world(&mut self) {
+        if std::mem::take(&mut self.dirty.all) {
+            self.dirty.pods = self.cluster.pods.iter().map(|(key, _)| number(key)).collect();
+            self.dirty.nodes = self.cluster.nodes().map(|(id, _)| id).collect();
+            self.dirty.problems |= self.cluster.contested().next().is_some();
+        }
+    }
+
     /// Has the pass look at pods and their nodes.
     fn look_at(&mut self, pods: &[u32]) {
+        if self.dirty.all {
+            return;
+        }
         for id in pods {
             let Some(entry) = self.cluster.pod(*id) else { continue };
             self.dirty.nodes.extend(entry.node);
@@ -294,9 +314,10 @@ impl Translator {
 
     fn policy(&mut self, Difference { before, after }: &Difference<Policy>) {
         let Some(policy) = after.as_ref().or(before.as_ref()) else { return };
-        self.problems.policy(policy.key.clone(), after.as_ref());
-        self.dirty.problems |=
-            [before, after].into_iter().flatten().any(|policy| !policy.faults().is_empty());
+        if [before, after].into_iter().flatten().any(|policy| !policy.faults().is_empty()) {
+            self.problems.policy(policy.key.clone(), after.as_ref());
+            self.dirty.problems = true;
+        }
         for direction in Direction::ALL {
             let rules_of = |policy: &Option<Arc<Policy>>| {
                 policy.as_ref().and_then(|policy| Some((Arc::clone(policy), rules(policy, direction)?)))
@@ -324,7 +345,9 @@ impl Translator {
 
     /// Has the pass look at the pods that a policy selects.
     fn look_at_subjects(&mut self, policy: &Policy) {
-        self.dirty.pods.extend(self.cluster.subjects_of(policy));
+        if !self.dirty.all {
+            self.dirty.pods.extend(self.cluster.subjects_of(policy));
+        }
     }
 }
 

@@ -1,7 +1,9 @@
 //! Which pods claim which address. Nearly every address has one claimant.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::net::IpAddr;
+
+use hashbrown::HashMap;
 
 use crate::output::Families;
 
@@ -27,6 +29,11 @@ impl Owners {
             IpAddr::V4(_) => &mut self.v4,
             IpAddr::V6(_) => &mut self.v6,
         }
+    }
+
+    /// Makes room for so many more addresses.
+    pub(super) fn reserve(&mut self, count: usize) {
+        self.claims.reserve(count);
     }
 
     /// A pod claims an address that it did not claim before.

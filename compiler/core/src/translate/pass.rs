@@ -70,6 +70,7 @@ impl Translator {
     /// Brings the outputs up to date with the world.
     pub fn pass(&mut self) -> Pass {
         let mut work = Work::default();
+        self.look_at_new_world();
         let mut affected = self.regroup(&mut work);
         let families = self.cluster.families();
         if families != self.families {
@@ -113,8 +114,7 @@ impl Translator {
         let (cluster, subjects) = (&self.cluster, &self.subjects);
         let rules = parallel::map(&pods, |id| {
             let entry = cluster.pod(*id).filter(|_| cluster.owned(*id).next().is_some())?;
-            let pivots = subjects.pivots(entry);
-            Some(Direction::ALL.map(|direction| subjects.rules_of(entry, direction, &pivots)))
+            Some(subjects.rules_of(entry))
         });
         let mut moved = Vec::new();
         for (id, rules) in pods.into_iter().zip(rules) {

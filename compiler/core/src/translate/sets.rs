@@ -11,7 +11,7 @@ use super::cluster::{Cluster, PodEntry};
 use super::peers::PeerIndex;
 use super::registry::Registry;
 use crate::identity::{Identity, Name, ShortHash};
-use crate::idset::IdSet;
+use crate::idset::{IdSet, number};
 use crate::members::{Edit, Element, Member, Members, Service};
 use crate::object::{Peer, PodPeer, PortName};
 use crate::output::{MemberSet, Membership, NamedDestination, SetDefinition};
@@ -305,7 +305,7 @@ impl Sets {
 fn members_of(rule: &Membership, cluster: &Cluster) -> Vec<Member<IpAddr>> {
     let mut pods: Vec<u32> = peers_of(rule).flat_map(|peer| cluster.matching(peer)).collect();
     if by_port(rule).next().is_some() {
-        pods.extend(cluster.pods.iter().map(|(id, _)| u32::try_from(id).unwrap_or(u32::MAX)));
+        pods.extend(cluster.pods.iter().map(|(id, _)| number(id)));
     }
     pods.sort_unstable();
     pods.dedup();
