@@ -56,6 +56,8 @@ impl Element for Member<Ipv6Addr> {
     }
 }
 
+/// Elements of a chunk, on the average.
+const MEAN: usize = 256;
 /// A chunk ends after an element whose hash has these bits clear: one in 256.
 const BOUNDARY: u64 = 0xff << 32;
 
@@ -88,12 +90,12 @@ impl<T: Element> Chunk<T> {
 /// An ordered set. Cloning shares the elements.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Members<T> {
-    chunks: Vec<Arc<Chunk<T>>>,
+    chunks: Box<[Arc<Chunk<T>>]>,
 }
 
 impl<T> Default for Members<T> {
     fn default() -> Self {
-        Self { chunks: Vec::new() }
+        Self { chunks: Box::default() }
     }
 }
 
@@ -104,6 +106,11 @@ struct Cutter<T> {
 }
 
 impl<T: Element> Cutter<T> {
+    fn for_elements(count: usize) -> Self {
+        let chunks = if count == 0 { 0 } else { 1 + count / MEAN };
+        Self { chunks: Vec::with_capacity(chunks), open: Vec::with_capacity(count.min(MEAN)) }
+    }
+
     fn push(&mut self, element: T) {
         self.open.push(element);
         if ends_chunk(&element) {
@@ -120,7 +127,7 @@ impl<T: Element> Cutter<T> {
 
     fn finish(mut self) -> Members<T> {
         self.close();
-        Members { chunks: self.chunks }
+        Members { chunks: self.chunks.into() }
     }
 }
 
@@ -158,7 +165,7 @@ impl<T: Element> Members<T> {
 
     /// Whether there are none.
     #[must_use]
-    pub const fn is_empty(&self) -> bool {
+    pub fn is_empty(&self) -> bool {
         self.chunks.is_empty()
     }
 
@@ -226,7 +233,7 @@ impl<T: Element> FromIterator<T> for Members<T> {
         let mut elements: Vec<T> = elements.into_iter().collect();
         elements.sort_unstable();
         elements.dedup();
-        let mut cutter = Cutter { chunks: Vec::new(), open: Vec::new() };
+        let mut cutter = Cutter::for_elements(elements.len());
         elements.into_iter().for_each(|element| cutter.push(element));
         cutter.finish()
     }

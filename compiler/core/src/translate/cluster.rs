@@ -286,26 +286,29 @@ impl Cluster {
         self.owners.families()
     }
 
-    /// The pods that a peer may match, as few as the indexes can tell: check them with [`Self::selects`].
-    fn candidates(&self, peer: &PodPeer, in_scope: impl Fn() -> Vec<u32>) -> Vec<u32> {
-        let namespaces = in_scope();
-        let here = || namespaces.iter().filter_map(|id| self.namespace(*id));
-        let count: usize = here().map(|entry| entry.pods.len()).sum();
-        let by_label = if count > FEW_PODS { self.pod_labels.candidates(&peer.pods) } else { None };
-        match by_label {
-            Some(found) if found.len() < count => found.iter().collect(),
-            _ => here().flat_map(|entry| entry.pods.iter()).collect(),
+    /// Adds the pods that a peer matches.
+    pub(super) fn matching(&self, peer: &PodPeer, to: &mut Vec<u32>) {
+        match &peer.namespaces {
+            NamespaceScope::Named(name) => {
+                self.matching_in(self.by_namespace.get(name).copied().as_slice(), peer, to);
+            }
+            NamespaceScope::Matching(selector) => {
+                self.matching_in(&self.namespaces_matching(selector), peer, to);
+            }
         }
     }
 
-    /// The pods with a network of their own that a peer matches.
-    pub(super) fn matching(&self, peer: &PodPeer) -> Vec<u32> {
-        let mut found = self.candidates(peer, || match &peer.namespaces {
-            NamespaceScope::Named(name) => self.by_namespace.get(name).copied().into_iter().collect(),
-            NamespaceScope::Matching(selector) => self.namespaces_matching(selector),
-        });
-        found.retain(|id| self.pod(*id).is_some_and(|entry| self.selects(peer, entry)));
-        found
+    /// Adds the pods of these namespaces that a peer matches.
+    fn matching_in(&self, namespaces: &[u32], peer: &PodPeer, to: &mut Vec<u32>) {
+        let here = || namespaces.iter().filter_map(|id| self.namespace(*id));
+        let count: usize = here().map(|entry| entry.pods.len()).sum();
+        let by_label = if count > FEW_PODS { self.pod_labels.candidates(&peer.pods) } else { None };
+        let is = |id: &u32| self.pod(*id).is_some_and(|entry| self.selects(peer, entry));
+        // As few as the indexes can tell.
+        match by_label {
+            Some(found) if found.len() < count => to.extend(found.iter().filter(is)),
+            _ => to.extend(here().flat_map(|entry| entry.pods.iter()).filter(is)),
+        }
     }
 
     /// The pods that a policy selects.
@@ -314,7 +317,9 @@ impl Cluster {
             namespaces: NamespaceScope::Named(policy.key.namespace.clone()),
             pods: policy.subjects.clone(),
         };
-        self.matching(&peer)
+        let mut found = Vec::new();
+        self.matching(&peer, &mut found);
+        found
     }
 
     /// The namespaces that a selector matches.

@@ -1,18 +1,18 @@
 //! Groups: pods to which the same rules apply in one direction, wherever they are.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 use slab::Slab;
 
 use super::budget::OverBudget;
 use super::cluster::{Cluster, PodEntry};
-use super::draft::{Draft, Resolution, RuleDraft, draft};
+use super::draft::{Draft, Resolution, draft};
 use super::lookup::Lookup;
 use super::parallel;
 use super::parts::{Ground, Parts};
+use super::plan::Plan;
 use super::subjects::Subjects;
-use crate::identity::{Identify as _, Identity};
+use crate::identity::Identify as _;
 use crate::idset::{IdSet, number};
 use crate::object::{Direction, NamedPort};
 
@@ -150,13 +150,17 @@ impl Groups {
         ground: &mut Ground<'_>,
         affected: &mut Vec<u32>,
     ) {
-        let drafts = parallel::map(stale, |id| self.draft(*id, subjects, ground.cluster));
+        let drafts = parallel::map(stale, |id| self.draft(*id, subjects, parts, ground.cluster));
         for (id, drafted) in stale.iter().zip(drafts) {
             let Some(drafted) = drafted else { continue };
             let outcome = match drafted {
                 Drafted::Open => Outcome::Open,
                 Drafted::Closed(over) => Outcome::Closed(over),
-                Drafted::Rules(rules, identity) => Outcome::Rules(parts.hold(&rules, identity, ground)),
+                Drafted::Known(rules) => {
+                    parts.keep(rules);
+                    Outcome::Rules(rules)
+                }
+                Drafted::Rules(plan) => Outcome::Rules(parts.hold(*plan, ground)),
             };
             let Some(group) = self.groups.get_mut(*id as usize) else { continue };
             let before = std::mem::replace(&mut group.outcome, outcome);
@@ -172,9 +176,10 @@ impl Groups {
                 affected.extend(group.pods.iter());
             }
         }
+        parts.fill(ground.cluster);
     }
 
-    fn draft(&self, id: u32, subjects: &Subjects, cluster: &Cluster) -> Option<Drafted> {
+    fn draft(&self, id: u32, subjects: &Subjects, parts: &Parts, cluster: &Cluster) -> Option<Drafted> {
         let group = self.get(id).filter(|group| !group.pods.is_empty())?;
         let Key { direction, rules, resolution } = &group.key;
         let rules = rules.iter().filter_map(|rules| subjects.rules(rules)).flat_map(|entry| &*entry.rules);
@@ -183,7 +188,10 @@ impl Groups {
             Ok(Draft::Closed) => Drafted::Closed(None),
             Ok(Draft::Rules(rules)) => {
                 let identity = rules.identity();
-                Drafted::Rules(rules, identity)
+                match parts.rule_sets.find(&identity) {
+                    Some(known) => Drafted::Known(known),
+                    None => Drafted::Rules(Box::new(Plan::of(rules, identity))),
+                }
             }
             Err(over) => Drafted::Closed(Some(over)),
         })
@@ -207,11 +215,13 @@ impl Groups {
     }
 }
 
-/// A group's merged rules with their identity.
+/// What a group's merged rules come to.
 enum Drafted {
     Open,
     Closed(Option<OverBudget>),
-    Rules(Arc<RuleDraft>, Identity),
+    /// A rule set that is there.
+    Known(u32),
+    Rules(Box<Plan>),
 }
 
 /// What the port names of ingress rules stand for on a pod. Towards other pods names are resolved on each

@@ -23,6 +23,7 @@ mod parallel;
 mod parts;
 mod pass;
 mod peers;
+mod plan;
 mod problems;
 mod registry;
 mod select;
