@@ -56,8 +56,6 @@ impl Element for Member<Ipv6Addr> {
     }
 }
 
-/// Elements of a chunk, on the average.
-const MEAN: usize = 256;
 /// A chunk ends after an element whose hash has these bits clear: one in 256.
 const BOUNDARY: u64 = 0xff << 32;
 
@@ -76,9 +74,7 @@ struct Chunk<T> {
 impl<T: Element> Chunk<T> {
     fn new(elements: &[T]) -> Arc<Self> {
         let mut digest = Digest::new();
-        let mut bytes = Vec::with_capacity(size_of_val(elements));
-        elements.iter().for_each(|element| element.encode(&mut |part| bytes.extend_from_slice(part)));
-        digest.bytes(&bytes);
+        elements.iter().for_each(|element| element.encode(&mut |part| digest.bytes(part)));
         Arc::new(Self { digest: digest.finish(), elements: elements.into() })
     }
 
@@ -106,11 +102,6 @@ struct Cutter<T> {
 }
 
 impl<T: Element> Cutter<T> {
-    fn for_elements(count: usize) -> Self {
-        let chunks = if count == 0 { 0 } else { 1 + count / MEAN };
-        Self { chunks: Vec::with_capacity(chunks), open: Vec::with_capacity(count.min(MEAN)) }
-    }
-
     fn push(&mut self, element: T) {
         self.open.push(element);
         if ends_chunk(&element) {
@@ -233,9 +224,7 @@ impl<T: Element> FromIterator<T> for Members<T> {
         let mut elements: Vec<T> = elements.into_iter().collect();
         elements.sort_unstable();
         elements.dedup();
-        let mut cutter = Cutter::for_elements(elements.len());
-        elements.into_iter().for_each(|element| cutter.push(element));
-        cutter.finish()
+        Self { chunks: elements.split_inclusive(ends_chunk).map(Chunk::new).collect() }
     }
 }
 

@@ -164,14 +164,38 @@ type Merged = (Vec<(PortRange, usize)>, Vec<Union>);
 
 /// Disjoint port ranges, each with the union of the peers of all rules that cover it.
 fn merge_ports(ranges: &[(PortRange, &PeerMatch)], any_port: &Union) -> Result<Merged, OverBudget> {
+    let Some((_, first)) = ranges.first() else { return Ok(Merged::default()) };
+    // Nearly always there is one list of peers, and nothing to be taken apart.
+    let alone = ranges.iter().all(|(_, peers)| peers == first) && ranges.len() <= budget::ENTRIES / 2;
+    if !alone {
+        return take_apart(ranges, any_port);
+    }
+    let union = Union::of([*first]).without(any_port);
+    let PortSet::Ranges(ranges) = PortSet::union_of(ranges.iter().map(|(range, _)| *range)) else {
+        return Ok(Merged::default());
+    };
+    if union.is_empty() {
+        return Ok(Merged::default());
+    }
+    if union.entries().saturating_mul(ranges.len()) > budget::ENTRIES {
+        return Err(OverBudget::Entries);
+    }
+    Ok((ranges.into_iter().map(|range| (range, 0)).collect(), vec![union]))
+}
+
+/// The same for ranges with different peers.
+fn take_apart(ranges: &[(PortRange, &PeerMatch)], any_port: &Union) -> Result<Merged, OverBudget> {
     let mut peers: Vec<&PeerMatch> = ranges.iter().map(|(_, peers)| *peers).collect();
     peers.sort_unstable();
     peers.dedup();
+    let place = |wanted: &PeerMatch| peers.binary_search(&wanted).unwrap_or_default();
+    let ranges: Vec<(PortRange, usize)> =
+        ranges.iter().map(|(range, peers)| (*range, place(peers))).collect();
     let mut places: BTreeMap<Vec<usize>, usize> = BTreeMap::new();
     let mut unions: Vec<Union> = Vec::new();
     let mut merged: Vec<(PortRange, usize)> = Vec::new();
     let mut entries = 0usize;
-    for (range, covering) in split_by(ranges, &peers)? {
+    for (range, covering) in split(&ranges, budget::ENTRIES).ok_or(OverBudget::Entries)? {
         let place = places.get(&covering).copied().unwrap_or_else(|| {
             let covered = covering.iter().filter_map(|index| peers.get(*index).copied());
             unions.push(Union::of(covered).without(any_port));
@@ -193,24 +217,6 @@ fn merge_ports(ranges: &[(PortRange, &PeerMatch)], any_port: &Union) -> Result<M
         }
     }
     Ok((merged, unions))
-}
-
-/// Disjoint port ranges, each with the places of the peers of all rules that cover it.
-fn split_by(
-    ranges: &[(PortRange, &PeerMatch)],
-    peers: &[&PeerMatch],
-) -> Result<Vec<(PortRange, Vec<usize>)>, OverBudget> {
-    // Nearly always there is one list of peers, and nothing to be taken apart.
-    if peers.len() <= 1
-        && ranges.len() <= budget::ENTRIES / 2
-        && let PortSet::Ranges(ranges) = PortSet::union_of(ranges.iter().map(|(range, _)| *range))
-    {
-        return Ok(ranges.into_iter().map(|range| (range, vec![0])).collect());
-    }
-    let place = |wanted: &PeerMatch| peers.binary_search(&wanted).unwrap_or_default();
-    let ranges: Vec<(PortRange, usize)> =
-        ranges.iter().map(|(range, peers)| (*range, place(peers))).collect();
-    split(&ranges, budget::ENTRIES).ok_or(OverBudget::Entries)
 }
 
 /// What the rules allow towards addresses with several owners: what each owner alone would be allowed. An address

@@ -97,23 +97,21 @@ impl Parts {
         let Plan { identity, direction, any_port, ports: ranges, unions, named, contested } = plan;
         let (any_port, any_port_ids) = self.union(any_port, ground);
         let named = named.map(|plan| self.set(plan, ground));
-        let mut unions: Vec<Option<UnionPlan>> = unions.into_iter().map(Some).collect();
-        let mut held: Vec<Option<(u32, Arc<Peers>)>> = vec![None; unions.len()];
+        // One that is empty has no ports; equal ones are the same part.
+        let filled = |plan: UnionPlan| (!plan.is_empty()).then(|| self.peers(plan, ground));
+        let unions: Vec<Option<u32>> = unions.into_iter().map(filled).collect();
         let mut peers_ids = Vec::with_capacity(ranges.len());
         let mut ports = Vec::with_capacity(ranges.len());
         for (range, place) in ranges {
-            if let Some(union) = unions.get_mut(place).and_then(Option::take)
-                && let Some(slot) = held.get_mut(place)
-            {
-                *slot = self.peers(union, ground);
-            }
-            let Some((id, peers)) = held.get(place).and_then(Option::as_ref) else { continue };
-            self.peers.hold(*id);
-            peers_ids.push(*id);
-            ports.push((range, Arc::clone(peers)));
+            let Some(id) = unions.get(place).copied().flatten() else { continue };
+            let Some(part) = self.peers.get(id) else { continue };
+            ports.push((range, Arc::clone(&part.value.peers)));
+            peers_ids.push(id);
+            self.peers.hold(id);
         }
         let in_ports = peers_ids.iter().filter_map(|id| self.peers.get(*id)?.value.ids.set);
-        let mut sets: Vec<u32> = in_ports.chain(any_port_ids.set).chain(named).collect();
+        let mut sets: Vec<u32> = Vec::with_capacity(peers_ids.len() + 2);
+        sets.extend(in_ports.chain(any_port_ids.set).chain(named));
         sets.sort_unstable();
         sets.dedup();
         let definition = named.and_then(|id| self.sets.registry.get(id)).map(|part| &part.value.definition);
@@ -150,14 +148,13 @@ impl Parts {
     }
 
     /// The peers of a plan, which are still to be held.
-    fn peers(&mut self, plan: UnionPlan, ground: &mut Ground<'_>) -> Option<(u32, Arc<Peers>)> {
+    fn peers(&mut self, plan: UnionPlan, ground: &mut Ground<'_>) -> u32 {
         let identity = plan.identity;
-        let id = self.peers.find(&identity).unwrap_or_else(|| {
+        self.peers.find(&identity).unwrap_or_else(|| {
             let (union, ids) = self.union(plan, ground);
-            self.peers
-                .add(identity, |name| PeersPart { peers: Arc::new(Peers { name: name.clone(), union }), ids })
-        });
-        self.peers.get(id).map(|part| (id, Arc::clone(&part.value.peers)))
+            let peers = |name: &Name| Arc::new(Peers { name: name.clone(), union });
+            self.peers.add(identity, |name| PeersPart { peers: peers(name), ids })
+        })
     }
 
     /// One holder fewer.

@@ -59,6 +59,11 @@ impl UnionPlan {
         let set = (!pods.is_empty()).then(|| SetPlan::of(Membership::Pods(pods.into_boxed_slice())));
         Self { identity, set, blocks, v4, v6 }
     }
+
+    /// Whether no peer is in the union.
+    pub(super) fn is_empty(&self) -> bool {
+        self.set.is_none() && self.blocks.is_empty()
+    }
 }
 
 impl SetPlan {
