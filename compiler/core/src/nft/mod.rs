@@ -3,6 +3,7 @@
 pub mod interpret;
 pub mod model;
 mod name;
+mod text;
 pub mod transaction;
 mod write;
 
