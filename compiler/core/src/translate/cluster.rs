@@ -82,6 +82,8 @@ pub(super) struct Cluster {
     pub(super) pod_labels: LabelIndex,
     namespaces: Slab<NamespaceEntry>,
     by_namespace: HashMap<NamespaceName, u32>,
+    /// The namespace that was held last: the next object of an ordered list is often of the same.
+    newest_namespace: u32,
     pub(super) namespace_labels: LabelIndex,
     nodes: Slab<NodeEntry>,
     by_node: HashMap<NodeName, u32>,
@@ -133,6 +135,18 @@ impl Cluster {
         id
     }
 
+    /// Claims the addresses of a new pod, if no other one claims any of them; whether none does.
+    pub(super) fn claim_alone(&mut self, id: u32) -> bool {
+        let Some(entry) = self.pods.get_mut(id as usize) else { return false };
+        let addresses = entry.pod.addresses().map_or(&[][..], |addresses| addresses);
+        let taken = addresses.iter().position(|address| !self.owners.claim_free(*address, id));
+        if let Some(taken) = taken {
+            addresses.iter().take(taken).for_each(|address| self.owners.disclaim(address, id));
+        }
+        entry.alone = taken.is_none();
+        entry.alone
+    }
+
     /// Looks whether other pods claim one of a pod's addresses; to be called when the claims of one have changed.
     pub(super) fn review_claims(&mut self, id: u32) {
         let Some(entry) = self.pods.get(id as usize) else { return };
@@ -168,7 +182,9 @@ impl Cluster {
 
     /// The number of a namespace, which one more refers to.
     pub(super) fn hold_namespace(&mut self, name: &NamespaceName) -> u32 {
-        let id = self.by_namespace.get(name).copied().unwrap_or_else(|| {
+        let newest = self.newest_namespace;
+        let same = self.namespace(newest).is_some_and(|entry| entry.name == *name).then_some(newest);
+        let id = same.or_else(|| self.by_namespace.get(name).copied()).unwrap_or_else(|| {
             let entry = NamespaceEntry {
                 name: name.clone(),
                 labels: None,
@@ -183,6 +199,7 @@ impl Cluster {
         if let Some(entry) = self.namespaces.get_mut(id as usize) {
             entry.holders += 1;
         }
+        self.newest_namespace = id;
         id
     }
 
@@ -333,23 +350,59 @@ impl Cluster {
 
     /// Whether a peer matches a pod.
     pub(super) fn selects(&self, peer: &PodPeer, entry: &PodEntry) -> bool {
-        let namespace = match &peer.namespaces {
-            NamespaceScope::Named(name) => *name == entry.pod.key.namespace,
-            NamespaceScope::Matching(selector) => {
-                let labels = self.namespace(entry.namespace).and_then(|namespace| namespace.labels.as_ref());
-                labels.is_some_and(|labels| selector.matches(labels))
-            }
-        };
-        namespace && peer.pods.matches(&entry.pod.labels)
+        selects(peer, &entry.pod, || self.labels_around(entry))
     }
 
-    /// Whether `address` is one of `peers` if that pod owns it; `None`: by address alone.
-    pub(super) fn matches(&self, peers: &PeerMatch, owner: Option<&PodEntry>, address: IpAddr) -> bool {
+    /// The labels of a pod's namespace, if there is an object.
+    fn labels_around(&self, entry: &PodEntry) -> Option<&Labels> {
+        self.namespace(entry.namespace)?.labels.as_ref()
+    }
+
+    /// Addresses with several owners, in order.
+    pub(super) fn disputes(&self) -> Vec<Dispute> {
+        let owner = |entry: &PodEntry| Owner {
+            pod: Arc::clone(&entry.pod),
+            namespace: self.labels_around(entry).cloned(),
+        };
+        let contested = self.contested().map(|(address, owners)| Dispute {
+            address,
+            owners: owners.into_iter().filter_map(|id| self.pod(id)).map(owner).collect(),
+        });
+        contested.collect()
+    }
+}
+
+fn selects<'a>(peer: &PodPeer, pod: &Pod, labels_around: impl FnOnce() -> Option<&'a Labels>) -> bool {
+    let namespace = match &peer.namespaces {
+        NamespaceScope::Named(name) => *name == pod.key.namespace,
+        NamespaceScope::Matching(selector) => labels_around().is_some_and(|labels| selector.matches(labels)),
+    };
+    namespace && peer.pods.matches(&pod.labels)
+}
+
+/// An address with several owners.
+pub(super) struct Dispute {
+    pub(super) address: IpAddr,
+    pub(super) owners: Vec<Owner>,
+}
+
+/// An owner of a contested address, with what tells whether a peer matches it.
+pub(super) struct Owner {
+    pub(super) pod: Arc<Pod>,
+    /// The labels of its namespace.
+    namespace: Option<Labels>,
+}
+
+impl Dispute {
+    /// Whether the address is one of `peers` if it belongs to that owner; `None`: by address alone.
+    pub(super) fn is_one_of(&self, peers: &PeerMatch, owner: Option<&Owner>) -> bool {
         match peers {
             PeerMatch::Any => true,
             PeerMatch::OneOf(peers) => peers.iter().any(|peer| match peer {
-                Peer::Pods(peer) => owner.is_some_and(|owner| self.selects(peer, owner)),
-                Peer::Block(block) => block.blocks().contains(address),
+                Peer::Pods(peer) => {
+                    owner.is_some_and(|owner| selects(peer, &owner.pod, || owner.namespace.as_ref()))
+                }
+                Peer::Block(block) => block.blocks().contains(self.address),
             }),
         }
     }

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::budget::{self, OverBudget};
-use super::cluster::{Cluster, PodEntry};
+use super::cluster::{Dispute, Owner};
 use crate::block::Blocks;
 use crate::object::{
     Direction, NamedPort, Peer, PeerMatch, Pod, PodPeer, PortMatch, PortName, Rule, RulePorts,
@@ -116,7 +116,7 @@ pub(super) fn draft<'a>(
     direction: Direction,
     rules: impl IntoIterator<Item = &'a Rule>,
     resolution: &Resolution,
-    cluster: &Cluster,
+    disputes: &[Dispute],
 ) -> Result<Draft, OverBudget> {
     let mut any_port: Vec<&PeerMatch> = Vec::new();
     let mut ranges: Vec<(PortRange, &PeerMatch)> = Vec::new();
@@ -139,7 +139,7 @@ pub(super) fn draft<'a>(
         return Ok(Draft::Open);
     }
     let (ports, unions) = merge_ports(&ranges, &any_port)?;
-    let contested = contested(direction, &rules, resolution, cluster, &any_port.blocks);
+    let contested = contested(direction, &rules, resolution, disputes, &any_port.blocks);
     if any_port.is_empty() && ports.is_empty() && named.is_empty() && contested.is_empty() {
         return Ok(Draft::Closed);
     }
@@ -225,22 +225,19 @@ fn contested(
     direction: Direction,
     rules: &[&Rule],
     resolution: &Resolution,
-    cluster: &Cluster,
+    disputes: &[Dispute],
     any_port: &Blocks,
 ) -> BTreeMap<IpAddr, PortSet> {
     let mut found = BTreeMap::new();
-    for (address, owners) in cluster.contested().filter(|(address, _)| !any_port.contains(*address)) {
-        let allowed = |owner: Option<&PodEntry>| {
-            let matching = rules.iter().filter(|rule| cluster.matches(&rule.peers, owner, address));
+    for dispute in disputes.iter().filter(|dispute| !any_port.contains(dispute.address)) {
+        let allowed = |owner: Option<&Owner>| {
+            let matching = rules.iter().filter(|rule| dispute.is_one_of(&rule.peers, owner));
             allowed_ports(direction, matching.copied(), resolution, owner.map(|owner| &*owner.pod))
         };
-        let everyone = owners
-            .iter()
-            .filter_map(|owner| cluster.pod(*owner))
-            .map(|owner| allowed(Some(owner)))
-            .fold(PortSet::Everything, |all, one| all.intersection(&one));
+        let each = dispute.owners.iter().map(|owner| allowed(Some(owner)));
+        let everyone = each.fold(PortSet::Everything, |all, one| all.intersection(&one));
         if everyone != allowed(None) {
-            found.insert(address, everyone);
+            found.insert(dispute.address, everyone);
         }
     }
     found

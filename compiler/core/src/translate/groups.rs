@@ -5,14 +5,13 @@ use std::collections::BTreeSet;
 use slab::Slab;
 
 use super::budget::OverBudget;
-use super::cluster::{Cluster, PodEntry};
+use super::cluster::{Cluster, Dispute, PodEntry};
 use super::draft::{Draft, Resolution, draft};
 use super::lookup::Lookup;
 use super::parallel;
 use super::parts::{Ground, Parts};
 use super::plan::Plan;
 use super::subjects::Subjects;
-use crate::identity::Identify as _;
 use crate::idset::{IdSet, number};
 use crate::object::{Direction, NamedPort};
 
@@ -55,7 +54,7 @@ pub(super) struct Groups {
 }
 
 /// Groups whose drafts are in memory at the same time.
-const AT_ONCE: usize = 8192;
+const AT_ONCE: usize = 4096;
 
 impl Groups {
     pub(super) fn get(&self, id: u32) -> Option<&Group> {
@@ -136,64 +135,49 @@ impl Groups {
         affected: &mut Vec<u32>,
     ) -> usize {
         let stale: Vec<u32> = std::mem::take(&mut self.stale).into_iter().collect();
-        for chunk in stale.chunks(AT_ONCE) {
-            self.refresh_some(chunk, subjects, parts, ground, affected);
+        let disputes = ground.cluster.disputes();
+        let mut outcomes: Vec<Option<Outcome>> = Vec::with_capacity(stale.len());
+        let draft = |id: &u32| self.draft(*id, subjects, &disputes);
+        parallel::ahead(&stale, AT_ONCE, draft, |drafts| {
+            outcomes.extend(drafts.into_iter().map(|drafted| match drafted? {
+                Ok(plan) => Some(Outcome::Rules(parts.hold(plan, ground))),
+                Err(outcome) => Some(outcome),
+            }));
+            parts.fill(ground.cluster);
+        });
+        for (id, outcome) in stale.iter().zip(outcomes) {
+            outcome.into_iter().for_each(|outcome| self.settle(*id, outcome, parts, affected));
         }
         stale.len()
     }
 
-    fn refresh_some(
-        &mut self,
-        stale: &[u32],
-        subjects: &Subjects,
-        parts: &mut Parts,
-        ground: &mut Ground<'_>,
-        affected: &mut Vec<u32>,
-    ) {
-        let drafts = parallel::map(stale, |id| self.draft(*id, subjects, parts, ground.cluster));
-        for (id, drafted) in stale.iter().zip(drafts) {
-            let Some(drafted) = drafted else { continue };
-            let outcome = match drafted {
-                Drafted::Open => Outcome::Open,
-                Drafted::Closed(over) => Outcome::Closed(over),
-                Drafted::Known(rules) => {
-                    parts.keep(rules);
-                    Outcome::Rules(rules)
-                }
-                Drafted::Rules(plan) => Outcome::Rules(parts.hold(*plan, ground)),
-            };
-            let Some(group) = self.groups.get_mut(*id as usize) else { continue };
-            let before = std::mem::replace(&mut group.outcome, outcome);
-            if let Outcome::Rules(rules) = before {
-                parts.release(rules);
-            }
-            if matches!(outcome, Outcome::Closed(Some(_))) {
-                self.over.insert(*id);
-            } else {
-                self.over.remove(id);
-            }
-            if before != outcome {
-                affected.extend(group.pods.iter());
-            }
+    /// Takes over what the rules of a group come to.
+    fn settle(&mut self, id: u32, outcome: Outcome, parts: &mut Parts, affected: &mut Vec<u32>) {
+        let Some(group) = self.groups.get_mut(id as usize) else { return };
+        let before = std::mem::replace(&mut group.outcome, outcome);
+        if let Outcome::Rules(rules) = before {
+            parts.release(rules);
         }
-        parts.fill(ground.cluster);
+        if matches!(outcome, Outcome::Closed(Some(_))) {
+            self.over.insert(id);
+        } else {
+            self.over.remove(&id);
+        }
+        if before != outcome {
+            affected.extend(group.pods.iter());
+        }
     }
 
-    fn draft(&self, id: u32, subjects: &Subjects, parts: &Parts, cluster: &Cluster) -> Option<Drafted> {
+    /// What the rules of a group come to: a plan, where it is not to be told without one.
+    fn draft(&self, id: u32, subjects: &Subjects, disputes: &[Dispute]) -> Option<Result<Plan, Outcome>> {
         let group = self.get(id).filter(|group| !group.pods.is_empty())?;
         let Key { direction, rules, resolution } = &group.key;
         let rules = rules.iter().filter_map(|rules| subjects.rules(rules)).flat_map(|entry| &*entry.rules);
-        Some(match draft(*direction, rules, resolution, cluster) {
-            Ok(Draft::Open) => Drafted::Open,
-            Ok(Draft::Closed) => Drafted::Closed(None),
-            Ok(Draft::Rules(rules)) => {
-                let identity = rules.identity();
-                match parts.rule_sets.find(&identity) {
-                    Some(known) => Drafted::Known(known),
-                    None => Drafted::Rules(Box::new(Plan::of(rules, identity))),
-                }
-            }
-            Err(over) => Drafted::Closed(Some(over)),
+        Some(match draft(*direction, rules, resolution, disputes) {
+            Ok(Draft::Open) => Err(Outcome::Open),
+            Ok(Draft::Closed) => Err(Outcome::Closed(None)),
+            Ok(Draft::Rules(rules)) => Ok(Plan::of(rules)),
+            Err(over) => Err(Outcome::Closed(Some(over))),
         })
     }
 
@@ -213,15 +197,6 @@ impl Groups {
             }
         }
     }
-}
-
-/// What a group's merged rules come to.
-enum Drafted {
-    Open,
-    Closed(Option<OverBudget>),
-    /// A rule set that is there.
-    Known(u32),
-    Rules(Box<Plan>),
 }
 
 /// What the port names of ingress rules stand for on a pod. Towards other pods names are resolved on each

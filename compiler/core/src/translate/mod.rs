@@ -151,7 +151,10 @@ impl Translator {
                 self.cluster.expect_pods(all.iter().filter(|difference| difference.before.is_none()).count());
                 all.into_iter().for_each(|difference| self.pod(difference));
             }
-            Differences::Policies(all) => all.into_iter().for_each(|difference| self.policy(&difference)),
+            Differences::Policies(all) => {
+                let keys = parallel::map(&all, |difference| self.keys(difference));
+                all.iter().zip(keys).for_each(|(difference, keys)| self.policy(difference, keys));
+            }
         }
     }
 
@@ -221,6 +224,11 @@ impl Translator {
             None => after.as_ref().map(|pod| self.cluster.add_pod(Arc::clone(pod))),
         };
         let Some(id) = id else { return };
+        if let (None, Some(pod)) = (&before, &after)
+            && self.cluster.claim_alone(id)
+        {
+            return self.new_pod(id, pod);
+        }
         let affected = self.affected(id, &[before.as_ref(), after.as_ref()]);
         self.look_at(&affected);
         // A new pod is in no set yet.
@@ -256,6 +264,17 @@ impl Translator {
         }
     }
 
+    /// A pod is new and the only one that claims its addresses, so it concerns no other.
+    fn new_pod(&mut self, id: u32, pod: &Pod) {
+        self.move_to(id, pod.node.as_ref());
+        self.cluster.pod_labels.insert(id, &pod.labels);
+        if let Some(entry) = self.cluster.pod(id) {
+            let sets = self.parts.sets.of_pod(entry, &self.cluster, &self.peers);
+            self.parts.sets.put_back(id, &sets, &self.cluster);
+        }
+        self.look_at(&[id]);
+    }
+
     /// The pod and all that claim one of its addresses, before or after.
     fn affected(&self, id: u32, pods: &[Option<&Arc<Pod>>]) -> Vec<u32> {
         let addresses = pods.iter().copied().flatten().filter_map(|pod| pod.addresses()).flatten();
@@ -266,13 +285,15 @@ impl Translator {
         all
     }
 
-    /// Has the first pass look at everything.
-    fn look_at_new_world(&mut self) {
-        if std::mem::take(&mut self.dirty.all) {
+    /// Has the first pass look at everything; whether it is the first.
+    fn look_at_new_world(&mut self) -> bool {
+        let first = std::mem::take(&mut self.dirty.all);
+        if first {
             self.dirty.pods = self.cluster.pods.iter().map(|(key, _)| number(key)).collect();
             self.dirty.nodes = self.cluster.nodes().map(|(id, _)| id).collect();
             self.dirty.problems |= self.cluster.contested().next().is_some();
         }
+        first
     }
 
     /// Has the pass look at pods and their nodes.
@@ -313,13 +334,19 @@ impl Translator {
         }
     }
 
-    fn policy(&mut self, Difference { before, after }: &Difference<Policy>) {
+    /// The keys of a policy's new rules in each direction.
+    fn keys(&self, difference: &Difference<Policy>) -> [Option<lookup::Key>; 2] {
+        let policy = difference.after.as_ref();
+        Direction::ALL.map(|direction| Some(self.subjects.key(policy?.rules(direction)?)))
+    }
+
+    fn policy(&mut self, Difference { before, after }: &Difference<Policy>, keys: [Option<lookup::Key>; 2]) {
         let Some(policy) = after.as_ref().or(before.as_ref()) else { return };
         if [before, after].into_iter().flatten().any(|policy| !policy.faults().is_empty()) {
             self.problems.policy(policy.key.clone(), after.as_ref());
             self.dirty.problems = true;
         }
-        for direction in Direction::ALL {
+        for (direction, key) in Direction::ALL.into_iter().zip(keys) {
             let rules_of = |policy: &Option<Arc<Policy>>| {
                 policy.as_ref().and_then(|policy| Some((Arc::clone(policy), rules(policy, direction)?)))
             };
@@ -331,8 +358,8 @@ impl Translator {
                 continue;
             }
             // The new one first: what both hold is not dropped in between.
-            if let Some((policy, rules)) = &new
-                && self.subjects.add(policy, direction, rules, &mut self.cluster)
+            if let Some(((policy, rules), key)) = new.as_ref().zip(key)
+                && self.subjects.add(policy, direction, (rules, key), &mut self.cluster)
             {
                 self.look_at_subjects(policy);
             }

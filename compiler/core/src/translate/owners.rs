@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use hashbrown::HashMap;
+use hashbrown::hash_map::Entry;
 
 use crate::output::Families;
 
@@ -34,6 +35,14 @@ impl Owners {
     /// Makes room for so many more addresses.
     pub(super) fn reserve(&mut self, count: usize) {
         self.claims.reserve(count);
+    }
+
+    /// A pod claims an address, unless another one does; whether it now does.
+    pub(super) fn claim_free(&mut self, address: IpAddr, pod: u32) -> bool {
+        let Entry::Vacant(free) = self.claims.entry(address) else { return false };
+        free.insert(Claimants::One([pod]));
+        *self.count(&address) += 1;
+        true
     }
 
     /// A pod claims an address that it did not claim before.

@@ -1,27 +1,65 @@
 //! Pure work on several cores, where there is enough of it.
 
-use std::thread;
+use std::thread::{self, ScopedJoinHandle};
 
 /// Fewer items than this are not worth a thread.
 const WORTH_IT: usize = 512;
 
+fn cores() -> usize {
+    thread::available_parallelism().map_or(1, usize::from).min(8)
+}
+
 /// Maps items in order.
 pub(super) fn map<T: Sync, R: Send>(items: &[T], f: impl Fn(&T) -> R + Sync) -> Vec<R> {
-    let cores = thread::available_parallelism().map_or(1, usize::from).min(8);
-    if items.len() < WORTH_IT || cores == 1 {
+    if items.len() < WORTH_IT { items.iter().map(f).collect() } else { map_on(cores(), items, &f) }
+}
+
+/// Maps items in order on so many threads, this one among them.
+fn map_on<T: Sync, R: Send>(threads: usize, items: &[T], f: &(impl Fn(&T) -> R + Sync)) -> Vec<R> {
+    if threads <= 1 {
         return items.iter().map(f).collect();
     }
-    let share = items.len().div_ceil(cores);
-    let f = &f;
+    let mut shares = items.chunks(items.len().div_ceil(threads));
+    let own = shares.next().unwrap_or_default();
     thread::scope(|scope| {
-        let threads: Vec<_> = items
-            .chunks(share)
-            .map(|chunk| scope.spawn(move || chunk.iter().map(f).collect::<Vec<R>>()))
-            .collect();
-        let joined = threads.into_iter().map(|thread| match thread.join() {
-            Ok(results) => results,
-            Err(panic) => std::panic::resume_unwind(panic),
-        });
-        joined.flatten().collect()
+        let others: Vec<_> =
+            shares.map(|share| scope.spawn(move || share.iter().map(f).collect::<Vec<R>>())).collect();
+        let mut results = Vec::with_capacity(items.len());
+        results.extend(own.iter().map(f));
+        others.into_iter().for_each(|other| results.append(&mut join(other)));
+        results
     })
+}
+
+/// Maps items in order, a batch at a time. Each batch is mapped by other threads while this one takes the results of
+/// the batch before.
+pub(super) fn ahead<T: Sync, R: Send>(
+    items: &[T],
+    batch: usize,
+    f: impl Fn(&T) -> R + Sync,
+    mut take: impl FnMut(Vec<R>),
+) {
+    let mut batches = items.chunks(batch);
+    let Some(first) = batches.next() else { return };
+    let (mut results, others) = (map(first, &f), cores() - 1);
+    let f = &f;
+    for next in batches {
+        if others == 0 {
+            take(std::mem::replace(&mut results, map(next, f)));
+            continue;
+        }
+        results = thread::scope(|scope| {
+            let next = scope.spawn(move || map_on(others, next, f));
+            take(std::mem::take(&mut results));
+            join(next)
+        });
+    }
+    take(results);
+}
+
+fn join<R>(thread: ScopedJoinHandle<'_, R>) -> R {
+    match thread.join() {
+        Ok(results) => results,
+        Err(panic) => std::panic::resume_unwind(panic),
+    }
 }

@@ -81,11 +81,6 @@ impl Parts {
         }
     }
 
-    /// One more holds a rule set.
-    pub(super) fn keep(&mut self, id: u32) {
-        self.rule_sets.hold(id);
-    }
-
     /// The rule set of a plan, which one more holds. The sets that it looks up are not stored before [`Self::fill`].
     pub(super) fn hold(&mut self, plan: Plan, ground: &mut Ground<'_>) -> u32 {
         let id = self.rule_sets.find(&plan.identity).unwrap_or_else(|| self.add(plan, ground));

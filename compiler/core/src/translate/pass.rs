@@ -70,7 +70,7 @@ impl Translator {
     /// Brings the outputs up to date with the world.
     pub fn pass(&mut self) -> Pass {
         let mut work = Work::default();
-        self.look_at_new_world();
+        let first = self.look_at_new_world();
         let mut affected = self.regroup(&mut work);
         let families = self.cluster.families();
         if families != self.families {
@@ -95,7 +95,9 @@ impl Translator {
             affected
                 .extend(self.groups.iter().filter(|(_, g)| of(g.outcome)).flat_map(|(_, g)| g.pods.iter()));
         }
-        self.touch_nodes_of(&distinct(&mut affected));
+        if !first {
+            self.touch_nodes_of(&distinct(&mut affected));
+        }
         let (mut changes, gone) = self.rebuild(&mut work);
         changes.extend(self.follow_members(&changed, &mut work));
         changes.sort_by(|a, b| a.after.node().cmp(b.after.node()));

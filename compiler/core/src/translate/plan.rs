@@ -39,8 +39,8 @@ pub(super) struct SetPlan {
 }
 
 impl Plan {
-    /// The plan of a draft with this identity.
-    pub(super) fn of(draft: RuleDraft, identity: Identity) -> Self {
+    pub(super) fn of(draft: RuleDraft) -> Self {
+        let identity = draft.identity();
         let RuleDraft { direction, any_port, ports, unions, named, contested } = draft;
         let named =
             (!named.is_empty()).then(|| SetPlan::of(Membership::Destinations(named.into_boxed_slice())));
