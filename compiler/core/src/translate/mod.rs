@@ -8,7 +8,8 @@
 //! ```
 //!
 //! A change is applied at once to the indexes and to the members of sets; what it means for groups and nodes is
-//! worked out in a pass, so that a burst of changes costs one. Whatever led to a world, its outputs are the same.
+//! worked out in a pass, so that a burst of changes costs one. The first pass indexes the world as it finds it. Whatever
+//! led to a world, its outputs are the same.
 
 mod budget;
 mod cluster;
@@ -67,7 +68,7 @@ pub struct Translator {
 /// What a pass has to look at.
 #[derive(Debug, Default)]
 struct Dirty {
-    /// There has been no pass yet, so it looks at everything.
+    /// There has been no pass yet: it indexes the world and looks at everything.
     all: bool,
     /// Pods to which other rules may apply; some may be gone, or come twice.
     pods: Vec<u32>,
@@ -125,7 +126,8 @@ impl Translator {
         Output::empty(node, self.families)
     }
 
-    /// What a user should mend, in order: faulty objects, contested addresses, policies that go over a budget.
+    /// What a user should mend, in order, once there has been a pass: faulty objects, contested addresses, policies that
+    /// go over a budget.
     #[must_use]
     pub fn problems(&self) -> Vec<Problem> {
         let mut problems = self.problems.of_objects();
@@ -139,22 +141,61 @@ impl Translator {
     pub fn apply(&mut self, change: Change) -> bool {
         let differences = self.world.apply(change);
         let differs = !differences.is_empty();
-        self.follow(differences);
+        if !self.dirty.all {
+            self.follow(differences);
+        }
         differs
+    }
+
+    /// Indexes a whole world from nothing.
+    fn follow_world(&mut self) {
+        let nodes: Vec<Arc<Node>> = self.world.nodes().values().cloned().collect();
+        nodes.into_iter().for_each(|node| self.node(&Difference { before: None, after: Some(node) }));
+        let namespaces: Vec<Arc<Namespace>> = self.world.namespaces().values().cloned().collect();
+        for namespace in namespaces {
+            self.namespace(&Difference { before: None, after: Some(namespace) });
+        }
+        // Policies and pods have nothing in common but their namespaces.
+        let policies = self.namespaces_of_policies();
+        let mut subjects = std::mem::take(&mut self.subjects);
+        let index = move || {
+            for (policy, namespace) in policies {
+                let rules = |direction| Some((direction, rules(&policy, direction)?));
+                for (direction, rules) in Direction::ALL.into_iter().filter_map(rules) {
+                    subjects.add(&policy, direction, &rules, namespace);
+                }
+            }
+            subjects
+        };
+        let pods: Vec<Arc<Pod>> = self.world.pods().values().cloned().collect();
+        let (subjects, ()) = parallel::both(index, || {
+            self.cluster.expect_pods(pods.len());
+            pods.into_iter().for_each(|pod| self.pod(Difference { before: None, after: Some(pod) }));
+        });
+        self.subjects = subjects;
+    }
+
+    /// The policies that isolate, each with its namespace, which is held for each direction.
+    fn namespaces_of_policies(&mut self) -> Vec<(Arc<Policy>, u32)> {
+        let mut found = Vec::with_capacity(self.world.policies().len());
+        for policy in self.world.policies().values() {
+            if !policy.faults().is_empty() {
+                self.problems.policy(policy.key.clone(), Some(policy));
+                self.dirty.problems = true;
+            }
+            let isolating = Direction::ALL.into_iter().filter(|direction| policy.rules(*direction).is_some());
+            let held = isolating.fold(None, |_, _| Some(self.cluster.hold_namespace(&policy.key.namespace)));
+            found.extend(held.map(|namespace| (Arc::clone(policy), namespace)));
+        }
+        found
     }
 
     fn follow(&mut self, differences: Differences) {
         match differences {
             Differences::Nodes(all) => all.into_iter().for_each(|difference| self.node(&difference)),
             Differences::Namespaces(all) => all.into_iter().for_each(|d| self.namespace(&d)),
-            Differences::Pods(all) => {
-                self.cluster.expect_pods(all.iter().filter(|difference| difference.before.is_none()).count());
-                all.into_iter().for_each(|difference| self.pod(difference));
-            }
-            Differences::Policies(all) => {
-                let keys = parallel::map(&all, |difference| self.keys(difference));
-                all.iter().zip(keys).for_each(|(difference, keys)| self.policy(difference, keys));
-            }
+            Differences::Pods(all) => all.into_iter().for_each(|difference| self.pod(difference)),
+            Differences::Policies(all) => all.into_iter().for_each(|difference| self.policy(&difference)),
         }
     }
 
@@ -285,10 +326,12 @@ impl Translator {
         all
     }
 
-    /// Has the first pass look at everything; whether it is the first.
+    /// Has the first pass index the world and look at everything; whether it is the first.
     fn look_at_new_world(&mut self) -> bool {
-        let first = std::mem::take(&mut self.dirty.all);
+        let first = self.dirty.all;
         if first {
+            self.follow_world();
+            self.dirty.all = false;
             self.dirty.pods = self.cluster.pods.iter().map(|(key, _)| number(key)).collect();
             self.dirty.nodes = self.cluster.nodes().map(|(id, _)| id).collect();
             self.dirty.problems |= self.cluster.contested().next().is_some();
@@ -334,19 +377,13 @@ impl Translator {
         }
     }
 
-    /// The keys of a policy's new rules in each direction.
-    fn keys(&self, difference: &Difference<Policy>) -> [Option<lookup::Key>; 2] {
-        let policy = difference.after.as_ref();
-        Direction::ALL.map(|direction| Some(self.subjects.key(policy?.rules(direction)?)))
-    }
-
-    fn policy(&mut self, Difference { before, after }: &Difference<Policy>, keys: [Option<lookup::Key>; 2]) {
+    fn policy(&mut self, Difference { before, after }: &Difference<Policy>) {
         let Some(policy) = after.as_ref().or(before.as_ref()) else { return };
         if [before, after].into_iter().flatten().any(|policy| !policy.faults().is_empty()) {
             self.problems.policy(policy.key.clone(), after.as_ref());
             self.dirty.problems = true;
         }
-        for (direction, key) in Direction::ALL.into_iter().zip(keys) {
+        for direction in Direction::ALL {
             let rules_of = |policy: &Option<Arc<Policy>>| {
                 policy.as_ref().and_then(|policy| Some((Arc::clone(policy), rules(policy, direction)?)))
             };
@@ -358,10 +395,11 @@ impl Translator {
                 continue;
             }
             // The new one first: what both hold is not dropped in between.
-            if let Some(((policy, rules), key)) = new.as_ref().zip(key)
-                && self.subjects.add(policy, direction, (rules, key), &mut self.cluster)
-            {
-                self.look_at_subjects(policy);
+            if let Some((policy, rules)) = &new {
+                let namespace = self.cluster.hold_namespace(&policy.key.namespace);
+                if self.subjects.add(policy, direction, rules, namespace) {
+                    self.look_at_subjects(policy);
+                }
             }
             if let Some((policy, rules)) = &old
                 && self.subjects.remove(policy, direction, rules, &mut self.cluster)

@@ -57,6 +57,15 @@ pub(super) fn ahead<T: Sync, R: Send>(
     take(results);
 }
 
+/// Does two things at once, one of them here.
+pub(super) fn both<A: Send, B>(there: impl FnOnce() -> A + Send, here: impl FnOnce() -> B) -> (A, B) {
+    thread::scope(|scope| {
+        let there = scope.spawn(there);
+        let here = here();
+        (join(there), here)
+    })
+}
+
 fn join<R>(thread: ScopedJoinHandle<'_, R>) -> R {
     match thread.join() {
         Ok(results) => results,

@@ -52,12 +52,7 @@ impl Subjects {
 
     /// The number of rules that a policy has, if some policy has them.
     pub(super) fn find(&self, rules: &[Rule]) -> Option<u32> {
-        self.find_by(self.key(rules), rules)
-    }
-
-    /// What rules are found by.
-    pub(super) fn key(&self, rules: &[Rule]) -> Key {
-        self.by_rules.key(rules)
+        self.find_by(self.by_rules.key(rules), rules)
     }
 
     fn find_by(&self, key: Key, rules: &[Rule]) -> Option<u32> {
@@ -65,7 +60,8 @@ impl Subjects {
     }
 
     /// One more holds these rules.
-    fn hold_rules(&mut self, rules: &Arc<[Rule]>, key: Key) -> u32 {
+    fn hold_rules(&mut self, rules: &Arc<[Rule]>) -> u32 {
+        let key = self.by_rules.key(&**rules);
         let id = self.find_by(key, rules).unwrap_or_else(|| {
             let entry = RulesEntry { rules: Arc::clone(rules), names: names_of(rules), holders: 0 };
             let id = number(self.rules.insert(entry));
@@ -89,20 +85,20 @@ impl Subjects {
         entry.holders -= 1;
         if entry.holders == 0 {
             let entry = self.rules.remove(id as usize);
-            self.by_rules.remove(self.key(&entry.rules), id);
+            self.by_rules.remove(self.by_rules.key(&*entry.rules), id);
         }
     }
 
-    /// Adds a policy's rules in one direction, which come with their key; whether that is news to the pods that it selects.
+    /// Adds a policy's rules in one direction, for which its namespace is held; whether that is news to the pods that
+    /// it selects.
     pub(super) fn add(
         &mut self,
         policy: &Policy,
         direction: Direction,
-        (rules, key): (&Arc<[Rule]>, Key),
-        cluster: &mut Cluster,
+        rules: &Arc<[Rule]>,
+        namespace: u32,
     ) -> bool {
-        let rules = self.hold_rules(rules, key);
-        let namespace = cluster.hold_namespace(&policy.key.namespace);
+        let rules = self.hold_rules(rules);
         let selectors = self.selectors.entry(namespace).or_default();
         let id = selectors.find(&policy.subjects).unwrap_or_else(|| {
             // Most policies isolate in both directions.
