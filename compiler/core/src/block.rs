@@ -76,16 +76,16 @@ impl<T: Family> Ranges<T> {
     /// The union of ranges that may overlap; a range in the wrong order is empty.
     #[must_use]
     pub fn union_of(ranges: impl IntoIterator<Item = (T, T)>) -> Self {
-        let mut ordered: Vec<(T, T)> = ranges.into_iter().filter(|(first, last)| first <= last).collect();
-        ordered.sort_unstable();
-        let mut merged: Vec<(T, T)> = Vec::with_capacity(ordered.len());
-        for (first, last) in ordered {
-            match merged.last_mut() {
-                // Overlapping, or adjacent: the address after the previous range is this one's first.
-                Some((_, end)) if first <= *end || end.next() == Some(first) => *end = (*end).max(last),
-                _ => merged.push((first, last)),
+        let mut merged: Vec<(T, T)> = ranges.into_iter().filter(|(first, last)| first <= last).collect();
+        merged.sort_unstable();
+        merged.dedup_by(|(first, last), (_, end)| {
+            // Overlapping, or adjacent: the address after the previous range is this one's first.
+            let joins = *first <= *end || end.next() == Some(*first);
+            if joins {
+                *end = (*end).max(*last);
             }
-        }
+            joins
+        });
         Self(merged.into())
     }
 

@@ -74,9 +74,7 @@ struct Chunk<T> {
 impl<T: Element> Chunk<T> {
     fn new(elements: &[T]) -> Arc<Self> {
         let mut digest = Digest::new();
-        let mut bytes = Vec::with_capacity(size_of_val(elements));
-        elements.iter().for_each(|element| element.encode(&mut |part| bytes.extend_from_slice(part)));
-        digest.bytes(&bytes);
+        elements.iter().for_each(|element| element.encode(&mut |part| digest.bytes(part)));
         Arc::new(Self { digest: digest.finish(), elements: elements.into() })
     }
 
@@ -88,12 +86,12 @@ impl<T: Element> Chunk<T> {
 /// An ordered set. Cloning shares the elements.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Members<T> {
-    chunks: Vec<Arc<Chunk<T>>>,
+    chunks: Box<[Arc<Chunk<T>>]>,
 }
 
 impl<T> Default for Members<T> {
     fn default() -> Self {
-        Self { chunks: Vec::new() }
+        Self { chunks: Box::default() }
     }
 }
 
@@ -120,7 +118,7 @@ impl<T: Element> Cutter<T> {
 
     fn finish(mut self) -> Members<T> {
         self.close();
-        Members { chunks: self.chunks }
+        Members { chunks: self.chunks.into() }
     }
 }
 
@@ -158,7 +156,7 @@ impl<T: Element> Members<T> {
 
     /// Whether there are none.
     #[must_use]
-    pub const fn is_empty(&self) -> bool {
+    pub fn is_empty(&self) -> bool {
         self.chunks.is_empty()
     }
 
@@ -226,9 +224,7 @@ impl<T: Element> FromIterator<T> for Members<T> {
         let mut elements: Vec<T> = elements.into_iter().collect();
         elements.sort_unstable();
         elements.dedup();
-        let mut cutter = Cutter { chunks: Vec::new(), open: Vec::new() };
-        elements.into_iter().for_each(|element| cutter.push(element));
-        cutter.finish()
+        Self { chunks: elements.split_inclusive(ends_chunk).map(Chunk::new).collect() }
     }
 }
 

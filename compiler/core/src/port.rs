@@ -138,20 +138,15 @@ impl PortSet {
     /// The union of `ranges`, which may overlap.
     #[must_use]
     pub fn union_of(ranges: impl IntoIterator<Item = PortRange>) -> Self {
-        let mut ordered: Vec<PortRange> = ranges.into_iter().collect();
-        ordered.sort_unstable();
-        let mut merged: Vec<PortRange> = Vec::with_capacity(ordered.len());
-        for range in ordered {
-            match merged.last_mut() {
-                Some(last)
-                    if last.protocol == range.protocol
-                        && u32::from(range.first) <= u32::from(last.last) + 1 =>
-                {
-                    last.last = last.last.max(range.last);
-                }
-                _ => merged.push(range),
+        let mut merged: Vec<PortRange> = ranges.into_iter().collect();
+        merged.sort_unstable();
+        merged.dedup_by(|range, last| {
+            let joins = last.protocol == range.protocol && u32::from(range.first) <= u32::from(last.last) + 1;
+            if joins {
+                last.last = last.last.max(range.last);
             }
-        }
+            joins
+        });
         Self::Ranges(merged)
     }
 

@@ -15,6 +15,14 @@ impl<T> Sorted<T> {
     }
 }
 
+impl<T> Sorted<T> {
+    /// The values, in order.
+    #[must_use]
+    pub fn into_boxed_slice(self) -> Box<[T]> {
+        self.0
+    }
+}
+
 impl<T: Ord> Sorted<T> {
     /// Whether `value` is in the set.
     #[must_use]

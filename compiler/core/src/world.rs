@@ -129,17 +129,6 @@ impl World {
         }
     }
 
-    /// Every object, as the differences from an empty world.
-    #[must_use]
-    pub fn differences(&self) -> [Differences; 4] {
-        [
-            Differences::Nodes(all(&self.nodes.objects)),
-            Differences::Namespaces(all(&self.namespaces.objects)),
-            Differences::Pods(all(&self.pods.objects)),
-            Differences::Policies(all(&self.policies.objects)),
-        ]
-    }
-
     /// Whether every kind has been listed once. A partial world is not policy.
     #[must_use]
     pub const fn is_complete(&self) -> bool {

@@ -123,6 +123,9 @@ pub(crate) fn set_of(definition: &SetDefinition, family: Family) -> (SetName, Se
     }
 }
 
+/// Most chains have fewer rules.
+const RULES: usize = 4;
+
 const PORT: [Field; 2] = [Field::Protocol, Field::DestinationPort];
 const PORT_RANGE: [Field; 2] = [Field::DestinationPort, Field::Protocol];
 
@@ -163,7 +166,8 @@ impl Layout {
     /// The chains of a rule set, its maps and its sets of address blocks.
     pub(crate) fn rule_set(&mut self, rules: &RuleSet, allow: Allow) {
         let direction = rules.direction;
-        let mut chain = self.peers(direction, &rules.any_port, allow);
+        let mut chain = Vec::with_capacity(RULES);
+        self.peers(direction, &rules.any_port, allow, &mut chain);
         if let Some(named) = &rules.named {
             chain.extend(self.pods(direction, named, allow));
         }
@@ -200,16 +204,16 @@ impl Layout {
         }
         let name = ChainName::Peers(direction, peers.name.clone(), allow);
         if !self.table.chains.contains_key(&name) {
-            let mut rules = self.peers(direction, &peers.union, allow);
+            let mut rules = Vec::with_capacity(RULES);
+            self.peers(direction, &peers.union, allow, &mut rules);
             rules.push(when([], Verdict::Goto(ChainName::Denied(direction))));
             self.add_chain(name.clone(), None, rules);
         }
         Verdict::Goto(name)
     }
 
-    /// One rule per family and kind of set, however many peers there are.
-    fn peers(&mut self, direction: Direction, union: &Union, allow: Allow) -> Vec<Rule> {
-        let mut rules = Vec::new();
+    /// Adds one rule per family and kind of set, however many peers there are.
+    fn peers(&mut self, direction: Direction, union: &Union, allow: Allow, rules: &mut Vec<Rule>) {
         if let Some(pods) = &union.pods {
             rules.extend(self.pods(direction, pods, allow));
         }
@@ -220,19 +224,24 @@ impl Layout {
             (&ranges.name, Content::Ranges6(Arc::clone(ranges)))
         });
         rules.extend(v4.into_iter().chain(v6));
-        rules
     }
 
     /// Looks up the peer in the sets of a definition, one rule per family.
-    fn pods(&self, direction: Direction, definition: &SetDefinition, allow: Allow) -> Vec<Rule> {
-        let rule = |family| {
-            let mut fields = vec![peer(direction, family)];
-            if matches!(definition.rule, Membership::Destinations(_)) {
-                fields.extend(PORT);
-            }
+    fn pods(
+        &self,
+        direction: Direction,
+        definition: &SetDefinition,
+        allow: Allow,
+    ) -> impl Iterator<Item = Rule> {
+        let rule = move |family| {
+            let peer = peer(direction, family);
+            let fields = match definition.rule {
+                Membership::Pods(_) => vec![peer],
+                Membership::Destinations(_) => [peer].into_iter().chain(PORT).collect(),
+            };
             when([Match::In(fields, set_of(definition, family).0)], allow.verdict())
         };
-        self.families().map(rule).collect()
+        self.families().map(rule)
     }
 
     fn blocks<T: BlockFamily>(

@@ -4,6 +4,7 @@ mod commit;
 pub mod interpret;
 pub mod model;
 mod name;
+mod text;
 pub mod transaction;
 mod write;
 

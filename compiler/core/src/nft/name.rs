@@ -29,12 +29,17 @@ impl Family {
         }
     }
 
-    const fn digit(self) -> char {
+    const fn digit(self) -> &'static str {
         match self {
-            Self::V4 => '4',
-            Self::V6 => '6',
+            Self::V4 => "4",
+            Self::V6 => "6",
         }
     }
+}
+
+/// Words in a row. Names are most of what a script says, and `write!` would take longer than all else in writing them.
+fn words(f: &mut fmt::Formatter<'_>, words: &[&str]) -> fmt::Result {
+    words.iter().try_for_each(|word| f.write_str(word))
 }
 
 /// The name of a set.
@@ -63,19 +68,30 @@ pub enum SetName {
 impl fmt::Display for SetName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Pods(family, name) => write!(f, "pods{}_{name}", family.digit()),
-            Self::Blocks(family, name) => write!(f, "blocks{}_{name}", family.digit()),
-            Self::Named(family, name) => write!(f, "named{}_{name}", family.digit()),
+            Self::Pods(family, name) => {
+                words(f, &["pods", family.digit(), "_"])?;
+                name.fmt(f)
+            }
+            Self::Blocks(family, name) => {
+                words(f, &["blocks", family.digit(), "_"])?;
+                name.fmt(f)
+            }
+            Self::Named(family, name) => {
+                words(f, &["named", family.digit(), "_"])?;
+                name.fmt(f)
+            }
             Self::Contested(direction, family, name) => {
-                write!(f, "{direction}_contested{}_{name}", family.digit())
+                words(f, &[direction.as_str(), "_contested", family.digit(), "_"])?;
+                name.fmt(f)
             }
             Self::ContestedAny(direction, family, name) => {
-                write!(f, "{direction}_contested_any{}_{name}", family.digit())
+                words(f, &[direction.as_str(), "_contested_any", family.digit(), "_"])?;
+                name.fmt(f)
             }
-            Self::Hairpin(family) => write!(f, "hairpin{}", family.digit()),
+            Self::Hairpin(family) => words(f, &["hairpin", family.digit()]),
             Self::ComputedInterfaces => f.write_str("interfaces"),
             Self::ClaimedInterfaces => f.write_str("claimed_interfaces"),
-            Self::Anchors(family) => write!(f, "anchors{}", family.digit()),
+            Self::Anchors(family) => words(f, &["anchors", family.digit()]),
         }
     }
 }
@@ -96,10 +112,18 @@ pub enum MapName {
 impl fmt::Display for MapName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Dispatch(direction, family) => write!(f, "{direction}{}", family.digit()),
+            Self::Dispatch(direction, family) => words(f, &[direction.as_str(), family.digit()]),
             Self::Open => f.write_str("open"),
-            Self::Ports(direction, name, allow) => write!(f, "{direction}_ports_{name}{allow}"),
-            Self::PortRanges(direction, name, allow) => write!(f, "{direction}_ranges_{name}{allow}"),
+            Self::Ports(direction, name, allow) => {
+                words(f, &[direction.as_str(), "_ports_"])?;
+                name.fmt(f)?;
+                allow.fmt(f)
+            }
+            Self::PortRanges(direction, name, allow) => {
+                words(f, &[direction.as_str(), "_ranges_"])?;
+                name.fmt(f)?;
+                allow.fmt(f)
+            }
         }
     }
 }
@@ -155,12 +179,20 @@ pub enum ChainName {
 impl fmt::Display for ChainName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Base(direction) => write!(f, "{direction}"),
+            Self::Base(direction) => f.write_str(direction.as_str()),
             Self::Anchor => f.write_str("anchor"),
             Self::Anchored(interfaces) => write!(f, "anchor_{interfaces}"),
-            Self::Denied(direction) => write!(f, "{direction}_denied"),
-            Self::RuleSet(direction, name, allow) => write!(f, "{direction}_{name}{allow}"),
-            Self::Peers(direction, name, allow) => write!(f, "{direction}_peers_{name}{allow}"),
+            Self::Denied(direction) => words(f, &[direction.as_str(), "_denied"]),
+            Self::RuleSet(direction, name, allow) => {
+                words(f, &[direction.as_str(), "_"])?;
+                name.fmt(f)?;
+                allow.fmt(f)
+            }
+            Self::Peers(direction, name, allow) => {
+                words(f, &[direction.as_str(), "_peers_"])?;
+                name.fmt(f)?;
+                allow.fmt(f)
+            }
             Self::All(direction, IpAddr::V4(address)) => {
                 write!(f, "{direction}_all_{:08x}", u32::from(*address))
             }

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
+use std::net::IpAddr;
 
 use flock_shared::TABLE;
 
@@ -12,6 +13,7 @@ use super::model::{
     Chain, Content, Element, Field, Hook, Map, Match, Rule, Set, SetType, Statement, Table, Verdict,
 };
 use super::name::{Family, MapName, SetName};
+use super::text::{Decimals, v4};
 use crate::members::{Member, Service};
 use crate::port::{PortRange, Protocol};
 
@@ -23,10 +25,22 @@ const ELEMENTS_PER_DELETION: usize = 64;
 /// The full script: replaces whatever our table holds, in one transaction.
 #[must_use]
 pub fn write(table: &Table) -> String {
-    let mut out = String::new();
+    let mut out = String::with_capacity(least(table));
     // Writing to a String cannot fail.
     let _: fmt::Result = write_table(&mut out, table);
     out
+}
+
+/// What the script will have at least, about: bytes.
+fn least(table: &Table) -> usize {
+    let sets = table.sets.values().map(|set| match &set.content {
+        Content::Members4(members) => 64 + 10 * members.len(),
+        Content::Members6(members) => 64 + 20 * members.len(),
+        Content::Ranges4(_) | Content::Ranges6(_) | Content::Elements(_) => 64,
+    });
+    let maps = table.maps.values().map(|map| 64 + 48 * map.elements.len());
+    let chains = table.chains.values().map(|chain| 32 + 48 * chain.rules.len());
+    sets.sum::<usize>() + maps.sum::<usize>() + chains.sum::<usize>()
 }
 
 fn write_table(out: &mut String, table: &Table) -> fmt::Result {
@@ -38,13 +52,17 @@ fn write_table(out: &mut String, table: &Table) -> fmt::Result {
 pub(super) fn write_block(out: &mut String, table: &Table) -> fmt::Result {
     writeln!(out, "table {TABLE} {{")?;
     for (name, set) in &table.sets {
-        writeln!(out, "\tset {name} {{")?;
+        out.push_str("\tset ");
+        write!(out, "{name}")?;
+        out.push_str(" {\n");
         write_set(out, set)?;
         out.push_str("\t}\n");
     }
     maps_to(out, &table.maps)?;
     for (name, chain) in &table.chains {
-        writeln!(out, "\tchain {name} {{")?;
+        out.push_str("\tchain ");
+        write!(out, "{name}")?;
+        out.push_str(" {\n");
         write_chain(out, chain)?;
         out.push_str("\t}\n");
     }
@@ -62,7 +80,9 @@ pub(super) fn write_maps(out: &mut String, maps: &BTreeMap<MapName, Map>) -> fmt
 
 fn maps_to(out: &mut String, maps: &BTreeMap<MapName, Map>) -> fmt::Result {
     for (name, map) in maps {
-        writeln!(out, "\tmap {name} {{")?;
+        out.push_str("\tmap ");
+        write!(out, "{name}")?;
+        out.push_str(" {\n");
         write_map(out, map)?;
         out.push_str("\t}\n");
     }
@@ -70,7 +90,9 @@ fn maps_to(out: &mut String, maps: &BTreeMap<MapName, Map>) -> fmt::Result {
 }
 
 fn write_set(out: &mut String, set: &Set) -> fmt::Result {
-    writeln!(out, "\t\ttypeof {}", Key(&fields_of(set.kind)))?;
+    out.push_str("\t\ttypeof ");
+    write_key(out, fields_of(set.kind).into_iter().flatten())?;
+    out.push('\n');
     write_flags(out, set.kind);
     match &set.content {
         Content::Members4(members) => write_elements(out, members.iter(), 2 * ELEMENTS_PER_LINE),
@@ -117,7 +139,9 @@ pub(super) fn delete_elements<T: fmt::Display>(
 }
 
 fn write_map(out: &mut String, map: &Map) -> fmt::Result {
-    writeln!(out, "\t\ttypeof {} : verdict", Key(&fields_of(map.kind)))?;
+    out.push_str("\t\ttypeof ");
+    write_key(out, fields_of(map.kind).into_iter().flatten())?;
+    out.push_str(" : verdict\n");
     write_flags(out, map.kind);
     let elements = map.elements.iter().map(|(key, verdict)| Mapped(key, verdict));
     write_elements(out, elements, 1)
@@ -160,68 +184,85 @@ fn write_chain(out: &mut String, chain: &Chain) -> fmt::Result {
         writeln!(out, "\t\ttype filter hook {hook} priority {priority}; policy {policy};")?;
     }
     for rule in &chain.rules {
-        writeln!(out, "\t\t{rule}")?;
+        out.push_str("\t\t");
+        write!(out, "{rule}")?;
+        out.push('\n');
     }
     Ok(())
 }
 
 /// The fields that the elements of a set are made of. A set serves sources and destinations alike: only the data
 /// type of its `typeof` counts.
-fn fields_of(kind: SetType) -> Vec<Field> {
+fn fields_of(kind: SetType) -> [Option<Field>; 3] {
     match kind {
-        SetType::Addresses(family) | SetType::AddressRanges(family) => vec![Field::Source(family)],
-        SetType::AddressPairs(family) => vec![Field::Source(family), Field::Destination(family)],
-        SetType::Destinations(family) | SetType::AddressPorts(family) => {
-            vec![Field::Destination(family), Field::Protocol, Field::DestinationPort]
+        SetType::Addresses(family) | SetType::AddressRanges(family) => {
+            [Some(Field::Source(family)), None, None]
         }
-        SetType::Families => vec![Field::Family],
-        SetType::Interfaces => vec![Field::Inbound],
-        SetType::Anchors(family) => vec![Field::Inbound, Field::Source(family)],
+        SetType::AddressPairs(family) => {
+            [Some(Field::Source(family)), Some(Field::Destination(family)), None]
+        }
+        SetType::Destinations(family) | SetType::AddressPorts(family) => {
+            [Some(Field::Destination(family)), Some(Field::Protocol), Some(Field::DestinationPort)]
+        }
+        SetType::Families => [Some(Field::Family), None, None],
+        SetType::Interfaces => [Some(Field::Inbound), None, None],
+        SetType::Anchors(family) => [Some(Field::Inbound), Some(Field::Source(family)), None],
         // The port first: the kernel matches a range key field by field and carries on what matched so far, which
         // for the protocol would be nearly every element.
-        SetType::PortRanges => vec![Field::DestinationPort, Field::Protocol],
-        SetType::Ports => vec![Field::Protocol, Field::DestinationPort],
+        SetType::PortRanges => [Some(Field::DestinationPort), Some(Field::Protocol), None],
+        SetType::Ports => [Some(Field::Protocol), Some(Field::DestinationPort), None],
     }
 }
 
-struct Key<'a>(&'a [Field]);
-
-impl fmt::Display for Key<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, field) in self.0.iter().enumerate() {
-            if index > 0 {
-                f.write_str(" . ")?;
-            }
-            f.write_str(match field {
-                Field::Source(Family::V4) => "ip saddr",
-                Field::Source(Family::V6) => "ip6 saddr",
-                Field::Destination(Family::V4) => "ip daddr",
-                Field::Destination(Family::V6) => "ip6 daddr",
-                Field::Family => "meta nfproto",
-                Field::Protocol => "meta l4proto",
-                Field::DestinationPort => "th dport",
-                Field::Inbound => "iifname",
-            })?;
+fn write_key(out: &mut impl fmt::Write, fields: impl IntoIterator<Item = Field>) -> fmt::Result {
+    for (index, field) in fields.into_iter().enumerate() {
+        if index > 0 {
+            out.write_str(" . ")?;
         }
-        Ok(())
+        out.write_str(match field {
+            Field::Source(Family::V4) => "ip saddr",
+            Field::Source(Family::V6) => "ip6 saddr",
+            Field::Destination(Family::V4) => "ip daddr",
+            Field::Destination(Family::V6) => "ip6 daddr",
+            Field::Family => "meta nfproto",
+            Field::Protocol => "meta l4proto",
+            Field::DestinationPort => "th dport",
+            Field::Inbound => "iifname",
+        })?;
     }
+    Ok(())
 }
 
 struct Mapped<'a>(&'a Element, &'a Verdict);
 
 impl fmt::Display for Mapped<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} : {}", self.0, self.1)
+        self.0.fmt(f)?;
+        f.write_str(" : ")?;
+        self.1.fmt(f)
     }
 }
 
-impl<A: fmt::Display> fmt::Display for Member<A> {
+/// An address of either family, as text.
+struct Plain(IpAddr);
+
+impl fmt::Display for Plain {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.address.fmt(f)?;
+        match self.0 {
+            IpAddr::V4(address) => f.write_str(v4(address).as_str()),
+            IpAddr::V6(address) => address.fmt(f),
+        }
+    }
+}
+
+impl<A: Copy + Into<IpAddr>> fmt::Display for Member<A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Plain(self.address.into()).fmt(f)?;
         match self.service {
             None => Ok(()),
             Some(Service { protocol, port }) => {
-                write!(f, " . {}", Ports(&PortRange::single(protocol, port)))
+                f.write_str(" . ")?;
+                Ports(&PortRange::single(protocol, port)).fmt(f)
             }
         }
     }
@@ -231,7 +272,9 @@ struct Ports<'a>(&'a PortRange);
 
 impl fmt::Display for Ports<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} . {}", protocol(self.0.protocol()), Numbers(self.0))
+        f.write_str(protocol(self.0.protocol()))?;
+        f.write_str(" . ")?;
+        Numbers(self.0).fmt(f)
     }
 }
 
@@ -239,11 +282,13 @@ struct Numbers<'a>(&'a PortRange);
 
 impl fmt::Display for Numbers<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0.is_single() {
-            write!(f, "{}", self.0.first())
-        } else {
-            write!(f, "{}-{}", self.0.first(), self.0.last())
+        let mut text: Decimals<11> = Decimals::default();
+        text.number(self.0.first());
+        if !self.0.is_single() {
+            text.push(b'-');
+            text.number(self.0.last());
         }
+        f.write_str(text.as_str())
     }
 }
 
@@ -258,15 +303,19 @@ const fn protocol(protocol: Protocol) -> &'static str {
 impl fmt::Display for Element {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Address(address) => write!(f, "{address}"),
-            Self::Pair(source, destination) => write!(f, "{source} . {destination}"),
-            Self::AddressPorts(address, range) => write!(f, "{address} . {}", Ports(range)),
+            Self::Address(address) => Plain(*address).fmt(f),
+            Self::Pair(source, destination) => {
+                Plain(*source).fmt(f)?;
+                f.write_str(" . ")?;
+                Plain(*destination).fmt(f)
+            }
+            Self::AddressPorts(address, range) => write!(f, "{} . {}", Plain(*address), Ports(range)),
             Self::Family(Family::V4) => f.write_str("ipv4"),
             Self::Family(Family::V6) => f.write_str("ipv6"),
-            Self::Ports(range) => write!(f, "{}", Ports(range)),
+            Self::Ports(range) => Ports(range).fmt(f),
             Self::PortRange(range) => write!(f, "{} . {}", Numbers(range), protocol(range.protocol())),
             Self::Interface(name) => write!(f, "\"{name}\""),
-            Self::Anchor(name, address) => write!(f, "\"{name}\" . {address}"),
+            Self::Anchor(name, address) => write!(f, "\"{name}\" . {}", Plain(*address)),
         }
     }
 }
@@ -277,8 +326,14 @@ impl fmt::Display for Verdict {
             Self::Accept => f.write_str("accept"),
             Self::Drop => f.write_str("drop"),
             Self::Return => f.write_str("return"),
-            Self::Jump(chain) => write!(f, "jump {chain}"),
-            Self::Goto(chain) => write!(f, "goto {chain}"),
+            Self::Jump(chain) => {
+                f.write_str("jump ")?;
+                chain.fmt(f)
+            }
+            Self::Goto(chain) => {
+                f.write_str("goto ")?;
+                chain.fmt(f)
+            }
         }
     }
 }
@@ -286,12 +341,20 @@ impl fmt::Display for Verdict {
 impl fmt::Display for Rule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for condition in &self.matches {
-            write!(f, "{condition} ")?;
+            condition.fmt(f)?;
+            f.write_str(" ")?;
         }
         match &self.statement {
-            Statement::Verdict(verdict) => write!(f, "{verdict}"),
-            Statement::Counted(verdict) => write!(f, "counter {verdict}"),
-            Statement::Map(fields, map) => write!(f, "{} vmap @{map}", Key(fields)),
+            Statement::Verdict(verdict) => verdict.fmt(f),
+            Statement::Counted(verdict) => {
+                f.write_str("counter ")?;
+                verdict.fmt(f)
+            }
+            Statement::Map(fields, map) => {
+                write_key(f, fields.iter().copied())?;
+                f.write_str(" vmap @")?;
+                map.fmt(f)
+            }
         }
     }
 }
@@ -302,7 +365,11 @@ impl fmt::Display for Match {
             Self::Reply => f.write_str("ct direction reply"),
             Self::Family(Family::V4) => f.write_str("meta nfproto ipv4"),
             Self::Family(Family::V6) => f.write_str("meta nfproto ipv6"),
-            Self::In(fields, set) => write!(f, "{} @{set}", Key(fields)),
+            Self::In(fields, set) => {
+                write_key(f, fields.iter().copied())?;
+                f.write_str(" @")?;
+                set.fmt(f)
+            }
             Self::RelatedError(Family::V4) => f.write_str(
                 "ct state related icmp type { destination-unreachable, time-exceeded, parameter-problem }",
             ),

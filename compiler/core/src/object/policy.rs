@@ -23,14 +23,20 @@ pub enum Direction {
 impl Direction {
     /// Both directions.
     pub const ALL: [Self; 2] = [Self::Ingress, Self::Egress];
+
+    /// As chains and fields are named.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ingress => "ingress",
+            Self::Egress => "egress",
+        }
+    }
 }
 
 impl fmt::Display for Direction {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Ingress => "ingress",
-            Self::Egress => "egress",
-        })
+        f.pad(self.as_str())
     }
 }
 

@@ -1,15 +1,16 @@
 //! The world indexed: pods, namespaces and nodes under small numbers, and which address belongs to whom.
 
-use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use flock_shared::{NamespaceName, NodeName, ObjectName};
+use hashbrown::HashMap;
 use slab::Slab;
 
+use super::lookup::{Key, Lookup};
 use super::owners::Owners;
 use super::select::LabelIndex;
-use crate::idset::IdSet;
+use crate::idset::{IdSet, number};
 use crate::label::Labels;
 use crate::object::{Direction, Lifecycle, NamespaceScope, Peer, PeerMatch, Pod, PodPeer, Policy};
 use crate::output::{Families, Output};
@@ -50,8 +51,8 @@ pub(super) struct NamespaceEntry {
     pub(super) name: NamespaceName,
     /// `None`: there is no object, so no selector matches it.
     pub(super) labels: Option<Labels>,
-    /// Its pods, by name.
-    pub(super) pods: BTreeMap<ObjectName, u32>,
+    /// Its pods.
+    pub(super) pods: IdSet,
     /// The namespace selectors in use that match it.
     pub(super) matching: Vec<u32>,
     /// How many refer to it: its object, pods, subjects and peers.
@@ -76,9 +77,13 @@ pub(super) struct NodeEntry {
 #[derive(Debug, Default)]
 pub(super) struct Cluster {
     pub(super) pods: Slab<PodEntry>,
+    /// Pods by namespace and name.
+    by_key: Lookup,
     pub(super) pod_labels: LabelIndex,
     namespaces: Slab<NamespaceEntry>,
     by_namespace: HashMap<NamespaceName, u32>,
+    /// The namespace that was held last: the next object of an ordered list is often of the same.
+    newest_namespace: u32,
     pub(super) namespace_labels: LabelIndex,
     nodes: Slab<NodeEntry>,
     by_node: HashMap<NodeName, u32>,
@@ -87,11 +92,6 @@ pub(super) struct Cluster {
 
 /// So few pods are looked at one by one.
 const FEW_PODS: usize = 16;
-
-fn number(key: usize) -> u32 {
-    // Four billion objects do not fit into memory.
-    u32::try_from(key).unwrap_or(u32::MAX)
-}
 
 impl Cluster {
     pub(super) fn pod(&self, id: u32) -> Option<&PodEntry> {
@@ -104,20 +104,47 @@ impl Cluster {
 
     /// The number of a pod that is known by its key.
     pub(super) fn pod_id(&self, pod: &Pod) -> Option<u32> {
-        let namespace = self.namespace(*self.by_namespace.get(&pod.key.namespace)?)?;
-        namespace.pods.get(&pod.key.name).copied()
+        let namespace = *self.by_namespace.get(&pod.key.namespace)?;
+        self.by_key.find(self.key(namespace, &pod.key.name), |id| {
+            self.pod(id).is_some_and(|e| e.namespace == namespace && e.pod.key.name == pod.key.name)
+        })
+    }
+
+    fn key(&self, namespace: u32, pod: &ObjectName) -> Key {
+        self.by_key.key(&(namespace, pod))
+    }
+
+    /// Makes room for so many more pods, and for a few that come later.
+    pub(super) fn expect_pods(&mut self, count: usize) {
+        let count = count + count / 8;
+        self.pods.reserve(count);
+        self.by_key.reserve(count);
+        self.owners.reserve(count);
     }
 
     /// Adds a pod that is not known yet; it owns nothing until its addresses are claimed.
     pub(super) fn add_pod(&mut self, pod: Arc<Pod>) -> u32 {
         let namespace = self.hold_namespace(&pod.key.namespace);
-        let name = pod.key.name.clone();
+        let key = self.key(namespace, &pod.key.name);
         let entry = PodEntry { pod, namespace, node: None, groups: [None; 2], alone: false };
         let id = number(self.pods.insert(entry));
         if let Some(namespace) = self.namespaces.get_mut(namespace as usize) {
-            namespace.pods.insert(name, id);
+            namespace.pods.insert(id);
         }
+        self.by_key.insert(key, id);
         id
+    }
+
+    /// Claims the addresses of a new pod, if no other one claims any of them; whether none does.
+    pub(super) fn claim_alone(&mut self, id: u32) -> bool {
+        let Some(entry) = self.pods.get_mut(id as usize) else { return false };
+        let addresses = entry.pod.addresses().map_or(&[][..], |addresses| addresses);
+        let taken = addresses.iter().position(|address| !self.owners.claim_free(*address, id));
+        if let Some(taken) = taken {
+            addresses.iter().take(taken).for_each(|address| self.owners.disclaim(address, id));
+        }
+        entry.alone = taken.is_none();
+        entry.alone
     }
 
     /// Looks whether other pods claim one of a pod's addresses; to be called when the claims of one have changed.
@@ -134,8 +161,9 @@ impl Cluster {
     pub(super) fn remove_pod(&mut self, id: u32) {
         if let Some(entry) = self.pods.try_remove(id as usize) {
             if let Some(namespace) = self.namespaces.get_mut(entry.namespace as usize) {
-                namespace.pods.remove(&entry.pod.key.name);
+                namespace.pods.remove(id);
             }
+            self.by_key.remove(self.key(entry.namespace, &entry.pod.key.name), id);
             self.release_namespace(entry.namespace);
         }
     }
@@ -154,11 +182,13 @@ impl Cluster {
 
     /// The number of a namespace, which one more refers to.
     pub(super) fn hold_namespace(&mut self, name: &NamespaceName) -> u32 {
-        let id = self.by_namespace.get(name).copied().unwrap_or_else(|| {
+        let newest = self.newest_namespace;
+        let same = self.namespace(newest).is_some_and(|entry| entry.name == *name).then_some(newest);
+        let id = same.or_else(|| self.by_namespace.get(name).copied()).unwrap_or_else(|| {
             let entry = NamespaceEntry {
                 name: name.clone(),
                 labels: None,
-                pods: BTreeMap::new(),
+                pods: IdSet::default(),
                 matching: Vec::new(),
                 holders: 0,
             };
@@ -169,6 +199,7 @@ impl Cluster {
         if let Some(entry) = self.namespaces.get_mut(id as usize) {
             entry.holders += 1;
         }
+        self.newest_namespace = id;
         id
     }
 
@@ -272,26 +303,29 @@ impl Cluster {
         self.owners.families()
     }
 
-    /// The pods that a peer may match, as few as the indexes can tell: check them with [`Self::selects`].
-    fn candidates(&self, peer: &PodPeer, in_scope: impl Fn() -> Vec<u32>) -> Vec<u32> {
-        let namespaces = in_scope();
-        let here = || namespaces.iter().filter_map(|id| self.namespace(*id));
-        let count: usize = here().map(|entry| entry.pods.len()).sum();
-        let by_label = if count > FEW_PODS { self.pod_labels.candidates(&peer.pods) } else { None };
-        match by_label {
-            Some(found) if found.len() < count => found.iter().collect(),
-            _ => here().flat_map(|entry| entry.pods.values().copied()).collect(),
+    /// Adds the pods that a peer matches.
+    pub(super) fn matching(&self, peer: &PodPeer, to: &mut Vec<u32>) {
+        match &peer.namespaces {
+            NamespaceScope::Named(name) => {
+                self.matching_in(self.by_namespace.get(name).copied().as_slice(), peer, to);
+            }
+            NamespaceScope::Matching(selector) => {
+                self.matching_in(&self.namespaces_matching(selector), peer, to);
+            }
         }
     }
 
-    /// The pods with a network of their own that a peer matches.
-    pub(super) fn matching(&self, peer: &PodPeer) -> Vec<u32> {
-        let mut found = self.candidates(peer, || match &peer.namespaces {
-            NamespaceScope::Named(name) => self.by_namespace.get(name).copied().into_iter().collect(),
-            NamespaceScope::Matching(selector) => self.namespaces_matching(selector),
-        });
-        found.retain(|id| self.pod(*id).is_some_and(|entry| self.selects(peer, entry)));
-        found
+    /// Adds the pods of these namespaces that a peer matches.
+    fn matching_in(&self, namespaces: &[u32], peer: &PodPeer, to: &mut Vec<u32>) {
+        let here = || namespaces.iter().filter_map(|id| self.namespace(*id));
+        let count: usize = here().map(|entry| entry.pods.len()).sum();
+        let by_label = if count > FEW_PODS { self.pod_labels.candidates(&peer.pods) } else { None };
+        let is = |id: &u32| self.pod(*id).is_some_and(|entry| self.selects(peer, entry));
+        // As few as the indexes can tell.
+        match by_label {
+            Some(found) if found.len() < count => to.extend(found.iter().filter(is)),
+            _ => to.extend(here().flat_map(|entry| entry.pods.iter()).filter(is)),
+        }
     }
 
     /// The pods that a policy selects.
@@ -300,7 +334,9 @@ impl Cluster {
             namespaces: NamespaceScope::Named(policy.key.namespace.clone()),
             pods: policy.subjects.clone(),
         };
-        self.matching(&peer)
+        let mut found = Vec::new();
+        self.matching(&peer, &mut found);
+        found
     }
 
     /// The namespaces that a selector matches.
@@ -314,23 +350,59 @@ impl Cluster {
 
     /// Whether a peer matches a pod.
     pub(super) fn selects(&self, peer: &PodPeer, entry: &PodEntry) -> bool {
-        let namespace = match &peer.namespaces {
-            NamespaceScope::Named(name) => *name == entry.pod.key.namespace,
-            NamespaceScope::Matching(selector) => {
-                let labels = self.namespace(entry.namespace).and_then(|namespace| namespace.labels.as_ref());
-                labels.is_some_and(|labels| selector.matches(labels))
-            }
-        };
-        namespace && peer.pods.matches(&entry.pod.labels)
+        selects(peer, &entry.pod, || self.labels_around(entry))
     }
 
-    /// Whether `address` is one of `peers` if that pod owns it; `None`: by address alone.
-    pub(super) fn matches(&self, peers: &PeerMatch, owner: Option<&PodEntry>, address: IpAddr) -> bool {
+    /// The labels of a pod's namespace, if there is an object.
+    fn labels_around(&self, entry: &PodEntry) -> Option<&Labels> {
+        self.namespace(entry.namespace)?.labels.as_ref()
+    }
+
+    /// Addresses with several owners, in order.
+    pub(super) fn disputes(&self) -> Vec<Dispute> {
+        let owner = |entry: &PodEntry| Owner {
+            pod: Arc::clone(&entry.pod),
+            namespace: self.labels_around(entry).cloned(),
+        };
+        let contested = self.contested().map(|(address, owners)| Dispute {
+            address,
+            owners: owners.into_iter().filter_map(|id| self.pod(id)).map(owner).collect(),
+        });
+        contested.collect()
+    }
+}
+
+fn selects<'a>(peer: &PodPeer, pod: &Pod, labels_around: impl FnOnce() -> Option<&'a Labels>) -> bool {
+    let namespace = match &peer.namespaces {
+        NamespaceScope::Named(name) => *name == pod.key.namespace,
+        NamespaceScope::Matching(selector) => labels_around().is_some_and(|labels| selector.matches(labels)),
+    };
+    namespace && peer.pods.matches(&pod.labels)
+}
+
+/// An address with several owners.
+pub(super) struct Dispute {
+    pub(super) address: IpAddr,
+    pub(super) owners: Vec<Owner>,
+}
+
+/// An owner of a contested address, with what tells whether a peer matches it.
+pub(super) struct Owner {
+    pub(super) pod: Arc<Pod>,
+    /// The labels of its namespace.
+    namespace: Option<Labels>,
+}
+
+impl Dispute {
+    /// Whether the address is one of `peers` if it belongs to that owner; `None`: by address alone.
+    pub(super) fn is_one_of(&self, peers: &PeerMatch, owner: Option<&Owner>) -> bool {
         match peers {
             PeerMatch::Any => true,
             PeerMatch::OneOf(peers) => peers.iter().any(|peer| match peer {
-                Peer::Pods(peer) => owner.is_some_and(|owner| self.selects(peer, owner)),
-                Peer::Block(block) => block.blocks().contains(address),
+                Peer::Pods(peer) => {
+                    owner.is_some_and(|owner| selects(peer, &owner.pod, || owner.namespace.as_ref()))
+                }
+                Peer::Block(block) => block.blocks().contains(self.address),
             }),
         }
     }

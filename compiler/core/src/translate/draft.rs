@@ -3,12 +3,12 @@
 //! Peers that share ports become one union, overlapping port ranges become disjoint ones, and what is allowed on
 //! every port is left out of the rest: the cost of a packet does not grow with the number of policies.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::budget::{self, OverBudget};
-use super::cluster::{Cluster, PodEntry};
+use super::cluster::{Dispute, Owner};
 use crate::block::Blocks;
 use crate::object::{
     Direction, NamedPort, Peer, PeerMatch, Pod, PodPeer, PortMatch, PortName, Rule, RulePorts,
@@ -28,61 +28,71 @@ pub(super) enum Draft {
     /// Nothing.
     Closed,
     /// Something.
-    Rules(Arc<RuleDraft>),
+    Rules(RuleDraft),
 }
 
 /// A rule set before its parts have names.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct RuleDraft {
     pub(super) direction: Direction,
     pub(super) any_port: Union,
-    pub(super) ports: Vec<(PortRange, Union)>,
-    pub(super) named: BTreeSet<NamedDestination>,
+    /// Ordered and disjoint, each with the place of its union in [`Self::unions`].
+    pub(super) ports: Vec<(PortRange, usize)>,
+    pub(super) unions: Vec<Union>,
+    pub(super) named: Sorted<NamedDestination>,
     pub(super) contested: BTreeMap<IpAddr, PortSet>,
+}
+
+impl RuleDraft {
+    /// The port ranges with their unions.
+    pub(super) fn ports(&self) -> impl Iterator<Item = (&PortRange, &Union)> {
+        self.ports.iter().filter_map(|(range, union)| Some((range, self.unions.get(*union)?)))
+    }
 }
 
 /// A union of peers: selectors and blocks. Everywhere swallows the selectors.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Union {
-    pub(super) pods: BTreeSet<Arc<PodPeer>>,
+    pub(super) pods: Sorted<Arc<PodPeer>>,
     pub(super) blocks: Blocks,
 }
 
 impl Union {
     fn of<'a>(peers: impl IntoIterator<Item = &'a PeerMatch>) -> Self {
-        let mut pods = BTreeSet::new();
-        let mut blocks: BTreeSet<&Blocks> = BTreeSet::new();
+        let mut pods: Vec<Arc<PodPeer>> = Vec::new();
+        let mut blocks: Vec<&Blocks> = Vec::new();
         for peers in peers {
             let PeerMatch::OneOf(peers) = peers else {
-                return Self { pods: BTreeSet::new(), blocks: Blocks::everywhere() };
+                return Self { pods: Sorted::new(), blocks: Blocks::everywhere() };
             };
             for peer in peers {
                 match peer {
-                    Peer::Pods(peer) => {
-                        pods.insert(Arc::clone(peer));
-                    }
-                    Peer::Block(block) => {
-                        blocks.insert(block.blocks());
-                    }
+                    Peer::Pods(peer) => pods.push(Arc::clone(peer)),
+                    Peer::Block(block) => blocks.push(block.blocks()),
                 }
             }
         }
-        Self { pods, blocks: Blocks::union_of(blocks) }.normalized()
+        let blocks = match *blocks {
+            [only] => only.clone(),
+            _ => Blocks::union_of(blocks),
+        };
+        Self { pods: pods.into_iter().collect(), blocks }.normalized()
     }
 
     /// Without what `other` holds already; everywhere stays, as nothing is cheaper to look up.
     fn without(mut self, other: &Self) -> Self {
-        if self.blocks.is_everywhere() {
+        if self.blocks.is_everywhere() || other.is_empty() {
             return self;
         }
-        self.pods.retain(|peer| !other.pods.contains(peer));
+        let left = self.pods.iter().filter(|peer| !other.pods.contains(peer)).cloned();
+        self.pods = left.collect();
         self.blocks = self.blocks.without(&other.blocks);
         self.normalized()
     }
 
     fn normalized(mut self) -> Self {
         if self.blocks.is_everywhere() {
-            self.pods.clear();
+            self.pods = Sorted::new();
         }
         self
     }
@@ -106,20 +116,19 @@ pub(super) fn draft<'a>(
     direction: Direction,
     rules: impl IntoIterator<Item = &'a Rule>,
     resolution: &Resolution,
-    cluster: &Cluster,
+    disputes: &[Dispute],
 ) -> Result<Draft, OverBudget> {
     let mut any_port: Vec<&PeerMatch> = Vec::new();
-    let mut by_peers: BTreeMap<Key<'a>, Vec<PortRange>> = BTreeMap::new();
-    let mut named = BTreeSet::new();
+    let mut ranges: Vec<(PortRange, &PeerMatch)> = Vec::new();
+    let mut named: Vec<NamedDestination> = Vec::new();
     let rules: Vec<&Rule> = rules.into_iter().collect();
     for rule in &rules {
         let RulePorts::OneOf(ports) = &rule.ports else {
             any_port.push(&rule.peers);
             continue;
         };
-        let ranges = by_peers.entry(Key(&rule.peers)).or_default();
         for port in ports {
-            ranges.extend(numbers(direction, port, resolution, None));
+            numbers(direction, port, resolution, None, |range| ranges.push((range, &rule.peers)));
             if let (PortMatch::Named { protocol, name }, Direction::Egress) = (port, direction) {
                 named.extend(named_destinations(&rule.peers, *protocol, name));
             }
@@ -129,17 +138,14 @@ pub(super) fn draft<'a>(
     if any_port.blocks.is_everywhere() {
         return Ok(Draft::Open);
     }
-    let ports = merge_ports(&by_peers, &any_port)?;
-    let contested = contested(direction, &rules, resolution, cluster, &any_port.blocks);
+    let (ports, unions) = merge_ports(&ranges, &any_port)?;
+    let contested = contested(direction, &rules, resolution, disputes, &any_port.blocks);
     if any_port.is_empty() && ports.is_empty() && named.is_empty() && contested.is_empty() {
         return Ok(Draft::Closed);
     }
-    Ok(Draft::Rules(Arc::new(RuleDraft { direction, any_port, ports, named, contested })))
+    let named = named.into_iter().collect();
+    Ok(Draft::Rules(RuleDraft { direction, any_port, ports, unions, named, contested }))
 }
-
-/// Peers as a map key: by reference, compared by content.
-#[derive(PartialEq, Eq, PartialOrd, Ord, Clone, Copy)]
-struct Key<'a>(&'a PeerMatch);
 
 fn named_destinations<'a>(
     peers: &'a PeerMatch,
@@ -153,39 +159,64 @@ fn named_destinations<'a>(
     each.into_iter().map(move |peer| NamedDestination { peer: peer.cloned(), protocol, name: name.clone() })
 }
 
+/// Disjoint port ranges, each with the place of a union.
+type Merged = (Vec<(PortRange, usize)>, Vec<Union>);
+
 /// Disjoint port ranges, each with the union of the peers of all rules that cover it.
-fn merge_ports(
-    by_peers: &BTreeMap<Key<'_>, Vec<PortRange>>,
-    any_port: &Union,
-) -> Result<Vec<(PortRange, Union)>, OverBudget> {
-    let peers: Vec<&PeerMatch> = by_peers.keys().map(|key| key.0).collect();
-    let ranges: Vec<(PortRange, usize)> = by_peers
-        .values()
-        .enumerate()
-        .flat_map(|(index, ranges)| ranges.iter().map(move |r| (*r, index)))
-        .collect();
-    let mut unions: BTreeMap<Vec<usize>, Union> = BTreeMap::new();
-    let mut merged: Vec<(PortRange, Union)> = Vec::new();
+fn merge_ports(ranges: &[(PortRange, &PeerMatch)], any_port: &Union) -> Result<Merged, OverBudget> {
+    let Some((_, first)) = ranges.first() else { return Ok(Merged::default()) };
+    // Nearly always there is one list of peers, and nothing to be taken apart.
+    let alone = ranges.iter().all(|(_, peers)| peers == first) && ranges.len() <= budget::ENTRIES / 2;
+    if !alone {
+        return take_apart(ranges, any_port);
+    }
+    let union = Union::of([*first]).without(any_port);
+    let PortSet::Ranges(ranges) = PortSet::union_of(ranges.iter().map(|(range, _)| *range)) else {
+        return Ok(Merged::default());
+    };
+    if union.is_empty() {
+        return Ok(Merged::default());
+    }
+    if union.entries().saturating_mul(ranges.len()) > budget::ENTRIES {
+        return Err(OverBudget::Entries);
+    }
+    Ok((ranges.into_iter().map(|range| (range, 0)).collect(), vec![union]))
+}
+
+/// The same for ranges with different peers.
+fn take_apart(ranges: &[(PortRange, &PeerMatch)], any_port: &Union) -> Result<Merged, OverBudget> {
+    let mut peers: Vec<&PeerMatch> = ranges.iter().map(|(_, peers)| *peers).collect();
+    peers.sort_unstable();
+    peers.dedup();
+    let place = |wanted: &PeerMatch| peers.binary_search(&wanted).unwrap_or_default();
+    let ranges: Vec<(PortRange, usize)> =
+        ranges.iter().map(|(range, peers)| (*range, place(peers))).collect();
+    let mut places: BTreeMap<Vec<usize>, usize> = BTreeMap::new();
+    let mut unions: Vec<Union> = Vec::new();
+    let mut merged: Vec<(PortRange, usize)> = Vec::new();
     let mut entries = 0usize;
     for (range, covering) in split(&ranges, budget::ENTRIES).ok_or(OverBudget::Entries)? {
-        let union = unions.entry(covering).or_insert_with_key(|covering| {
-            Union::of(covering.iter().filter_map(|index| peers.get(*index).copied())).without(any_port)
+        let place = places.get(&covering).copied().unwrap_or_else(|| {
+            let covered = covering.iter().filter_map(|index| peers.get(*index).copied());
+            unions.push(Union::of(covered).without(any_port));
+            let place = unions.len() - 1;
+            places.insert(covering, place);
+            place
         });
-        if union.is_empty() {
-            continue;
-        }
+        let Some(union) = unions.get(place).filter(|union| !union.is_empty()) else { continue };
+        let same = |other: usize| other == place || unions.get(other) == Some(union);
         match merged.last_mut() {
-            Some((last, same)) if *same == *union && last.touches(&range) => *last = last.extended_to(&range),
+            Some((last, before)) if last.touches(&range) && same(*before) => *last = last.extended_to(&range),
             _ => {
                 entries += union.entries();
                 if entries > budget::ENTRIES {
                     return Err(OverBudget::Entries);
                 }
-                merged.push((range, union.clone()));
+                merged.push((range, place));
             }
         }
     }
-    Ok(merged)
+    Ok((merged, unions))
 }
 
 /// What the rules allow towards addresses with several owners: what each owner alone would be allowed. An address
@@ -194,22 +225,19 @@ fn contested(
     direction: Direction,
     rules: &[&Rule],
     resolution: &Resolution,
-    cluster: &Cluster,
+    disputes: &[Dispute],
     any_port: &Blocks,
 ) -> BTreeMap<IpAddr, PortSet> {
     let mut found = BTreeMap::new();
-    for (address, owners) in cluster.contested().filter(|(address, _)| !any_port.contains(*address)) {
-        let allowed = |owner: Option<&PodEntry>| {
-            let matching = rules.iter().filter(|rule| cluster.matches(&rule.peers, owner, address));
+    for dispute in disputes.iter().filter(|dispute| !any_port.contains(dispute.address)) {
+        let allowed = |owner: Option<&Owner>| {
+            let matching = rules.iter().filter(|rule| dispute.is_one_of(&rule.peers, owner));
             allowed_ports(direction, matching.copied(), resolution, owner.map(|owner| &*owner.pod))
         };
-        let everyone = owners
-            .iter()
-            .filter_map(|owner| cluster.pod(*owner))
-            .map(|owner| allowed(Some(owner)))
-            .fold(PortSet::Everything, |all, one| all.intersection(&one));
+        let each = dispute.owners.iter().map(|owner| allowed(Some(owner)));
+        let everyone = each.fold(PortSet::Everything, |all, one| all.intersection(&one));
         if everyone != allowed(None) {
-            found.insert(address, everyone);
+            found.insert(dispute.address, everyone);
         }
     }
     found
@@ -225,27 +253,30 @@ fn allowed_ports<'a>(
     let mut ranges = Vec::new();
     for rule in rules {
         let RulePorts::OneOf(ports) = &rule.ports else { return PortSet::Everything };
-        ranges.extend(ports.iter().flat_map(|port| numbers(direction, port, resolution, destination)));
+        for port in ports {
+            numbers(direction, port, resolution, destination, |range| ranges.push(range));
+        }
     }
     PortSet::union_of(ranges)
 }
 
-/// What a rule's port comes to: names by `resolution` on ingress, on `destination` on egress.
+/// Says what a rule's port comes to: names by `resolution` on ingress, on `destination` on egress.
 fn numbers(
     direction: Direction,
     port: &PortMatch,
     resolution: &Resolution,
     destination: Option<&Pod>,
-) -> Vec<PortRange> {
+    mut say: impl FnMut(PortRange),
+) {
     match (port, direction) {
-        (PortMatch::Range(range), _) => vec![*range],
+        (PortMatch::Range(range), _) => say(*range),
         (PortMatch::Named { protocol, name }, Direction::Ingress) => {
             let numbers = resolution.iter().filter(|port| port.protocol == *protocol && port.name == *name);
-            numbers.map(|port| PortRange::single(*protocol, port.number)).collect()
+            numbers.for_each(|port| say(PortRange::single(*protocol, port.number)));
         }
         (PortMatch::Named { protocol, name }, Direction::Egress) => {
             let numbers = destination.into_iter().flat_map(|pod| pod.numbers(*protocol, name));
-            numbers.map(|number| PortRange::single(*protocol, number)).collect()
+            numbers.for_each(|number| say(PortRange::single(*protocol, number)));
         }
     }
 }

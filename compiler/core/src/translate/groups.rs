@@ -1,18 +1,18 @@
 //! Groups: pods to which the same rules apply in one direction, wherever they are.
 
-use std::collections::{BTreeSet, HashMap};
-use std::sync::Arc;
+use std::collections::BTreeSet;
 
 use slab::Slab;
 
 use super::budget::OverBudget;
-use super::cluster::{Cluster, PodEntry};
-use super::draft::{Draft, Resolution, RuleDraft, draft};
+use super::cluster::{Cluster, Dispute, PodEntry};
+use super::draft::{Draft, Resolution, draft};
+use super::lookup::Lookup;
 use super::parallel;
 use super::parts::{Ground, Parts};
+use super::plan::Plan;
 use super::subjects::Subjects;
-use crate::identity::{Identify as _, Identity};
-use crate::idset::IdSet;
+use crate::idset::{IdSet, number};
 use crate::object::{Direction, NamedPort};
 
 /// What makes pods share a rule set in one direction: the rules that apply, and on ingress what the port names of
@@ -20,7 +20,7 @@ use crate::object::{Direction, NamedPort};
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Key {
     direction: Direction,
-    rules: Box<[u32]>,
+    rules: IdSet,
     resolution: Resolution,
 }
 
@@ -35,7 +35,7 @@ pub(super) enum Outcome {
 
 #[derive(Debug)]
 pub(super) struct Group {
-    key: Arc<Key>,
+    key: Key,
     pub(super) pods: IdSet,
     pub(super) outcome: Outcome,
 }
@@ -44,7 +44,7 @@ pub(super) struct Group {
 #[derive(Debug, Default)]
 pub(super) struct Groups {
     groups: Slab<Group>,
-    by_key: HashMap<Arc<Key>, u32>,
+    by_key: Lookup,
     /// Groups without a draft of their rules as they are.
     stale: BTreeSet<u32>,
     /// Groups that may have lost their last pod.
@@ -54,12 +54,7 @@ pub(super) struct Groups {
 }
 
 /// Groups whose drafts are in memory at the same time.
-const AT_ONCE: usize = 8192;
-
-fn number(key: usize) -> u32 {
-    // Four billion groups do not fit into memory.
-    u32::try_from(key).unwrap_or(u32::MAX)
-}
+const AT_ONCE: usize = 4096;
 
 impl Groups {
     pub(super) fn get(&self, id: u32) -> Option<&Group> {
@@ -71,8 +66,8 @@ impl Groups {
     }
 
     /// The rules and the direction of a group.
-    pub(super) fn rules(&self, id: u32) -> Option<(Direction, &[u32])> {
-        self.get(id).map(|group| (group.key.direction, &*group.key.rules))
+    pub(super) fn rules(&self, id: u32) -> Option<(Direction, &IdSet)> {
+        self.get(id).map(|group| (group.key.direction, &group.key.rules))
     }
 
     /// Puts a pod into the group of these rules, or into none; whether that is another one than before.
@@ -80,7 +75,7 @@ impl Groups {
         &mut self,
         pod: u32,
         direction: Direction,
-        rules: Option<Box<[u32]>>,
+        rules: Option<IdSet>,
         subjects: &mut Subjects,
         cluster: &mut Cluster,
     ) -> bool {
@@ -109,14 +104,14 @@ impl Groups {
     }
 
     fn group(&mut self, key: Key, subjects: &mut Subjects) -> u32 {
-        if let Some(id) = self.by_key.get(&key) {
-            return *id;
+        let place = self.by_key.key(&key);
+        if let Some(id) = self.by_key.find(place, |id| self.get(id).is_some_and(|group| group.key == key)) {
+            return id;
         }
-        key.rules.iter().for_each(|rules| subjects.keep_rules(*rules));
-        let key = Arc::new(key);
-        let group = Group { key: Arc::clone(&key), pods: IdSet::default(), outcome: Outcome::Closed(None) };
+        key.rules.iter().for_each(|rules| subjects.keep_rules(rules));
+        let group = Group { key, pods: IdSet::default(), outcome: Outcome::Closed(None) };
         let id = number(self.groups.insert(group));
-        self.by_key.insert(key, id);
+        self.by_key.insert(place, id);
         self.stale.insert(id);
         id
     }
@@ -140,56 +135,49 @@ impl Groups {
         affected: &mut Vec<u32>,
     ) -> usize {
         let stale: Vec<u32> = std::mem::take(&mut self.stale).into_iter().collect();
-        for chunk in stale.chunks(AT_ONCE) {
-            self.refresh_some(chunk, subjects, parts, ground, affected);
+        let disputes = ground.cluster.disputes();
+        let mut outcomes: Vec<Option<Outcome>> = Vec::with_capacity(stale.len());
+        let draft = |id: &u32| self.draft(*id, subjects, &disputes);
+        parallel::ahead(&stale, AT_ONCE, draft, |drafts| {
+            outcomes.extend(drafts.into_iter().map(|drafted| match drafted? {
+                Ok(plan) => Some(Outcome::Rules(parts.hold(plan, ground))),
+                Err(outcome) => Some(outcome),
+            }));
+            parts.fill(ground.cluster);
+        });
+        for (id, outcome) in stale.iter().zip(outcomes) {
+            outcome.into_iter().for_each(|outcome| self.settle(*id, outcome, parts, affected));
         }
         stale.len()
     }
 
-    fn refresh_some(
-        &mut self,
-        stale: &[u32],
-        subjects: &Subjects,
-        parts: &mut Parts,
-        ground: &mut Ground<'_>,
-        affected: &mut Vec<u32>,
-    ) {
-        let drafts = parallel::map(stale, |id| self.draft(*id, subjects, ground.cluster));
-        for (id, drafted) in stale.iter().zip(drafts) {
-            let Some(drafted) = drafted else { continue };
-            let outcome = match drafted {
-                Drafted::Open => Outcome::Open,
-                Drafted::Closed(over) => Outcome::Closed(over),
-                Drafted::Rules(rules, identity) => Outcome::Rules(parts.hold(&rules, identity, ground)),
-            };
-            let Some(group) = self.groups.get_mut(*id as usize) else { continue };
-            let before = std::mem::replace(&mut group.outcome, outcome);
-            if let Outcome::Rules(rules) = before {
-                parts.release(rules);
-            }
-            if matches!(outcome, Outcome::Closed(Some(_))) {
-                self.over.insert(*id);
-            } else {
-                self.over.remove(id);
-            }
-            if before != outcome {
-                affected.extend(group.pods.iter());
-            }
+    /// Takes over what the rules of a group come to.
+    fn settle(&mut self, id: u32, outcome: Outcome, parts: &mut Parts, affected: &mut Vec<u32>) {
+        let Some(group) = self.groups.get_mut(id as usize) else { return };
+        let before = std::mem::replace(&mut group.outcome, outcome);
+        if let Outcome::Rules(rules) = before {
+            parts.release(rules);
+        }
+        if matches!(outcome, Outcome::Closed(Some(_))) {
+            self.over.insert(id);
+        } else {
+            self.over.remove(&id);
+        }
+        if before != outcome {
+            affected.extend(group.pods.iter());
         }
     }
 
-    fn draft(&self, id: u32, subjects: &Subjects, cluster: &Cluster) -> Option<Drafted> {
+    /// What the rules of a group come to: a plan, where it is not to be told without one.
+    fn draft(&self, id: u32, subjects: &Subjects, disputes: &[Dispute]) -> Option<Result<Plan, Outcome>> {
         let group = self.get(id).filter(|group| !group.pods.is_empty())?;
-        let Key { direction, rules, resolution } = &*group.key;
-        let rules = rules.iter().filter_map(|rules| subjects.rules(*rules)).flat_map(|entry| &*entry.rules);
-        Some(match draft(*direction, rules, resolution, cluster) {
-            Ok(Draft::Open) => Drafted::Open,
-            Ok(Draft::Closed) => Drafted::Closed(None),
-            Ok(Draft::Rules(rules)) => {
-                let identity = rules.identity();
-                Drafted::Rules(rules, identity)
-            }
-            Err(over) => Drafted::Closed(Some(over)),
+        let Key { direction, rules, resolution } = &group.key;
+        let rules = rules.iter().filter_map(|rules| subjects.rules(rules)).flat_map(|entry| &*entry.rules);
+        Some(match draft(*direction, rules, resolution, disputes) {
+            Ok(Draft::Open) => Err(Outcome::Open),
+            Ok(Draft::Closed) => Err(Outcome::Closed(None)),
+            Ok(Draft::Rules(rules)) => Ok(Plan::of(rules)),
+            Err(over) => Err(Outcome::Closed(Some(over))),
         })
     }
 
@@ -202,8 +190,8 @@ impl Groups {
             let group = self.groups.remove(id as usize);
             self.stale.remove(&id);
             self.over.remove(&id);
-            self.by_key.remove(&group.key);
-            group.key.rules.iter().for_each(|rules| subjects.release_rules(*rules));
+            self.by_key.remove(self.by_key.key(&group.key), id);
+            group.key.rules.iter().for_each(|rules| subjects.release_rules(rules));
             if let Outcome::Rules(rules) = group.outcome {
                 parts.release(rules);
             }
@@ -211,20 +199,13 @@ impl Groups {
     }
 }
 
-/// A group's merged rules with their identity.
-enum Drafted {
-    Open,
-    Closed(Option<OverBudget>),
-    Rules(Arc<RuleDraft>, Identity),
-}
-
 /// What the port names of ingress rules stand for on a pod. Towards other pods names are resolved on each
 /// destination.
-fn resolve(entry: &PodEntry, direction: Direction, rules: &[u32], subjects: &Subjects) -> Resolution {
+fn resolve(entry: &PodEntry, direction: Direction, rules: &IdSet, subjects: &Subjects) -> Resolution {
     if direction == Direction::Egress {
         return Resolution::new();
     }
-    let names = rules.iter().filter_map(|rules| subjects.rules(*rules)).flat_map(|entry| &entry.names);
+    let names = rules.iter().filter_map(|rules| subjects.rules(rules)).flat_map(|entry| &entry.names);
     let resolved = names.flat_map(|(protocol, name)| {
         let named = |number| NamedPort { name: name.clone(), protocol: *protocol, number };
         entry.pod.numbers(*protocol, name).map(named)

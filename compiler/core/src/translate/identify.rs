@@ -130,7 +130,7 @@ impl Identify for RuleDraft {
         digest.tag(self.direction as u8);
         self.any_port.identify(digest);
         digest.count(self.ports.len());
-        for (range, union) in &self.ports {
+        for (range, union) in self.ports() {
             range.identify(digest);
             union.identify(digest);
         }

@@ -8,7 +8,8 @@
 //! ```
 //!
 //! A change is applied at once to the indexes and to the members of sets; what it means for groups and nodes is
-//! worked out in a pass, so that a burst of changes costs one. Whatever led to a world, its outputs are the same.
+//! worked out in a pass, so that a burst of changes costs one. The first pass indexes the world as it finds it. Whatever
+//! led to a world, its outputs are the same.
 
 mod budget;
 mod cluster;
@@ -16,6 +17,7 @@ mod draft;
 mod frames;
 mod groups;
 mod identify;
+mod lookup;
 mod nodes;
 mod once;
 mod owners;
@@ -23,6 +25,7 @@ mod parallel;
 mod parts;
 mod pass;
 mod peers;
+mod plan;
 mod problems;
 mod refit;
 mod registry;
@@ -44,6 +47,7 @@ use self::peers::PeerIndex;
 use self::subjects::Subjects;
 use crate::change::Change;
 use crate::identity::{ShortHash, fnv1a};
+use crate::idset::number;
 use crate::object::{Direction, Namespace, Node, Pod, Policy, PolicyBody, Rule};
 use crate::output::{Families, Output};
 use crate::problem::Problem;
@@ -66,6 +70,8 @@ pub struct Translator {
 /// What a pass has to look at.
 #[derive(Debug, Default)]
 struct Dirty {
+    /// There has been no pass yet: it indexes the world and looks at everything.
+    all: bool,
     /// Pods to which other rules may apply; some may be gone, or come twice.
     pods: Vec<u32>,
     /// Nodes whose frame may differ; some may come twice.
@@ -99,7 +105,7 @@ impl Translator {
             groups: Groups::default(),
             parts: Parts::new(hash),
             problems: problems::Faulty::default(),
-            dirty: Dirty::default(),
+            dirty: Dirty { all: true, ..Dirty::default() },
             families: Families::default(),
         }
     }
@@ -122,7 +128,8 @@ impl Translator {
         Output::empty(node, self.families)
     }
 
-    /// What a user should mend, in order: faulty objects, contested addresses, policies that go over a budget.
+    /// What a user should mend, in order, once there has been a pass: faulty objects, contested addresses, policies that
+    /// go over a budget.
     #[must_use]
     pub fn problems(&self) -> Vec<Problem> {
         let mut problems = self.problems.of_objects();
@@ -136,8 +143,53 @@ impl Translator {
     pub fn apply(&mut self, change: Change) -> bool {
         let differences = self.world.apply(change);
         let differs = !differences.is_empty();
-        self.follow(differences);
+        if !self.dirty.all {
+            self.follow(differences);
+        }
         differs
+    }
+
+    /// Indexes a whole world from nothing.
+    fn follow_world(&mut self) {
+        let nodes: Vec<Arc<Node>> = self.world.nodes().values().cloned().collect();
+        nodes.into_iter().for_each(|node| self.node(&Difference { before: None, after: Some(node) }));
+        let namespaces: Vec<Arc<Namespace>> = self.world.namespaces().values().cloned().collect();
+        for namespace in namespaces {
+            self.namespace(&Difference { before: None, after: Some(namespace) });
+        }
+        // Policies and pods have nothing in common but their namespaces.
+        let policies = self.namespaces_of_policies();
+        let mut subjects = std::mem::take(&mut self.subjects);
+        let index = move || {
+            for (policy, namespace) in policies {
+                let rules = |direction| Some((direction, rules(&policy, direction)?));
+                for (direction, rules) in Direction::ALL.into_iter().filter_map(rules) {
+                    subjects.add(&policy, direction, &rules, namespace);
+                }
+            }
+            subjects
+        };
+        let pods: Vec<Arc<Pod>> = self.world.pods().values().cloned().collect();
+        let (subjects, ()) = parallel::both(index, || {
+            self.cluster.expect_pods(pods.len());
+            pods.into_iter().for_each(|pod| self.pod(Difference { before: None, after: Some(pod) }));
+        });
+        self.subjects = subjects;
+    }
+
+    /// The policies that isolate, each with its namespace, which is held for each direction.
+    fn namespaces_of_policies(&mut self) -> Vec<(Arc<Policy>, u32)> {
+        let mut found = Vec::with_capacity(self.world.policies().len());
+        for policy in self.world.policies().values() {
+            if !policy.faults().is_empty() {
+                self.problems.policy(policy.key.clone(), Some(policy));
+                self.dirty.problems = true;
+            }
+            let isolating = Direction::ALL.into_iter().filter(|direction| policy.rules(*direction).is_some());
+            let held = isolating.fold(None, |_, _| Some(self.cluster.hold_namespace(&policy.key.namespace)));
+            found.extend(held.map(|namespace| (Arc::clone(policy), namespace)));
+        }
+        found
     }
 
     fn follow(&mut self, differences: Differences) {
@@ -166,8 +218,7 @@ impl Translator {
         let differ =
             |a: &[u32], b: &[u32]| a.iter().copied().filter(|s| !b.contains(s)).collect::<Vec<u32>>();
         let changed = [differ(&matched, &matching), differ(&matching, &matched)].concat();
-        let pods: Vec<u32> =
-            self.cluster.namespace(id).map(|n| n.pods.values().copied().collect()).unwrap_or_default();
+        let pods: Vec<u32> = self.cluster.namespace(id).map(|n| n.pods.iter().collect()).unwrap_or_default();
         // Only sets with a peer that selects namespaces by what has changed.
         let affected: Vec<(u32, Vec<u32>)> = if changed.is_empty() {
             Vec::new()
@@ -207,13 +258,20 @@ impl Translator {
 
     fn pod(&mut self, Difference { before, after }: Difference<Pod>) {
         let Some(pod) = after.as_ref().or(before.as_ref()) else { return };
-        self.problems.pod(pod.key.clone(), after.as_ref());
-        self.dirty.problems |= [&before, &after].into_iter().flatten().any(|pod| !pod.faults.is_empty());
+        if [&before, &after].into_iter().flatten().any(|pod| !pod.faults.is_empty()) {
+            self.problems.pod(pod.key.clone(), after.as_ref());
+            self.dirty.problems = true;
+        }
         let id = match &before {
             Some(_) => self.cluster.pod_id(pod),
             None => after.as_ref().map(|pod| self.cluster.add_pod(Arc::clone(pod))),
         };
         let Some(id) = id else { return };
+        if let (None, Some(pod)) = (&before, &after)
+            && self.cluster.claim_alone(id)
+        {
+            return self.new_pod(id, pod);
+        }
         let affected = self.affected(id, &[before.as_ref(), after.as_ref()]);
         self.look_at(&affected);
         // A new pod is in no set yet.
@@ -249,6 +307,17 @@ impl Translator {
         }
     }
 
+    /// A pod is new and the only one that claims its addresses, so it concerns no other.
+    fn new_pod(&mut self, id: u32, pod: &Pod) {
+        self.move_to(id, pod.node.as_ref());
+        self.cluster.pod_labels.insert(id, &pod.labels);
+        if let Some(entry) = self.cluster.pod(id) {
+            let sets = self.parts.sets.of_pod(entry, &self.cluster, &self.peers);
+            self.parts.sets.put_back(id, &sets, &self.cluster);
+        }
+        self.look_at(&[id]);
+    }
+
     /// The pod and all that claim one of its addresses, before or after.
     fn affected(&self, id: u32, pods: &[Option<&Arc<Pod>>]) -> Vec<u32> {
         let addresses = pods.iter().copied().flatten().filter_map(|pod| pod.addresses()).flatten();
@@ -259,8 +328,24 @@ impl Translator {
         all
     }
 
+    /// Has the first pass index the world and look at everything; whether it is the first.
+    fn look_at_new_world(&mut self) -> bool {
+        let first = self.dirty.all;
+        if first {
+            self.follow_world();
+            self.dirty.all = false;
+            self.dirty.pods = self.cluster.pods.iter().map(|(key, _)| number(key)).collect();
+            self.dirty.nodes = self.cluster.nodes().map(|(id, _)| id).collect();
+            self.dirty.problems |= self.cluster.contested().next().is_some();
+        }
+        first
+    }
+
     /// Has the pass look at pods and their nodes.
     fn look_at(&mut self, pods: &[u32]) {
+        if self.dirty.all {
+            return;
+        }
         for id in pods {
             let Some(entry) = self.cluster.pod(*id) else { continue };
             self.dirty.nodes.extend(entry.node);
@@ -296,10 +381,12 @@ impl Translator {
 
     fn policy(&mut self, Difference { before, after }: &Difference<Policy>) {
         let Some(policy) = after.as_ref().or(before.as_ref()) else { return };
-        self.problems.policy(policy.key.clone(), after.as_ref());
+        if [before, after].into_iter().flatten().any(|policy| !policy.faults().is_empty()) {
+            self.problems.policy(policy.key.clone(), after.as_ref());
+            self.dirty.problems = true;
+        }
         // One that says the same as another moves no pod, and yet has its share in what is over budget.
-        self.dirty.problems |= self.any_over_budget()
-            || [before, after].into_iter().flatten().any(|policy| !policy.faults().is_empty());
+        self.dirty.problems |= self.any_over_budget();
         for direction in Direction::ALL {
             let rules_of = |policy: &Option<Arc<Policy>>| {
                 policy.as_ref().and_then(|policy| Some((Arc::clone(policy), rules(policy, direction)?)))
@@ -312,10 +399,11 @@ impl Translator {
                 continue;
             }
             // The new one first: what both hold is not dropped in between.
-            if let Some((policy, rules)) = &new
-                && self.subjects.add(policy, direction, rules, &mut self.cluster)
-            {
-                self.look_at_subjects(policy);
+            if let Some((policy, rules)) = &new {
+                let namespace = self.cluster.hold_namespace(&policy.key.namespace);
+                if self.subjects.add(policy, direction, rules, namespace) {
+                    self.look_at_subjects(policy);
+                }
             }
             if let Some((policy, rules)) = &old
                 && self.subjects.remove(policy, direction, rules, &mut self.cluster)
@@ -327,7 +415,9 @@ impl Translator {
 
     /// Has the pass look at the pods that a policy selects.
     fn look_at_subjects(&mut self, policy: &Policy) {
-        self.dirty.pods.extend(self.cluster.subjects_of(policy));
+        if !self.dirty.all {
+            self.dirty.pods.extend(self.cluster.subjects_of(policy));
+        }
     }
 }
 

@@ -51,7 +51,6 @@ pub fn translate(world: &World) -> Translation {
 pub fn translate_with(world: &World, hash: ShortHash) -> Translation {
     let mut translator = Translator::with_names(hash);
     translator.world = world.clone();
-    world.differences().into_iter().for_each(|differences| translator.follow(differences));
     let pass = translator.pass();
     let nodes = pass.changes.into_iter().map(|change| (change.after.node().clone(), change.after)).collect();
     Translation { families: translator.families, nodes, problems: translator.problems() }

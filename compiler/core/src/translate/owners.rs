@@ -1,7 +1,10 @@
 //! Which pods claim which address. Nearly every address has one claimant.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::net::IpAddr;
+
+use hashbrown::HashMap;
+use hashbrown::hash_map::Entry;
 
 use crate::output::Families;
 
@@ -27,6 +30,19 @@ impl Owners {
             IpAddr::V4(_) => &mut self.v4,
             IpAddr::V6(_) => &mut self.v6,
         }
+    }
+
+    /// Makes room for so many more addresses.
+    pub(super) fn reserve(&mut self, count: usize) {
+        self.claims.reserve(count);
+    }
+
+    /// A pod claims an address, unless another one does; whether it now does.
+    pub(super) fn claim_free(&mut self, address: IpAddr, pod: u32) -> bool {
+        let Entry::Vacant(free) = self.claims.entry(address) else { return false };
+        free.insert(Claimants::One([pod]));
+        *self.count(&address) += 1;
+        true
     }
 
     /// A pod claims an address that it did not claim before.

@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use super::budget::{self, OverBudget};
 use super::cluster::Cluster;
-use super::draft::{RuleDraft, Union as UnionDraft};
 use super::peers::PeerIndex;
+use super::plan::{Plan, SetPlan, UnionPlan};
 use super::registry::Registry;
 use super::sets::Sets;
 use crate::block::{Family, Ranges};
-use crate::identity::{Digest, Identify, Identity, Name, ShortHash};
-use crate::output::{BlockSet, Fingerprint, Membership, NamedRanges, Peers, RuleSet, Union};
+use crate::identity::{Digest, Identity, Name, ShortHash};
+use crate::output::{BlockSet, Fingerprint, NamedRanges, Peers, RuleSet, Union};
 
 /// A rule set has a budget of members if it looks up more different sets than this. Fewer could only go over it in a
 /// cluster of half a million pods.
@@ -57,6 +57,8 @@ pub(super) struct Parts {
     wide: BTreeSet<(u32, u32)>,
     /// Rule sets over budget.
     over: BTreeSet<u32>,
+    /// New rule sets with many sets, whose members have not been counted yet.
+    uncounted: Vec<u32>,
 }
 
 /// What acquiring parts needs beside them.
@@ -75,45 +77,50 @@ impl Parts {
             sets: Sets::new(hash),
             wide: BTreeSet::new(),
             over: BTreeSet::new(),
+            uncounted: Vec::new(),
         }
     }
 
-    /// The rule set of a draft, which one more holds.
-    pub(super) fn hold(&mut self, draft: &RuleDraft, identity: Identity, ground: &mut Ground<'_>) -> u32 {
-        let id = self.rule_sets.find(&identity).unwrap_or_else(|| self.add(draft, identity, ground));
+    /// The rule set of a plan, which one more holds. The sets that it looks up are not stored before [`Self::fill`].
+    pub(super) fn hold(&mut self, plan: Plan, ground: &mut Ground<'_>) -> u32 {
+        let id = self.rule_sets.find(&plan.identity).unwrap_or_else(|| self.add(plan, ground));
         self.rule_sets.hold(id);
         id
     }
 
-    fn add(&mut self, draft: &RuleDraft, identity: Identity, ground: &mut Ground<'_>) -> u32 {
-        let (any_port, any_port_ids) = self.union(&draft.any_port, ground);
-        let mut peers_ids = Vec::with_capacity(draft.ports.len());
-        let mut ports = Vec::with_capacity(draft.ports.len());
-        for (range, union) in &draft.ports {
-            let (id, peers) = self.peers(union, ground);
+    fn add(&mut self, plan: Plan, ground: &mut Ground<'_>) -> u32 {
+        let Plan { identity, direction, any_port, ports: ranges, unions, named, contested } = plan;
+        let (any_port, any_port_ids) = self.union(any_port, ground);
+        let named = named.map(|plan| self.set(plan, ground));
+        // One that is empty has no ports; equal ones are the same part.
+        let filled = |plan: UnionPlan| (!plan.is_empty()).then(|| self.peers(plan, ground));
+        let unions: Vec<Option<u32>> = unions.into_iter().map(filled).collect();
+        let mut peers_ids = Vec::with_capacity(ranges.len());
+        let mut ports = Vec::with_capacity(ranges.len());
+        for (range, place) in ranges {
+            let Some(id) = unions.get(place).copied().flatten() else { continue };
+            let Some(part) = self.peers.get(id) else { continue };
+            ports.push((range, Arc::clone(&part.value.peers)));
             peers_ids.push(id);
-            ports.push((*range, peers));
+            self.peers.hold(id);
         }
-        let named = (!draft.named.is_empty()).then(|| {
-            let rule = Membership::Destinations(draft.named.iter().cloned().collect());
-            self.set(rule, ground)
-        });
         let in_ports = peers_ids.iter().filter_map(|id| self.peers.get(*id)?.value.ids.set);
-        let mut sets: Vec<u32> = in_ports.chain(any_port_ids.set).chain(named).collect();
+        let mut sets: Vec<u32> = Vec::with_capacity(peers_ids.len() + 2);
+        sets.extend(in_ports.chain(any_port_ids.set).chain(named));
         sets.sort_unstable();
         sets.dedup();
         let definition = named.and_then(|id| self.sets.registry.get(id)).map(|part| &part.value.definition);
         let definition = definition.map(Arc::clone);
         let id = self.rule_sets.add(identity, |name| {
             let rules = RuleSet {
+                digest: identity,
+                fingerprint: Fingerprint::default(),
                 name: name.clone(),
-                direction: draft.direction,
+                direction,
                 any_port,
                 ports: ports.into(),
                 named: definition,
-                contested: draft.contested.clone(),
-                digest: identity,
-                fingerprint: Fingerprint::default(),
+                contested,
             };
             RuleSetPart {
                 rules: Arc::new(finished(identity, rules)),
@@ -124,34 +131,30 @@ impl Parts {
                 over: None,
             }
         });
-        self.budget(id, ground.cluster);
+        self.use_sets(id);
         id
     }
 
-    fn set(&mut self, rule: Membership, ground: &mut Ground<'_>) -> u32 {
-        self.sets.hold(rule.identity(), || rule, ground.cluster, ground.peers)
+    fn set(&mut self, plan: SetPlan, ground: &mut Ground<'_>) -> u32 {
+        self.sets.hold(plan, ground.cluster, ground.peers)
     }
 
-    fn union(&mut self, draft: &UnionDraft, ground: &mut Ground<'_>) -> (Union, UnionIds) {
-        let set = (!draft.pods.is_empty())
-            .then(|| self.set(Membership::Pods(draft.pods.iter().cloned().collect()), ground));
+    fn union(&mut self, plan: UnionPlan, ground: &mut Ground<'_>) -> (Union, UnionIds) {
+        let set = plan.set.map(|set| self.set(set, ground));
         let pods = set.and_then(|id| self.sets.registry.get(id)).map(|p| Arc::clone(&p.value.definition));
-        let (v4, v4_id) = blocks(&mut self.blocks4, &draft.blocks.v4);
-        let (v6, v6_id) = blocks(&mut self.blocks6, &draft.blocks.v6);
+        let (v4, v4_id) = blocks(&mut self.blocks4, plan.blocks.v4, plan.v4);
+        let (v6, v6_id) = blocks(&mut self.blocks6, plan.blocks.v6, plan.v6);
         (Union { pods, v4, v6 }, UnionIds { set, v4: v4_id, v6: v6_id })
     }
 
-    fn peers(&mut self, draft: &UnionDraft, ground: &mut Ground<'_>) -> (u32, Arc<Peers>) {
-        let identity = draft.identity();
-        let id = self.peers.find(&identity).unwrap_or_else(|| {
-            let (union, ids) = self.union(draft, ground);
-            self.peers
-                .add(identity, |name| PeersPart { peers: Arc::new(Peers { name: name.clone(), union }), ids })
-        });
-        self.peers.hold(id);
-        // Found or added above.
-        let peers = self.peers.get(id).map(|part| Arc::clone(&part.value.peers));
-        (id, peers.unwrap_or_else(|| unreachable!("peers without a part")))
+    /// The peers of a plan, which are still to be held.
+    fn peers(&mut self, plan: UnionPlan, ground: &mut Ground<'_>) -> u32 {
+        let identity = plan.identity;
+        self.peers.find(&identity).unwrap_or_else(|| {
+            let (union, ids) = self.union(plan, ground);
+            let peers = |name: &Name| Arc::new(Peers { name: name.clone(), union });
+            self.peers.add(identity, |name| PeersPart { peers: peers(name), ids })
+        })
     }
 
     /// One holder fewer.
@@ -185,23 +188,33 @@ impl Parts {
         ids.v6.into_iter().for_each(|blocks| self.blocks6.release(blocks));
     }
 
-    /// Decides whether a new rule set is within budget, and has its sets stored if it is.
-    fn budget(&mut self, id: u32, cluster: &Cluster) {
+    /// Has the sets of a new rule set stored; if they are many, once it is known how large they are.
+    fn use_sets(&mut self, id: u32) {
         let Some(part) = self.rule_sets.get(id) else { return };
-        let sets = part.value.sets.clone();
-        let over = self.is_over(&sets);
+        let sets = &part.value.sets;
         if sets.len() > FEW_SETS {
             self.wide.extend(sets.iter().map(|set| (*set, id)));
-        }
-        if over {
-            if let Some(part) = self.rule_sets.get_mut(id) {
-                part.value.over = Some(OverBudget::Members);
-            }
-            self.over.insert(id);
-            sets.iter().for_each(|set| self.sets.drop_fresh(*set));
+            self.uncounted.push(id);
         } else {
-            sets.iter().for_each(|set| self.sets.store(*set, cluster));
+            sets.iter().for_each(|set| self.sets.store(*set));
         }
+    }
+
+    /// Makes the members of new sets, and decides which new rule sets are within budget.
+    pub(super) fn fill(&mut self, cluster: &Cluster) {
+        self.sets.fill(cluster);
+        for id in std::mem::take(&mut self.uncounted) {
+            let Some(part) = self.rule_sets.get(id) else { continue };
+            if self.is_over(&part.value.sets) {
+                if let Some(part) = self.rule_sets.get_mut(id) {
+                    part.value.over = Some(OverBudget::Members);
+                }
+                self.over.insert(id);
+            } else {
+                part.value.sets.iter().for_each(|set| self.sets.store(*set));
+            }
+        }
+        self.sets.fill(cluster);
     }
 
     /// Whether some rule set is over budget.
@@ -230,7 +243,7 @@ impl Parts {
                 continue;
             }
             for set in &sets {
-                if is { self.sets.discard(*set) } else { self.sets.store(*set, cluster) }
+                if is { self.sets.discard(*set) } else { self.sets.store(*set) }
             }
             if let Some(part) = self.rule_sets.get_mut(id) {
                 part.value.over = is.then_some(OverBudget::Members);
@@ -242,6 +255,7 @@ impl Parts {
             };
             crossed.push(id);
         }
+        self.sets.fill(cluster);
         crossed
     }
 
@@ -310,22 +324,17 @@ fn named<T>(ranges: &Arc<NamedRanges<T>>) -> BlockSet<T> {
     BlockSet::Some(Arc::clone(ranges))
 }
 
+/// The blocks of one family, which one more holds if they have an identity: then they need a set.
 fn blocks<T: Family>(
     registry: &mut Registry<Arc<NamedRanges<T>>>,
-    ranges: &Ranges<T>,
-) -> (BlockSet<T>, Option<u32>)
-where
-    Ranges<T>: Identify,
-{
-    if ranges.is_empty() {
-        return (BlockSet::Nowhere, None);
-    }
-    if ranges.is_full() {
-        return (BlockSet::Everywhere, None);
-    }
-    let identity = ranges.identity();
+    ranges: Ranges<T>,
+    identity: Option<Identity>,
+) -> (BlockSet<T>, Option<u32>) {
+    let Some(identity) = identity else {
+        return (if ranges.is_empty() { BlockSet::Nowhere } else { BlockSet::Everywhere }, None);
+    };
     let id = registry.find(&identity).unwrap_or_else(|| {
-        registry.add(identity, |name| Arc::new(NamedRanges { name: name.clone(), ranges: ranges.clone() }))
+        registry.add(identity, |name| Arc::new(NamedRanges { name: name.clone(), ranges }))
     });
     registry.hold(id);
     let found = registry.get(id).map_or(BlockSet::Nowhere, |part| named(&part.value));

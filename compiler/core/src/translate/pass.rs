@@ -71,6 +71,7 @@ impl Translator {
     /// Brings the outputs up to date with the world.
     pub fn pass(&mut self) -> Pass {
         let mut work = Work::default();
+        let first = self.look_at_new_world();
         let mut affected = self.regroup(&mut work);
         let families = self.cluster.families();
         if families != self.families {
@@ -97,7 +98,9 @@ impl Translator {
             let pods: Vec<u32> = groups.flat_map(|(_, group)| group.pods.iter()).collect();
             self.touch_nodes_of(&pods);
         }
-        let (changes, gone) = self.follow_in_nodes(&distinct(&mut affected), &changed, &mut work);
+        // Every node is put together anyway.
+        let affected = if first { Vec::new() } else { distinct(&mut affected) };
+        let (changes, gone) = self.follow_in_nodes(&affected, &changed, &mut work);
         let moved = work.pods + work.groups > 0 && (over_budget || self.any_over_budget());
         let problems = std::mem::take(&mut self.dirty.problems) || moved || reviewed;
         Pass { changes, gone, problems, work }
@@ -114,8 +117,7 @@ impl Translator {
         let (cluster, subjects) = (&self.cluster, &self.subjects);
         let rules = parallel::map(&pods, |id| {
             let entry = cluster.pod(*id).filter(|_| cluster.owned(*id).next().is_some())?;
-            let pivots = subjects.pivots(entry);
-            Some(Direction::ALL.map(|direction| subjects.rules_of(entry, direction, &pivots)))
+            Some(subjects.rules_of(entry))
         });
         let mut moved = Vec::new();
         for (id, rules) in pods.into_iter().zip(rules) {

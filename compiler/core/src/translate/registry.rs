@@ -3,12 +3,11 @@
 //! A name is a pure function of the identities that are in the registry: the short hash, and where short hashes
 //! collide the identity with it. So a newcomer can rename those it collides with, which the caller learns.
 
-use std::collections::HashMap;
-
-use fnv::FnvBuildHasher;
 use slab::Slab;
 
+use super::lookup::Lookup;
 use crate::identity::{Identity, Name, ShortHash};
+use crate::idset::number;
 
 /// One part.
 #[derive(Debug)]
@@ -24,7 +23,8 @@ pub(super) struct Part<T> {
 #[derive(Debug)]
 pub(super) struct Registry<T> {
     parts: Slab<Part<T>>,
-    by_short: HashMap<u64, Places, FnvBuildHasher>,
+    /// Parts by the short hash of their identities.
+    by_short: Lookup,
     hash: ShortHash,
     /// Parts whose names have changed since the caller last asked.
     renamed: Vec<u32>,
@@ -32,58 +32,21 @@ pub(super) struct Registry<T> {
     idle: Vec<u32>,
 }
 
-/// The parts of one short hash: one, but for collisions.
-#[derive(Debug)]
-enum Places {
-    One([u32; 1]),
-    Several(Box<[u32]>),
-}
-
-impl Places {
-    fn all(&self) -> &[u32] {
-        match self {
-            Self::One(one) => one,
-            Self::Several(all) => all,
-        }
-    }
-
-    fn add(&mut self, id: u32) {
-        match self {
-            Self::One([first]) => *self = Self::Several(Box::new([*first, id])),
-            Self::Several(all) => *all = all.iter().copied().chain([id]).collect(),
-        }
-    }
-
-    /// Removes a part; whether one is left.
-    fn remove(&mut self, id: u32) -> bool {
-        match self {
-            Self::One([only]) => *only != id,
-            Self::Several(all) => {
-                *all = all.iter().copied().filter(|other| *other != id).collect();
-                if let [last] = **all {
-                    *self = Self::One([last]);
-                }
-                true
-            }
-        }
-    }
-}
-
-fn number(key: usize) -> u32 {
-    // Four billion parts do not fit into memory.
-    u32::try_from(key).unwrap_or(u32::MAX)
-}
-
 impl<T> Registry<T> {
     pub(super) fn new(hash: ShortHash) -> Self {
-        let by_short = HashMap::default();
-        Self { parts: Slab::new(), by_short, hash, renamed: Vec::new(), idle: Vec::new() }
+        Self { parts: Slab::new(), by_short: Lookup::default(), hash, renamed: Vec::new(), idle: Vec::new() }
     }
 
     /// The part of an identity, if it is known.
     pub(super) fn find(&self, identity: &Identity) -> Option<u32> {
-        let places = self.by_short.get(&(self.hash)(identity))?.all();
-        places.iter().copied().find(|id| self.get(*id).is_some_and(|part| part.identity == *identity))
+        let key = self.by_short.key(&(self.hash)(identity));
+        self.by_short.find(key, |id| self.get(id).is_some_and(|part| part.identity == *identity))
+    }
+
+    /// The parts of one short hash: at most one, but for collisions.
+    fn colliding(&self, short: u64) -> Vec<u32> {
+        let parts = self.by_short.all(self.by_short.key(&short));
+        parts.filter(|id| self.get(*id).is_some_and(|part| part.name.short() == short)).collect()
     }
 
     pub(super) fn get(&self, id: u32) -> Option<&Part<T>> {
@@ -97,9 +60,9 @@ impl<T> Registry<T> {
     /// Adds a part that nobody holds yet; `value` is made of its name.
     pub(super) fn add(&mut self, identity: Identity, value: impl FnOnce(&Name) -> T) -> u32 {
         let short = (self.hash)(&identity);
-        let places = self.by_short.get(&short).map_or(&[][..], Places::all);
-        let name = if places.is_empty() { Name::unique(short) } else { Name::colliding(short, identity) };
-        if let [only] = *places
+        let others = self.colliding(short);
+        let name = if others.is_empty() { Name::unique(short) } else { Name::colliding(short, identity) };
+        if let [only] = *others
             && let Some(other) = self.parts.get_mut(only as usize)
         {
             other.name = Name::colliding(short, other.identity);
@@ -107,10 +70,7 @@ impl<T> Registry<T> {
         }
         let value = value(&name);
         let id = number(self.parts.insert(Part { identity, name, holders: 0, value }));
-        match self.by_short.get_mut(&short) {
-            None => drop(self.by_short.insert(short, Places::One([id]))),
-            Some(places) => places.add(id),
-        }
+        self.by_short.insert(self.by_short.key(&short), id);
         self.idle.push(id);
         id
     }
@@ -143,16 +103,13 @@ impl<T> Registry<T> {
                 continue;
             }
             let part = self.parts.remove(id as usize);
-            let short = (self.hash)(&part.identity);
-            if let Some(places) = self.by_short.get_mut(&short) {
-                if !places.remove(id) {
-                    self.by_short.remove(&short);
-                } else if let Places::One([only]) = *places
-                    && let Some(other) = self.parts.get_mut(only as usize)
-                {
-                    other.name = Name::unique(short);
-                    self.renamed.push(only);
-                }
+            let short = part.name.short();
+            self.by_short.remove(self.by_short.key(&short), id);
+            if let [only] = *self.colliding(short)
+                && let Some(other) = self.parts.get_mut(only as usize)
+            {
+                other.name = Name::unique(short);
+                self.renamed.push(only);
             }
             gone.push((id, part));
         }

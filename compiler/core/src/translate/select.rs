@@ -1,13 +1,11 @@
 //! Who matches whom, by index: objects by label for a new selector, selectors by requirement for a new object.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
-use fnv::FnvBuildHasher;
+use hashbrown::HashMap;
 
 use crate::idset::IdSet;
 use crate::label::{Labels, Operator, Selector};
-use crate::object::Direction;
 
 /// Numbers of objects by label.
 #[derive(Debug, Default)]
@@ -67,161 +65,179 @@ impl LabelIndex {
     }
 }
 
-/// Where a selector applies.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) enum Scope {
-    /// To namespaces.
-    Namespaces,
-    /// To the pods of a namespace, as the subjects of policies.
-    Subjects(u32, Direction),
-    /// To the pods of a namespace, as peers.
-    PeersOf(u32),
-    /// To the pods of all namespaces that a namespace selector matches, as peers.
-    PeersIn(u32),
-}
+/// More selectors than this are filed by what they ask for.
+const FEW_SELECTORS: usize = 16;
 
-/// A condition that every object meets which a selector matches.
-type Pivot = u64;
+/// A selector and its number.
+type Item = (Selector, u32);
 
-/// Every object meets it.
-const ANY: Pivot = 0;
-
-/// Conditions that some selector uses as its pivot, for one key.
-#[derive(Debug, Default)]
-struct KeyPivots {
-    /// The key is there.
-    exists: Option<(Pivot, u32)>,
-    /// The key has this value.
-    values: HashMap<Arc<str>, (Pivot, u32)>,
+/// Selectors that apply to the same objects: which of them match one.
+#[derive(Debug)]
+pub(super) enum Selectors {
+    /// To be tried one by one.
+    Few(Vec<Item>),
+    Many(Box<Filed>),
 }
 
 /// Selectors by a condition that whatever they match must meet.
 #[derive(Debug, Default)]
-pub(super) struct SelectorIndex {
-    keys: HashMap<Arc<str>, KeyPivots>,
-    newest: Pivot,
-    items: HashMap<(Scope, Pivot), Vec<(Selector, u32)>, FnvBuildHasher>,
+pub(super) struct Filed {
+    count: usize,
+    keys: HashMap<Arc<str>, ByValue>,
+    /// Those without such a condition.
+    others: Vec<Item>,
 }
 
-/// The conditions that an object meets, of those that matter.
-pub(super) struct Pivots(Vec<Pivot>);
+/// Selectors that ask for one key.
+#[derive(Debug, Default)]
+struct ByValue {
+    /// Whatever its value.
+    any: Vec<Item>,
+    /// With this value.
+    values: HashMap<Arc<str>, Vec<Item>>,
+}
 
-impl SelectorIndex {
+impl Default for Selectors {
+    fn default() -> Self {
+        Self::Few(Vec::new())
+    }
+}
+
+impl Selectors {
     /// Adds a selector under a number.
-    pub(super) fn insert(&mut self, scope: Scope, selector: &Selector, id: u32) {
-        for pivot in self.pivots_to_be(selector, true) {
-            let items = self.items.entry((scope, pivot)).or_insert_with(|| Vec::with_capacity(1));
-            items.push((selector.clone(), id));
+    pub(super) fn insert(&mut self, selector: &Selector, id: u32) {
+        match self {
+            Self::Few(items) if items.len() < FEW_SELECTORS => items.push((selector.clone(), id)),
+            Self::Few(items) => {
+                let mut filed = Filed::default();
+                items.iter().for_each(|(selector, id)| filed.insert(selector, *id));
+                filed.insert(selector, id);
+                *self = Self::Many(Box::new(filed));
+            }
+            Self::Many(filed) => filed.insert(selector, id),
         }
     }
 
     /// Removes a selector that was added under this number.
-    pub(super) fn remove(&mut self, scope: Scope, selector: &Selector, id: u32) {
-        for pivot in self.pivots_to_be(selector, false) {
-            if let Some(items) = self.items.get_mut(&(scope, pivot)) {
-                if let Some(place) = items.iter().position(|(_, item)| *item == id) {
-                    items.swap_remove(place);
-                }
-                if items.is_empty() {
-                    self.items.remove(&(scope, pivot));
+    pub(super) fn remove(&mut self, selector: &Selector, id: u32) {
+        match self {
+            Self::Few(items) => items.retain(|(_, item)| *item != id),
+            Self::Many(filed) => {
+                filed.remove(selector, id);
+                if filed.count <= FEW_SELECTORS / 2 {
+                    *self = Self::Few(filed.items());
                 }
             }
         }
-        self.forget(selector);
     }
 
     /// The number of an equal selector.
-    pub(super) fn find(&self, scope: Scope, selector: &Selector) -> Option<u32> {
-        let pivot = match requirement_of(selector) {
-            None => ANY,
-            Some((key, None)) => self.keys.get(key)?.exists?.0,
-            Some((key, Some(values))) => self.keys.get(key)?.values.get(values.first()?)?.0,
+    pub(super) fn find(&self, selector: &Selector) -> Option<u32> {
+        let items = match self {
+            Self::Few(items) => Some(items),
+            Self::Many(filed) => filed.beside(selector),
         };
-        let items = self.items.get(&(scope, pivot))?;
-        items.iter().find(|(other, _)| other == selector).map(|(_, id)| *id)
+        items?.iter().find(|(other, _)| other == selector).map(|(_, id)| *id)
     }
 
-    /// The pivots under which a selector stands: the values of its first `In`, else its first key, else none.
-    fn pivots_to_be(&mut self, selector: &Selector, using: bool) -> Vec<Pivot> {
-        let newest = &mut self.newest;
-        let mut pivot = |slot: &mut (Pivot, u32)| {
-            if slot.0 == ANY {
-                *newest += 1;
-                slot.0 = *newest;
-            }
-            slot.1 += u32::from(using);
-            slot.0
+    /// The numbers of the selectors that match, each once.
+    pub(super) fn matching(&self, labels: &Labels) -> impl Iterator<Item = u32> {
+        let (few, many) = match self {
+            Self::Few(items) => (items.as_slice(), None),
+            Self::Many(filed) => (filed.others.as_slice(), Some(filed)),
         };
-        match requirement_of(selector) {
-            Some((key, Some(values))) => {
-                let pivots = self.keys.entry(Arc::clone(key)).or_default();
-                let slots = values.iter().map(|v| pivot(pivots.values.entry(Arc::clone(v)).or_default()));
-                slots.collect()
+        let items = few.iter().chain(many.into_iter().flat_map(|filed| filed.by_label(labels)));
+        items.filter(|(selector, _)| selector.matches(labels)).map(|(_, id)| *id)
+    }
+
+    pub(super) const fn is_empty(&self) -> bool {
+        match self {
+            Self::Few(items) => items.is_empty(),
+            Self::Many(_) => false,
+        }
+    }
+}
+
+impl Filed {
+    fn insert(&mut self, selector: &Selector, id: u32) {
+        self.count += 1;
+        let item = || (selector.clone(), id);
+        let Some((key, values)) = condition_of(selector) else {
+            return self.others.push(item());
+        };
+        let by_value = self.keys.entry(Arc::clone(key)).or_default();
+        match values {
+            None => by_value.any.push(item()),
+            Some(values) => {
+                for value in values {
+                    by_value.values.entry(Arc::clone(value)).or_default().push(item());
+                }
             }
-            Some((key, None)) => {
-                let pivots = self.keys.entry(Arc::clone(key)).or_default();
-                vec![pivot(pivots.exists.get_or_insert_default())]
-            }
-            None => vec![ANY],
         }
     }
 
-    /// One selector fewer uses its pivots.
-    fn forget(&mut self, selector: &Selector) {
-        let Some((key, values)) = requirement_of(selector) else { return };
-        let Some(pivots) = self.keys.get_mut(key) else { return };
+    fn remove(&mut self, selector: &Selector, id: u32) {
+        self.count -= 1;
+        let without = |items: &mut Vec<Item>| {
+            if let Some(place) = items.iter().position(|(_, item)| *item == id) {
+                items.swap_remove(place);
+            }
+        };
+        let Some((key, values)) = condition_of(selector) else { return without(&mut self.others) };
+        let Some(by_value) = self.keys.get_mut(key) else { return };
         match values {
+            None => without(&mut by_value.any),
             Some(values) => {
                 for value in values {
-                    if let Some((_, users)) = pivots.values.get_mut(value) {
-                        *users -= 1;
-                        if *users == 0 {
-                            pivots.values.remove(value);
+                    if let Some(items) = by_value.values.get_mut(value) {
+                        without(items);
+                        if items.is_empty() {
+                            by_value.values.remove(value);
                         }
                     }
                 }
             }
-            None => {
-                pivots.exists.take_if(|(_, users)| {
-                    *users -= 1;
-                    *users == 0
-                });
-            }
         }
-        if pivots.values.is_empty() && pivots.exists.is_none() {
+        if by_value.any.is_empty() && by_value.values.is_empty() {
             self.keys.remove(key);
         }
     }
 
-    /// The conditions that labels meet.
-    pub(super) fn pivots(&self, labels: &Labels) -> Pivots {
-        let mut met = vec![ANY];
-        for (key, value) in labels.pairs() {
-            if let Some(pivots) = self.keys.get(key) {
-                met.extend(pivots.exists.map(|(pivot, _)| pivot));
-                met.extend(pivots.values.get(value).map(|(pivot, _)| *pivot));
-            }
+    /// The selectors that an equal one would be filed with.
+    fn beside(&self, selector: &Selector) -> Option<&Vec<Item>> {
+        let Some((key, values)) = condition_of(selector) else { return Some(&self.others) };
+        let by_value = self.keys.get(key)?;
+        match values {
+            None => Some(&by_value.any),
+            Some(values) => by_value.values.get(values.first()?),
         }
-        Pivots(met)
     }
 
-    /// The numbers of the selectors of a scope that match, each once.
-    pub(super) fn matching<'a>(
-        &'a self,
-        scope: Scope,
-        pivots: &'a Pivots,
-        labels: &'a Labels,
-    ) -> impl Iterator<Item = u32> + 'a {
-        let items = pivots.0.iter().filter_map(move |pivot| self.items.get(&(scope, *pivot))).flatten();
-        items.filter(|(selector, _)| selector.matches(labels)).map(|(_, id)| *id)
+    /// The selectors whose condition these labels meet, each once: an object has one value for a key.
+    fn by_label(&self, labels: &Labels) -> impl Iterator<Item = &Item> {
+        let met = labels.pairs().filter_map(|(key, value)| Some((self.keys.get(key)?, value)));
+        met.flat_map(|(by_value, value)| {
+            by_value.any.iter().chain(by_value.values.get(value).into_iter().flatten())
+        })
+    }
+
+    /// Every selector, each once.
+    fn items(&self) -> Vec<Item> {
+        let by_key = self.keys.values();
+        let by_key =
+            by_key.flat_map(|by_value| by_value.any.iter().chain(by_value.values.values().flatten()));
+        let mut all: Vec<Item> = self.others.iter().chain(by_key).cloned().collect();
+        all.sort_unstable_by_key(|(_, id)| *id);
+        all.dedup_by_key(|(_, id)| *id);
+        all
     }
 }
 
 /// A key, and the values that are asked for; `None`: any.
 type Condition<'a> = (&'a Arc<str>, Option<&'a [Arc<str>]>);
 
-/// The requirement whose conditions a selector is filed under.
-fn requirement_of(selector: &Selector) -> Option<Condition<'_>> {
+/// The condition that a selector is filed under: the values of its first `In`, else its first key, else none.
+fn condition_of(selector: &Selector) -> Option<Condition<'_>> {
     let of_value = selector.requirements().find_map(|requirement| match &requirement.operator {
         Operator::In(values) => Some((&requirement.key, Some(&**values))),
         _ => None,
@@ -267,22 +283,24 @@ mod tests {
         #[test]
         fn indexes_find_what_matching_all_with_all_finds(
             objects in proptest::collection::vec(labels(), 0..8),
-            selectors in proptest::collection::vec((selector(), any::<bool>()), 0..8),
+            selectors in proptest::collection::vec((selector(), any::<bool>()), 0..40),
         ) {
-            let (mut by_label, mut by_selector) = (LabelIndex::default(), SelectorIndex::default());
+            let (mut by_label, mut by_selector) = (LabelIndex::default(), Selectors::default());
             (0..).zip(&objects).for_each(|(id, labels)| by_label.insert(id, labels));
-            (0..).zip(&selectors).for_each(|(id, (s, _))| by_selector.insert(Scope::Namespaces, s, id));
+            (0..).zip(&selectors).for_each(|(id, (selector, _))| by_selector.insert(selector, id));
             for (id, (selector, _)) in (0..).zip(&selectors).filter(|(_, (_, gone))| *gone) {
-                by_selector.remove(Scope::Namespaces, selector, id);
+                by_selector.remove(selector, id);
             }
             for labels in &objects {
-                let pivots = by_selector.pivots(labels);
-                let mut found: Vec<u32> = by_selector.matching(Scope::Namespaces, &pivots, labels).collect();
+                let mut found: Vec<u32> = by_selector.matching(labels).collect();
                 found.sort_unstable();
                 let expected = (0..).zip(&selectors).filter(|(_, (s, gone))| !gone && s.matches(labels));
                 prop_assert_eq!(found, expected.map(|(id, _)| id).collect::<Vec<u32>>());
             }
             for (selector, _) in &selectors {
+                let known = by_selector.find(selector).and_then(|id| selectors.get(id as usize));
+                let expected = selectors.iter().any(|(other, gone)| !gone && other == selector);
+                prop_assert_eq!(known.is_some_and(|(other, gone)| !gone && other == selector), expected);
                 if let Some(candidates) = by_label.candidates(selector) {
                     let found: BTreeSet<u32> = candidates.iter().collect();
                     prop_assert_eq!(found.len(), candidates.len());
@@ -293,9 +311,9 @@ mod tests {
             (0..).zip(&objects).for_each(|(id, labels)| by_label.remove(id, labels));
             prop_assert!(by_label.0.is_empty());
             for (id, (selector, _)) in (0..).zip(&selectors).filter(|(_, (_, gone))| !*gone) {
-                by_selector.remove(Scope::Namespaces, selector, id);
+                by_selector.remove(selector, id);
             }
-            prop_assert!(by_selector.keys.is_empty() && by_selector.items.is_empty());
+            prop_assert!(by_selector.is_empty());
         }
     }
 }

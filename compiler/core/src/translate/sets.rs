@@ -8,10 +8,12 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use super::cluster::{Cluster, PodEntry};
+use super::parallel;
 use super::peers::PeerIndex;
+use super::plan::SetPlan;
 use super::registry::Registry;
-use crate::identity::{Identity, Name, ShortHash};
-use crate::idset::IdSet;
+use crate::identity::{Name, ShortHash};
+use crate::idset::{IdSet, number};
 use crate::members::{Edit, Element, Member, Members, Service};
 use crate::object::{Peer, PodPeer, PortName};
 use crate::output::{MemberSet, Membership, NamedDestination, SetDefinition};
@@ -25,8 +27,6 @@ pub(super) struct SetPart {
     pub(super) stored: Option<Arc<MemberSet>>,
     /// How many members there are.
     pub(super) count: usize,
-    /// The members of a set that is new in this pass.
-    fresh: Option<Vec<Member<IpAddr>>>,
     /// How many rule sets within budget look it up.
     pub(super) within: u32,
     /// The nodes whose outputs refer to it.
@@ -43,6 +43,8 @@ pub(super) struct Sets {
     by_port: HashMap<(Protocol, PortName), IdSet>,
     /// Sets with edits, or whose count has changed.
     touched: BTreeSet<u32>,
+    /// Sets that are new, or to be stored from now on; some may come twice.
+    unfilled: Vec<u32>,
 }
 
 /// A pod about to change: the sets that it may enter or leave.
@@ -69,16 +71,16 @@ fn by_port(rule: &Membership) -> impl Iterator<Item = (Protocol, PortName)> {
     found.map(|destination| (destination.protocol, destination.name.clone()))
 }
 
-/// What a pod contributes to a set, each once, in order.
-fn contribution(rule: &Membership, id: u32, entry: &PodEntry, cluster: &Cluster) -> Vec<Member<IpAddr>> {
-    let mut members = Vec::new();
+/// Adds what a pod contributes to a set, each once, in order.
+fn contribute(rule: &Membership, id: u32, entry: &PodEntry, cluster: &Cluster, to: &mut Vec<Member<IpAddr>>) {
     match rule {
         Membership::Pods(peers) => {
             if peers.iter().any(|peer| cluster.selects(peer, entry)) {
-                members.extend(cluster.owned_alone(id).map(|address| Member { address, service: None }));
+                to.extend(cluster.owned_alone(id).map(|address| Member { address, service: None }));
             }
         }
         Membership::Destinations(destinations) => {
+            let mut members = Vec::new();
             for NamedDestination { peer, protocol, name } in destinations {
                 let all = match peer {
                     None | Some(Peer::Block(_)) => true,
@@ -99,50 +101,40 @@ fn contribution(rule: &Membership, id: u32, entry: &PodEntry, cluster: &Cluster)
             }
             members.sort_unstable();
             members.dedup();
+            to.append(&mut members);
         }
     }
-    members
 }
 
 impl Sets {
     pub(super) fn new(hash: ShortHash) -> Self {
-        Self { registry: Registry::new(hash), by_port: HashMap::new(), touched: BTreeSet::new() }
+        Self {
+            registry: Registry::new(hash),
+            by_port: HashMap::new(),
+            touched: BTreeSet::new(),
+            unfilled: Vec::new(),
+        }
     }
 
-    /// The set of a rule, which one more holds. A new one is counted, but not stored before [`Self::store`].
-    pub(super) fn hold(
-        &mut self,
-        identity: Identity,
-        rule: impl FnOnce() -> Membership,
-        cluster: &mut Cluster,
-        peers: &mut PeerIndex,
-    ) -> u32 {
+    /// The set of a plan, which one more holds. A new one has no members before [`Self::fill`].
+    pub(super) fn hold(&mut self, plan: SetPlan, cluster: &mut Cluster, peers: &mut PeerIndex) -> u32 {
+        let SetPlan { identity, rule } = plan;
         let id = self.registry.find(&identity).unwrap_or_else(|| {
-            let rule = rule();
-            let members = members_of(&rule, cluster);
-            let count = members.len();
             let id = self.registry.add(identity, |name| SetPart {
                 definition: Arc::new(SetDefinition { name: name.clone(), rule }),
                 stored: None,
-                count,
-                fresh: Some(members),
+                count: 0,
                 within: 0,
                 nodes: IdSet::default(),
                 edits4: Vec::new(),
                 edits6: Vec::new(),
             });
+            self.unfilled.push(id);
             self.file(id, cluster, peers);
             id
         });
         self.registry.hold(id);
         id
-    }
-
-    /// A set that is not stored by now is too large to be.
-    pub(super) fn drop_fresh(&mut self, id: u32) {
-        if let Some(part) = self.registry.get_mut(id) {
-            part.value.fresh = None;
-        }
     }
 
     fn file(&mut self, id: u32, cluster: &mut Cluster, peers: &mut PeerIndex) {
@@ -171,16 +163,34 @@ impl Sets {
         }
     }
 
-    /// A rule set within budget looks the set up: its members are stored.
-    pub(super) fn store(&mut self, id: u32, cluster: &Cluster) {
+    /// A rule set within budget looks the set up: [`Self::fill`] is to store its members.
+    pub(super) fn store(&mut self, id: u32) {
         let Some(part) = self.registry.get_mut(id) else { return };
         part.value.within += 1;
-        if part.value.stored.is_none() {
-            let definition = Arc::clone(&part.value.definition);
-            let fresh = part.value.fresh.take();
-            let members = fresh.unwrap_or_else(|| members_of(&definition.rule, cluster));
-            let (v4, v6) = by_family(members.into_iter());
-            part.value.stored = Some(Arc::new(MemberSet::new(definition, v4, v6)));
+        if part.value.within == 1 {
+            self.unfilled.push(id);
+        }
+    }
+
+    /// Counts the members of new sets, and stores those of sets that are to be.
+    pub(super) fn fill(&mut self, cluster: &Cluster) {
+        let mut unfilled = std::mem::take(&mut self.unfilled);
+        unfilled.sort_unstable();
+        unfilled.dedup();
+        let filled = parallel::map(&unfilled, |id| {
+            let part = &self.registry.get(*id)?.value;
+            let members = members_of(&part.definition.rule, cluster);
+            let count = members.len();
+            let stored = (part.within > 0).then(|| {
+                let (v4, v6) = by_family(members);
+                Arc::new(MemberSet::new(Arc::clone(&part.definition), v4, v6))
+            });
+            Some((count, stored))
+        });
+        for (id, filled) in unfilled.into_iter().zip(filled) {
+            let (Some(part), Some((count, stored))) = (self.registry.get_mut(id), filled) else { continue };
+            part.value.count = count;
+            part.value.stored = stored;
             part.value.edits4.clear();
             part.value.edits6.clear();
         }
@@ -221,10 +231,12 @@ impl Sets {
 
     fn record(&mut self, id: u32, sets: &[u32], cluster: &Cluster, present: bool) {
         let Some(entry) = cluster.pod(id) else { return };
+        let mut members = Vec::new();
         for set in sets {
             let Some(part) = self.registry.get_mut(*set) else { continue };
             let part = &mut part.value;
-            for Member { address, service } in contribution(&part.definition.rule, id, entry, cluster) {
+            contribute(&part.definition.rule, id, entry, cluster, &mut members);
+            for Member { address, service } in members.drain(..) {
                 if present {
                     part.count += 1;
                 } else {
@@ -303,19 +315,28 @@ impl Sets {
 
 /// Every member of a set, each once.
 fn members_of(rule: &Membership, cluster: &Cluster) -> Vec<Member<IpAddr>> {
-    let mut pods: Vec<u32> = peers_of(rule).flat_map(|peer| cluster.matching(peer)).collect();
+    let mut pods: Vec<u32> = Vec::new();
+    peers_of(rule).for_each(|peer| cluster.matching(peer, &mut pods));
     if by_port(rule).next().is_some() {
-        pods.extend(cluster.pods.iter().map(|(id, _)| u32::try_from(id).unwrap_or(u32::MAX)));
+        pods.extend(cluster.pods.iter().map(|(id, _)| number(id)));
     }
     pods.sort_unstable();
     pods.dedup();
-    let entries = pods.into_iter().filter_map(|id| cluster.pod(id).map(|entry| (id, entry)));
-    entries.flat_map(|(id, entry)| contribution(rule, id, entry, cluster)).collect()
+    let mut members = Vec::with_capacity(pods.len());
+    for id in pods {
+        match (rule, cluster.pod(id)) {
+            // That one of the peers matches it is known.
+            (Membership::Pods(_), _) => {
+                members.extend(cluster.owned_alone(id).map(|address| Member { address, service: None }));
+            }
+            (Membership::Destinations(_), Some(entry)) => contribute(rule, id, entry, cluster, &mut members),
+            (Membership::Destinations(_), None) => {}
+        }
+    }
+    members
 }
 
-fn by_family(
-    members: impl Iterator<Item = Member<IpAddr>>,
-) -> (Members<Member<Ipv4Addr>>, Members<Member<Ipv6Addr>>) {
+fn by_family(members: Vec<Member<IpAddr>>) -> (Members<Member<Ipv4Addr>>, Members<Member<Ipv6Addr>>) {
     let (mut v4, mut v6) = (Vec::new(), Vec::new());
     for Member { address, service } in members {
         match address {

@@ -6,10 +6,13 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use fnv::FnvBuildHasher;
 use slab::Slab;
 
 use super::cluster::{Cluster, PodEntry};
-use super::select::{Pivots, Scope, SelectorIndex};
+use super::lookup::{Key, Lookup};
+use super::select::Selectors;
+use crate::idset::{IdSet, number};
 use crate::object::{Direction, Policy, PortMatch, PortName, Rule, RulePorts};
 use crate::port::Protocol;
 
@@ -22,25 +25,24 @@ pub(super) struct RulesEntry {
     holders: u32,
 }
 
-/// The policies of one namespace that select the same subjects in one direction.
-#[derive(Debug)]
-struct SubjectsEntry {
-    /// Their rules, with how many policies say them; ordered.
-    rules: Vec<(u32, u32)>,
+/// What policies say about their subjects.
+#[derive(Debug, Clone, Copy)]
+struct Said {
+    direction: Direction,
+    rules: u32,
+    /// How many policies say it.
+    policies: u32,
 }
 
 /// Every policy's subjects and rules.
 #[derive(Debug, Default)]
 pub(super) struct Subjects {
     rules: Slab<RulesEntry>,
-    by_rules: HashMap<Arc<[Rule]>, u32>,
-    entries: Slab<SubjectsEntry>,
-    index: SelectorIndex,
-}
-
-fn number(key: usize) -> u32 {
-    // Four billion policies do not fit into memory.
-    u32::try_from(key).unwrap_or(u32::MAX)
+    by_rules: Lookup,
+    /// What the policies of one namespace say that select the same subjects; ordered by direction and rules.
+    said: Slab<Vec<Said>>,
+    /// The selectors of subjects, by namespace.
+    selectors: HashMap<u32, Selectors, FnvBuildHasher>,
 }
 
 impl Subjects {
@@ -50,15 +52,20 @@ impl Subjects {
 
     /// The number of rules that a policy has, if some policy has them.
     pub(super) fn find(&self, rules: &[Rule]) -> Option<u32> {
-        self.by_rules.get(rules).copied()
+        self.find_by(self.by_rules.key(rules), rules)
+    }
+
+    fn find_by(&self, key: Key, rules: &[Rule]) -> Option<u32> {
+        self.by_rules.find(key, |id| self.rules(id).is_some_and(|entry| *entry.rules == *rules))
     }
 
     /// One more holds these rules.
-    pub(super) fn hold_rules(&mut self, rules: &Arc<[Rule]>) -> u32 {
-        let id = self.by_rules.get(rules).copied().unwrap_or_else(|| {
+    fn hold_rules(&mut self, rules: &Arc<[Rule]>) -> u32 {
+        let key = self.by_rules.key(&**rules);
+        let id = self.find_by(key, rules).unwrap_or_else(|| {
             let entry = RulesEntry { rules: Arc::clone(rules), names: names_of(rules), holders: 0 };
             let id = number(self.rules.insert(entry));
-            self.by_rules.insert(Arc::clone(rules), id);
+            self.by_rules.insert(key, id);
             id
         });
         self.keep_rules(id);
@@ -78,34 +85,35 @@ impl Subjects {
         entry.holders -= 1;
         if entry.holders == 0 {
             let entry = self.rules.remove(id as usize);
-            self.by_rules.remove(&entry.rules);
+            self.by_rules.remove(self.by_rules.key(&*entry.rules), id);
         }
     }
 
-    /// Adds a policy's rules in one direction; whether that is news to the pods that it selects.
+    /// Adds a policy's rules in one direction, for which its namespace is held; whether that is news to the pods that
+    /// it selects.
     pub(super) fn add(
         &mut self,
         policy: &Policy,
         direction: Direction,
         rules: &Arc<[Rule]>,
-        cluster: &mut Cluster,
+        namespace: u32,
     ) -> bool {
         let rules = self.hold_rules(rules);
-        let namespace = cluster.hold_namespace(&policy.key.namespace);
-        let scope = Scope::Subjects(namespace, direction);
-        let id = self.index.find(scope, &policy.subjects).unwrap_or_else(|| {
-            let id = number(self.entries.insert(SubjectsEntry { rules: Vec::with_capacity(1) }));
-            self.index.insert(scope, &policy.subjects, id);
+        let selectors = self.selectors.entry(namespace).or_default();
+        let id = selectors.find(&policy.subjects).unwrap_or_else(|| {
+            // Most policies isolate in both directions.
+            let id = number(self.said.insert(Vec::with_capacity(2)));
+            selectors.insert(&policy.subjects, id);
             id
         });
-        let Some(entry) = self.entries.get_mut(id as usize) else { return false };
-        match entry.rules.binary_search_by_key(&rules, |(rules, _)| *rules) {
+        let Some(said) = self.said.get_mut(id as usize) else { return false };
+        match said.binary_search_by_key(&(direction, rules), |said| (said.direction, said.rules)) {
             Ok(place) => {
-                entry.rules.get_mut(place).into_iter().for_each(|(_, count)| *count += 1);
+                said.get_mut(place).into_iter().for_each(|said| said.policies += 1);
                 false
             }
             Err(place) => {
-                entry.rules.insert(place, (rules, 1));
+                said.insert(place, Said { direction, rules, policies: 1 });
                 true
             }
         }
@@ -120,21 +128,20 @@ impl Subjects {
         cluster: &mut Cluster,
     ) -> bool {
         let namespace = cluster.hold_namespace(&policy.key.namespace);
-        let scope = Scope::Subjects(namespace, direction);
-        let known = self.index.find(scope, &policy.subjects).zip(self.find(rules));
-        let news = known.is_some_and(|(id, rules)| {
-            let Some(entry) = self.entries.get_mut(id as usize) else { return false };
-            let count = entry.rules.iter_mut().find(|(other, _)| *other == rules).map(|(_, count)| count);
-            let last = count.is_some_and(|count| {
-                *count -= 1;
-                *count == 0
+        let known = self.selectors.get(&namespace).and_then(|selectors| selectors.find(&policy.subjects));
+        let news = known.zip(self.find(rules)).is_some_and(|(id, rules)| {
+            let Some(said) = self.said.get_mut(id as usize) else { return false };
+            let is = |said: &Said| said.direction == direction && said.rules == rules;
+            let last = said.iter_mut().find(|said| is(said)).is_some_and(|said| {
+                said.policies -= 1;
+                said.policies == 0
             });
             if last {
-                entry.rules.retain(|(other, _)| *other != rules);
+                said.retain(|said| !is(said));
             }
-            if entry.rules.is_empty() {
-                self.entries.remove(id as usize);
-                self.index.remove(scope, &policy.subjects, id);
+            if said.is_empty() {
+                self.said.remove(id as usize);
+                self.forget(namespace, policy, id);
             }
             self.release_rules(rules);
             last
@@ -145,27 +152,29 @@ impl Subjects {
         news
     }
 
-    /// The conditions that a pod's labels meet.
-    pub(super) fn pivots(&self, entry: &PodEntry) -> Pivots {
-        self.index.pivots(&entry.pod.labels)
+    /// No policy selects these subjects any more.
+    fn forget(&mut self, namespace: u32, policy: &Policy, id: u32) {
+        if let Some(selectors) = self.selectors.get_mut(&namespace) {
+            selectors.remove(&policy.subjects, id);
+            if selectors.is_empty() {
+                self.selectors.remove(&namespace);
+            }
+        }
     }
 
-    /// The rules of the policies that select a pod, each once, in order; `None`: none selects it.
-    pub(super) fn rules_of(
-        &self,
-        entry: &PodEntry,
-        direction: Direction,
-        pivots: &Pivots,
-    ) -> Option<Box<[u32]>> {
-        let scope = Scope::Subjects(entry.namespace, direction);
-        let entries = self.index.matching(scope, pivots, &entry.pod.labels);
-        let mut found: Vec<u32> = entries
-            .filter_map(|id| self.entries.get(id as usize))
-            .flat_map(|e| e.rules.iter().map(|(rules, _)| *rules))
-            .collect();
-        found.sort_unstable();
-        found.dedup();
-        (!found.is_empty()).then(|| found.into())
+    /// The rules of the policies that select a pod, for each direction; `None`: none selects it.
+    pub(super) fn rules_of(&self, entry: &PodEntry) -> [Option<IdSet>; 2] {
+        let mut found = Direction::ALL.map(|_| IdSet::default());
+        let selectors = self.selectors.get(&entry.namespace).into_iter();
+        let selecting = selectors.flat_map(|selectors| selectors.matching(&entry.pod.labels));
+        for said in selecting.filter_map(|id| self.said.get(id as usize)).flatten() {
+            let [ingress, egress] = &mut found;
+            match said.direction {
+                Direction::Ingress => ingress.insert(said.rules),
+                Direction::Egress => egress.insert(said.rules),
+            };
+        }
+        found.map(|rules| (!rules.is_empty()).then_some(rules))
     }
 }
 
