@@ -105,12 +105,25 @@ pub(super) enum Shared {
 impl Shared {
     /// What chains that go or come have in common with others of the new frame, in order.
     pub(super) fn with(gone: &Chains, come: &Chains, new: &Frame) -> Vec<Self> {
-        let (mut wanted, mut any) = (SmallVec::<[Self; 8]>::new(), Bits::default());
-        for (rules, allow) in gone.iter().chain(come) {
-            Self::each(&rules.0, *allow, |part| wanted.push(part));
-            any = any.union(rules.0.fingerprint.parts);
-        }
+        let of = |chains: &Chains| {
+            let mut parts: SmallVec<[Self; 8]> = SmallVec::new();
+            chains.iter().for_each(|(rules, allow)| Self::each(&rules.0, *allow, |part| parts.push(part)));
+            parts.sort_unstable();
+            parts.dedup();
+            parts
+        };
+        // What goes and comes is laid out twice, and stays by that.
+        let (before, after) = (of(gone), of(come));
+        let once = |own: &[Self], others: &[Self]| -> SmallVec<[Self; 8]> {
+            own.iter().filter(|part| others.binary_search(part).is_err()).cloned().collect()
+        };
+        let mut wanted = once(&before, &after);
+        wanted.extend(once(&after, &before));
         wanted.sort_unstable();
+        let names = wanted.iter().map(|part| match part {
+            Self::Peers(_, name, _) | Self::Blocks(_, name) | Self::Contested(_, name) => Bits::of(name),
+        });
+        let any = names.fold(Bits::default(), Bits::union);
         let mut found = Vec::new();
         let overlapping = new.subjects.matching(|print| print.parts.overlaps(any));
         for Chain { rules, allow } in overlapping.flat_map(chains_of) {

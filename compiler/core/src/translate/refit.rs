@@ -34,16 +34,20 @@ impl Sources<'_> {
             }
         }
         edits.sort_unstable_by_key(|(address, _)| *address);
-        let mut frame = Frame::clone(before.frame());
+        let known = before.frame();
+        let mut owners = Arc::clone(&known.owners);
         let mut gone: Few<Arc<RuleSet>> = Few::new();
         for (address, subject) in &edits {
-            let known = frame.subjects.get(address);
+            let known = known.subjects.get(address);
             gone.extend(known.into_iter().flat_map(Subject::rule_sets).cloned());
-            if known.is_some() != subject.is_some() {
-                self.own(&mut frame, *address, subject.is_some());
+            match (known, subject) {
+                (None, Some(_)) => _ = Arc::make_mut(&mut owners).insert(*address, self.owners_of(address)),
+                (Some(_), None) => _ = Arc::make_mut(&mut owners).remove(address),
+                (None, None) | (Some(_), Some(_)) => {}
             }
         }
-        frame.subjects = frame.subjects.edited(edits);
+        let subjects = known.subjects.edited(edits);
+        let frame = Frame { families: known.families, subjects, owners, anchors: Arc::clone(&known.anchors) };
         used.sort_unstable();
         used.dedup();
         let (lost, mut gained) = self.sets(node, before, &frame, &used, gone);
@@ -63,16 +67,6 @@ impl Sources<'_> {
             output = output.with_sets(&newer);
         }
         (output, sets)
-    }
-
-    /// Takes over that an address has become a subject, or is none any more.
-    fn own(&self, frame: &mut Frame, address: IpAddr, isolated: bool) {
-        let owners = Arc::make_mut(&mut frame.owners);
-        if isolated {
-            owners.insert(address, self.owners_of(&address));
-        } else {
-            owners.remove(&address);
-        }
     }
 
     /// The places of the sets that a node's rule sets look up no longer, in order, and the sets that they look up now
