@@ -4,8 +4,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use flock_shared::{NamespaceName, NodeName, ObjectName};
-use hashbrown::HashMap;
 use slab::Slab;
+use std::collections::HashMap;
 
 use super::lookup::{Key, Lookup};
 use super::owners::Owners;

@@ -1,10 +1,10 @@
 //! Numbers by what they stand for, which is kept where the numbers lead: a table of them takes nine bytes each.
 //!
-//! Tenants choose most of what is looked up, so hashes are keyed.
+//! Tenants choose most of what is looked up, so hashes are keyed, by a function that is made to withstand who chooses.
 
-use std::hash::{BuildHasher as _, Hash};
+use std::hash::{BuildHasher as _, Hash, RandomState};
 
-use hashbrown::{DefaultHashBuilder, HashTable};
+use hashbrown::HashTable;
 
 /// The hash of what a number stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,7 +21,7 @@ impl Key {
 #[derive(Debug, Default)]
 pub(super) struct Lookup {
     numbers: HashTable<(Key, u32)>,
-    keyed: DefaultHashBuilder,
+    keyed: RandomState,
 }
 
 impl Lookup {

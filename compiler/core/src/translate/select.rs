@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use hashbrown::HashMap;
+use std::collections::HashMap;
 
 use crate::idset::IdSet;
 use crate::label::{Labels, Operator, Selector};
