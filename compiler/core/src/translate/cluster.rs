@@ -36,6 +36,11 @@ impl PodEntry {
         }
     }
 
+    /// Whether no other pod claims one of its addresses.
+    pub(super) const fn is_alone(&self) -> bool {
+        self.alone
+    }
+
     pub(super) const fn set_group(&mut self, direction: Direction, group: Option<u32>) {
         let [ingress, egress] = &mut self.groups;
         match direction {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use flock_shared::PodKey;
 use smallvec::SmallVec;
 
-use super::cluster::{Cluster, NodeEntry};
+use super::cluster::{Cluster, NodeEntry, PodEntry};
 use super::groups::{Groups, Outcome};
 use super::parts::Parts;
 use crate::object::{Direction, HostInterface, Pod, PodNetwork};
@@ -27,11 +27,14 @@ pub(super) struct Sources<'a> {
 impl Sources<'_> {
     /// The output of a node and the sets that it refers to, in the output's order.
     pub(super) fn output(&self, node: &NodeEntry) -> (Output, Vec<u32>) {
-        let (mut subjects, mut rule_sets) = (Few::new(), Few::new());
+        let (mut subjects, mut rule_sets, mut owners) = (Few::new(), Few::new(), Vec::new());
         let mut anchors: BTreeMap<HostInterface, BTreeSet<IpAddr>> = BTreeMap::new();
         for id in node.pods.iter() {
             let Some(entry) = self.cluster.pod(id) else { continue };
+            let known = subjects.len();
             self.subjects(id, &mut subjects, &mut rule_sets);
+            let own = subjects.iter().skip(known).map(|(address, _)| (*address, self.owners_of(id, address)));
+            owners.extend(own);
             // Interfaces of pods that have reported addresses: also one that has yielded all of them, so that
             // nothing that comes from there is its own. Before the first report a source cannot be judged.
             if let Some(interface) = interface_of(&entry.pod) {
@@ -39,10 +42,9 @@ impl Sources<'_> {
                 anchored.extend(self.cluster.owned(id).map(|(address, _)| address));
             }
         }
-        let owners = subjects.iter().map(|(address, _)| (*address, self.owners_of(address)));
         let frame = Frame {
             families: self.families,
-            owners: Arc::new(owners.collect()),
+            owners: Arc::new(owners.into_iter().collect()),
             subjects: subjects.into_iter().collect(),
             anchors: Arc::new(anchors),
         };
@@ -64,11 +66,13 @@ impl Sources<'_> {
         self.parts.sets.registry.get(set)?.value.stored.clone()
     }
 
-    /// The pods that own an address, in order.
-    pub(super) fn owners_of(&self, address: &IpAddr) -> Arc<[PodKey]> {
-        let owners = self.cluster.owners_of(address);
-        let mut keys: Vec<PodKey> =
-            owners.iter().filter_map(|id| self.cluster.pod(*id)).map(|entry| entry.pod.key.clone()).collect();
+    /// The pods that own an address, in order; `pod` is one of them.
+    pub(super) fn owners_of(&self, pod: u32, address: &IpAddr) -> Arc<[PodKey]> {
+        let key = |id: u32| self.cluster.pod(id).map(|entry| entry.pod.key.clone());
+        if self.cluster.pod(pod).is_some_and(PodEntry::is_alone) {
+            return key(pod).into_iter().collect();
+        }
+        let mut keys: Vec<PodKey> = self.cluster.owners_of(address).into_iter().filter_map(key).collect();
         keys.sort_unstable();
         keys.into()
     }

@@ -23,29 +23,28 @@ impl Sources<'_> {
         changed: &[u32],
     ) -> (Output, Vec<u32>) {
         let (mut subjects, mut used) = (Few::new(), Few::new());
+        let known = before.frame();
+        let mut owners = Arc::clone(&known.owners);
         let mut edits: Few<(IpAddr, Option<Subject>)> = Few::new();
+        let mut gone: Few<Arc<RuleSet>> = Few::new();
         for id in pods {
             self.subjects(*id, &mut subjects, &mut used);
-            edits.extend(subjects.drain(..).map(|(address, subject)| (address, Some(subject))));
             for (address, _) in self.cluster.owned(*id) {
-                if !edits.iter().any(|(other, _)| *other == address) {
-                    edits.push((address, None));
+                let place = subjects.iter().position(|(other, _)| *other == address);
+                let subject = place.map(|place| subjects.swap_remove(place).1);
+                let old = known.subjects.get(&address);
+                gone.extend(old.into_iter().flat_map(Subject::rule_sets).cloned());
+                match (old, &subject) {
+                    (None, Some(_)) => {
+                        Arc::make_mut(&mut owners).insert(address, self.owners_of(*id, &address));
+                    }
+                    (Some(_), None) => _ = Arc::make_mut(&mut owners).remove(&address),
+                    (None, None) | (Some(_), Some(_)) => {}
                 }
+                edits.push((address, subject));
             }
         }
         edits.sort_unstable_by_key(|(address, _)| *address);
-        let known = before.frame();
-        let mut owners = Arc::clone(&known.owners);
-        let mut gone: Few<Arc<RuleSet>> = Few::new();
-        for (address, subject) in &edits {
-            let known = known.subjects.get(address);
-            gone.extend(known.into_iter().flat_map(Subject::rule_sets).cloned());
-            match (known, subject) {
-                (None, Some(_)) => _ = Arc::make_mut(&mut owners).insert(*address, self.owners_of(address)),
-                (Some(_), None) => _ = Arc::make_mut(&mut owners).remove(address),
-                (None, None) | (Some(_), Some(_)) => {}
-            }
-        }
         let subjects = known.subjects.edited(edits);
         let frame = Frame { families: known.families, subjects, owners, anchors: Arc::clone(&known.anchors) };
         used.sort_unstable();
