@@ -6,6 +6,7 @@ pub mod model;
 mod name;
 mod text;
 pub mod transaction;
+mod words;
 mod write;
 
 pub use commit::ApplyError;

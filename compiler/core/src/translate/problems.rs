@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use flock_shared::{NamespaceName, PodKey, PolicyKey};
 
+use super::Translator;
 use super::budget::OverBudget;
 use super::cluster::Cluster;
+use super::follow::rules;
 use super::groups::{Group, Outcome};
-use super::{Translator, rules};
 use crate::object::{Pod, Policy};
 use crate::problem::{self, Problem};
 

@@ -1,5 +1,7 @@
 //! The world indexed: pods, namespaces and nodes under small numbers, and which address belongs to whom.
 
+mod matching;
+
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -7,12 +9,13 @@ use flock_shared::{NamespaceName, NodeName, ObjectName};
 use slab::Slab;
 use std::collections::HashMap;
 
+use self::matching::selects;
 use super::lookup::{Key, Lookup};
 use super::owners::Owners;
 use super::select::LabelIndex;
 use crate::idset::{IdSet, number};
 use crate::label::Labels;
-use crate::object::{Direction, Lifecycle, NamespaceScope, Peer, PeerMatch, Pod, PodPeer, Policy};
+use crate::object::{Direction, Lifecycle, Peer, PeerMatch, Pod};
 use crate::output::{Families, Output};
 
 /// A pod.
@@ -94,9 +97,6 @@ pub(super) struct Cluster {
     by_node: HashMap<NodeName, u32>,
     pub(super) owners: Owners,
 }
-
-/// So few pods are looked at one by one.
-const FEW_PODS: usize = 16;
 
 impl Cluster {
     pub(super) fn pod(&self, id: u32) -> Option<&PodEntry> {
@@ -308,61 +308,6 @@ impl Cluster {
         self.owners.families()
     }
 
-    /// Adds the pods that a peer matches.
-    pub(super) fn matching(&self, peer: &PodPeer, to: &mut Vec<u32>) {
-        match &peer.namespaces {
-            NamespaceScope::Named(name) => {
-                self.matching_in(self.by_namespace.get(name).copied().as_slice(), peer, to);
-            }
-            NamespaceScope::Matching(selector) => {
-                self.matching_in(&self.namespaces_matching(selector), peer, to);
-            }
-        }
-    }
-
-    /// Adds the pods of these namespaces that a peer matches.
-    fn matching_in(&self, namespaces: &[u32], peer: &PodPeer, to: &mut Vec<u32>) {
-        let here = || namespaces.iter().filter_map(|id| self.namespace(*id));
-        let count: usize = here().map(|entry| entry.pods.len()).sum();
-        let by_label = if count > FEW_PODS { self.pod_labels.candidates(&peer.pods) } else { None };
-        let is = |id: &u32| self.pod(*id).is_some_and(|entry| self.selects(peer, entry));
-        // As few as the indexes can tell.
-        match by_label {
-            Some(found) if found.len() < count => to.extend(found.iter().filter(is)),
-            _ => to.extend(here().flat_map(|entry| entry.pods.iter()).filter(is)),
-        }
-    }
-
-    /// The pods that a policy selects.
-    pub(super) fn subjects_of(&self, policy: &Policy) -> Vec<u32> {
-        let peer = PodPeer {
-            namespaces: NamespaceScope::Named(policy.key.namespace.clone()),
-            pods: policy.subjects.clone(),
-        };
-        let mut found = Vec::new();
-        self.matching(&peer, &mut found);
-        found
-    }
-
-    /// The namespaces that a selector matches.
-    pub(super) fn namespaces_matching(&self, selector: &crate::label::Selector) -> Vec<u32> {
-        let matches = |entry: &NamespaceEntry| entry.labels.as_ref().is_some_and(|l| selector.matches(l));
-        match self.namespace_labels.candidates(selector) {
-            Some(found) => found.iter().filter(|id| self.namespace(*id).is_some_and(matches)).collect(),
-            None => self.namespaces().filter(|(_, entry)| matches(entry)).map(|(id, _)| id).collect(),
-        }
-    }
-
-    /// Whether a peer matches a pod.
-    pub(super) fn selects(&self, peer: &PodPeer, entry: &PodEntry) -> bool {
-        selects(peer, &entry.pod, || self.labels_around(entry))
-    }
-
-    /// The labels of a pod's namespace, if there is an object.
-    fn labels_around(&self, entry: &PodEntry) -> Option<&Labels> {
-        self.namespace(entry.namespace)?.labels.as_ref()
-    }
-
     /// Addresses with several owners, in order.
     pub(super) fn disputes(&self) -> Vec<Dispute> {
         let owner = |entry: &PodEntry| Owner {
@@ -375,14 +320,6 @@ impl Cluster {
         });
         contested.collect()
     }
-}
-
-fn selects<'a>(peer: &PodPeer, pod: &Pod, labels_around: impl FnOnce() -> Option<&'a Labels>) -> bool {
-    let namespace = match &peer.namespaces {
-        NamespaceScope::Named(name) => *name == pod.key.namespace,
-        NamespaceScope::Matching(selector) => labels_around().is_some_and(|labels| selector.matches(labels)),
-    };
-    namespace && peer.pods.matches(&pod.labels)
 }
 
 /// An address with several owners.

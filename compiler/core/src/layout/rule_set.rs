@@ -1,0 +1,178 @@
+//! What a rule set is laid out to: its chains, its maps and its sets of address blocks.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::{Layout, set_of, when};
+use crate::identity::Name;
+use crate::nft::{
+    Allow, ChainName, Content, Element, Family, Field, Map, MapName, Match, Rule, SetName, SetType,
+    Statement, Verdict,
+};
+use crate::object::Direction;
+use crate::output::{BlockSet, Membership, NamedRanges, Peers, RuleSet, SetDefinition, Union};
+use crate::port::PortSet;
+
+/// A range of at most this many ports is written port by port: a lookup in a hash costs less than in an interval map.
+const FEW_PORTS: u16 = 16;
+
+/// The family that numbers of a type are addresses of.
+trait BlockFamily {
+    const FAMILY: Family;
+}
+
+impl BlockFamily for u32 {
+    const FAMILY: Family = Family::V4;
+}
+
+impl BlockFamily for u128 {
+    const FAMILY: Family = Family::V6;
+}
+
+/// The field that holds the address of the peer.
+const fn peer(direction: Direction, family: Family) -> Field {
+    match direction {
+        Direction::Ingress => Field::Source(family),
+        Direction::Egress => Field::Destination(family),
+    }
+}
+
+/// Most chains have fewer rules.
+const RULES: usize = 4;
+
+const PORT: [Field; 2] = [Field::Protocol, Field::DestinationPort];
+const PORT_RANGE: [Field; 2] = [Field::DestinationPort, Field::Protocol];
+
+impl Layout {
+    /// The chains of a rule set, its maps and its sets of address blocks.
+    pub(crate) fn rule_set(&mut self, rules: &RuleSet, allow: Allow) {
+        let direction = rules.direction;
+        let mut chain = Vec::with_capacity(RULES);
+        self.peers(direction, &rules.any_port, allow, &mut chain);
+        if let Some(named) = &rules.named {
+            chain.extend(self.pods(direction, named, allow));
+        }
+        chain.extend(self.contested(rules, allow));
+        let (mut single, mut wide) = (BTreeMap::new(), BTreeMap::new());
+        for (range, peers) in &rules.ports {
+            let verdict = self.towards(direction, peers, allow);
+            match range.singles(FEW_PORTS) {
+                Some(ports) => single.extend(ports.map(|port| (Element::Ports(port), verdict.clone()))),
+                None => drop(wide.insert(Element::PortRange(*range), verdict)),
+            }
+        }
+        let maps = [
+            (MapName::Ports(direction, rules.name.clone(), allow), SetType::Ports, PORT, single),
+            (
+                MapName::PortRanges(direction, rules.name.clone(), allow),
+                SetType::PortRanges,
+                PORT_RANGE,
+                wide,
+            ),
+        ];
+        for (map, kind, fields, elements) in maps.into_iter().filter(|(.., elements)| !elements.is_empty()) {
+            self.table.maps.insert(map.clone(), Map { kind, elements });
+            chain.push(Rule { matches: Vec::new(), statement: Statement::Map(fields.to_vec(), map) });
+        }
+        chain.push(when([], Verdict::Goto(ChainName::Denied(direction))));
+        self.add_chain(ChainName::RuleSet(direction, rules.name.clone(), allow), None, chain);
+    }
+
+    /// Where a packet goes whose port matches: to the chain that looks at its peer, unless any peer will do.
+    fn towards(&mut self, direction: Direction, peers: &Peers, allow: Allow) -> Verdict {
+        if peers.union.is_everywhere() {
+            return allow.verdict();
+        }
+        let name = ChainName::Peers(direction, peers.name.clone(), allow);
+        if !self.table.chains.contains_key(&name) {
+            let mut rules = Vec::with_capacity(RULES);
+            self.peers(direction, &peers.union, allow, &mut rules);
+            rules.push(when([], Verdict::Goto(ChainName::Denied(direction))));
+            self.add_chain(name.clone(), None, rules);
+        }
+        Verdict::Goto(name)
+    }
+
+    /// Adds one rule per family and kind of set, however many peers there are.
+    fn peers(&mut self, direction: Direction, union: &Union, allow: Allow, rules: &mut Vec<Rule>) {
+        if let Some(pods) = &union.pods {
+            rules.extend(self.pods(direction, pods, allow));
+        }
+        let v4 = self.blocks(direction, &union.v4, allow, |ranges| {
+            (&ranges.name, Content::Ranges4(Arc::clone(ranges)))
+        });
+        let v6 = self.blocks(direction, &union.v6, allow, |ranges| {
+            (&ranges.name, Content::Ranges6(Arc::clone(ranges)))
+        });
+        rules.extend(v4.into_iter().chain(v6));
+    }
+
+    /// Looks up the peer in the sets of a definition, one rule per family.
+    fn pods(
+        &self,
+        direction: Direction,
+        definition: &SetDefinition,
+        allow: Allow,
+    ) -> impl Iterator<Item = Rule> {
+        let rule = move |family| {
+            let peer = peer(direction, family);
+            let fields = match definition.rule {
+                Membership::Pods(_) => vec![peer],
+                Membership::Destinations(_) => [peer].into_iter().chain(PORT).collect(),
+            };
+            when([Match::In(fields, set_of(definition, family).0)], allow.verdict())
+        };
+        self.families().map(rule)
+    }
+
+    fn blocks<T: BlockFamily>(
+        &mut self,
+        direction: Direction,
+        blocks: &BlockSet<T>,
+        allow: Allow,
+        content: impl Fn(&Arc<NamedRanges<T>>) -> (&Name, Content),
+    ) -> Option<Rule> {
+        match blocks {
+            BlockSet::Nowhere => None,
+            BlockSet::Everywhere => Some(when([Match::Family(T::FAMILY)], allow.verdict())),
+            BlockSet::Some(ranges) => {
+                let (name, content) = content(ranges);
+                let name = SetName::Blocks(T::FAMILY, name.clone());
+                self.add_set(name.clone(), SetType::AddressRanges(T::FAMILY), content);
+                Some(when([Match::In(vec![peer(direction, T::FAMILY)], name)], allow.verdict()))
+            }
+        }
+    }
+
+    /// Peers whose address has several owners, with what all of them are allowed.
+    fn contested(&mut self, rules: &RuleSet, allow: Allow) -> Vec<Rule> {
+        let direction = rules.direction;
+        let mut found = Vec::new();
+        for family in Family::ALL {
+            let here = rules.contested.iter().filter(|(address, _)| Family::of(address) == family);
+            let (mut any, mut some) = (BTreeSet::new(), BTreeSet::new());
+            for (address, ports) in here {
+                match ports {
+                    PortSet::Everything => {
+                        any.insert(Element::Address(*address));
+                    }
+                    PortSet::Ranges(ranges) => {
+                        some.extend(ranges.iter().map(|range| Element::AddressPorts(*address, *range)));
+                    }
+                }
+            }
+            if !any.is_empty() {
+                let name = SetName::ContestedAny(direction, family, rules.name.clone());
+                found.push(when([Match::In(vec![peer(direction, family)], name.clone())], allow.verdict()));
+                self.add_set(name, SetType::Addresses(family), Content::Elements(any));
+            }
+            if !some.is_empty() {
+                let name = SetName::Contested(direction, family, rules.name.clone());
+                let fields = vec![peer(direction, family), Field::Protocol, Field::DestinationPort];
+                found.push(when([Match::In(fields, name.clone())], allow.verdict()));
+                self.add_set(name, SetType::AddressPorts(family), Content::Elements(some));
+            }
+        }
+        found
+    }
+}
