@@ -1,5 +1,7 @@
 //! What is measured in a process of its own, so that one peak of memory does not hide another.
 
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
@@ -57,19 +59,22 @@ fn ours(shape: Shape, keep: bool, runs: usize) -> anyhow::Result<Report> {
         let changes = shape.cluster().changes();
         reset_peak().context("cannot measure the peak of memory")?;
         let objects = memory(None)?.now;
-        let (mut kept, mut total, mut largest) = (Vec::new(), 0, 0);
+        let (kept, total, largest) = (Mutex::new(Vec::new()), AtomicU64::new(0), AtomicU64::new(0));
         let started = Instant::now();
-        core::full_scripts(changes, |script| {
+        let translator = core::full_scripts(changes, |script| {
             let length = script.bytes().len() as u64;
-            (total, largest) = (total + length, largest.max(length));
+            total.fetch_add(length, Ordering::Relaxed);
+            largest.fetch_max(length, Ordering::Relaxed);
             // The hash is part of the script: it has been made.
-            if keep {
+            if keep && let Ok(mut kept) = kept.lock() {
                 kept.push(script);
             }
         });
         times.push(started.elapsed().as_secs_f64());
+        drop(translator);
         // Later runs meet what the allocator kept of earlier ones.
         if run == 0 {
+            let (total, largest) = (total.into_inner(), largest.into_inner());
             report = Report { objects, peak: memory(None)?.peak, total, largest, ..report };
         }
     }
