@@ -52,11 +52,13 @@ impl Output {
     /// The same frame with sets replaced by newer ones of the same definition.
     #[must_use]
     pub fn with_sets<'a>(&self, newer: impl IntoIterator<Item = &'a Arc<MemberSet>>) -> Self {
-        let mut sets = self.sets.to_vec();
+        let mut sets: Arc<[Arc<MemberSet>]> = self.sets.iter().cloned().collect();
         let mut changed: SmallVec<[&Name; 4]> = SmallVec::new();
+        // Nobody else has them yet.
+        let own = Arc::get_mut(&mut sets).unwrap_or_default();
         for set in newer {
             if let Ok(place) = self.place(&set.definition.name)
-                && let Some(known) = sets.get_mut(place)
+                && let Some(known) = own.get_mut(place)
             {
                 *known = Arc::clone(set);
                 changed.push(&set.definition.name);
@@ -64,7 +66,8 @@ impl Output {
         }
         let tree = self.tree.refreshed(&sets, changed);
         let revision = tree.revision(&self.frame_digest);
-        Self { sets: sets.into(), tree, revision, ..self.clone() }
+        let (node, frame) = (self.node.clone(), Arc::clone(&self.frame));
+        Self { node, frame, frame_digest: self.frame_digest, sets, tree, revision }
     }
 
     /// The output of another frame of the same node, which needs the sets of this one without those at some places,

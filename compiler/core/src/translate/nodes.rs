@@ -19,14 +19,14 @@ struct Built {
     node: u32,
     /// `None`: it is as it was.
     change: Option<NodeChange>,
-    /// The numbers of the sets that it refers to, in the output's order.
-    sets: Vec<u32>,
+    /// The numbers of the sets that it refers to, in the output's order; `None`: the same as before.
+    sets: Option<Vec<u32>>,
     /// How many statements were written anew.
     written: usize,
 }
 
 impl Built {
-    fn new(node: u32, entry: &NodeEntry, after: Output, sets: Vec<u32>, bodies: &mut Bodies) -> Self {
+    fn new(node: u32, entry: &NodeEntry, after: Output, sets: Option<Vec<u32>>, bodies: &mut Bodies) -> Self {
         let known = bodies.written();
         let change = match &entry.output {
             None => Some(NodeChange { before: None, after: Arc::new(after), body: None }),
@@ -117,7 +117,7 @@ impl Translator {
                 None => output,
                 Some(before) => output.sharing_frame(before),
             };
-            Some(Built::new(*id, entry, output, sets, bodies))
+            Some(Built::new(*id, entry, output, Some(sets), bodies))
         });
         self.take_over(built, work)
     }
@@ -159,7 +159,7 @@ impl Translator {
         let built = parallel::map_with(&behind, Bodies::default, |bodies, (id, sets)| {
             let entry = self.cluster.node(*id)?;
             let output = entry.output.as_ref()?.with_sets(sets.iter().filter_map(|id| self.stored(*id)));
-            Some(Built::new(*id, entry, output, entry.sets.clone(), bodies))
+            Some(Built::new(*id, entry, output, None, bodies))
         });
         self.take_over(built, work)
     }
@@ -170,7 +170,7 @@ impl Translator {
         for Built { node: id, change, sets, written } in built.into_iter().flatten() {
             work.bodies += written;
             let Some(node) = self.cluster.node_mut(id) else { continue };
-            if node.sets != sets {
+            if let Some(sets) = sets.filter(|sets| *sets != node.sets) {
                 let (old, new) = (in_order(&node.sets), in_order(&sets));
                 self.parts.sets.leave(id, old.iter().filter(|set| new.binary_search(set).is_err()));
                 self.parts.sets.join(id, new.iter().filter(|set| old.binary_search(set).is_err()));

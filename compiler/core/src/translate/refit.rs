@@ -13,7 +13,7 @@ pub(super) const MANY: usize = 16;
 
 impl Sources<'_> {
     /// The output of a node on which these pods are isolated in another way than before, and the sets that it refers
-    /// to, in the output's order. Each of the pods owns its addresses alone; the sets that have `changed` have new
+    /// to, in the output's order, if they are others. Each of the pods owns its addresses alone; the sets that have `changed` have new
     /// members.
     pub(super) fn refitted(
         &self,
@@ -21,7 +21,7 @@ impl Sources<'_> {
         before: &Output,
         pods: &[u32],
         changed: &[u32],
-    ) -> (Output, Vec<u32>) {
+    ) -> (Output, Option<Vec<u32>>) {
         let (mut subjects, mut used) = (Few::new(), Few::new());
         let known = before.frame();
         let mut owners = Arc::clone(&known.owners);
@@ -51,21 +51,25 @@ impl Sources<'_> {
         used.dedup();
         let (lost, mut gained) = self.sets(node, before, &frame, &used, gone);
         gained.sort_unstable_by(|(_, a), (_, b)| a.definition.name.cmp(&b.definition.name));
-        let mut sets = node.sets.clone();
-        lost.iter().rev().for_each(|place| _ = sets.remove(*place));
         let (ids, members): (Few<u32>, Few<Arc<MemberSet>>) = gained.into_iter().unzip();
         let mut output = before.refitted(frame, &lost, &members);
-        for (id, set) in ids.into_iter().zip(&members) {
-            if let Ok(place) = output.place(&set.definition.name) {
-                sets.insert(place, id);
+        let edited = (!lost.is_empty() || !members.is_empty()).then(|| {
+            let mut sets = node.sets.clone();
+            lost.iter().rev().for_each(|place| _ = sets.remove(*place));
+            for (id, set) in ids.into_iter().zip(&members) {
+                if let Ok(place) = output.place(&set.definition.name) {
+                    sets.insert(place, id);
+                }
             }
-        }
+            sets
+        });
+        let sets = edited.as_ref().unwrap_or(&node.sets);
         let newer: Vec<Arc<MemberSet>> =
             changed.iter().filter(|id| sets.contains(id)).filter_map(|id| self.members(*id)).collect();
         if !newer.is_empty() {
             output = output.with_sets(&newer);
         }
-        (output, sets)
+        (output, edited)
     }
 
     /// The places of the sets that a node's rule sets look up no longer, in order, and the sets that they look up now
