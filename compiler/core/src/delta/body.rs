@@ -99,7 +99,7 @@ impl Bodies {
             return diff(old, new).as_ref().map(Body::of);
         }
         let comparison = Comparison::of(old, new);
-        let frame = frame(&comparison.frame()?);
+        let frame = comparison.write_frame()?.into();
         let known = match self.parts.get(&comparison.parts) {
             Some(known) => known,
             None => {

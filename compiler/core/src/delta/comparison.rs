@@ -3,11 +3,11 @@
 use std::net::IpAddr;
 use std::ptr;
 
-use smallvec::SmallVec;
+use smallvec::{SmallVec, smallvec};
 
 use super::parts::{Chain, Chains, Parts, Shared};
-use crate::layout::{Layout, reached};
-use crate::nft::Transaction;
+use crate::layout::{Layout, chain_of, reached};
+use crate::nft::{Element, Family, MapName, SetType, Transaction, Verdict, write_changed_keys};
 use crate::object::Direction;
 use crate::output::{Bits, Frame, Output, Subject};
 
@@ -19,7 +19,7 @@ pub(super) struct Comparison<'a> {
     old: &'a Frame,
     new: &'a Frame,
     /// Subjects that are new, gone or isolated in another way, before and after.
-    subjects: Few<(IpAddr, Option<&'a Subject>, Option<&'a Subject>)>,
+    subjects: Few<Change<'a>>,
     pub(super) parts: Parts,
 }
 
@@ -40,6 +40,49 @@ impl<'a> Comparison<'a> {
             }
         }
         Self { old, new, subjects, parts }
+    }
+
+    /// The statements of the node's own: those of its transaction, without the way through tables where all that
+    /// differs is which chains addresses are sent to, which is most often so. `None`: only a full script leads there.
+    pub(super) fn write_frame(&self) -> Option<String> {
+        let Some(maps) = self.sent_elsewhere() else { return self.frame().map(|frame| frame.write()) };
+        let mut out = String::with_capacity(512);
+        // Writing to a String cannot fail.
+        let _: std::fmt::Result = write_changed_keys(&mut out, &maps);
+        Some(out)
+    }
+
+    /// The addresses that are sent to another chain, by dispatch map, if nothing else differs.
+    fn sent_elsewhere(&self) -> Option<Few<ChangedKeys>> {
+        if self.subjects.is_empty() || self.old.anchors != self.new.anchors {
+            return None;
+        }
+        let mut maps: Few<ChangedKeys> = Few::new();
+        for direction in Direction::ALL {
+            for (address, before, after) in &self.subjects {
+                let (before, after) = ((*before)?, (*after)?);
+                if before.siblings != after.siblings {
+                    return None;
+                }
+                let (before, after) = (before.isolation(direction), after.isolation(direction));
+                if before == after {
+                    continue;
+                }
+                let (from, chain) = (chain_of(direction, before)?, chain_of(direction, after)?);
+                if from == chain {
+                    continue;
+                }
+                let family = Family::of(address);
+                let name = MapName::Dispatch(direction, family);
+                let entry = (Element::Address(*address), Verdict::Goto(chain));
+                // Addresses are in order, and so one family's stand together.
+                match maps.last_mut() {
+                    Some((last, _, keys)) if *last == name => keys.push(entry),
+                    _ => maps.push((name, SetType::Addresses(family), smallvec![entry])),
+                }
+            }
+        }
+        Some(maps)
     }
 
     /// The transaction of the node's own; `None`: only a full script leads there.
@@ -70,6 +113,12 @@ impl<'a> Comparison<'a> {
         Transaction::between(&old.table, &new.table)
     }
 }
+
+/// Keys of a map that get other verdicts.
+type ChangedKeys = (MapName, SetType, SmallVec<[(Element, Verdict); 2]>);
+
+/// A subject before and after.
+type Change<'a> = (IpAddr, Option<&'a Subject>, Option<&'a Subject>);
 
 /// The chains of the rule sets that a subject refers to.
 pub(super) fn chains_of(subject: &Subject) -> impl Iterator<Item = Chain<'_>> {

@@ -94,12 +94,11 @@ impl Layout {
 
     /// Sends an isolated address to its chain.
     fn send(&mut self, direction: Direction, address: IpAddr, isolation: &Isolation) {
-        let chain = match isolation {
-            Isolation::Open => return,
-            Isolation::Closed => ChainName::Denied(direction),
-            Isolation::Rules(rules) => ChainName::RuleSet(direction, rules.name.clone(), Allow::Accept),
-            Isolation::All(rule_sets) => self.all_of(direction, address, rule_sets),
+        let own = |layout: &mut Self| match isolation {
+            Isolation::All(rule_sets) => Some(layout.all_of(direction, address, rule_sets)),
+            Isolation::Open | Isolation::Closed | Isolation::Rules(_) => None,
         };
+        let Some(chain) = chain_of(direction, isolation).or_else(|| own(self)) else { return };
         let map = MapName::Dispatch(direction, Family::of(&address));
         if let Some(map) = self.table.maps.get_mut(&map) {
             map.elements.insert(Element::Address(address), Verdict::Goto(chain));
@@ -114,5 +113,14 @@ impl Layout {
         let name = ChainName::All(direction, address);
         self.add_chain(name.clone(), None, rules);
         name
+    }
+}
+
+/// The chain that an address is sent to, unless it is not isolated or needs a chain of its own.
+pub(crate) fn chain_of(direction: Direction, isolation: &Isolation) -> Option<ChainName> {
+    match isolation {
+        Isolation::Closed => Some(ChainName::Denied(direction)),
+        Isolation::Rules(rules) => Some(ChainName::RuleSet(direction, rules.name.clone(), Allow::Accept)),
+        Isolation::Open | Isolation::All(_) => None,
     }
 }

@@ -29,6 +29,8 @@ use crate::nft::{
 use crate::object::Direction;
 use crate::output::{Families, Isolation, MemberSet, Membership, Output, SetDefinition};
 
+pub(crate) use frame::chain_of;
+
 /// The full script of an output: replaces whatever is there. Equal outputs give equal bytes.
 #[must_use]
 pub fn render(output: &Output) -> Script {

@@ -16,3 +16,4 @@ pub use model::{
 pub use name::{Allow, ChainName, Family, MapName, SetName};
 pub use transaction::Transaction;
 pub use write::write;
+pub(crate) use write::write_changed_keys;

@@ -1,5 +1,6 @@
 //! How elements, verdicts, rules and conditions are written.
 
+use std::borrow::Borrow;
 use std::fmt;
 use std::net::IpAddr;
 
@@ -51,13 +52,13 @@ pub(super) fn write_key(out: &mut impl fmt::Write, fields: impl IntoIterator<Ite
     Ok(())
 }
 
-pub(super) struct Mapped<'a>(pub(super) &'a Element, pub(super) &'a Verdict);
+pub(super) struct Mapped<K, V>(pub(super) K, pub(super) V);
 
-impl fmt::Display for Mapped<'_> {
+impl<K: Borrow<Element>, V: Borrow<Verdict>> fmt::Display for Mapped<K, V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)?;
+        self.0.borrow().fmt(f)?;
         f.write_str(" : ")?;
-        self.1.fmt(f)
+        self.1.borrow().fmt(f)
     }
 }
 

@@ -8,7 +8,7 @@ use std::fmt::{self, Write as _};
 
 use flock_shared::TABLE;
 
-use super::model::{Chain, Content, Hook, Map, Set, SetType, Table};
+use super::model::{Chain, Content, Element, Hook, Map, Set, SetType, Table, Verdict};
 use super::name::{MapName, SetName};
 use super::words::{Mapped, fields_of, write_key};
 
@@ -65,6 +65,26 @@ pub(super) fn write_block(out: &mut String, table: &Table) -> fmt::Result {
     Ok(())
 }
 
+/// Statements by which keys of maps that are there get other verdicts: maps in order of their names, keys in order.
+pub(crate) fn write_changed_keys<K: AsRef<[(Element, Verdict)]>>(
+    out: &mut String,
+    maps: &[(MapName, SetType, K)],
+) -> fmt::Result {
+    for (name, _, keys) in maps {
+        delete_elements(out, name, keys.as_ref().iter().map(|(key, _)| key))?;
+    }
+    if maps.is_empty() {
+        return Ok(());
+    }
+    writeln!(out, "table {TABLE} {{")?;
+    for (name, kind, keys) in maps {
+        let elements = keys.as_ref().iter().map(|(key, verdict)| Mapped(key, verdict));
+        map_to(out, name, *kind, elements)?;
+    }
+    out.push_str("}\n");
+    Ok(())
+}
+
 /// A block with maps alone.
 pub(super) fn write_maps(out: &mut String, maps: &BTreeMap<MapName, Map>) -> fmt::Result {
     writeln!(out, "table {TABLE} {{")?;
@@ -75,12 +95,25 @@ pub(super) fn write_maps(out: &mut String, maps: &BTreeMap<MapName, Map>) -> fmt
 
 fn maps_to(out: &mut String, maps: &BTreeMap<MapName, Map>) -> fmt::Result {
     for (name, map) in maps {
-        out.push_str("\tmap ");
-        write!(out, "{name}")?;
-        out.push_str(" {\n");
-        write_map(out, map)?;
-        out.push_str("\t}\n");
+        map_to(out, name, map.kind, map.elements.iter().map(|(key, verdict)| Mapped(key, verdict)))?;
     }
+    Ok(())
+}
+
+fn map_to<T: fmt::Display>(
+    out: &mut String,
+    name: &MapName,
+    kind: SetType,
+    elements: impl Iterator<Item = T>,
+) -> fmt::Result {
+    out.push_str("\tmap ");
+    write!(out, "{name}")?;
+    out.push_str(" {\n\t\ttypeof ");
+    write_key(out, fields_of(kind).into_iter().flatten())?;
+    out.push_str(" : verdict\n");
+    write_flags(out, kind);
+    write_elements(out, elements, 1)?;
+    out.push_str("\t}\n");
     Ok(())
 }
 
@@ -131,15 +164,6 @@ pub(super) fn delete_elements<T: fmt::Display>(
         out.push_str(" }\n");
     }
     Ok(())
-}
-
-fn write_map(out: &mut String, map: &Map) -> fmt::Result {
-    out.push_str("\t\ttypeof ");
-    write_key(out, fields_of(map.kind).into_iter().flatten())?;
-    out.push_str(" : verdict\n");
-    write_flags(out, map.kind);
-    let elements = map.elements.iter().map(|(key, verdict)| Mapped(key, verdict));
-    write_elements(out, elements, 1)
 }
 
 fn write_flags(out: &mut String, kind: SetType) {
