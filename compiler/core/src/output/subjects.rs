@@ -1,6 +1,6 @@
 //! The isolated addresses of a node: ordered, persistent, with digests that cost what a change costs.
 //!
-//! They lie in chunks of about eight. Where a chunk ends depends on the addresses alone, so equal subjects have equal
+//! They lie in chunks of about four. Where a chunk ends depends on the addresses alone, so equal subjects have equal
 //! chunks however they came to be. A policy that isolates one of a node's pods in another way copies one chunk.
 
 use std::hash::Hasher as _;
@@ -29,9 +29,9 @@ struct Chunk {
     entries: Arc<[Entry]>,
 }
 
-/// A chunk ends after an address whose hash has these bits clear: one in eight. The higher bits of FNV-1a depend little
-/// on the end of an input as short as an address.
-const BOUNDARY: u64 = 7;
+/// A chunk ends after an address whose hash has these bits clear: one in four. The higher bits of FNV-1a depend little on
+/// the end of an input as short as an address.
+const BOUNDARY: u64 = 3;
 
 fn ends_chunk(address: &IpAddr) -> bool {
     let mut hasher = fnv::FnvHasher::default();
@@ -231,7 +231,7 @@ impl std::ops::Index<&IpAddr> for Subjects {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
-    use std::net::Ipv4Addr;
+    use std::net::{Ipv4Addr, Ipv6Addr};
 
     use super::*;
 
@@ -271,6 +271,21 @@ mod tests {
                 let expected = model.contains_key(number).then_some(&subject);
                 proptest::prop_assert_eq!(after.get(&address), expected);
             }
+        }
+    }
+
+    #[test]
+    fn chunks_hold_a_few_addresses_of_either_family_as_nodes_count_them_up() {
+        let closed = || Subject::new(Isolation::Closed, Isolation::Open, Box::default());
+        let v4 = |number: u32| IpAddr::from(Ipv4Addr::from(0x0af4_0100 + number));
+        let v6 = |number: u32| IpAddr::from(Ipv6Addr::from((0xfd00_u128 << 112) + u128::from(number)));
+        for subjects in [
+            (0..1000).map(|number| (v4(number), closed())).collect::<Subjects>(),
+            (0..1000).map(|number| (v6(number), closed())).collect::<Subjects>(),
+        ] {
+            assert!((200..=320).contains(&subjects.chunks.len()), "{} chunks", subjects.chunks.len());
+            let longest = subjects.chunks.iter().map(|chunk| chunk.entries.len()).max();
+            assert!(longest < Some(40), "{longest:?}");
         }
     }
 }

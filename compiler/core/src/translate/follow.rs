@@ -261,17 +261,19 @@ impl Translator {
                 continue;
             }
             // The new one first: what both hold is not dropped in between.
+            let (mut come, mut gone) = (None, None);
             if let Some((policy, rules)) = &new {
                 let namespace = self.cluster.hold_namespace(&policy.key.namespace);
-                if self.subjects.add(policy, direction, rules, namespace) {
-                    self.look_at_subjects(policy);
-                }
+                come = self.subjects.add(policy, direction, rules, namespace).then_some(policy);
             }
             if let Some((policy, rules)) = &old
                 && self.subjects.remove(policy, direction, rules, &mut self.cluster)
             {
-                self.look_at_subjects(policy);
+                gone = Some(policy);
             }
+            // Mostly both select the same.
+            let gone = gone.filter(|gone| come.is_none_or(|come| come.subjects != gone.subjects));
+            come.into_iter().chain(gone).for_each(|policy| self.look_at_subjects(policy));
         }
     }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use flock_shared::NodeName;
 
 use super::cluster::NodeEntry;
-use super::frames::Sources;
+use super::frames::{Few, Sources};
 use super::pass::{NodeChange, Work, distinct};
 use super::refit::MANY;
 use super::{Translator, parallel};
@@ -44,7 +44,7 @@ impl Built {
 }
 
 /// Nodes with the pods on each that are isolated in another way, in order.
-type Fits = BTreeMap<u32, Vec<u32>>;
+type Fits = Vec<(u32, Few<u32>)>;
 
 impl Translator {
     /// Brings the outputs up to date after pods were `affected` by policies and sets have `changed`; nodes with other
@@ -59,7 +59,7 @@ impl Translator {
         let gone = self.forget_nodes();
         let dirty = distinct(&mut self.dirty.nodes);
         let mut changes = self.rebuild(&dirty, work);
-        changes.extend(self.refit(fits, changed, work));
+        changes.extend(self.refit(&fits, changed, work));
         changes.extend(self.follow_members(changed, work));
         changes.sort_by(|a, b| a.after.node().cmp(b.after.node()));
         (changes, gone)
@@ -73,20 +73,28 @@ impl Translator {
     /// Which of these pods, by node, are all that a node's output has to take over. The nodes of the others are to be
     /// put together anew.
     fn fits_of(&mut self, affected: &[u32], changed: &[u32]) -> Fits {
-        let mut fits = Fits::new();
+        let mut places: Vec<(u32, u32)> = Vec::with_capacity(affected.len());
         for id in affected {
             match self.cluster.pod(*id).and_then(|entry| entry.node) {
-                Some(node) if self.cluster.owned(*id).all(|(_, alone)| alone) => {
-                    fits.entry(node).or_default().push(*id);
-                }
+                Some(node) if self.cluster.owned(*id).all(|(_, alone)| alone) => places.push((node, *id)),
                 _ => self.touch_nodes_of(&[*id]),
             }
         }
-        let fit = |pods: &[u32]| pods.len() <= MANY && changed.len() <= MANY;
-        self.dirty.nodes.extend(fits.iter().filter(|(_, pods)| !fit(pods)).map(|(node, _)| node));
+        places.sort_unstable();
+        let by_node = || places.chunk_by(|(a, _), (b, _)| a == b);
+        let fit = |pods: &[(u32, u32)]| pods.len() <= MANY && changed.len() <= MANY;
+        let unfit = by_node().filter(|pods| !fit(pods)).filter_map(|pods| pods.first());
+        self.dirty.nodes.extend(unfit.map(|(node, _)| node));
         self.dirty.nodes.sort_unstable();
-        fits.retain(|node, _| self.dirty.nodes.binary_search(node).is_err());
-        fits
+        let fits = by_node().filter_map(|pods| {
+            let (node, _) = pods.first()?;
+            self.dirty
+                .nodes
+                .binary_search(node)
+                .is_err()
+                .then(|| (*node, pods.iter().map(|(_, pod)| *pod).collect()))
+        });
+        fits.collect()
     }
 
     /// Forgets dirty nodes that nothing names any more.
@@ -123,11 +131,10 @@ impl Translator {
     }
 
     /// Edits the outputs of nodes on which policies isolate some pods in another way.
-    fn refit(&mut self, fits: Fits, changed: &[u32], work: &mut Work) -> Vec<NodeChange> {
+    fn refit(&mut self, fits: &[(u32, Few<u32>)], changed: &[u32], work: &mut Work) -> Vec<NodeChange> {
         work.refits = fits.len();
-        let fits: Vec<(u32, Vec<u32>)> = fits.into_iter().collect();
         let sources = self.sources();
-        let built = parallel::map_with(&fits, Bodies::default, |bodies, (id, pods)| {
+        let built = parallel::map_with(fits, Bodies::default, |bodies, (id, pods)| {
             let entry = sources.cluster.node(*id)?;
             let (output, sets) = sources.refitted(entry, entry.output.as_ref()?, pods, changed);
             Some(Built::new(*id, entry, output, sets, bodies))
