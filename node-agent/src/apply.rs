@@ -3,6 +3,7 @@
 use flock_proto::{Outcome, Position, Update, UpdateKind, WireError, v1};
 use flock_shared::{Revision, Script};
 
+use crate::guard::{self, Refused};
 use crate::journal::{Entry, Journal};
 
 /// A state that was committed to the kernel.
@@ -93,6 +94,14 @@ impl Default for Enforcement {
     }
 }
 
+/// Whether the script of an update may reach nft.
+fn guarded(kind: &UpdateKind) -> Result<(), Refused> {
+    match kind {
+        UpdateKind::Full(script) | UpdateKind::Delta { script, .. } => guard::check(script.bytes()),
+        UpdateKind::Current => Ok(()),
+    }
+}
+
 impl Enforcement {
     /// Knows nothing of the kernel.
     #[must_use]
@@ -137,7 +146,13 @@ impl Enforcement {
     pub fn receive(&mut self, wire: v1::Update) -> Step {
         let named = wire.revision.parse().ok();
         match Update::try_from(wire) {
-            Ok(update) => self.decide(update),
+            Ok(update) => match guarded(&update.kind) {
+                Ok(()) => self.decide(update),
+                Err(refused) => {
+                    let (revision, error) = (Some(update.revision), refused.to_string());
+                    Step::Answer(Answer { revision, outcome: Outcome::Malformed, error })
+                }
+            },
             Err(error) => {
                 let outcome = match error {
                     WireError::HashMismatch { .. } => Outcome::HashMismatch,

@@ -7,8 +7,13 @@ fn revision(name: &str) -> Revision {
     Revision::of(ScriptHash::of(name.as_bytes()))
 }
 
+/// One that may reach nft.
+fn statement(name: &str) -> String {
+    format!("add table inet flock_netpol # {name}\n")
+}
+
 fn script(name: &str) -> Script {
-    Script::new(format!("add table inet {name}\n"))
+    Script::new(statement(name))
 }
 
 fn full(name: &str) -> v1::Update {
@@ -42,7 +47,7 @@ fn job(name: &str) -> Job {
 
 /// What brings back the last of these, the first of which came as a full script.
 fn repair(names: &[&str]) -> Job {
-    let scripts: String = names.iter().map(|name| format!("add table inet {name}\n")).collect();
+    let scripts: String = names.iter().map(|name| statement(name)).collect();
     let last = revision(names.last().unwrap());
     Job { revision: last, position: Position::default(), script: Script::new(scripts), scope: Scope::Repair }
 }
@@ -269,4 +274,20 @@ fn what_an_earlier_run_left_stands_or_is_brought_back() {
     apply(&mut enforcement, delta("b", "c"));
     enforcement.marker_missing();
     assert_eq!(enforcement.repair(), Some(repair(&["a", "b", "c"])));
+}
+
+#[test]
+fn a_script_that_reaches_beyond_its_table_is_refused_and_what_stands_stays() {
+    let mut enforcement = applied(full("a"));
+    let script = Script::new("add table inet flock_netpol\nflush ruleset\n");
+    let kinds = [UpdateKind::Full(script.clone()), UpdateKind::Delta { base: revision("a"), script }];
+    for kind in kinds {
+        let Step::Answer(answer) = enforcement.receive(Update::new(revision("b"), kind).into()) else {
+            panic!("it would reach nft")
+        };
+        assert_eq!((answer.revision, answer.outcome), (Some(revision("b")), Outcome::Malformed));
+        assert!(answer.error.contains("line 2"), "{}", answer.error);
+    }
+    assert_eq!(enforcement.holds().map(|standing| &standing.revision), Some(&revision("a")));
+    assert_eq!(enforcement.pending(), None);
 }

@@ -8,6 +8,7 @@ pub mod apply;
 pub mod child;
 pub mod cli;
 pub mod enforce;
+pub mod guard;
 pub mod journal;
 pub mod nft;
 mod record;

@@ -16,6 +16,7 @@ use rustix::process::geteuid;
 use tokio::sync::watch;
 use tracing::{debug, warn};
 
+use crate::guard::{self, Refused};
 use crate::journal::{Entry, Journal};
 use crate::record::{self, HEADER_LENGTH};
 
@@ -65,6 +66,9 @@ pub enum StateError {
     /// It is another node's.
     #[error("it is the ruleset of node {0}")]
     Foreign(NodeName),
+    /// It does what no script may.
+    #[error(transparent)]
+    Refused(#[from] Refused),
 }
 
 /// The folder that holds the journal of one node.
@@ -107,7 +111,8 @@ impl StateDir {
         let mut journal = Journal::new(full);
         let mut rest = self.deltas();
         while let Ok((delta, next, end)) = record::read_delta(&rest, seal) {
-            if journal.push(delta).is_err() {
+            let checked = guard::check(delta.script.bytes());
+            if checked.is_err() || journal.push(delta).is_err() {
                 break;
             }
             seal = next;
@@ -126,7 +131,11 @@ impl StateDir {
     fn load_full(&self, path: &Path) -> Result<Option<(Entry, ScriptHash)>, StateError> {
         let Some(bytes) = read(path)? else { return Ok(None) };
         let (owner, full, seal) = record::read_full(&bytes).map_err(|_| StateError::Changed)?;
-        if owner == self.node { Ok(Some((full, seal))) } else { Err(StateError::Foreign(owner)) }
+        if owner != self.node {
+            return Err(StateError::Foreign(owner));
+        }
+        guard::check(full.script.bytes())?;
+        Ok(Some((full, seal)))
     }
 
     /// All that is in the file of the deltas; nothing, if it is not to be trusted.

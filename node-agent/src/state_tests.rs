@@ -6,7 +6,7 @@ use flock_shared::{Revision, Script};
 use super::*;
 
 fn entry(text: &str) -> Entry {
-    let script = Script::new(format!("# {text}\n\n\nadd table inet t\n"));
+    let script = Script::new(format!("# {text}\n\n\nadd table inet flock_netpol\n"));
     Entry { revision: Revision::of(script.hash()), position: Position::new(text.as_bytes()).unwrap(), script }
 }
 
@@ -128,6 +128,21 @@ fn a_refused_file_is_set_aside() {
     assert!(matches!(other.load(), Err(StateError::Foreign(owner)) if owner == node()));
     assert!(folder.path().join(REFUSED).exists());
     assert_eq!(other.load().unwrap(), None);
+}
+
+#[test]
+fn a_script_that_reaches_beyond_its_table_is_not_restored() {
+    let evil = |text: &str| Entry { script: Script::new("flush ruleset\n"), ..entry(text) };
+    let folder = tempfile::tempdir().unwrap();
+    let dir = StateDir::open(folder.path(), &node()).unwrap();
+    dir.store(&Journal::new(evil("a")), None).unwrap();
+    assert!(matches!(dir.load(), Err(StateError::Refused(_))));
+    assert!(folder.path().join(REFUSED).exists());
+
+    let mut with_delta = journal("a", &["b"]);
+    with_delta.push(evil("c")).unwrap();
+    dir.store(&with_delta, None).unwrap();
+    assert_eq!(loaded(&dir), Some(journal("a", &["b"])));
 }
 
 #[test]
