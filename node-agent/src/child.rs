@@ -1,13 +1,18 @@
 //! Running one program to its end: standard input in, a bounded part of its output out, within a time limit.
+//!
+//! The input is a file without a name, complete before the program starts: should the agent be killed meanwhile, the
+//! program reads the whole all the same, never a part that happens to be valid.
 
 use std::fmt;
-use std::io;
+use std::fs::File;
+use std::io::{self, Seek as _, Write as _};
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::Stdio;
 use std::time::Duration;
 
+use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::process::{Pid, Signal, kill_process_group};
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
@@ -134,15 +139,12 @@ impl Program {
     /// # Errors
     /// Everything but exit 0 within the limit.
     pub async fn run(&self, arguments: &[&str], input: &[u8], limit: Duration) -> Result<String, ChildError> {
-        let mut leader = Leader(self.spawn(arguments)?);
+        let mut leader = Leader(self.spawn(arguments, input)?);
         let (mut output, mut errors) = (Vec::new(), Vec::new());
         let status = {
-            let stdin = leader.0.stdin.take();
             let (stdout, stderr) = (leader.0.stdout.take(), leader.0.stderr.take());
-            // All pipes at once: a program that writes before it has read everything must not block.
-            let pumps = async {
-                tokio::join!(feed(stdin, input), keep(stdout, &mut output), keep(stderr, &mut errors))
-            };
+            // Both pipes at once: a program must not block on one of them.
+            let pumps = async { tokio::join!(keep(stdout, &mut output), keep(stderr, &mut errors)) };
             tokio::pin!(pumps);
             let end = async {
                 tokio::select! {
@@ -170,7 +172,8 @@ impl Program {
         }
     }
 
-    fn spawn(&self, arguments: &[&str]) -> Result<Child, ChildError> {
+    fn spawn(&self, arguments: &[&str], input: &[u8]) -> Result<Child, ChildError> {
+        let not_started = |source| ChildError::NotStarted { program: self.name.clone(), source };
         let mut command = Command::new(&self.name);
         command.args(&self.arguments).args(arguments);
         // Nothing of the agent's environment is the program's business, and without a locale its messages are in
@@ -179,18 +182,22 @@ impl Program {
         if let Some(path) = std::env::var_os("PATH") {
             command.env("PATH", path);
         }
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.stdin(held(input).map_err(not_started)?).stdout(Stdio::piped()).stderr(Stdio::piped());
         // A group of its own: it is killed as a whole, and a terminal's Ctrl-C does not reach it halfway.
         command.process_group(0).kill_on_drop(true);
-        command.spawn().map_err(|source| ChildError::NotStarted { program: self.name.clone(), source })
+        command.spawn().map_err(not_started)
     }
 }
 
-/// Writes `input` and closes the pipe. A program that stops reading says itself why, so a broken pipe is no error.
-async fn feed(stdin: Option<tokio::process::ChildStdin>, input: &[u8]) {
-    if let Some(mut stdin) = stdin {
-        let _ = stdin.write_all(input).await;
+/// `input` as what a program reads from.
+fn held(input: &[u8]) -> io::Result<Stdio> {
+    if input.is_empty() {
+        return Ok(Stdio::null());
     }
+    let mut file = File::from(memfd_create("input", MemfdFlags::CLOEXEC)?);
+    file.write_all(input)?;
+    file.rewind()?;
+    Ok(file.into())
 }
 
 /// Reads to the end and keeps the beginning in `kept`.
@@ -229,6 +236,12 @@ mod tests {
         assert!(
             matches!(echoed, Err(ChildError::Failed { code: 3, stderr }) if stderr.as_str().len() == OUTPUT_LIMIT)
         );
+    }
+
+    #[tokio::test]
+    async fn the_whole_input_is_there_before_the_program_starts() {
+        let size = shell("stat -L -c %s /proc/self/fd/0 && wc -c", &vec![b'x'; 1 << 20], LIMIT).await;
+        assert_eq!(size.unwrap(), "1048576\n1048576\n");
     }
 
     #[tokio::test]
