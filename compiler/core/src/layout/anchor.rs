@@ -6,6 +6,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
+use smallvec::smallvec;
+
 use super::{Layout, when};
 use crate::nft::{
     ChainName, Content, Element, Family, Field, Hook, Match, Rule, SetName, SetType, Statement, Verdict,
@@ -34,7 +36,7 @@ impl Layout {
         let mut own = Vec::new();
         for (family, elements) in pairs {
             let name = SetName::Anchors(family);
-            let fields = vec![Field::Inbound, Field::Source(family)];
+            let fields = smallvec![Field::Inbound, Field::Source(family)];
             own.push(when([Match::In(fields, name.clone())], Verdict::Accept));
             self.add_set(name, SetType::Anchors(family), Content::Elements(elements));
         }
@@ -49,10 +51,13 @@ impl Layout {
             checks.into_iter().filter(|(_, names, ..)| !names.is_empty())
         {
             let chain = ChainName::Anchored(set.clone());
-            base.push(when([Match::In(vec![Field::Inbound], set.clone())], Verdict::Goto(chain.clone())));
+            base.push(when(
+                [Match::In(smallvec![Field::Inbound], set.clone())],
+                Verdict::Goto(chain.clone()),
+            ));
             let on_the_link = [Match::LinkLocal, Match::AddressDetection, Match::Unconfigured];
             rules.extend(on_the_link.map(|condition| when([condition], Verdict::Accept)));
-            rules.push(Rule { matches: forged, statement: Statement::Counted(Verdict::Drop) });
+            rules.push(Rule { matches: forged.into(), statement: Statement::Counted(Verdict::Drop) });
             self.add_chain(chain, None, rules);
             self.add_set(set, SetType::Interfaces, Content::Elements(interfaces));
         }

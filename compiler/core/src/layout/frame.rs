@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use smallvec::{SmallVec, smallvec};
+
 use super::{Layout, subject, when};
 use crate::nft::{
     Allow, ChainName, Content, Element, Family, Field, Hook, Map, MapName, Match, Rule, SetName, SetType,
@@ -32,23 +34,23 @@ impl Layout {
         {
             let mut rules = vec![when([Match::Reply], Verdict::Accept)];
             for family in self.families() {
-                let fields = vec![subject(direction, family)];
+                let fields = smallvec![subject(direction, family)];
                 let map = MapName::Dispatch(direction, family);
-                rules.push(Rule { matches: Vec::new(), statement: Statement::Map(fields, map) });
+                rules.push(Rule { matches: SmallVec::new(), statement: Statement::Map(fields, map) });
             }
             rules.push(Rule {
-                matches: Vec::new(),
-                statement: Statement::Map(vec![Field::Family], MapName::Open),
+                matches: SmallVec::new(),
+                statement: Statement::Map(smallvec![Field::Family], MapName::Open),
             });
             self.add_chain(ChainName::Base(direction), Some(hook), rules);
             let mut rules = Vec::new();
             for family in self.families() {
-                let pair = vec![Field::Source(family), Field::Destination(family)];
+                let pair = smallvec![Field::Source(family), Field::Destination(family)];
                 rules.push(when([Match::In(pair, SetName::Hairpin(family))], Verdict::Accept));
             }
             rules.extend(Family::ALL.map(|family| when([Match::RelatedError(family)], Verdict::Accept)));
             rules.push(when([Match::NeighbourDiscovery], Verdict::Accept));
-            rules.push(Rule { matches: Vec::new(), statement: Statement::Counted(Verdict::Drop) });
+            rules.push(Rule { matches: SmallVec::new(), statement: Statement::Counted(Verdict::Drop) });
             self.add_chain(ChainName::Denied(direction), None, rules);
         }
     }

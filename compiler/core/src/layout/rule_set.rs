@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use smallvec::{SmallVec, smallvec};
+
 use super::{Layout, set_of, when};
 use crate::identity::Name;
 use crate::nft::{
@@ -72,7 +74,10 @@ impl Layout {
         ];
         for (map, kind, fields, elements) in maps.into_iter().filter(|(.., elements)| !elements.is_empty()) {
             self.table.maps.insert(map.clone(), Map { kind, elements });
-            chain.push(Rule { matches: Vec::new(), statement: Statement::Map(fields.to_vec(), map) });
+            chain.push(Rule {
+                matches: SmallVec::new(),
+                statement: Statement::Map(SmallVec::from_slice(&fields), map),
+            });
         }
         chain.push(when([], Verdict::Goto(ChainName::Denied(direction))));
         self.add_chain(ChainName::RuleSet(direction, rules.name.clone(), allow), None, chain);
@@ -117,7 +122,7 @@ impl Layout {
         let rule = move |family| {
             let peer = peer(direction, family);
             let fields = match definition.rule {
-                Membership::Pods(_) => vec![peer],
+                Membership::Pods(_) => smallvec![peer],
                 Membership::Destinations(_) => [peer].into_iter().chain(PORT).collect(),
             };
             when([Match::In(fields, set_of(definition, family).0)], allow.verdict())
@@ -139,7 +144,7 @@ impl Layout {
                 let (name, content) = content(ranges);
                 let name = SetName::Blocks(T::FAMILY, name.clone());
                 self.add_set(name.clone(), SetType::AddressRanges(T::FAMILY), content);
-                Some(when([Match::In(vec![peer(direction, T::FAMILY)], name)], allow.verdict()))
+                Some(when([Match::In(smallvec![peer(direction, T::FAMILY)], name)], allow.verdict()))
             }
         }
     }
@@ -163,12 +168,15 @@ impl Layout {
             }
             if !any.is_empty() {
                 let name = SetName::ContestedAny(direction, family, rules.name.clone());
-                found.push(when([Match::In(vec![peer(direction, family)], name.clone())], allow.verdict()));
+                found.push(when(
+                    [Match::In(smallvec![peer(direction, family)], name.clone())],
+                    allow.verdict(),
+                ));
                 self.add_set(name, SetType::Addresses(family), Content::Elements(any));
             }
             if !some.is_empty() {
                 let name = SetName::Contested(direction, family, rules.name.clone());
-                let fields = vec![peer(direction, family), Field::Protocol, Field::DestinationPort];
+                let fields = smallvec![peer(direction, family), Field::Protocol, Field::DestinationPort];
                 found.push(when([Match::In(fields, name.clone())], allow.verdict()));
                 self.add_set(name, SetType::AddressPorts(family), Content::Elements(some));
             }

@@ -11,7 +11,8 @@ mod write;
 
 pub use commit::ApplyError;
 pub use model::{
-    Chain, Content, Element, Field, Hook, Icmp, Map, Match, Rule, Set, SetType, Statement, Table, Verdict,
+    Chain, Content, Element, Field, Fields, Hook, Icmp, Map, Match, Rule, Set, SetType, Statement, Table,
+    Verdict,
 };
 pub use name::{Allow, ChainName, Family, MapName, SetName};
 pub use transaction::Transaction;

@@ -7,6 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
+use smallvec::SmallVec;
+
 use super::name::{ChainName, Family, MapName, SetName};
 use crate::members::{Member, Members};
 use crate::object::InterfaceName;
@@ -126,8 +128,8 @@ pub enum Hook {
 /// A rule: conditions that must all hold, and what happens then.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rule {
-    /// Conditions, evaluated in order.
-    pub matches: Vec<Match>,
+    /// Conditions, evaluated in order; mostly one.
+    pub matches: SmallVec<[Match; 1]>,
     /// What happens.
     pub statement: Statement,
 }
@@ -140,7 +142,7 @@ pub enum Statement {
     /// Count it, then this.
     Counted(Verdict),
     /// What the map says of these fields; a key that is not there: go on with the next rule.
-    Map(Vec<Field>, MapName),
+    Map(Fields, MapName),
 }
 
 /// A packet's fate.
@@ -175,6 +177,9 @@ pub enum Field {
     Inbound,
 }
 
+/// The fields of a lookup: three at most.
+pub type Fields = SmallVec<[Field; 3]>;
+
 /// A condition.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Match {
@@ -183,7 +188,7 @@ pub enum Match {
     /// `meta nfproto`.
     Family(Family),
     /// The fields are an element of the set.
-    In(Vec<Field>, SetName),
+    In(Fields, SetName),
     /// `ct state related` and an ICMP error.
     RelatedError(Family),
     /// A neighbour discovery message from the link itself (hop limit 255).
