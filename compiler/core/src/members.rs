@@ -9,6 +9,8 @@ use std::hash::Hasher as _;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
+use smallvec::SmallVec;
+
 use crate::identity::{Digest, Identity};
 use crate::port::Protocol;
 
@@ -86,18 +88,21 @@ impl<T: Element> Chunk<T> {
 /// An ordered set. Cloning shares the elements.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Members<T> {
-    chunks: Box<[Arc<Chunk<T>>]>,
+    chunks: Chunks<T>,
 }
+
+/// Most sets have one chunk.
+type Chunks<T> = SmallVec<[Arc<Chunk<T>>; 1]>;
 
 impl<T> Default for Members<T> {
     fn default() -> Self {
-        Self { chunks: Box::default() }
+        Self { chunks: Chunks::new() }
     }
 }
 
 /// Cuts a stream of ordered elements into chunks.
 struct Cutter<T> {
-    chunks: Vec<Arc<Chunk<T>>>,
+    chunks: Chunks<T>,
     open: Vec<T>,
 }
 
@@ -118,7 +123,8 @@ impl<T: Element> Cutter<T> {
 
     fn finish(mut self) -> Members<T> {
         self.close();
-        Members { chunks: self.chunks.into() }
+        self.chunks.shrink_to_fit();
+        Members { chunks: self.chunks }
     }
 }
 
@@ -177,7 +183,7 @@ impl<T: Element> Members<T> {
     /// that change.
     #[must_use]
     pub fn edited(&self, edits: &[Edit<T>]) -> Self {
-        let mut cutter = Cutter { chunks: Vec::with_capacity(self.chunks.len() + 1), open: Vec::new() };
+        let mut cutter = Cutter { chunks: Chunks::with_capacity(self.chunks.len() + 1), open: Vec::new() };
         let mut edits = edits.iter().peekable();
         for chunk in &self.chunks {
             let Some(last) = chunk.last() else { continue };
