@@ -12,8 +12,8 @@ use flock_shared::TABLE;
 /// finds its keywords within what looks like one.
 const NOWHERE: [&str; 5] = ["include", "define", "redefine", "undefine", "import"];
 
-/// Statements of rules that do more than judge a packet.
-const NOT_IN_RULES: [&str; 15] = [
+/// Statements of rules that do more than judge a packet. `set` is one, unless it names the object of a statement.
+const BEYOND_JUDGING: [&str; 15] = [
     "dup",
     "fwd",
     "queue",
@@ -99,7 +99,7 @@ fn check_line(text: &[u8], depth: usize) -> Result<usize, Why> {
     }
     let words: Vec<&str> =
         lower.split(|letter: char| !is_of_word(letter)).filter(|word| !word.is_empty()).collect();
-    let in_rule = if depth == 0 { top(&lower, &words)? } else { depth >= 2 };
+    let in_rule = depth == 0 && top(&lower, &words)?;
     if words.contains(&"hook") {
         let after = |keyword: &str| {
             let mut words = words.iter().skip_while(move |word| **word != keyword).skip(1);
@@ -114,7 +114,16 @@ fn check_line(text: &[u8], depth: usize) -> Result<usize, Why> {
             return Err(Why::Word("hook".to_owned()));
         }
     }
-    if in_rule && let Some(word) = words.iter().find(|word| NOT_IN_RULES.contains(*word)) {
+    // Where the object of a statement stands: after the verb at the top, first in the block of a table.
+    let object = match depth {
+        0 => Some(1),
+        1 => Some(0),
+        _ => None,
+    };
+    let beyond = |(place, word): &(usize, &&str)| {
+        BEYOND_JUDGING.contains(*word) && !(**word == "set" && object == Some(*place))
+    };
+    if let Some((_, word)) = words.iter().enumerate().find(beyond) {
         return Err(Why::Word((*word).to_owned()));
     }
     braces(&lower, depth, in_rule)

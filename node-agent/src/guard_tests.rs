@@ -100,6 +100,12 @@ fn what_does_more_than_judge_is_refused() {
         assert!(matches!(refused(&in_chain(rule)), Why::Word(_)), "{rule}");
     }
     assert!(matches!(refused("add rule inet flock_netpol x meta mark set 1\n"), Why::Word(_)));
+    for chain in ["meta mark set 1", "log", "ip daddr 10.0.0.1 dup to 10.0.0.2"] {
+        let within = format!("table inet flock_netpol {{\n\tchain x {{ {chain} }}\n}}\n");
+        assert!(matches!(refused(&within), Why::Word(_)), "{within}");
+        let at_the_top = format!("add chain inet flock_netpol x {{ {chain} }}\n");
+        assert!(matches!(refused(&at_the_top), Why::Word(_)), "{at_the_top}");
+    }
     let base = |words: &str| in_chain(words);
     assert!(matches!(refused(&base("type filter hook input priority filter; policy drop;")), Why::Hook(_)));
     assert!(matches!(refused(&base("type filter hook output priority filter; policy drop;")), Why::Hook(_)));
