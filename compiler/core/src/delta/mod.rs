@@ -31,12 +31,6 @@ pub struct Delta {
 }
 
 impl Delta {
-    /// Whether nothing changes.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.parts.is_empty() && self.frame.is_empty()
-    }
-
     /// Commits the transaction to a table, as nft would.
     ///
     /// # Errors

@@ -13,8 +13,8 @@ pub(super) const MANY: usize = 16;
 
 impl Sources<'_> {
     /// The output of a node on which these pods are isolated in another way than before, and the sets that it refers
-    /// to, in the output's order, if they are others. Each of the pods owns its addresses alone; the sets that have `changed` have new
-    /// members.
+    /// to, in the output's order, if they are others. Each of the pods owns its addresses alone; the sets that have
+    /// `changed` have new members.
     pub(super) fn refitted(
         &self,
         node: &NodeEntry,
