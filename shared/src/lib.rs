@@ -1,6 +1,7 @@
 //! What every flock-netpol binary shares: names that the Kubernetes API hands out, the nftables script with its
 //! hash and revision, telemetry and shutdown. Nothing here knows Kubernetes, gRPC servers or what a script means.
 
+pub mod access;
 #[cfg(feature = "backoff")]
 pub mod backoff;
 #[cfg(feature = "dial")]
