@@ -11,7 +11,7 @@ use crate::child::Program;
 use crate::enforce::Until;
 use crate::nft::Nft;
 use crate::run::Config;
-use flock_shared::dial::CompilerUrl;
+use flock_shared::dial::{CompilerUrl, Trust};
 
 const LONGEST: f64 = 86_400.0;
 
@@ -27,6 +27,18 @@ pub struct Options {
     /// fails, the next is called
     #[arg(long, env = "FLOCK_COMPILER", value_name = "URL", value_delimiter = ',')]
     compiler: Vec<CompilerUrl>,
+
+    /// The certificates of the compiler's authorities, PEM, for https://; read again for each connection
+    #[arg(long, env = "FLOCK_CA_FILE", value_name = "FILE")]
+    ca_file: Option<PathBuf>,
+
+    /// The service account token that is shown to the compiler over https://; read again for each connection
+    #[arg(long, env = "FLOCK_TOKEN_FILE", value_name = "FILE")]
+    token_file: Option<PathBuf>,
+
+    /// The name that the compiler's certificate is for, if it is not the host of the URL
+    #[arg(long, env = "FLOCK_SERVER_NAME", value_name = "NAME", requires = "ca_file")]
+    server_name: Option<String>,
 
     /// How nft is run: a command with arguments, such as 'ip netns exec n1 nft'
     #[arg(long, env = "FLOCK_NFT", value_name = "COMMAND", default_value = "nft")]
@@ -95,9 +107,19 @@ impl Options {
         if self.compiler.is_empty() {
             return Err(missing("--compiler URL"));
         }
+        let trust = self.ca_file.map(|ca_file| Trust { ca_file, server_name: self.server_name });
+        if trust.is_none()
+            && let Some(url) = self.compiler.iter().find(|url| !url.is_plaintext())
+        {
+            let message =
+                format!("--compiler {url} needs --ca-file FILE, to know the compiler by its certificate");
+            return Err(Self::command().error(ErrorKind::MissingRequiredArgument, message));
+        }
         Ok(Task::Run(Config {
             node,
             compilers: self.compiler,
+            trust,
+            token_file: self.token_file,
             nft,
             state_dir: self.state_dir,
             check_interval: self.check_interval,
@@ -164,6 +186,7 @@ mod tests {
             ("--node", "N 1"),
             ("--compiler", "http://10.0.0.1:1"),
             ("--compiler", "https://compiler:1"),
+            ("--server-name", "compiler"),
             ("--nft", "nft 'x"),
             ("--nft", ""),
             ("--nft-timeout", "0"),

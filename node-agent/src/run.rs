@@ -16,7 +16,9 @@ use crate::nft::Nft;
 use crate::session::{self, Ended, Ends};
 use crate::state::{self, Saved, StateDir};
 use flock_shared::backoff::Backoff;
-use flock_shared::dial::{self, CompilerUrl};
+use flock_shared::dial::{self, CompilerUrl, DialError, Trust};
+use flock_shared::token::{BearerToken, TokenError};
+use tonic::transport::Channel;
 
 const FIRST_RECONNECT: Duration = Duration::from_millis(200);
 const LAST_RECONNECT: Duration = Duration::from_secs(30);
@@ -35,6 +37,10 @@ pub struct Config {
     pub node: NodeName,
     /// Where updates come from: the compiler, or several replicas of it.
     pub compilers: Vec<CompilerUrl>,
+    /// How the compiler is known over TLS.
+    pub trust: Option<Trust>,
+    /// Where the token is that the compiler is shown over TLS.
+    pub token_file: Option<PathBuf>,
     /// How nft is run.
     pub nft: Nft,
     /// Where the ruleset is kept for the next boot.
@@ -135,12 +141,12 @@ async fn follow(config: &Config, mut ends: Ends, applied: watch::Receiver<Applie
     let mut turns = turns(&config.node, &config.compilers);
     let Some(mut compiler) = turns.next() else { return };
     loop {
-        let connecting = async { tokio::join!(dial::connect(compiler), nft_version(&config.nft)) };
+        let connecting = async { tokio::join!(connect(config, compiler), nft_version(&config.nft)) };
         let Some((connected, nft_version)) = unless_stopped(connecting, &mut ends).await else {
             return;
         };
         match connected {
-            Ok(channel) => {
+            Ok((channel, token)) => {
                 let Applied { revision: applied, position } = applied.borrow().clone();
                 let name = applied.as_ref().map_or("none", Revision::as_str);
                 info!(%compiler, applied = name, "connected");
@@ -148,7 +154,7 @@ async fn follow(config: &Config, mut ends: Ends, applied: watch::Receiver<Applie
                 let hello =
                     Hello { node: config.node.clone(), agent_version, nft_version, applied, position };
                 let since = Instant::now();
-                let ended = session::run(channel, hello, &mut ends).await;
+                let ended = session::run(channel, token.as_ref(), hello, &mut ends).await;
                 if since.elapsed() >= HEALTHY {
                     backoff.reset();
                 }
@@ -172,6 +178,28 @@ async fn follow(config: &Config, mut ends: Ends, applied: watch::Receiver<Applie
             return;
         }
     }
+}
+
+/// Why a compiler was not called.
+#[derive(Debug, thiserror::Error)]
+enum CallError {
+    #[error(transparent)]
+    Dial(#[from] DialError),
+    #[error("the token in {} cannot be used", path.display())]
+    Token { path: PathBuf, source: TokenError },
+}
+
+/// A connection, and what to show there. Certificates and token are read anew: both are exchanged while agents run.
+/// Plain text gets no token.
+async fn connect(
+    config: &Config,
+    compiler: &CompilerUrl,
+) -> Result<(Channel, Option<BearerToken>), CallError> {
+    let path = config.token_file.as_ref().filter(|_| !compiler.is_plaintext());
+    let token = path
+        .map(|path| BearerToken::read(path).map_err(|source| CallError::Token { path: path.clone(), source }))
+        .transpose()?;
+    Ok((dial::connect(compiler, config.trust.as_ref()).await?, token))
 }
 
 /// The replicas in turn, for ever; agents begin with different ones.

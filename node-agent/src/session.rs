@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use flock_proto::v1::node_service_client::NodeServiceClient;
 use flock_proto::{Ack, AgentMessage, Hello, MAX_MESSAGE_BYTES, v1};
+use flock_shared::token::BearerToken;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, timeout};
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::Status;
 use tonic::transport::Channel;
+use tonic::{Request, Status};
 
 /// Acks that wait for the connection to take them.
 const OUTBOUND: usize = 16;
@@ -56,8 +57,8 @@ impl Ends {
     }
 }
 
-/// Opens a stream, says `hello`, and passes updates and acks on until the stream ends.
-pub async fn run(channel: Channel, hello: Hello, ends: &mut Ends) -> Ended {
+/// Opens a stream, shows `token` if there is one, says `hello`, and passes updates and acks on until the stream ends.
+pub async fn run(channel: Channel, token: Option<&BearerToken>, hello: Hello, ends: &mut Ends) -> Ended {
     ends.full_needed.mark_unchanged();
     let (outbound, messages) = mpsc::channel(OUTBOUND);
     let say = async |message: AgentMessage| outbound.send(v1::AgentMessage::from(message)).await;
@@ -65,7 +66,11 @@ pub async fn run(channel: Channel, hello: Hello, ends: &mut Ends) -> Ended {
         return Ended::Closed;
     }
     let mut client = NodeServiceClient::new(channel).max_decoding_message_size(MAX_MESSAGE_BYTES);
-    let opening = client.subscribe(ReceiverStream::new(messages));
+    let mut request = Request::new(ReceiverStream::new(messages));
+    if let Some(token) = token {
+        request.metadata_mut().insert("authorization", token.authorization());
+    }
+    let opening = client.subscribe(request);
     tokio::pin!(opening);
     let mut inbound = loop {
         tokio::select! {

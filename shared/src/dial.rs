@@ -1,35 +1,67 @@
-//! Where the compiler is, and how its clients (agents, flockctl) reach it.
+//! Where the compiler is, and how its clients (agents, flockctl) reach and recognise it.
 
 use std::fmt;
+use std::future::{Ready, ready};
+use std::io;
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::str::FromStr;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tonic::transport::{Channel, Endpoint, Error, Uri};
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tonic::codegen::Service;
+use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Error, Uri};
 
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 /// How often an HTTP/2 ping is sent, also while nothing else is, and how long its answer may take.
 const KEEPALIVE: Duration = Duration::from_secs(10);
 const KEEPALIVE_LIMIT: Duration = Duration::from_secs(20);
 
-/// The compiler's address. What a transport needs beyond the address belongs here too.
+/// The compiler's address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CompilerUrl {
     uri: Uri,
+}
+
+/// How a client knows that it speaks to the compiler: its certificate is for this name, by one of these authorities.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trust {
+    /// The authorities' certificates, PEM. Read for every connection: they are exchanged while clients run.
+    pub ca_file: PathBuf,
+    /// The name that the certificate must be for; `None`: the URL's host.
+    pub server_name: Option<String>,
 }
 
 /// Why a string is no address of a compiler.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum UrlError {
     /// It does not parse, or has parts that mean nothing here.
-    #[error("is not a URL such as http://127.0.0.1:7443")]
+    #[error("is not a URL such as https://flock-compiler.flock-system.svc:7443 or http://127.0.0.1:7443")]
     Malformed,
     /// Plain text would leave the machine.
     #[error("is plain text, which is dialled on loopback only (127.0.0.0/8, ::1, localhost)")]
     PlaintextBeyondLoopback,
-    /// TLS.
-    #[error("asks for TLS, which needs a certificate; this version has no option for one yet")]
-    TlsWithoutCertificate,
+}
+
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+pub enum DialError {
+    /// TLS, and nobody to trust.
+    #[error("TLS needs the certificates of the compiler's authorities (--ca-file FILE)")]
+    NoTrust,
+    /// The authorities' certificates.
+    #[error("cannot read the certificates of the compiler's authorities from {}", path.display())]
+    CaFile {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// No HTTP/2 connection came about, or not in time.
+    #[error(transparent)]
+    Transport(#[from] Error),
 }
 
 impl FromStr for CompilerUrl {
@@ -50,7 +82,7 @@ impl FromStr for CompilerUrl {
         match scheme {
             "http" if is_loopback(authority.host()) => Ok(Self { uri }),
             "http" => Err(UrlError::PlaintextBeyondLoopback),
-            "https" => Err(UrlError::TlsWithoutCertificate),
+            "https" => Ok(Self { uri }),
             _ => Err(UrlError::Malformed),
         }
     }
@@ -67,19 +99,75 @@ fn is_loopback(host: &str) -> bool {
     host == "localhost" || address.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
-/// Connects to the compiler.
+impl CompilerUrl {
+    /// Whether what is said to it can be read on the way: it is on loopback then.
+    #[must_use]
+    pub fn is_plaintext(&self) -> bool {
+        self.uri.scheme_str() != Some("https")
+    }
+}
+
+/// Connects to the compiler. `trust` is for TLS.
 ///
 /// # Errors
 /// When no HTTP/2 connection comes about in time.
-pub async fn connect(compiler: &CompilerUrl) -> Result<Channel, Error> {
-    Endpoint::from(compiler.uri.clone())
+pub async fn connect(compiler: &CompilerUrl, trust: Option<&Trust>) -> Result<Channel, DialError> {
+    let endpoint = endpoint(compiler.uri.clone());
+    if compiler.is_plaintext() {
+        return Ok(endpoint.connect().await?);
+    }
+    let Trust { ca_file, server_name } = trust.ok_or(DialError::NoTrust)?;
+    let ca = std::fs::read(ca_file).map_err(|source| DialError::CaFile { path: ca_file.clone(), source })?;
+    let tls = match server_name {
+        Some(name) => tls(&ca).domain_name(name),
+        None => tls(&ca),
+    };
+    Ok(endpoint.tls_config(tls)?.connect().await?)
+}
+
+/// Speaks to the compiler over a stream that leads to it, with TLS. Its certificate must be for `server_name`, by an
+/// authority of `ca` (PEM). When the stream ends, so does the channel.
+///
+/// # Errors
+/// When no HTTP/2 connection comes about in time.
+pub async fn connect_over(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    server_name: &str,
+    ca: &[u8],
+) -> Result<Channel, DialError> {
+    let endpoint =
+        endpoint(Uri::from_static("https://compiler")).tls_config(tls(ca).domain_name(server_name))?;
+    Ok(endpoint.connect_with_connector(Once(Some(stream))).await?)
+}
+
+fn tls(ca: &[u8]) -> ClientTlsConfig {
+    ClientTlsConfig::new().ca_certificate(Certificate::from_pem(ca)).timeout(CONNECT_LIMIT)
+}
+
+/// Leads to the one stream that there is.
+struct Once<S>(Option<S>);
+
+impl<S> Service<Uri> for Once<S> {
+    type Response = TokioIo<S>;
+    type Error = io::Error;
+    type Future = Ready<io::Result<TokioIo<S>>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: Uri) -> Self::Future {
+        ready(self.0.take().map(TokioIo::new).ok_or_else(|| io::ErrorKind::NotConnected.into()))
+    }
+}
+
+fn endpoint(uri: Uri) -> Endpoint {
+    Endpoint::from(uri)
         .connect_timeout(CONNECT_LIMIT)
         .http2_keep_alive_interval(KEEPALIVE)
         .keep_alive_timeout(KEEPALIVE_LIMIT)
         .keep_alive_while_idle(true)
         .tcp_nodelay(true)
-        .connect()
-        .await
 }
 
 #[cfg(test)]
@@ -105,8 +193,10 @@ mod tests {
     }
 
     #[test]
-    fn tls_is_refused_plainly() {
-        assert_eq!(parse("https://compiler:9400"), Err(UrlError::TlsWithoutCertificate));
+    fn tls_goes_anywhere() {
+        for url in ["https://flock-compiler.flock-system.svc:7443", "https://10.0.0.1:1", "https://[::2]"] {
+            assert!(!parse(url).unwrap().is_plaintext(), "{url}");
+        }
     }
 
     #[test]

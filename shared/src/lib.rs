@@ -10,6 +10,7 @@ pub mod name;
 pub mod script;
 pub mod shutdown;
 pub mod telemetry;
+pub mod token;
 
 pub use name::{NameError, NamespaceName, NodeName, ObjectKey, ObjectName, PodKey, PolicyKey};
 pub use script::{HashMismatch, Revision, RevisionError, Script, ScriptHash};

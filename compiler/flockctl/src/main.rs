@@ -46,7 +46,7 @@ fn is_closed_pipe(error: &anyhow::Error) -> bool {
 }
 
 async fn run(cli: Cli) -> anyhow::Result<()> {
-    let channel = dial::connect(&cli.compiler)
+    let channel = dial::connect(&cli.compiler, None)
         .await
         .with_context(|| format!("cannot reach the compiler at {}", cli.compiler))?;
     let mut client = DebugServiceClient::new(channel).max_decoding_message_size(MAX_MESSAGE_BYTES);

@@ -28,6 +28,8 @@ fn config(compiler: &Compiler, nft: &str) -> Config {
     Config {
         node: NodeName::new("n1").unwrap(),
         compilers: vec![compiler.url().parse().unwrap()],
+        trust: None,
+        token_file: None,
         nft: Nft::new(nft.parse().unwrap(), NEVER),
         state_dir: None,
         check_interval: NEVER,

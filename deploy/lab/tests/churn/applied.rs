@@ -18,7 +18,7 @@ impl Applied {
     /// Watches nodes that the compiler knows.
     pub(crate) fn watch(url: &str, nodes: &[&str]) -> Self {
         let runtime = Runtime::new().unwrap();
-        let channel = runtime.block_on(dial::connect(&url.parse().unwrap())).unwrap();
+        let channel = runtime.block_on(dial::connect(&url.parse().unwrap(), None)).unwrap();
         let watch = |node: &&str| {
             let request = WatchNodeRequest { node: (*node).to_owned() };
             let mut client = DebugServiceClient::new(channel.clone());
