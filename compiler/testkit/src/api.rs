@@ -6,25 +6,32 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use futures::stream::{BoxStream, StreamExt};
-use http::{Method, Request, Response, StatusCode, header};
+use http::request::Parts;
+use http::{HeaderMap, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, StreamBody};
 use hyper::body::{Frame, Incoming};
 use serde_json::{Value, json};
 
 use crate::faults::{Failure, Faults};
-use crate::kind::Kind;
+use crate::grants::Grants;
+use crate::identity::{API_AUDIENCE, Identities};
+use crate::kind::{Kind, SUBJECT_ACCESS_REVIEW, TOKEN_REQUEST, TOKEN_REVIEW};
 use crate::request::{Options, Target, Verb};
 use crate::status::Status;
 use crate::store::Store;
 use crate::wire::{self, Scissors};
-use crate::{list, watch};
+use crate::{list, patch, review, token_request, watch};
 
 /// What all connections share.
 #[derive(Debug)]
 pub(crate) struct Api {
     kinds: Vec<Kind>,
+    /// Whether requests need a token that counts.
+    closed: bool,
     pub(crate) store: Store,
     pub(crate) faults: Arc<Faults>,
+    pub(crate) identities: Identities,
+    pub(crate) grants: Grants,
     requests: Mutex<BTreeMap<(Kind, Verb), u64>>,
 }
 
@@ -42,8 +49,16 @@ impl Reply {
 }
 
 impl Api {
-    pub(crate) fn new(kinds: Vec<Kind>, store: Store) -> Self {
-        Self { kinds, store, faults: Arc::default(), requests: Mutex::default() }
+    pub(crate) fn new(kinds: Vec<Kind>, closed: bool, store: Store) -> Self {
+        Self {
+            kinds,
+            closed,
+            store,
+            faults: Arc::default(),
+            identities: Identities::default(),
+            grants: Grants::default(),
+            requests: Mutex::default(),
+        }
     }
 
     /// How many requests of this kind and verb have arrived.
@@ -62,10 +77,10 @@ impl Api {
             ("GET", "/version") => {
                 Ok(json!({ "major": "1", "minor": "33", "gitVersion": "v1.33.0" })).map(Reply::object)
             }
-            (_, path) => {
+            _ => {
                 let options = Options::parse(head.uri.query().unwrap_or_default());
                 match body.collect().await {
-                    Ok(body) => self.dispatch(&head.method, path, &options, &body.to_bytes()),
+                    Ok(body) => self.dispatch(&head, &options, &body.to_bytes()).await,
                     Err(error) => Err(Status::bad_request(error.to_string())),
                 }
             }
@@ -93,39 +108,82 @@ impl Api {
         response
     }
 
-    fn dispatch(&self, method: &Method, path: &str, options: &Options, body: &[u8]) -> Result<Reply, Status> {
+    async fn dispatch(&self, head: &Parts, options: &Options, body: &[u8]) -> Result<Reply, Status> {
+        let (method, path) = (&head.method, head.uri.path());
         let unknown = || Status::new(StatusCode::NOT_FOUND, "NotFound", format!("no such path: {path}"));
         let target = Target::parse(path, &self.kinds).ok_or_else(unknown)?;
-        let verb = target.verb(method, options).ok_or_else(|| {
+        let not_allowed = || {
             Status::new(
                 StatusCode::METHOD_NOT_ALLOWED,
                 "MethodNotAllowed",
                 format!("{method} is not served here"),
             )
-        })?;
+        };
+        let verb = target.verb(method, options).ok_or_else(not_allowed)?;
         *self.counters().entry((target.kind, verb)).or_default() += 1;
+        let delay = self.faults.delay_of(target.kind, verb);
+        if !delay.is_zero() {
+            tokio::time::sleep(delay).await;
+        }
         if let Some(failure) = self.faults.take_failure(target.kind, verb) {
             return Err(injected(&failure));
         }
-        let (namespace, name) = (target.namespace.as_deref(), target.name.as_deref().unwrap_or_default());
+        self.admit(&head.headers)?;
+        let created = |object| Reply::Object(StatusCode::CREATED, object);
+        match (target.kind, verb) {
+            (TOKEN_REVIEW, Verb::Create) => review::token(&self.store, &self.identities, body).map(created),
+            (SUBJECT_ACCESS_REVIEW, Verb::Create) => review::access(&self.grants, body).map(created),
+            (TOKEN_REQUEST, Verb::Create) => {
+                let (namespace, name) = target.place();
+                token_request::issue(&self.store, &self.identities, namespace, name, body).map(created)
+            }
+            (TOKEN_REVIEW | SUBJECT_ACCESS_REVIEW | TOKEN_REQUEST, _) => Err(not_allowed()),
+            _ => self.object(&target, verb, options, head, body),
+        }
+    }
+
+    /// Lets a request in, if it needs to be let in, by the token that it carries.
+    fn admit(&self, headers: &HeaderMap) -> Result<(), Status> {
+        if !self.closed {
+            return Ok(());
+        }
+        let unauthorized = || Status::new(StatusCode::UNAUTHORIZED, "Unauthorized", "Unauthorized");
+        let header = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+        let token = header.and_then(|value| value.strip_prefix("Bearer ")).ok_or_else(unauthorized)?;
+        let admitted = self.identities.authenticate(&self.store, token, &[API_AUDIENCE.to_owned()]);
+        admitted.map(drop).map_err(|_| unauthorized())
+    }
+
+    /// Answers a request for objects that are stored.
+    fn object(
+        &self,
+        target: &Target,
+        verb: Verb,
+        options: &Options,
+        head: &Parts,
+        body: &[u8],
+    ) -> Result<Reply, Status> {
+        let kind = target.kind;
+        let (namespace, name) = target.place();
+        let get = || self.store.get(kind, namespace, name).ok_or_else(|| Status::not_found(&kind, name));
         match verb {
-            Verb::List => list::list(&self.store, &target, options).map(Reply::object),
-            Verb::Watch => watch::watch(&self.store, &self.faults, &target, options).map(Reply::Watch),
-            Verb::Get => self
-                .store
-                .get(target.kind, namespace.unwrap_or_default(), name)
-                .map(Reply::object)
-                .ok_or_else(|| Status::not_found(&target.kind, name)),
+            Verb::List => list::list(&self.store, target, options).map(Reply::object),
+            Verb::Watch => watch::watch(&self.store, &self.faults, target, options).map(Reply::Watch),
+            Verb::Get => get().map(Reply::object),
             Verb::Create => {
-                let object = object(body, namespace, None)?;
-                self.store.create(target.kind, object).map(|it| Reply::Object(StatusCode::CREATED, it))
+                let object = object(body, target.namespace.as_deref(), None)?;
+                self.store.create(kind, object).map(|it| Reply::Object(StatusCode::CREATED, it))
             }
             Verb::Update => {
-                self.store.update(target.kind, object(body, namespace, Some(name))?).map(Reply::object)
+                let object = object(body, target.namespace.as_deref(), Some(name))?;
+                self.store.update(kind, object).map(Reply::object)
             }
-            Verb::Delete => {
-                self.store.remove(target.kind, namespace.unwrap_or_default(), name).map(Reply::object)
+            Verb::Patch => {
+                let content = head.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+                let object = patch::patched(get()?, content.unwrap_or_default(), body)?;
+                self.store.update(kind, object).map(Reply::object)
             }
+            Verb::Delete => self.store.remove(kind, namespace, name).map(Reply::object),
         }
     }
 }

@@ -64,6 +64,7 @@ pub struct Faults {
 #[derive(Debug, Default)]
 struct Inner {
     failures: Vec<(Kind, Verb, Failure, usize)>,
+    delays: BTreeMap<(Kind, Verb), Duration>,
     expiry: Expiry,
     corrupt: BTreeMap<Kind, usize>,
 }
@@ -78,9 +79,16 @@ impl Faults {
         self.inner().failures.push((kind, verb, failure, times));
     }
 
-    /// Ends all failures that have not been used up.
+    /// Answers requests of this kind and verb only after so long, until it is told otherwise.
+    pub fn delay(&self, kind: Kind, verb: Verb, pause: Duration) {
+        self.inner().delays.insert((kind, verb), pause);
+    }
+
+    /// Ends all delays, and all failures that have not been used up.
     pub fn mend(&self) {
-        self.inner().failures.clear();
+        let mut inner = self.inner();
+        inner.failures.clear();
+        inner.delays.clear();
     }
 
     /// Sends bodies like this from the next chunk on.
@@ -105,6 +113,10 @@ impl Faults {
         let (_, _, failure, left) = inner.failures.iter_mut().find(matching)?;
         *left -= 1;
         Some(failure.clone())
+    }
+
+    pub(crate) fn delay_of(&self, kind: Kind, verb: Verb) -> Duration {
+        self.inner().delays.get(&(kind, verb)).copied().unwrap_or_default()
     }
 
     pub(crate) fn take_corruption(&self, kind: Kind) -> bool {

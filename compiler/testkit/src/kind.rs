@@ -1,4 +1,5 @@
-//! The kinds that a server serves: data, so that a test can add another one.
+//! The kinds that a server serves: data, so that a test can add another one. What is asked for by creating it
+//! (reviews, tokens) or through an object (port-forwarding) is a kind here too, so that it can be counted and fail.
 
 use serde_json::Value;
 
@@ -11,7 +12,7 @@ pub struct Kind {
     pub version: &'static str,
     /// Kind, such as `Pod`.
     pub kind: &'static str,
-    /// Plural as it stands in paths, such as `pods`.
+    /// Plural as it stands in paths, such as `pods`; for a subresource as roles name it, such as `pods/portforward`.
     pub plural: &'static str,
     /// Whether its objects live in namespaces.
     pub namespaced: bool,
@@ -33,7 +34,73 @@ pub const NETWORK_POLICY: Kind = Kind {
     namespaced: true,
 };
 
+/// `v1.Secret`: `stringData` goes into `data` when it is written.
+pub const SECRET: Kind =
+    Kind { group: "", version: "v1", kind: "Secret", plural: "secrets", namespaced: true };
+/// `v1.ConfigMap`.
+pub const CONFIG_MAP: Kind =
+    Kind { group: "", version: "v1", kind: "ConfigMap", plural: "configmaps", namespaced: true };
+/// `v1.Service`.
+pub const SERVICE: Kind =
+    Kind { group: "", version: "v1", kind: "Service", plural: "services", namespaced: true };
+/// `v1.ServiceAccount`.
+pub const SERVICE_ACCOUNT: Kind =
+    Kind { group: "", version: "v1", kind: "ServiceAccount", plural: "serviceaccounts", namespaced: true };
+/// `authentication.k8s.io/v1.TokenReview`: who is behind a token. Created, never stored.
+pub const TOKEN_REVIEW: Kind = Kind {
+    group: "authentication.k8s.io",
+    version: "v1",
+    kind: "TokenReview",
+    plural: "tokenreviews",
+    namespaced: false,
+};
+/// `authorization.k8s.io/v1.SubjectAccessReview`: whether somebody may do something. Created, never stored.
+pub const SUBJECT_ACCESS_REVIEW: Kind = Kind {
+    group: "authorization.k8s.io",
+    version: "v1",
+    kind: "SubjectAccessReview",
+    plural: "subjectaccessreviews",
+    namespaced: false,
+};
+/// `authentication.k8s.io/v1.TokenRequest` of a service account. Created, never stored.
+pub const TOKEN_REQUEST: Kind = Kind {
+    group: "",
+    version: "v1",
+    kind: "TokenRequest",
+    plural: "serviceaccounts/token",
+    namespaced: true,
+};
+/// Ports of a pod by websocket; [`Verb::Get`](crate::Verb::Get), as roles see it.
+pub const PORT_FORWARD: Kind = Kind {
+    group: "",
+    version: "v1",
+    kind: "PodPortForwardOptions",
+    plural: "pods/portforward",
+    namespaced: true,
+};
+
+/// What a server serves unless it is told otherwise.
+pub(crate) const SERVED: [Kind; 12] = [
+    POD,
+    NAMESPACE,
+    NODE,
+    NETWORK_POLICY,
+    SECRET,
+    CONFIG_MAP,
+    SERVICE,
+    SERVICE_ACCOUNT,
+    TOKEN_REVIEW,
+    SUBJECT_ACCESS_REVIEW,
+    TOKEN_REQUEST,
+    PORT_FORWARD,
+];
+
 impl Kind {
+    /// Whether it is a part of another kind's objects.
+    pub(crate) fn is_subresource(&self) -> bool {
+        self.plural.contains('/')
+    }
+
     /// `apiVersion` as objects carry it.
     #[must_use]
     pub fn api_version(&self) -> String {

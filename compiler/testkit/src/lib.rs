@@ -6,30 +6,47 @@
 //!
 //! ```text
 //! test ──put, remove, compact──▶ Store ◀──list, watch, create…── routes ◀──HTTP── client
+//! test ──register, issue───────▶ Identities ◀──token reviews and requests──┤
+//! test ──allow─────────────────▶ Grants ◀──subject access reviews──────────┘
 //! test ──fail, corrupt, cut────▶ Faults ─────────────────────────▶ wire
 //! ```
 //!
-//! It checks no schema, no authorization and not that a namespace exists: an object that a real server would refuse
+//! It knows who is behind a token and who may do what, for those who ask; of its own requests it asks a token at most
+//! ([`Settings::closed`]). It checks no schema and not that a namespace exists: an object that a real server would refuse
 //! is just what some tests want to send.
 
+mod account;
 mod api;
 mod faults;
+mod grants;
+mod identity;
 mod kind;
 mod list;
 mod message;
 mod page;
+mod patch;
 mod proxy;
 mod request;
+mod review;
+mod secret;
+mod selector;
 mod server;
 mod stamp;
 mod status;
 mod store;
+mod token_request;
 mod wait;
 mod watch;
 mod wire;
 
+pub use account::AccountToken;
 pub use faults::{Cut, Delivery, Expiry, Failure, Faults};
-pub use kind::{Kind, NAMESPACE, NETWORK_POLICY, NODE, POD};
+pub use grants::{Grant, Grants, Subject};
+pub use identity::{API_AUDIENCE, BoundPod, Identities, Identity};
+pub use kind::{
+    CONFIG_MAP, Kind, NAMESPACE, NETWORK_POLICY, NODE, POD, PORT_FORWARD, SECRET, SERVICE, SERVICE_ACCOUNT,
+    SUBJECT_ACCESS_REVIEW, TOKEN_REQUEST, TOKEN_REVIEW,
+};
 pub use proxy::Proxy;
 pub use request::Verb;
 pub use server::{ApiServer, Settings, StartError};

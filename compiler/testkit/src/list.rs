@@ -4,12 +4,13 @@ use serde_json::{Value, json};
 
 use crate::page::Continue;
 use crate::request::{Options, Target};
+use crate::selector::Selector;
 use crate::status::Status;
 use crate::store::{Snapshot, Store, listed};
 
 /// The body of a listing.
 pub(crate) fn list(store: &Store, target: &Target, options: &Options) -> Result<Value, Status> {
-    options.refuse_selectors()?;
+    let selector = Selector::parse(options)?;
     if options.get("sendInitialEvents").is_some() {
         return Err(Status::invalid_options("sendInitialEvents", "is for watches only"));
     }
@@ -17,7 +18,8 @@ pub(crate) fn list(store: &Store, target: &Target, options: &Options) -> Result<
         options.number("limit")?.and_then(|limit| usize::try_from(limit).ok()).filter(|limit| *limit > 0);
     let (version, offset, snapshot) = read(store, target, options, limit.is_some())?;
 
-    let all: Vec<_> = snapshot.iter().filter(listed(target.kind, target.namespace.as_deref())).collect();
+    let listed = listed(target.kind, target.namespace.as_deref());
+    let all: Vec<_> = snapshot.iter().filter(listed).filter(|object| selector.matches(object)).collect();
     let page: Vec<Value> =
         all.iter().skip(offset).take(limit.unwrap_or(usize::MAX)).map(|it| item(it)).collect();
     let mut metadata = json!({ "resourceVersion": version.to_string() });

@@ -7,6 +7,7 @@ use tokio::sync::mpsc;
 
 use crate::faults::Cut;
 use crate::kind::Kind;
+use crate::selector::Selector;
 
 /// What happened to an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,6 +49,7 @@ pub(crate) enum Since {
 pub(crate) struct Watch {
     pub(crate) kind: Kind,
     pub(crate) namespace: Option<String>,
+    pub(crate) selector: Selector,
     pub(crate) bookmarks: bool,
     pub(crate) messages: mpsc::UnboundedSender<Message>,
 }
@@ -55,7 +57,9 @@ pub(crate) struct Watch {
 impl Watch {
     /// Whether it is about an object.
     pub(crate) fn covers(&self, kind: Kind, object: &Value) -> bool {
-        self.kind == kind && in_namespace(kind, object, self.namespace.as_deref())
+        self.kind == kind
+            && in_namespace(kind, object, self.namespace.as_deref())
+            && self.selector.matches(object)
     }
 }
 

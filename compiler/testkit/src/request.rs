@@ -20,6 +20,8 @@ pub enum Verb {
     Create,
     /// An object anew.
     Update,
+    /// Some fields of an object, by JSON merge patch.
+    Patch,
     /// An object away.
     Delete,
 }
@@ -42,10 +44,15 @@ impl Target {
             ["apis", group, version, rest @ ..] => (*group, *version, rest),
             _ => return None,
         };
+        let subresource;
         let (namespace, plural, name) = match rest {
             [plural] => (None, *plural, None),
             ["namespaces", namespace, plural] => (Some(*namespace), *plural, None),
             ["namespaces", namespace, plural, name] => (Some(*namespace), *plural, Some(*name)),
+            ["namespaces", namespace, plural, name, part] => {
+                subresource = format!("{plural}/{part}");
+                (Some(*namespace), subresource.as_str(), Some(*name))
+            }
             [plural, name] => (None, *plural, Some(*name)),
             _ => return None,
         };
@@ -57,6 +64,11 @@ impl Target {
         scoped.then(|| Self { kind: *kind, namespace: owned(namespace), name: owned(name) })
     }
 
+    /// Namespace and name; empty where it has none.
+    pub(crate) fn place(&self) -> (&str, &str) {
+        (self.namespace.as_deref().unwrap_or_default(), self.name.as_deref().unwrap_or_default())
+    }
+
     /// The verb of a method on this target; `None` if it has none.
     pub(crate) fn verb(&self, method: &Method, options: &Options) -> Option<Verb> {
         match (method.as_str(), &self.name) {
@@ -64,7 +76,9 @@ impl Target {
             ("GET", None) if options.flag("watch") => Some(Verb::Watch),
             ("GET", None) => Some(Verb::List),
             ("POST", None) => Some(Verb::Create),
+            ("POST", Some(_)) if self.kind.is_subresource() => Some(Verb::Create),
             ("PUT", Some(_)) => Some(Verb::Update),
+            ("PATCH", Some(_)) => Some(Verb::Patch),
             ("DELETE", Some(_)) => Some(Verb::Delete),
             _ => None,
         }
@@ -96,25 +110,17 @@ impl Options {
         };
         self.get(name).map(parse).transpose()
     }
-
-    /// Refuses what this server does not implement, rather than to answer as if it had not been asked.
-    pub(crate) fn refuse_selectors(&self) -> Result<(), Status> {
-        match ["labelSelector", "fieldSelector"].into_iter().find(|name| self.0.contains_key(*name)) {
-            Some(name) => Err(Status::bad_request(format!("{name} is not implemented by this test server"))),
-            None => Ok(()),
-        }
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kind::{NAMESPACE, NETWORK_POLICY, POD};
+    use crate::kind::{NAMESPACE, NETWORK_POLICY, POD, PORT_FORWARD};
 
     #[test]
     fn paths_name_kind_namespace_and_object() {
         let parse = |path| {
-            Target::parse(path, &[POD, NAMESPACE, NETWORK_POLICY])
+            Target::parse(path, &[POD, NAMESPACE, NETWORK_POLICY, PORT_FORWARD])
                 .map(|t| (t.kind.kind, t.namespace.unwrap_or_default(), t.name.unwrap_or_default()))
         };
         let owned = |kind, namespace: &str, name: &str| Some((kind, namespace.to_owned(), name.to_owned()));
@@ -127,8 +133,12 @@ mod tests {
             parse("/apis/networking.k8s.io/v1/namespaces/a/networkpolicies/b"),
             owned("NetworkPolicy", "a", "b")
         );
+        assert_eq!(
+            parse("/api/v1/namespaces/a/pods/b/portforward"),
+            owned("PodPortForwardOptions", "a", "b")
+        );
         for unknown in
-            ["/", "/api/v2/pods", "/api/v1/pods/b", "/apis/v1/pods", "/api/v1/namespaces/a/namespaces"]
+            ["/", "/api/v2/pods", "/api/v1/pods/b", "/apis/v1/pods", "/api/v1/namespaces/a/pods/b/log"]
         {
             assert_eq!(parse(unknown), None, "{unknown}");
         }

@@ -18,7 +18,9 @@ use tokio::time::Interval;
 
 use crate::api::Api;
 use crate::faults::Faults;
-use crate::kind::{Kind, NAMESPACE, NETWORK_POLICY, NODE, POD};
+use crate::grants::Grants;
+use crate::identity::Identities;
+use crate::kind::{Kind, SERVED};
 use crate::request::Verb;
 use crate::store::Store;
 use crate::wire::{Line, Scissors};
@@ -28,6 +30,8 @@ use crate::wire::{Line, Scissors};
 pub struct Settings {
     /// The kinds that it serves.
     pub kinds: Vec<Kind>,
+    /// Whether requests need a token that [`ApiServer::identities`] knows and that is for the server; 401 without.
+    pub closed: bool,
     /// How many changes it remembers.
     pub history: usize,
     /// How often watches get a bookmark without being asked.
@@ -36,11 +40,7 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self {
-            kinds: vec![POD, NAMESPACE, NODE, NETWORK_POLICY],
-            history: 1000,
-            bookmark_every: Duration::from_secs(60),
-        }
+        Self { kinds: SERVED.to_vec(), closed: false, history: 1000, bookmark_every: Duration::from_secs(60) }
     }
 }
 
@@ -60,7 +60,7 @@ pub struct ApiServer {
 }
 
 impl ApiServer {
-    /// Starts a server for pods, namespaces, nodes and network policies.
+    /// Starts a server for every kind that this crate names.
     ///
     /// # Errors
     /// When no loopback port can be had.
@@ -76,7 +76,7 @@ impl ApiServer {
         let listener = TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, 0)).await?;
         let address = listener.local_addr()?;
         let bookmarks = tokio::time::interval(settings.bookmark_every);
-        let api = Arc::new(Api::new(settings.kinds, Store::new(settings.history)));
+        let api = Arc::new(Api::new(settings.kinds, settings.closed, Store::new(settings.history)));
         let (open, opened) = watch::channel(true);
         let task = tokio::spawn(serve(listener, bookmarks, Arc::clone(&api), opened));
         Ok(Self { api, address, open, task })
@@ -92,6 +92,18 @@ impl ApiServer {
     #[must_use]
     pub fn faults(&self) -> &Faults {
         &self.api.faults
+    }
+
+    /// Who is behind which token.
+    #[must_use]
+    pub fn identities(&self) -> &Identities {
+        &self.api.identities
+    }
+
+    /// Who may do what, for those who ask: requests to this server need no grant.
+    #[must_use]
+    pub fn grants(&self) -> &Grants {
+        &self.api.grants
     }
 
     /// Goes away: all connections end, and new ones are reset, until [`ApiServer::come_back`]. What happens from now

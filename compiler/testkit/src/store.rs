@@ -7,8 +7,10 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
 use crate::faults::Cut;
-use crate::kind::Kind;
+use crate::kind::{Kind, SECRET};
 use crate::message::{EventType, Message, Since, Watch, in_namespace};
+use crate::secret;
+use crate::selector::Selector;
 use crate::stamp::stamp;
 use crate::status::Status;
 
@@ -193,12 +195,13 @@ impl Store {
         &self,
         kind: Kind,
         namespace: Option<&str>,
+        selector: Selector,
         since: Since,
         bookmarks: bool,
     ) -> Result<mpsc::UnboundedReceiver<Message>, Status> {
         let mut inner = self.inner();
         let (messages, receiver) = mpsc::unbounded_channel();
-        let watch = Watch { kind, namespace: namespace.map(str::to_owned), bookmarks, messages };
+        let watch = Watch { kind, namespace: namespace.map(str::to_owned), selector, bookmarks, messages };
         let missed: Vec<(EventType, Arc<Value>)> = match since {
             Since::Version(version) if version < inner.oldest => {
                 return Err(Status::expired(version, inner.oldest));
@@ -273,6 +276,9 @@ impl Inner {
         let key = kind.key(&object).ok_or_else(|| Status::bad_request("metadata.name is missing"))?;
         let existing = self.objects.get(&kind).and_then(|objects| objects.get(&key)).map(Arc::clone);
         check(&kind, &key, existing.as_ref())?;
+        if kind == SECRET {
+            secret::normalize(&mut object)?;
+        }
         self.version += 1;
         if existing.is_none() {
             self.created += 1;

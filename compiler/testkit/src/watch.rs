@@ -10,6 +10,7 @@ use crate::faults::{Expiry, Faults};
 use crate::kind::Kind;
 use crate::message::{EventType, Message, Since};
 use crate::request::{Options, Target};
+use crate::selector::Selector;
 use crate::status::Status;
 use crate::store::Store;
 
@@ -39,7 +40,7 @@ pub(crate) fn watch(
     target: &Target,
     options: &Options,
 ) -> Result<Answer, Status> {
-    options.refuse_selectors()?;
+    let selector = Selector::of_watch(options)?;
     if options.get("sendInitialEvents").is_some() {
         return Err(Status::invalid_options("sendInitialEvents", "streaming lists are off"));
     }
@@ -52,7 +53,7 @@ pub(crate) fn watch(
     };
     let timeout = Duration::from_secs(options.number("timeoutSeconds")?.unwrap_or(DEFAULT_TIMEOUT));
     let bookmarks = options.flag("allowWatchBookmarks");
-    match store.watch(target.kind, target.namespace.as_deref(), since, bookmarks) {
+    match store.watch(target.kind, target.namespace.as_deref(), selector, since, bookmarks) {
         Ok(messages) => Ok(Answer::Stream(Stream { kind: target.kind, messages, timeout })),
         Err(status) => match faults.expiry() {
             Expiry::Response => Err(status),

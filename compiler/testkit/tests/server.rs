@@ -170,9 +170,10 @@ async fn streaming_lists_are_refused() {
 async fn what_is_not_implemented_is_refused() {
     let (_server, client) = server().await;
     let pods: Api<Pod> = Api::all(client.clone());
-    assert_eq!(status(pods.list(&ListParams::default().labels("a=b")).await).code, 400);
-    let maps: Api<k8s_openapi::api::core::v1::ConfigMap> = Api::all(client);
-    assert_eq!(status(maps.list(&ListParams::default()).await).code, 404);
+    assert_eq!(status(pods.list(&ListParams::default().labels("a in (b)")).await).code, 400);
+    assert_eq!(status(pods.watch(&WatchParams::default().labels("a=b"), "0").await.map(drop)).code, 400);
+    let events: Api<k8s_openapi::api::core::v1::Event> = Api::all(client);
+    assert_eq!(status(events.list(&ListParams::default()).await).code, 404);
 }
 
 #[tokio::test]
