@@ -15,7 +15,8 @@ use serde_json::{Value, json};
 use crate::faults::{Failure, Faults};
 use crate::grants::Grants;
 use crate::identity::{API_AUDIENCE, Identities};
-use crate::kind::{Kind, SUBJECT_ACCESS_REVIEW, TOKEN_REQUEST, TOKEN_REVIEW};
+use crate::kind::{Kind, POD, PORT_FORWARD, SUBJECT_ACCESS_REVIEW, TOKEN_REQUEST, TOKEN_REVIEW};
+use crate::port_forward::{Accepted, Forwards};
 use crate::request::{Options, Target, Verb};
 use crate::status::Status;
 use crate::store::Store;
@@ -32,6 +33,7 @@ pub(crate) struct Api {
     pub(crate) faults: Arc<Faults>,
     pub(crate) identities: Identities,
     pub(crate) grants: Grants,
+    pub(crate) forwards: Forwards,
     requests: Mutex<BTreeMap<(Kind, Verb), u64>>,
 }
 
@@ -40,6 +42,7 @@ pub(crate) type Body = StreamBody<BoxStream<'static, Result<Frame<Bytes>, Infall
 enum Reply {
     Object(StatusCode, Value),
     Watch(watch::Answer),
+    Forward(Accepted),
 }
 
 impl Reply {
@@ -57,6 +60,7 @@ impl Api {
             faults: Arc::default(),
             identities: Identities::default(),
             grants: Grants::default(),
+            forwards: Forwards::default(),
             requests: Mutex::default(),
         }
     }
@@ -91,6 +95,7 @@ impl Api {
             Ok(Reply::Watch(watch::Answer::Stream(stream))) => {
                 (StatusCode::OK, wire::events(stream, faults, scissors), None)
             }
+            Ok(Reply::Forward(accepted)) => return switched(accepted, head),
             Ok(Reply::Watch(watch::Answer::Line(line))) => (StatusCode::OK, wire::body(line, faults), None),
             Err(status) => {
                 let retry_after = status.details.get("retryAfterSeconds").and_then(Value::as_u64);
@@ -137,7 +142,12 @@ impl Api {
                 let (namespace, name) = target.place();
                 token_request::issue(&self.store, &self.identities, namespace, name, body).map(created)
             }
-            (TOKEN_REVIEW | SUBJECT_ACCESS_REVIEW | TOKEN_REQUEST, _) => Err(not_allowed()),
+            (PORT_FORWARD, Verb::Get) => {
+                let (namespace, name) = target.place();
+                self.store.get(POD, namespace, name).ok_or_else(|| Status::not_found(&POD, name))?;
+                self.forwards.accept((namespace, name), options, &head.headers).map(Reply::Forward)
+            }
+            (TOKEN_REVIEW | SUBJECT_ACCESS_REVIEW | TOKEN_REQUEST | PORT_FORWARD, _) => Err(not_allowed()),
             _ => self.object(&target, verb, options, head, body),
         }
     }
@@ -186,6 +196,16 @@ impl Api {
             Verb::Delete => self.store.remove(kind, namespace, name).map(Reply::object),
         }
     }
+}
+
+/// The answer after which the connection is a websocket.
+fn switched(accepted: Accepted, head: Parts) -> Response<Body> {
+    let mut response = Response::new(StreamBody::new(futures::stream::empty().boxed()));
+    *response.status_mut() = Accepted::STATUS;
+    response
+        .headers_mut()
+        .extend(accepted.forward(head).into_iter().map(|(name, value)| (Some(name), value)));
+    response
 }
 
 /// The object of a request's body, which must agree with the request's path.

@@ -8,6 +8,7 @@
 //! test ──put, remove, compact──▶ Store ◀──list, watch, create…── routes ◀──HTTP── client
 //! test ──register, issue───────▶ Identities ◀──token reviews and requests──┤
 //! test ──allow─────────────────▶ Grants ◀──subject access reviews──────────┘
+//! test ──add───────────────────▶ Forwards ◀──ports of pods by websocket── client
 //! test ──fail, corrupt, cut────▶ Faults ─────────────────────────▶ wire
 //! ```
 //!
@@ -25,6 +26,7 @@ mod list;
 mod message;
 mod page;
 mod patch;
+mod port_forward;
 mod proxy;
 mod request;
 mod review;
@@ -47,6 +49,7 @@ pub use kind::{
     CONFIG_MAP, Kind, NAMESPACE, NETWORK_POLICY, NODE, POD, PORT_FORWARD, SECRET, SERVICE, SERVICE_ACCOUNT,
     SUBJECT_ACCESS_REVIEW, TOKEN_REQUEST, TOKEN_REVIEW,
 };
+pub use port_forward::Forwards;
 pub use proxy::Proxy;
 pub use request::Verb;
 pub use server::{ApiServer, Settings, StartError};

@@ -21,6 +21,7 @@ use crate::faults::Faults;
 use crate::grants::Grants;
 use crate::identity::Identities;
 use crate::kind::{Kind, SERVED};
+use crate::port_forward::Forwards;
 use crate::request::Verb;
 use crate::store::Store;
 use crate::wire::{Line, Scissors};
@@ -106,11 +107,18 @@ impl ApiServer {
         &self.api.grants
     }
 
+    /// Where the ports of pods are that clients ask to be forwarded to.
+    #[must_use]
+    pub fn forwards(&self) -> &Forwards {
+        &self.api.forwards
+    }
+
     /// Goes away: all connections end, and new ones are reset, until [`ApiServer::come_back`]. What happens from now
     /// on nobody is told.
     pub fn go_away(&self) {
         self.open.send_replace(false);
         self.api.store.forsake_watches();
+        self.api.forwards.cut();
     }
 
     /// Comes back at the same address.
@@ -209,7 +217,7 @@ async fn connection(tcp: TcpStream, api: Arc<Api>, mut open: watch::Receiver<boo
     });
     tokio::select! {
         // A cut is an error to hyper and the point of the test.
-        _ = hyper::server::conn::http1::Builder::new().serve_connection(line, service) => {}
+        _ = hyper::server::conn::http1::Builder::new().serve_connection(line, service).with_upgrades() => {}
         _ = open.changed() => {}
     }
 }
