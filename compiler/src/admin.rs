@@ -1,31 +1,96 @@
-//! The admin port: metrics and probes over plain HTTP, for loopback.
+//! The admin port: metrics and probes over HTTP, on loopback in plain text, elsewhere with TLS.
 
+use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
-use axum::extract::State;
-use axum::http::{StatusCode, header};
-use axum::response::IntoResponse;
+use axum::extract::{Extension, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use tokio::net::TcpListener;
+use futures::{Stream, StreamExt as _};
+use hyper::server::conn::http1;
+use hyper_util::rt::TokioIo;
+use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+use tonic::Code;
 
+use crate::access::{Access, Ask};
+use crate::listen::Arrival;
 use crate::service::Context;
+use crate::tls::Certificate;
 
-/// Serves `/metrics`, `/healthz` and `/readyz` until the task is dropped.
+/// How long one connection may take: for one request, and nobody should have to wait for its answer.
+const LIFE: Duration = Duration::from_secs(30);
+
+/// What the pages need.
+#[derive(Debug, Clone)]
+pub struct Pages {
+    /// What they show.
+    pub context: Context,
+    /// Who may read the metrics. Probes may be read by everybody.
+    pub access: Access,
+    /// The certificate without which there is no serving, if one is needed.
+    pub certificate: Option<Certificate>,
+}
+
+/// Whose request it is.
+#[derive(Debug, Clone, Copy)]
+struct Peer(Option<IpAddr>);
+
+/// Serves `/metrics`, `/healthz` and `/readyz` for as long as there are connections.
 ///
 /// # Errors
-/// When the listener fails.
-pub async fn serve(listener: TcpListener, context: Context) -> std::io::Result<()> {
+/// When no connection can come any more.
+pub async fn serve<C: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+    connections: impl Stream<Item = io::Result<Arrival<C>>> + Send,
+    pages: Pages,
+) -> io::Result<()> {
     let router = Router::new()
         .route("/metrics", get(metrics))
         // A process whose engine has stopped ends, so one that answers is healthy.
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(readyz))
-        .with_state(Arc::new(context));
-    axum::serve(listener, router).await
+        .with_state(Arc::new(pages));
+    let mut open = JoinSet::new();
+    let mut connections = std::pin::pin!(connections);
+    while let Some(arrival) = connections.next().await {
+        let Arrival { io, peer, stranger } = arrival?;
+        let service = TowerToHyperService::new(router.clone().layer(Extension(Peer(peer))));
+        open.spawn(async move {
+            let _until_it_ends = stranger;
+            let connection =
+                http1::Builder::new().keep_alive(false).serve_connection(TokioIo::new(io), service);
+            // What goes wrong on it is the client's to notice.
+            drop(timeout(LIFE, connection).await);
+        });
+        while open.try_join_next().is_some() {}
+    }
+    Ok(())
 }
 
-async fn metrics(State(context): State<Arc<Context>>) -> impl IntoResponse {
+async fn metrics(
+    State(pages): State<Arc<Pages>>,
+    Extension(Peer(peer)): Extension<Peer>,
+    headers: HeaderMap,
+) -> Response {
+    if let Err(denied) = pages.access.client(&headers, peer, Ask::Page("/metrics")).await {
+        let status = match denied.code() {
+            Code::Unauthenticated => StatusCode::UNAUTHORIZED,
+            Code::PermissionDenied => StatusCode::FORBIDDEN,
+            _ => StatusCode::SERVICE_UNAVAILABLE,
+        };
+        return (status, format!("{denied}\n")).into_response();
+    }
+    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    ([(header::CONTENT_TYPE, kind)], text(&pages.context).await).into_response()
+}
+
+async fn text(context: &Context) -> String {
     if let Ok(desired) = context.engine.nodes().await {
         let agents = context.fleet.all();
         let (mut current, mut behind, mut offline) = (0, 0, 0);
@@ -41,14 +106,15 @@ async fn metrics(State(context): State<Arc<Context>>) -> impl IntoResponse {
         }
         context.metrics.nodes([("current", current), ("behind", behind), ("offline", offline)]);
     }
-    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    ([(header::CONTENT_TYPE, kind)], context.metrics.text())
+    context.metrics.text()
 }
 
-async fn readyz(State(context): State<Arc<Context>>) -> (StatusCode, &'static str) {
-    if context.engine.is_ready() {
-        (StatusCode::OK, "ok\n")
-    } else {
+async fn readyz(State(pages): State<Arc<Pages>>) -> (StatusCode, &'static str) {
+    if !pages.context.engine.is_ready() {
         (StatusCode::SERVICE_UNAVAILABLE, "not every watched kind has been listed yet\n")
+    } else if pages.certificate.as_ref().is_some_and(|certificate| !certificate.is_there()) {
+        (StatusCode::SERVICE_UNAVAILABLE, "there is no certificate yet\n")
+    } else {
+        (StatusCode::OK, "ok\n")
     }
 }

@@ -1,11 +1,13 @@
 //! The command line of `flock-compiler`.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
-use flock_shared::NodeName;
+use clap::error::ErrorKind;
+use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
+use flock_shared::{NamespaceName, NodeName, access};
 
+use crate::access::ServiceAccount;
 use crate::convert::HostInterfaces;
 
 /// Translates Kubernetes network policies into one nftables script per node.
@@ -67,15 +69,78 @@ pub struct Serve {
     /// The kubeconfig of the cluster to follow; without it and `--manifests`: in-cluster, or as kubectl finds it.
     #[arg(long, env = "FLOCK_KUBECONFIG", value_name = "FILE")]
     pub kubeconfig: Option<PathBuf>,
-    /// Where to serve gRPC; loopback only, as it is not encrypted.
-    #[arg(long, env = "FLOCK_LISTEN", value_name = "ADDR", default_value = "127.0.0.1:7443", value_parser = loopback)]
+    /// Where to serve gRPC; beyond loopback with TLS, to those whose tokens the API server vouches for.
+    #[arg(long, env = "FLOCK_LISTEN", value_name = "ADDR", default_value = "127.0.0.1:7443", value_parser = address)]
     pub listen: SocketAddr,
-    /// Where to serve metrics and probes; loopback only.
-    #[arg(long, env = "FLOCK_ADMIN_LISTEN", value_name = "ADDR", default_value = "127.0.0.1:7444", value_parser = loopback)]
+    /// Where to serve metrics and probes; beyond loopback with TLS, the metrics to those who may read them.
+    #[arg(long, env = "FLOCK_ADMIN_LISTEN", value_name = "ADDR", default_value = "127.0.0.1:7444", value_parser = address)]
     pub admin_listen: SocketAddr,
+    /// How callers are known.
+    #[command(flatten)]
+    pub security: Security,
     /// How pods' host interfaces are found.
     #[command(flatten)]
     pub interfaces: Interfaces,
+}
+
+/// How callers are known.
+#[derive(Debug, Args)]
+pub struct Security {
+    /// When to speak TLS and ask for tokens: `auto` is beyond loopback.
+    #[arg(long, env = "FLOCK_TLS", value_name = "WHEN", value_enum, default_value = "auto")]
+    pub tls: Tls,
+    /// A folder with tls.crt and tls.key, followed as they change; without it the compiler makes its own certificates.
+    #[arg(long, env = "FLOCK_TLS_DIR", value_name = "DIR")]
+    pub tls_dir: Option<PathBuf>,
+    /// What the compiler's own certificate is for, with commas; default: the names of the Service flock-compiler.
+    #[arg(long, env = "FLOCK_TLS_NAMES", value_name = "NAME", value_delimiter = ',')]
+    pub tls_names: Vec<String>,
+    /// The namespace of the compiler: of its Secret, its ConfigMap and the agents' ServiceAccount.
+    #[arg(long, env = "FLOCK_NAMESPACE", value_name = "NAMESPACE", default_value = access::NAMESPACE)]
+    pub namespace: NamespaceName,
+    /// What tokens must be for.
+    #[arg(long, env = "FLOCK_AUDIENCE", value_name = "AUDIENCE", default_value = access::AUDIENCE)]
+    pub audience: String,
+    /// Whose tokens are agents'; default: flock-node-agent in the namespace of the compiler.
+    #[arg(long, env = "FLOCK_AGENT_ACCOUNT", value_name = "NAMESPACE/NAME")]
+    pub agent_account: Option<ServiceAccount>,
+}
+
+/// When TLS is spoken and tokens are asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Tls {
+    /// Beyond loopback.
+    Auto,
+    /// Always.
+    On,
+}
+
+impl Serve {
+    /// Whether what listens at `address` speaks TLS and asks for tokens.
+    #[must_use]
+    pub fn is_secured(&self, address: SocketAddr) -> bool {
+        let Security { tls, tls_dir, .. } = &self.security;
+        *tls == Tls::On || tls_dir.is_some() || !address.ip().is_loopback()
+    }
+
+    /// Refuses what goes with no option by itself, but not together.
+    ///
+    /// # Errors
+    /// An error that names the options.
+    pub fn check(&self) -> Result<(), clap::Error> {
+        let secured = [("--listen", self.listen), ("--admin-listen", self.admin_listen)];
+        let secured = secured.into_iter().find(|(_, address)| self.is_secured(*address));
+        match secured {
+            Some((option, address)) if self.manifests.is_some() => {
+                let message = format!(
+                    "{option} {address}: with --manifests there is no API server that could vouch for anybody's token, \
+                     so it serves in plain text and on loopback only (127.0.0.1, [::1] or localhost)"
+                );
+                Err(Cli::command().error(ErrorKind::ArgumentConflict, message))
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 /// How pods' host interfaces are found.
@@ -86,38 +151,65 @@ pub struct Interfaces {
     pub host_iface: HostInterfaces,
 }
 
-fn loopback(text: &str) -> Result<SocketAddr, String> {
+fn address(text: &str) -> Result<SocketAddr, String> {
     let with_localhost = text.strip_prefix("localhost:").map(|port| format!("127.0.0.1:{port}"));
-    let address: SocketAddr =
-        with_localhost.as_deref().unwrap_or(text).parse().map_err(|_| "expected ADDRESS:PORT".to_owned())?;
-    let loopback = match address.ip() {
-        IpAddr::V4(ip) => ip.is_loopback(),
-        IpAddr::V6(ip) => ip.is_loopback(),
-    };
-    if loopback {
-        Ok(address)
-    } else {
-        Err("plaintext listens on loopback only: use 127.0.0.1, [::1] or localhost".to_owned())
-    }
+    with_localhost.as_deref().unwrap_or(text).parse().map_err(|_| "expected ADDRESS:PORT".to_owned())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn serve(options: &[&str]) -> Serve {
+        let arguments = ["flock-compiler", "serve"].iter().chain(options);
+        match Cli::try_parse_from(arguments).unwrap().command {
+            Command::Serve(serve) => serve,
+            Command::Render(_) => panic!("{options:?}"),
+        }
+    }
+
     #[test]
     fn the_command_line_is_consistent() {
-        use clap::CommandFactory as _;
         Cli::command().debug_assert();
     }
 
     #[test]
-    fn plaintext_beyond_loopback_is_refused() {
-        for refused in ["0.0.0.0:1", "10.0.0.1:1", "[::]:1", "example.com:1", "127.0.0.1"] {
-            assert!(loopback(refused).is_err(), "{refused}");
+    fn an_address_has_a_port() {
+        for refused in ["example.com:1", "127.0.0.1", ":1", ""] {
+            assert!(address(refused).is_err(), "{refused}");
         }
-        for accepted in ["127.0.0.1:0", "127.1.2.3:5", "[::1]:0", "localhost:80"] {
-            assert!(loopback(accepted).is_ok(), "{accepted}");
+        for accepted in ["127.0.0.1:0", "[::1]:0", "localhost:80", "0.0.0.0:1", "[::]:1"] {
+            assert!(address(accepted).is_ok(), "{accepted}");
+        }
+    }
+
+    #[test]
+    fn plain_text_stays_on_loopback() {
+        let secured = |options: &[&str]| {
+            let serve = serve(options);
+            serve.is_secured(serve.listen)
+        };
+        for listen in ["127.0.0.1:0", "127.1.2.3:5", "[::1]:0", "localhost:80"] {
+            assert!(!secured(&["--listen", listen]), "{listen}");
+            assert!(secured(&["--listen", listen, "--tls", "on"]), "{listen}");
+            assert!(secured(&["--listen", listen, "--tls-dir", "/x"]), "{listen}");
+        }
+        for listen in ["0.0.0.0:1", "10.0.0.1:1", "[::]:1", "[::ffff:127.0.0.1]:1"] {
+            assert!(secured(&["--listen", listen]), "{listen}");
+        }
+    }
+
+    #[test]
+    fn manifests_are_served_on_loopback_only() {
+        assert!(serve(&["--manifests", "/x"]).check().is_ok());
+        for options in [&["--listen", "0.0.0.0:1"], &["--admin-listen", "0.0.0.0:1"], &["--tls", "on"]] {
+            assert!(serve(options).check().is_ok(), "{options:?}");
+            let refused = serve(&[&["--manifests", "/x"], &options[..]].concat()).check().unwrap_err();
+            assert_eq!(
+                (refused.kind(), refused.exit_code()),
+                (ErrorKind::ArgumentConflict, 2),
+                "{options:?}"
+            );
         }
     }
 }

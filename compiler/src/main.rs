@@ -41,6 +41,9 @@ fn main() -> ExitCode {
             }
         }
         Command::Serve(options) => {
+            if let Err(error) = options.check() {
+                error.exit();
+            }
             let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
                 Ok(runtime) => runtime,
                 Err(error) => {

@@ -75,6 +75,8 @@ pub struct Metrics {
     updates: Family<Label, Counter>,
     acks: Family<Label, Counter>,
     dropped: Family<Label, Counter>,
+    denied: Family<Label, Counter>,
+    certificate_expiry: Gauge,
     objects: Family<Label, Gauge>,
     translation: Histogram,
     work: Family<Label, Counter>,
@@ -96,6 +98,8 @@ impl Default for Metrics {
             updates: Family::default(),
             acks: Family::default(),
             dropped: Family::default(),
+            denied: Family::default(),
+            certificate_expiry: Gauge::default(),
             objects: Family::default(),
             translation: Histogram::new(exponential_buckets(0.000_1, 4.0, 10)),
             work: Family::default(),
@@ -133,6 +137,13 @@ impl Default for Metrics {
             "Agents and debug clients that were dropped, by what they did",
             metrics.dropped.clone(),
         );
+        registry.register_with_unit(
+            "certificate_expiry",
+            "When the compiler's own certificate ends, since 1970",
+            Unit::Seconds,
+            metrics.certificate_expiry.clone(),
+        );
+        registry.register("denied", "Calls and streams that were not let in, by why", metrics.denied.clone());
         registry.register("objects", "Objects in the world by kind", metrics.objects.clone());
         registry.register("work", "What passes over changes looked at, by kind", metrics.work.clone());
         registry.register("nodes", "Nodes by whether their table is the desired one", metrics.nodes.clone());
@@ -158,6 +169,16 @@ impl Metrics {
     /// Counts a peer that was dropped: its updates stayed `unanswered`, or bytes stayed `unread`.
     pub fn dropped(&self, what: &'static str) {
         self.dropped.get_or_create(&vec![("what", what)]).inc();
+    }
+
+    /// Shows when the compiler's own certificate ends, in seconds since 1970.
+    pub fn certificate_expiry(&self, seconds: i64) {
+        self.certificate_expiry.set(seconds);
+    }
+
+    /// Counts somebody who was not let in, by why.
+    pub fn denied(&self, why: &'static str) {
+        self.denied.get_or_create(&vec![("why", why)]).inc();
     }
 
     /// Counts an update of a kind: `full`, `delta` or `current`.

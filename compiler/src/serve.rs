@@ -1,19 +1,22 @@
 //! `flock-compiler serve`: source, engine and servers under one roof. Any of them ending unasked ends the process.
 
+use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use flock_shared::shutdown;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 
-use crate::admin;
+use crate::access::Access;
+use crate::admin::{self, Pages};
 use crate::cli::Serve;
 use crate::engine::{Engine, EngineError};
 use crate::fleet::Fleet;
+use crate::listen::{self, listen};
 use crate::metrics::Metrics;
+use crate::secured::{Protection, Upkeep};
 use crate::service::{self, Context, Limits};
 use crate::source::kubernetes::{self, KubernetesSource};
 use crate::source::manifests::ManifestsSource;
@@ -30,29 +33,38 @@ const GRACE: Duration = Duration::from_secs(2);
 /// When something that should run until then does not.
 pub async fn serve(options: Serve) -> anyhow::Result<()> {
     allow_open_files();
-    let listener = service::listen(options.listen).with_context(|| format!("--listen {}", options.listen))?;
-    let admin_listener = TcpListener::bind(options.admin_listen)
-        .await
-        .with_context(|| format!("--admin-listen {}", options.admin_listen))?;
+    let listener = listen(options.listen).with_context(|| format!("--listen {}", options.listen))?;
+    let admin_listener =
+        listen(options.admin_listen).with_context(|| format!("--admin-listen {}", options.admin_listen))?;
     tracing::info!(listen = %listener.local_addr()?, admin = %admin_listener.local_addr()?, "listening");
 
     let (events, incoming) = mpsc::channel(EVENT_QUEUE);
+    let secured = [options.listen, options.admin_listen].map(|address| options.is_secured(address));
     let interfaces = options.interfaces.host_iface;
-    let (source, metrics) = match options.manifests {
+    let (source, metrics, client) = match options.manifests {
         Some(directory) => {
-            (run_source(ManifestsSource::new(directory, interfaces), events), Metrics::default())
+            (run_source(ManifestsSource::new(directory, interfaces), events), Metrics::default(), None)
         }
         None => {
             let client = kubernetes::connect(options.kubeconfig.as_deref())
                 .await
                 .context("no Kubernetes API server to follow (or give --manifests DIR)")?;
-            let source = KubernetesSource::new(client, interfaces);
+            let source = KubernetesSource::new(client.clone(), interfaces);
             let metrics = Metrics::with_watches(source.statistics());
-            (run_source(source, events), metrics)
+            (run_source(source, events), metrics, Some(client))
         }
     };
 
     let metrics = Arc::new(metrics);
+    let (protection, upkeep) = match client.filter(|_| secured.contains(&true)) {
+        Some(client) => {
+            let (protection, upkeep) = Protection::new(&client, options.security, &metrics)?;
+            (Some(protection), upkeep)
+        }
+        None => (None, Box::pin(pending()) as Upkeep),
+    };
+    let [grpc, admin] = secured.map(|secured| protection.as_ref().filter(|_| secured));
+    let access = |protection: Option<&Protection>| protection.map_or(Access::Open, |it| it.access.clone());
     let (engine, handle) = Engine::new(Arc::clone(&metrics));
     let mut engine = tokio::spawn(engine.run(incoming));
     let mut source = tokio::spawn(source);
@@ -61,16 +73,29 @@ pub async fn serve(options: Serve) -> anyhow::Result<()> {
         engine: handle,
         fleet: Arc::new(Fleet::default()),
         metrics,
+        access: access(grpc),
         stopping: stopping.clone(),
         limits: Limits::default(),
     };
-    let mut admin = tokio::spawn(admin::serve(admin_listener, context.clone()));
+    let pages = Pages {
+        context: context.clone(),
+        access: access(admin),
+        certificate: protection.as_ref().map(|protection| protection.certificate.clone()),
+    };
+    let mut admin = match admin.map(Protection::admin).transpose()? {
+        Some(secured) => tokio::spawn(admin::serve(listen::secured(admin_listener, secured), pages)),
+        None => tokio::spawn(admin::serve(listen::plain(admin_listener), pages)),
+    };
+    let mut upkeep = tokio::spawn(upkeep);
     let stopped = async move {
         let mut stopping = stopping;
         // The sender lives until the end of this function.
         drop(stopping.wait_for(|stopping| *stopping).await);
     };
-    let mut server = tokio::spawn(service::serve(listener, context, stopped));
+    let mut server = match grpc.map(Protection::grpc).transpose()? {
+        Some(secured) => tokio::spawn(service::serve(listen::secured(listener, secured), context, stopped)),
+        None => tokio::spawn(service::serve(listen::plain(listener), context, stopped)),
+    };
 
     let signal = tokio::select! {
         signal = shutdown::requested() => signal.context("cannot listen for signals")?,
@@ -87,6 +112,7 @@ pub async fn serve(options: Serve) -> anyhow::Result<()> {
             bail!("the engine has ended")
         }
         ended = &mut server => { ended.context("the gRPC server failed")??; bail!("the gRPC server has ended") }
+        ended = &mut upkeep => { ended.context("the upkeep of the certificate failed")?; bail!("the upkeep of the certificate has ended") }
         ended = &mut admin => { ended.context("the admin server failed")??; bail!("the admin server has ended") }
     };
     tracing::info!(signal, "stopping");

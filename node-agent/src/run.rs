@@ -1,6 +1,5 @@
 //! The agent as a whole: restore, then enforce and follow the compiler, until asked to stop.
 
-use std::error::Error;
 use std::future::Future;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -17,6 +16,7 @@ use crate::session::{self, Ended, Ends};
 use crate::state::{self, Saved, StateDir};
 use flock_shared::backoff::Backoff;
 use flock_shared::dial::{self, CompilerUrl, DialError, Trust};
+use flock_shared::telemetry::causes;
 use flock_shared::token::{BearerToken, TokenError};
 use tonic::transport::Channel;
 
@@ -166,11 +166,11 @@ async fn follow(config: &Config, mut ends: Ends, applied: watch::Receiver<Applie
                     }
                     Ended::Closed => info!(%compiler, "the compiler closed the stream"),
                     Ended::Broken(status) => {
-                        warn!(%compiler, code = ?status.code(), message = ?chain(&status), "the stream broke");
+                        warn!(%compiler, code = ?status.code(), message = ?causes(&status), "the stream broke");
                     }
                 }
             }
-            Err(error) => warn!(%compiler, error = ?chain(&error), "could not connect"),
+            Err(error) => warn!(%compiler, error = ?causes(&error), "could not connect"),
         }
         compiler = turns.next().unwrap_or(compiler);
         let pause = backoff.pause();
@@ -221,16 +221,4 @@ async fn nft_version(nft: &Nft) -> String {
         warn!(error = ?error.to_string(), "nft's version could not be learned");
         String::new()
     })
-}
-
-/// An error with its causes. Logged with quotes, since part of it may be a peer's words.
-fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }

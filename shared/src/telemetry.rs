@@ -1,5 +1,6 @@
 //! Logs: one line per event on standard error, filtered by `--log` / `FLOCK_LOG`.
 
+use std::error::Error;
 use std::io::IsTerminal;
 
 use tracing_subscriber::EnvFilter;
@@ -29,4 +30,17 @@ pub fn init(filter: &str, format: LogFormat) -> Result<(), ParseError> {
     };
     drop(installed);
     Ok(())
+}
+
+/// An error with its causes, in one line. To be logged with quotes where part of it may be a peer's words.
+#[must_use]
+pub fn causes(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
 }

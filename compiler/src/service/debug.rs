@@ -17,6 +17,7 @@ use super::link::Link;
 use super::pace::{Pace, Rendered};
 use super::panicked::Alarm;
 use super::{Context, output};
+use crate::access::{Ask, Denied, Pass, Resource};
 use crate::engine::{Desired, EngineStopped, Presence, Published};
 use crate::fleet::AgentStatus;
 
@@ -32,21 +33,28 @@ impl Debug {
         Self { context, pace, alarm }
     }
 
+    /// The connection that a request came on, if whoever sent it may ask for this.
+    async fn admit<T>(&self, request: &Request<T>, ask: Ask) -> Result<(Link, Pass), Status> {
+        let link = request.extensions().get::<Link>();
+        let link = link.ok_or_else(|| Status::internal("a request without a connection"))?;
+        let pass = self.context.access.client(request.metadata().as_ref(), link.peer(), ask).await?;
+        link.introduce();
+        Ok((link.clone(), pass))
+    }
+
     /// The board's place of a node that is known, or has an agent.
-    async fn known(&self, name: &str) -> Result<(NodeName, Desired), Status> {
-        let node = NodeName::new(name).map_err(|error| Status::invalid_argument(format!("node: {error}")))?;
+    async fn known(&self, node: &NodeName) -> Result<Desired, Status> {
         let mut nodes = self.context.engine.nodes().await.map_err(stopped)?;
-        let desired = nodes.remove(&node);
-        desired.map(|desired| (node, desired)).ok_or_else(|| {
+        nodes.remove(node).ok_or_else(|| {
+            let name = node.as_str();
             Status::not_found(format!(
                 "no node {name:?}: it has no Node object, no pod and no connected agent"
             ))
         })
     }
 
-    async fn published(&self, name: &str) -> Result<Arc<Published>, Status> {
-        let (_, desired) = self.known(name).await?;
-        let published = desired.borrow().clone();
+    async fn published(&self, node: &NodeName) -> Result<Arc<Published>, Status> {
+        let published = self.known(node).await?.borrow().clone();
         published.ok_or_else(|| Status::unavailable("not every watched kind has been listed yet"))
     }
 }
@@ -55,10 +63,8 @@ fn stopped(error: EngineStopped) -> Status {
     Status::unavailable(error.to_string())
 }
 
-/// The connection that a request came on.
-fn link_of<T>(request: &Request<T>) -> Result<Link, Status> {
-    let link = request.extensions().get::<Link>().cloned();
-    link.ok_or_else(|| Status::internal("a request without a connection"))
+fn node_of(name: &str) -> Result<NodeName, Status> {
+    NodeName::new(name).map_err(|error| Status::invalid_argument(format!("node: {error}")))
 }
 
 /// An answer on its way: who does not read it loses the connection, and `room` is given back when it is out.
@@ -77,7 +83,7 @@ impl DebugService for Debug {
         &self,
         request: Request<v1::ListNodesRequest>,
     ) -> Result<Response<v1::ListNodesResponse>, Status> {
-        let link = link_of(&request)?;
+        let (link, _) = self.admit(&request, Ask::Get(Resource::NodeScripts(None))).await?;
         let desired = self.context.engine.nodes().await.map_err(stopped)?;
         let agents = self.context.fleet.all();
         let names: BTreeSet<&NodeName> = desired.keys().chain(agents.keys()).collect();
@@ -92,8 +98,9 @@ impl DebugService for Debug {
         &self,
         request: Request<v1::GetScriptRequest>,
     ) -> Result<Response<v1::GetScriptResponse>, Status> {
-        let link = link_of(&request)?;
-        let published = self.published(&request.into_inner().node).await?;
+        let node = node_of(&request.get_ref().node)?;
+        let (link, _) = self.admit(&request, Ask::Get(Resource::NodeScripts(Some(node.clone())))).await?;
+        let published = self.published(&node).await?;
         let revision = published.revision().to_string();
         let turn = self.pace.turn().await;
         let Rendered { script, room } = self.pace.render(turn, move || published.full()).await;
@@ -106,21 +113,28 @@ impl DebugService for Debug {
         &self,
         request: Request<v1::GetOutputRequest>,
     ) -> Result<Response<v1::GetOutputResponse>, Status> {
-        let link = link_of(&request)?;
-        let published = self.published(&request.into_inner().node).await?;
+        let node = node_of(&request.get_ref().node)?;
+        let (link, _) = self.admit(&request, Ask::Get(Resource::NodeScripts(Some(node.clone())))).await?;
+        let published = self.published(&node).await?;
         let revision = published.revision().to_string();
         let output = Some(output::to_wire(published.output()));
         Ok(owed(&link, v1::GetOutputResponse { revision, output }, None))
     }
 
     async fn watch_node(&self, request: Request<v1::WatchNodeRequest>) -> Result<Response<Statuses>, Status> {
-        let (node, desired) = self.known(&request.into_inner().node).await?;
+        let node = node_of(&request.get_ref().node)?;
+        let (_, pass) = self.admit(&request, Ask::Watch(Resource::NodeScripts(Some(node.clone())))).await?;
+        let desired = self.known(&node).await?;
         let agent = self.context.fleet.watch(&node);
         let stopping = self.context.stopping.clone();
-        let watched = Watched { node, desired, agent, stopping, shown: None, _alarm: self.alarm.clone() };
-        Ok(Response::new(Box::pin(unfold(watched, async |mut watched| {
-            let status = watched.next().await?;
-            Some((Ok(status), watched))
+        let watched =
+            Watched { node, desired, agent, pass, stopping, shown: None, _alarm: self.alarm.clone() };
+        Ok(Response::new(Box::pin(unfold(Some(watched), async |watched| {
+            let mut watched = watched?;
+            match watched.next().await? {
+                Ok(status) => Some((Ok(status), Some(watched))),
+                Err(denied) => Some((Err(denied.into()), None)),
+            }
         }))))
     }
 
@@ -128,7 +142,7 @@ impl DebugService for Debug {
         &self,
         request: Request<v1::ListProblemsRequest>,
     ) -> Result<Response<v1::ListProblemsResponse>, Status> {
-        let link = link_of(&request)?;
+        let (link, _) = self.admit(&request, Ask::Get(Resource::PolicyExplanations(None))).await?;
         let problems = self.context.engine.problems().await.map_err(stopped)?;
         let problems = problems.into_iter().map(|problem| v1::Problem {
             source: problem.origin.as_deref().unwrap_or_default().to_owned(),
@@ -146,26 +160,29 @@ struct Watched {
     node: NodeName,
     desired: Desired,
     agent: watch::Receiver<AgentStatus>,
+    pass: Pass,
     stopping: watch::Receiver<bool>,
     shown: Option<v1::NodeStatus>,
     _alarm: Alarm,
 }
 
 impl Watched {
-    /// Waits until there is something new to show; `None` when the compiler ends.
-    async fn next(&mut self) -> Option<v1::NodeStatus> {
+    /// Waits until there is something new to show; `None` when the compiler ends, the reason when nothing may be shown
+    /// any more.
+    async fn next(&mut self) -> Option<Result<v1::NodeStatus, Denied>> {
         loop {
             let published = self.desired.borrow_and_update().clone();
             let agent = self.agent.borrow_and_update().clone();
             let now = status(&self.node, published.as_deref(), Some(&agent));
             if self.shown.as_ref() != Some(&now) {
                 self.shown = Some(now.clone());
-                return Some(now);
+                return Some(Ok(now));
             }
             tokio::select! {
                 changed = self.desired.changed() => changed.ok()?,
                 changed = self.agent.changed() => changed.ok()?,
                 _ = self.stopping.wait_for(|stopping| *stopping) => return None,
+                denied = self.pass.revoked() => return Some(Err(denied)),
             }
         }
     }

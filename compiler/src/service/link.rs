@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,7 +13,10 @@ use std::task::{Context, Poll};
 use futures::task::AtomicWaker;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::Instant;
 use tonic::transport::server::Connected;
+
+use crate::listen::{Arrival, Stranger};
 
 /// Every open connection.
 #[derive(Debug, Clone, Default)]
@@ -26,8 +30,9 @@ struct Registry {
 
 impl Links {
     /// Wraps a connection; it is known until it is dropped.
-    pub(super) fn wrap<T>(&self, io: T) -> Connection<T> {
-        let link = Link::default();
+    pub(super) fn wrap<T>(&self, arrival: Arrival<T>) -> Connection<T> {
+        let Arrival { io, peer, stranger } = arrival;
+        let link = Link::new(peer, stranger);
         let mut registry = self.lock();
         let number = registry.next;
         registry.next += 1;
@@ -47,11 +52,16 @@ impl Links {
 }
 
 /// One connection, for those who write to it through HTTP/2.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(super) struct Link(Arc<Shared>);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Shared {
+    peer: Option<IpAddr>,
+    /// When it came.
+    since: Instant,
+    /// Until its peer has shown who it is.
+    stranger: Mutex<Option<Stranger>>,
     /// Bytes that the socket has taken.
     written: AtomicU64,
     /// What `written` comes to once all messages are out.
@@ -66,6 +76,35 @@ struct Shared {
 }
 
 impl Link {
+    fn new(peer: Option<IpAddr>, stranger: Option<Stranger>) -> Self {
+        Self(Arc::new(Shared {
+            peer,
+            since: Instant::now(),
+            stranger: Mutex::new(stranger),
+            written: AtomicU64::default(),
+            owed: AtomicU64::default(),
+            held: AtomicUsize::default(),
+            permits: Mutex::default(),
+            closed: AtomicBool::default(),
+            driver: AtomicWaker::default(),
+        }))
+    }
+
+    /// Whose connection it is, if it has an address.
+    pub(super) fn peer(&self) -> Option<IpAddr> {
+        self.0.peer
+    }
+
+    /// The peer has shown who it is.
+    pub(super) fn introduce(&self) {
+        *self.0.stranger() = None;
+    }
+
+    /// Since when its peer has owed it to show who it is; `None` if it has, or need not.
+    pub(super) fn stranger_since(&self) -> Option<Instant> {
+        self.0.stranger().as_ref().map(|_| self.0.since)
+    }
+
     /// A message of so many bytes is on its way; the permit is given back when it has been written.
     pub(super) fn owe(&self, bytes: u64, permit: Option<OwnedSemaphorePermit>) {
         let shared = &self.0;
@@ -99,6 +138,11 @@ impl Link {
 }
 
 impl Shared {
+    fn stranger(&self) -> MutexGuard<'_, Option<Stranger>> {
+        // Nothing panics while it is held.
+        self.stranger.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn permits(&self) -> MutexGuard<'_, Vec<(u64, OwnedSemaphorePermit)>> {
         // Nothing panics while it is held.
         self.permits.lock().unwrap_or_else(PoisonError::into_inner)
@@ -115,7 +159,10 @@ impl Shared {
     fn check_open(&self, cx: &Context<'_>) -> io::Result<()> {
         self.driver.register(cx.waker());
         if self.closed.load(Ordering::Acquire) {
-            return Err(io::Error::new(io::ErrorKind::ConnectionAborted, "the peer does not read"));
+            return Err(io::Error::new(
+                io::ErrorKind::ConnectionAborted,
+                "the connection was closed by a limit",
+            ));
         }
         Ok(())
     }
@@ -145,6 +192,7 @@ impl<T> Drop for Connection<T> {
         self.links.lock().links.remove(&self.number);
         // Whoever still holds the link holds no permit of it.
         self.link.0.permits().clear();
+        self.link.introduce();
     }
 }
 

@@ -2,7 +2,6 @@
 
 mod caught_up;
 mod debug;
-mod incoming;
 mod limits;
 mod link;
 mod node;
@@ -22,17 +21,17 @@ use flock_proto::v1::debug_service_server::DebugServiceServer;
 use flock_proto::{DESCRIPTORS, MAX_MESSAGE_BYTES};
 use futures::{Stream, TryStreamExt as _};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
 use tonic::transport::Server;
 use tonic_health::server::health_reporter;
 
-pub use incoming::listen;
 pub use limits::Limits;
 
+use crate::access::Access;
 use crate::engine::EngineHandle;
 use crate::fleet::Fleet;
+use crate::listen::Arrival;
 use crate::metrics::Metrics;
 
 use self::debug::Debug;
@@ -55,6 +54,9 @@ const WINDOW: u32 = 65_535;
 /// Streams on one connection. An agent has one, a debug client a few.
 const MAX_STREAMS: u32 = 32;
 
+/// The headers of one request, in bytes; a token takes one or two thousand.
+const MAX_HEADERS: u32 = 32 * 1024;
+
 /// How often the fleet forgets agents of nodes that are gone.
 const FORGET_INTERVAL: Duration = Duration::from_secs(60);
 
@@ -67,6 +69,8 @@ pub struct Context {
     pub fleet: Arc<Fleet>,
     /// Metrics.
     pub metrics: Arc<Metrics>,
+    /// Who may ask.
+    pub access: Access,
     /// Turns true when streams should end.
     pub stopping: watch::Receiver<bool>,
     /// Limits.
@@ -87,24 +91,12 @@ pub enum ServeError {
     Panicked,
 }
 
-/// Serves on `listener` until `stop` resolves.
-///
-/// # Errors
-/// [`ServeError`] says why the server stopped.
-pub async fn serve(
-    listener: TcpListener,
-    context: Context,
-    stop: impl Future<Output = ()> + Send,
-) -> Result<(), ServeError> {
-    serve_connections(incoming::incoming(listener), context, stop).await
-}
-
 /// Serves on `connections` until `stop` resolves.
 ///
 /// # Errors
 /// [`ServeError`] says why the server stopped.
-pub async fn serve_connections<C: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
-    connections: impl Stream<Item = io::Result<C>> + Send,
+pub async fn serve<C: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+    connections: impl Stream<Item = io::Result<Arrival<C>>> + Send,
     context: Context,
     stop: impl Future<Output = ()> + Send,
 ) -> Result<(), ServeError> {
@@ -134,11 +126,12 @@ pub async fn serve_connections<C: AsyncRead + AsyncWrite + Unpin + Send + 'stati
         .initial_stream_window_size(WINDOW)
         .initial_connection_window_size(WINDOW)
         .max_concurrent_streams(MAX_STREAMS)
+        .http2_max_header_list_size(Some(MAX_HEADERS))
         .add_service(node)
         .add_service(debug)
         .add_service(health_service)
         .add_service(reflection)
-        .serve_with_incoming_shutdown(connections.map_ok(|connection| links.wrap(connection)), stop);
+        .serve_with_incoming_shutdown(connections.map_ok(|arrival| links.wrap(arrival)), stop);
     tokio::select! {
         served = server => Ok(served?),
         () = alarm.gone_off() => Err(ServeError::Panicked),

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use flock_proto::{Ack, AgentMessage, Hello, Update, UpdateKind, v1};
 use flock_shared::{NodeName, Revision, Script};
+use http::HeaderMap;
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_stream::StreamExt as _;
@@ -14,9 +15,11 @@ use tonic::{Code, Status, Streaming};
 
 use super::Context;
 use super::caught_up::{self, Stamp};
+use super::link::Link;
 use super::pace::{Pace, Rendered, Turn};
 use super::panicked::Alarm;
 use super::session::{Due, Kind, Session, Verdict};
+use crate::access::Pass;
 use crate::engine::{Desired, EngineStopped, Presence, Published};
 use crate::fleet;
 
@@ -36,9 +39,16 @@ impl Node {
         Self(Arc::new(Shared { context, pace, alarm }))
     }
 
-    /// A stream that has just been opened.
-    pub(super) fn agent(&self, messages: Streaming<v1::AgentMessage>) -> Agent {
+    /// A stream that has just been opened by a request with `headers`.
+    pub(super) fn agent(
+        &self,
+        headers: HeaderMap,
+        link: Link,
+        messages: Streaming<v1::AgentMessage>,
+    ) -> Agent {
         Agent {
+            headers,
+            link,
             messages,
             stopping: self.0.context.stopping.clone(),
             open: None,
@@ -57,6 +67,8 @@ pub(super) struct Outbound {
 /// One stream.
 pub(super) struct Agent {
     shared: Arc<Shared>,
+    headers: HeaderMap,
+    link: Link,
     messages: Streaming<v1::AgentMessage>,
     stopping: watch::Receiver<bool>,
     /// Once the agent has said hello.
@@ -66,6 +78,7 @@ pub(super) struct Agent {
 
 struct Open {
     node: NodeName,
+    pass: Pass,
     desired: Desired,
     session: Session<Published>,
     stamp: Stamp,
@@ -93,8 +106,12 @@ impl Agent {
     /// Waits until there is an update to send; the status with which the stream ends, if it does.
     pub(super) async fn next(&mut self) -> Result<Outbound, Status> {
         if self.open.is_none() {
+            let headers = std::mem::take(&mut self.headers);
+            let pass = self.shared.context.access.agent(&headers, self.link.peer()).await?;
+            self.link.introduce();
             let hello = self.hello().await?;
-            self.open = Some(self.open(hello).await?);
+            pass.admits(&hello.node)?;
+            self.open = Some(self.open(hello, pass).await?);
         }
         let Self { shared, messages, stopping, open: Some(open), .. } = self else {
             return Err(Status::internal("a stream that was not opened"));
@@ -122,7 +139,7 @@ impl Agent {
         }
     }
 
-    async fn open(&mut self, hello: Hello) -> Result<Open, Status> {
+    async fn open(&mut self, hello: Hello, pass: Pass) -> Result<Open, Status> {
         let context = &self.shared.context;
         let Context { engine, fleet, limits, .. } = context;
         let desired = engine.subscribe(hello.node.clone()).await.map_err(stopped)?;
@@ -131,7 +148,7 @@ impl Agent {
         let (fleet, counted) = (fleet.open(&hello), Counted::new(&self.shared));
         let stamp = caught_up::wait(context, &hello, &fleet, &desired, &mut self.messages).await?;
         let session = Session::new(hello.applied, *limits);
-        Ok(Open { desired, fleet, session, stamp, node: hello.node, _counted: counted })
+        Ok(Open { pass, desired, fleet, session, stamp, node: hello.node, _counted: counted })
     }
 }
 
@@ -182,6 +199,7 @@ impl Open {
                 },
                 changed = self.desired.changed() => changed.map_err(|_| stopped(EngineStopped))?,
                 () = at(wake) => {}
+                denied = self.pass.revoked() => return Err(denied.into()),
             }
         }
     }

@@ -1,4 +1,4 @@
-//! Closes connections whose peer does not read.
+//! Closes connections whose peer does not read, or does not show who it is.
 
 use std::collections::BTreeMap;
 
@@ -19,7 +19,7 @@ struct Progress {
 
 /// Watches over `links` for as long as it is polled.
 pub(super) async fn watch(links: &Links, limits: &Limits, metrics: &Metrics) {
-    let mut looks = interval(limits.write / LOOKS);
+    let mut looks = interval(limits.write.min(limits.introduction) / LOOKS);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut behind: BTreeMap<u64, Progress> = BTreeMap::new();
     loop {
@@ -27,6 +27,11 @@ pub(super) async fn watch(links: &Links, limits: &Limits, metrics: &Metrics) {
         let open = links.open();
         behind.retain(|number, _| open.contains_key(number));
         for (number, link) in open {
+            if link.stranger_since().is_some_and(|since| now.duration_since(since) >= limits.introduction) {
+                metrics.dropped("strangers");
+                link.close();
+                continue;
+            }
             if !link.is_behind() {
                 behind.remove(&number);
                 continue;

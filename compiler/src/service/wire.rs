@@ -70,7 +70,7 @@ impl Endpoint {
         let settings = BufferSettings::new(READ_BUFFER, READ_BUFFER);
         let decoder = ProstDecoder::<v1::AgentMessage>::new(settings);
         let messages = Streaming::new_request(decoder, body, None, Some(MAX_REQUEST_BYTES));
-        let agent = self.0.agent(messages);
+        let agent = self.0.agent(parts.headers, link.clone(), messages);
         let mut response = Response::new(Body::new(StreamBody::new(frames(agent, link.clone()))));
         response.headers_mut().insert(CONTENT_TYPE, GRPC_CONTENT_TYPE);
         Ok(response)

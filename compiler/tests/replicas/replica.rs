@@ -4,9 +4,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use flock_compiler::access::Access;
 use flock_compiler::convert::HostInterfaces;
 use flock_compiler::engine::{Engine, EngineHandle};
 use flock_compiler::fleet::Fleet;
+use flock_compiler::listen;
 use flock_compiler::metrics::Metrics;
 use flock_compiler::service::{self, Context, Limits};
 use flock_compiler::source::Source as _;
@@ -46,13 +48,16 @@ impl Replica {
             engine: handle,
             fleet: Arc::new(Fleet::default()),
             metrics,
+            access: Access::Open,
             limits: Limits::default(),
             stopping,
         };
         let mut tasks = JoinSet::new();
         tasks.spawn(async { source.run(events).await.unwrap() });
         tasks.spawn(async { engine.run(incoming).await.unwrap() });
-        tasks.spawn(async { service::serve(listener, context, std::future::pending()).await.unwrap() });
+        tasks.spawn(async {
+            service::serve(listen::plain(listener), context, std::future::pending()).await.unwrap()
+        });
         engine_handle.readiness().wait_for(|ready| *ready).await.unwrap();
         Self { url, engine: engine_handle, metrics: shown, _stop: stop, _tasks: tasks }
     }

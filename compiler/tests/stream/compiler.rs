@@ -4,10 +4,12 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use flock_compiler::access::Access;
 use flock_compiler::engine::{Desired, Engine};
 use flock_compiler::fleet::Fleet;
+use flock_compiler::listen::Arrival;
 use flock_compiler::metrics::Metrics;
-use flock_compiler::service::{Context, Limits, serve_connections};
+use flock_compiler::service::{Context, Limits, serve};
 use flock_compiler::source::SourceEvent;
 use flock_compiler_core::{Change, Edit};
 use flock_shared::Revision;
@@ -37,7 +39,7 @@ pub(super) async fn patiently<T>(future: impl Future<Output = T>) -> T {
 pub(super) struct Compiler {
     pub(super) context: Context,
     events: mpsc::Sender<SourceEvent>,
-    connections: mpsc::Sender<io::Result<DuplexStream>>,
+    connections: mpsc::Sender<io::Result<Arrival<DuplexStream>>>,
     nodes: usize,
     pods: usize,
     tasks: JoinSet<()>,
@@ -58,9 +60,8 @@ impl Compiler {
         let (connections, accepted) = mpsc::channel(64);
         let (stop, stopping) = watch::channel(false);
         let fleet = Arc::new(Fleet::default());
-        let context = Context { engine: handle, fleet, metrics, stopping, limits };
-        let serving =
-            serve_connections(ReceiverStream::new(accepted), context.clone(), std::future::pending());
+        let context = Context { engine: handle, fleet, metrics, stopping, access: Access::Open, limits };
+        let serving = serve(ReceiverStream::new(accepted), context.clone(), std::future::pending());
         let mut tasks = JoinSet::new();
         tasks.spawn(async { serving.await.expect("the services ended") });
         tasks.spawn(async { drop(engine.run(incoming).await) });
@@ -111,7 +112,7 @@ impl Compiler {
 
     pub(super) async fn dial_with(&self, settings: impl Fn(Endpoint) -> Endpoint) -> (Channel, Wire) {
         let (client, server) = tokio::io::duplex(SOCKET);
-        self.connections.send(Ok(server)).await.unwrap();
+        self.connections.send(Ok(Arrival::known(server, None))).await.unwrap();
         let wire = Wire::default();
         let mut pipe = Some(Pipe { io: client, wire: wire.clone() });
         let connector = tower::service_fn(move |_: Uri| {

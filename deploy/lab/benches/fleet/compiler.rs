@@ -10,8 +10,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use flock_compiler::access::Access;
 use flock_compiler::engine::Engine;
 use flock_compiler::fleet::Fleet;
+use flock_compiler::listen;
 use flock_compiler::metrics::Metrics;
 use flock_compiler::service::{self, Context, Limits};
 use flock_proto::Outcome;
@@ -115,7 +117,7 @@ pub(crate) fn serve(mut arguments: impl Iterator<Item = String>) -> anyhow::Resu
 
 async fn run(shape: Shape, port: u16, mut commands: mpsc::Receiver<String>) -> anyhow::Result<()> {
     let say = |name: &str, value: u128| writeln!(std::io::stdout().lock(), "{name} {value}");
-    let listener = service::listen(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))?;
+    let listener = listen::listen(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))?;
     say("listening", listener.local_addr()?.port().into())?;
 
     let metrics = Arc::new(Metrics::default());
@@ -128,9 +130,10 @@ async fn run(shape: Shape, port: u16, mut commands: mpsc::Receiver<String>) -> a
         fleet: Arc::new(Fleet::default()),
         metrics: Arc::clone(&metrics),
         stopping,
+        access: Access::Open,
         limits: Limits::default(),
     };
-    tokio::spawn(service::serve(listener, context, std::future::pending()));
+    tokio::spawn(service::serve(listen::plain(listener), context, std::future::pending()));
     for event in cluster::listings(shape)? {
         events.send(event).await?;
     }

@@ -4,9 +4,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use flock_compiler::access::Access;
 use flock_compiler::convert::HostInterfaces;
 use flock_compiler::engine::Engine;
 use flock_compiler::fleet::Fleet;
+use flock_compiler::listen;
 use flock_compiler::metrics::Metrics;
 use flock_compiler::service::{self, Context, Limits};
 use flock_compiler::source::Source as _;
@@ -41,11 +43,12 @@ impl Impatient {
             fleet: Arc::new(Fleet::default()),
             metrics,
             stopping,
+            access: Access::Open,
             limits: Limits { ack: ACK_LIMIT, ..Limits::default() },
         };
         runtime.spawn(ManifestsSource::new(manifests.to_owned(), HostInterfaces::None).run(events));
         runtime.spawn(engine.run(incoming));
-        runtime.spawn(service::serve(listener, context, std::future::pending()));
+        runtime.spawn(service::serve(listen::plain(listener), context, std::future::pending()));
         Self { url, _stop: stop, _runtime: runtime }
     }
 }

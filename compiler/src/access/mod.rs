@@ -1,0 +1,69 @@
+//! Who may ask the compiler for what.
+//!
+//! ```text
+//! header ─ token ─▶ TokenReview ─▶ Identity ─┬─ agent: the expected ServiceAccount, and the node that its pod is on
+//!                  (cached by hash)          └─ client: SubjectAccessReview of what is asked (cached)
+//!                        ▲
+//! Pass ── an open stream is reviewed again ──┘  and ends when its token does
+//! ```
+//!
+//! The API server judges, nothing is decided here that it could decide. When it cannot be asked, who is in stays in and
+//! nobody else comes in.
+
+mod account;
+mod ask;
+mod cache;
+mod denied;
+mod identity;
+mod pass;
+mod presented;
+mod reviews;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use http::HeaderMap;
+
+pub use account::{ServiceAccount, ServiceAccountError};
+pub use ask::{Ask, Resource};
+pub use denied::Denied;
+pub use pass::Pass;
+pub use reviews::{Reviews, Settings};
+
+use reviews::Role;
+
+/// Who is let in.
+#[derive(Debug, Clone)]
+pub enum Access {
+    /// Everybody, without a word: on loopback, where whoever calls is on this machine.
+    Open,
+    /// Whom the API server vouches for.
+    Reviewed(Arc<Reviews>),
+}
+
+impl Access {
+    /// Lets an agent in, for the node that its token is bound to.
+    ///
+    /// # Errors
+    /// [`Denied`] says why it is not one, after it was logged and counted.
+    pub async fn agent(&self, headers: &HeaderMap, peer: Option<IpAddr>) -> Result<Pass, Denied> {
+        self.admit(headers, peer, Role::Agent).await
+    }
+
+    /// Lets a debug client ask one thing.
+    ///
+    /// # Errors
+    /// [`Denied`] says why it may not, after it was logged and counted.
+    pub async fn client(&self, headers: &HeaderMap, peer: Option<IpAddr>, ask: Ask) -> Result<Pass, Denied> {
+        self.admit(headers, peer, Role::Client(ask)).await
+    }
+
+    async fn admit(&self, headers: &HeaderMap, peer: Option<IpAddr>, role: Role) -> Result<Pass, Denied> {
+        let Self::Reviewed(reviews) = self else { return Ok(Pass::open()) };
+        let admitted = async {
+            let token = presented::token(headers)?;
+            Pass::new(Arc::clone(reviews), token, role, peer).await
+        };
+        admitted.await.inspect_err(|denied| reviews.report(denied, peer))
+    }
+}

@@ -1,0 +1,123 @@
+//! What an open stream was let in with, and for how long.
+
+use std::future::pending;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use flock_shared::NodeName;
+use flock_shared::token::BearerToken;
+use rand::Rng as _;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until};
+
+use super::denied::Denied;
+use super::reviews::{Reviews, Role, Vouched};
+
+/// The least time between two reviews of one stream, should its token's end and the clocks disagree.
+const LEAST: Duration = Duration::from_secs(5);
+
+/// How long after its end a token is reviewed for the last time: clocks differ, and the API server's decides.
+const AFTER_ITS_END: Duration = Duration::from_secs(1);
+
+/// What a caller was let in with.
+#[derive(Debug)]
+pub struct Pass(Option<Box<Reviewed>>);
+
+#[derive(Debug)]
+struct Reviewed {
+    reviews: Arc<Reviews>,
+    token: BearerToken,
+    role: Role,
+    peer: Option<IpAddr>,
+    node: Option<NodeName>,
+    /// When the next review is due.
+    due: Instant,
+    /// The review that is being made. A task, so that a stream that is busy does not begin it again and again.
+    running: JoinSet<Result<Vouched, Denied>>,
+}
+
+impl Pass {
+    /// One that never ends.
+    pub(super) const fn open() -> Self {
+        Self(None)
+    }
+
+    pub(super) async fn new(
+        reviews: Arc<Reviews>,
+        token: BearerToken,
+        role: Role,
+        peer: Option<IpAddr>,
+    ) -> Result<Self, Denied> {
+        let vouched = reviews.review(&token, &role, reviews.settings.remembered).await?;
+        let due = due(&reviews, &vouched);
+        let (node, running) = (vouched.node, JoinSet::new());
+        Ok(Self(Some(Box::new(Reviewed { reviews, token, role, peer, node, due, running }))))
+    }
+
+    /// Whether an agent with this pass may ask for `node`.
+    ///
+    /// # Errors
+    /// [`Denied::WrongNode`], after it was logged and counted.
+    pub fn admits(&self, node: &NodeName) -> Result<(), Denied> {
+        let Some(reviewed) = &self.0 else { return Ok(()) };
+        match &reviewed.node {
+            Some(own) if own != node => {
+                let denied = Denied::WrongNode { own: own.clone(), asked: node.clone() };
+                reviewed.reviews.report(&denied, reviewed.peer);
+                Err(denied)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Waits until what was allowed is allowed no more; says why, after it was logged and counted. May be dropped and
+    /// called again.
+    pub async fn revoked(&mut self) -> Denied {
+        let Some(reviewed) = &mut self.0 else { return pending().await };
+        let denied = reviewed.revoked().await;
+        reviewed.reviews.report(&denied, reviewed.peer);
+        denied
+    }
+}
+
+impl Reviewed {
+    async fn revoked(&mut self) -> Denied {
+        loop {
+            if self.running.is_empty() {
+                sleep_until(self.due).await;
+                let (reviews, token, role) =
+                    (Arc::clone(&self.reviews), self.token.clone(), self.role.clone());
+                self.running.spawn(async move {
+                    // An answer that another stream with this token has just had counts for this one.
+                    reviews.review(&token, &role, LEAST).await
+                });
+            }
+            match self.running.join_next().await {
+                Some(Ok(Ok(vouched))) => match (&vouched.node, &self.node) {
+                    // A token names the node that it was made for, so this takes a broken API server.
+                    (Some(own), Some(asked)) if own != asked => {
+                        return Denied::WrongNode { own: own.clone(), asked: asked.clone() };
+                    }
+                    _ => self.due = due(&self.reviews, &vouched),
+                },
+                Some(Ok(Err(Denied::Unreviewed { reason }))) => {
+                    tracing::warn!(reason, "a stream could not be reviewed; it goes on");
+                    self.due = Instant::now() + self.reviews.settings.retry;
+                }
+                Some(Ok(Err(denied))) => return denied,
+                Some(Err(_)) | None => self.due = Instant::now() + self.reviews.settings.retry,
+            }
+        }
+    }
+}
+
+/// When to look again: after a while, not with all the others, and when the token ends.
+fn due(reviews: &Reviews, vouched: &Vouched) -> Instant {
+    let again = reviews.settings.again.mul_f64(rand::rng().random_range(0.8..1.0));
+    let left = vouched.identity.expires.map(|end| {
+        let left = end.duration_since(SystemTime::now()).unwrap_or_default();
+        (left + AFTER_ITS_END).max(LEAST)
+    });
+    Instant::now() + left.map_or(again, |left| left.min(again))
+}

@@ -1,0 +1,221 @@
+//! Asking the API server: whose token is this, and may they do that?
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use flock_shared::NodeName;
+use flock_shared::token::BearerToken;
+use k8s_openapi::api::authentication::v1::{TokenReview, TokenReviewSpec};
+use k8s_openapi::api::authorization::v1::{SubjectAccessReview, SubjectAccessReviewSpec};
+use kube::api::PostParams;
+use kube::{Api, Client};
+use sha2::{Digest as _, Sha256};
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+
+use super::account::ServiceAccount;
+use super::ask::Ask;
+use super::cache::{Cache, Key};
+use super::denied::Denied;
+use super::identity::{Identity, bounded};
+
+use crate::metrics::Metrics;
+use crate::throttle::Throttle;
+
+/// Reviews that are asked for at once; the others wait. The API server has more to do.
+const AT_ONCE: usize = 32;
+
+/// Answers that are remembered: more than a cluster has nodes, each about a kilobyte.
+const REMEMBERED: usize = 16_384;
+
+/// Refusals that are logged in each span of time. All are counted.
+const LOGGED: (u32, Duration) = (20, Duration::from_secs(10));
+
+/// Who is looked for, and how often one looks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// What tokens must be for.
+    pub audience: String,
+    /// Whose tokens are agents'.
+    pub agents: ServiceAccount,
+    /// How long an answer counts for those who come later with the same token.
+    pub remembered: Duration,
+    /// How long an open stream goes on before it is reviewed again.
+    pub again: Duration,
+    /// How long an open stream goes on after a review that failed.
+    pub retry: Duration,
+    /// How long the API server may take.
+    pub patience: Duration,
+}
+
+impl Settings {
+    /// What a cluster of thousands of nodes bears: 5,000 agents are 17 reviews a second.
+    #[must_use]
+    pub const fn new(audience: String, agents: ServiceAccount) -> Self {
+        Self {
+            audience,
+            agents,
+            remembered: Duration::from_secs(20),
+            again: Duration::from_secs(300),
+            retry: Duration::from_secs(30),
+            patience: Duration::from_secs(5),
+        }
+    }
+}
+
+/// What a caller is let in as.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Role {
+    /// The agent of a node.
+    Agent,
+    /// Somebody who asks.
+    Client(Ask),
+}
+
+/// Somebody who was found to be let in.
+#[derive(Debug, Clone)]
+pub(super) struct Vouched {
+    pub(super) identity: Arc<Identity>,
+    /// An agent's node.
+    pub(super) node: Option<NodeName>,
+}
+
+/// The API server's judgements, briefly remembered.
+#[derive(Debug)]
+pub struct Reviews {
+    client: Asking,
+    pub(super) settings: Settings,
+    identities: Cache<Result<Arc<Identity>, Denied>>,
+    decisions: Cache<Result<(), Denied>>,
+    running: Semaphore,
+    metrics: Arc<Metrics>,
+    log: Throttle,
+}
+
+/// A client, which has no `Debug` of its own.
+struct Asking(Client);
+
+impl std::fmt::Debug for Asking {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Client")
+    }
+}
+
+impl Reviews {
+    /// Reviews by the API server that `client` leads to.
+    #[must_use]
+    pub fn new(client: Client, settings: Settings, metrics: Arc<Metrics>) -> Self {
+        Self {
+            client: Asking(client),
+            settings,
+            identities: Cache::new(REMEMBERED),
+            decisions: Cache::new(REMEMBERED),
+            running: Semaphore::new(AT_ONCE),
+            metrics,
+            log: Throttle::new(LOGGED.0, LOGGED.1),
+        }
+    }
+
+    /// Counts a refusal, and logs it unless there are too many.
+    pub(super) fn report(&self, denied: &Denied, peer: Option<IpAddr>) {
+        self.metrics.denied(denied.kind());
+        if let Some(kept_back) = self.log.pass() {
+            let peer = peer.map(tracing::field::display);
+            tracing::warn!(peer, kind = denied.kind(), reason = ?denied.to_string(), kept_back, "denied");
+        }
+    }
+
+    /// Whether the bearer of `token` may be let in. Answers younger than `max_age` need not be asked for.
+    pub(super) async fn review(
+        &self,
+        token: &BearerToken,
+        role: &Role,
+        max_age: Duration,
+    ) -> Result<Vouched, Denied> {
+        // Those who read the admin port bring the token that they have, for the API server.
+        let audience = match role {
+            Role::Client(Ask::Page(_)) => None,
+            Role::Agent | Role::Client(_) => Some(self.settings.audience.as_str()),
+        };
+        let key = key(&[token.secret(), audience.unwrap_or_default()]);
+        let ask = async || self.identify(token, audience).await;
+        let identity = self.identities.get(key, max_age, ask).await??;
+        let node = match role {
+            Role::Agent => Some(identity.node(&self.settings.agents)?),
+            Role::Client(what) => {
+                let key = self::key(&[token.secret(), audience.unwrap_or_default(), &what.to_string()]);
+                self.decisions.get(key, max_age, async || self.decide(&identity, what).await).await??;
+                None
+            }
+        };
+        Ok(Vouched { identity, node })
+    }
+
+    async fn identify(
+        &self,
+        token: &BearerToken,
+        audience: Option<&str>,
+    ) -> Result<Result<Arc<Identity>, Denied>, Denied> {
+        let spec = TokenReviewSpec {
+            token: Some(token.secret().to_owned()),
+            audiences: audience.map(|audience| vec![audience.to_owned()]),
+        };
+        let review = TokenReview { spec, ..TokenReview::default() };
+        let status = self.create(review).await?.status.unwrap_or_default();
+        Ok(Identity::new(status, token, audience).map(Arc::new))
+    }
+
+    async fn decide(&self, identity: &Identity, ask: &Ask) -> Result<Result<(), Denied>, Denied> {
+        let Identity { username, uid, groups, extra, .. } = identity.clone();
+        let (resource_attributes, non_resource_attributes) = ask.attributes();
+        let spec = SubjectAccessReviewSpec {
+            user: Some(username),
+            uid,
+            groups: Some(groups),
+            extra: Some(extra),
+            resource_attributes,
+            non_resource_attributes,
+        };
+        let review = SubjectAccessReview { spec, ..SubjectAccessReview::default() };
+        let status = self.create(review).await?.status.unwrap_or_default();
+        if status.allowed && status.denied != Some(true) {
+            return Ok(Ok(()));
+        }
+        let reason = bounded(&status.reason.unwrap_or_default());
+        Ok(Err(Denied::Forbidden { username: identity.username.clone(), ask: ask.to_string(), reason }))
+    }
+
+    /// Has a review made by the API server.
+    async fn create<R>(&self, review: R) -> Result<R, Denied>
+    where
+        R: kube::Resource<DynamicType = (), Scope = k8s_openapi::ClusterResourceScope>
+            + Clone
+            + std::fmt::Debug
+            + serde::Serialize
+            + serde::de::DeserializeOwned,
+    {
+        let patience = self.settings.patience;
+        let asked = async {
+            // It is never closed.
+            let _permit = self.running.acquire().await;
+            Api::all(self.client.0.clone()).create(&PostParams::default(), &review).await
+        };
+        let reason = match timeout(patience, asked).await {
+            Ok(Ok(reviewed)) => return Ok(reviewed),
+            Ok(Err(error)) => bounded(&error.to_string()),
+            Err(_) => format!("no answer within {patience:?}"),
+        };
+        Err(Denied::Unreviewed { reason })
+    }
+}
+
+/// A hash that no two questions share.
+fn key(parts: &[&str]) -> Key {
+    let mut hash = Sha256::new();
+    for part in parts {
+        hash.update((part.len() as u64).to_be_bytes());
+        hash.update(part);
+    }
+    hash.finalize().into()
+}

@@ -1,0 +1,97 @@
+//! What it takes to serve beyond loopback: a certificate, and somebody who vouches for callers.
+
+use std::collections::BTreeSet;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use flock_shared::{ObjectName, access};
+use kube::Client;
+
+use crate::access::{Access, Reviews, ServiceAccount, Settings};
+use crate::cli::Security;
+use crate::listen::{Doorway, Secured};
+use crate::metrics::Metrics;
+use crate::tls::Certificate;
+use crate::tls::files::Files;
+use crate::tls::own::{Keeper, Place};
+
+/// How long a handshake may take.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+
+/// Strangers on the admin port, where nobody is ever known.
+const ADMIN_STRANGERS: usize = 128;
+
+/// The Secret that holds the compiler's own certificates.
+const SECRET: &str = "flock-compiler-tls";
+
+/// Keeps the certificate as it should be, for as long as it is polled.
+pub(crate) type Upkeep = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// What both ports share.
+#[derive(Debug, Clone)]
+pub(crate) struct Protection {
+    pub(crate) certificate: Certificate,
+    pub(crate) access: Access,
+    metrics: Arc<Metrics>,
+}
+
+impl Protection {
+    /// Protection as `options` have it, and what keeps it up.
+    pub(crate) fn new(
+        client: &Client,
+        options: Security,
+        metrics: &Arc<Metrics>,
+    ) -> anyhow::Result<(Self, Upkeep)> {
+        let Security { tls_dir, tls_names, namespace, audience, agent_account, .. } = options;
+        let object = |name| ObjectName::new(name).context("a name that is part of the program");
+        let certificate = Certificate::default();
+        let upkeep: Upkeep = match tls_dir {
+            Some(folder) => Box::pin(Files::open(folder, certificate.clone()).context("--tls-dir")?.follow()),
+            None => {
+                let service = access::SERVICE;
+                let names: BTreeSet<String> = if tls_names.is_empty() {
+                    let short = format!("{service}.{namespace}");
+                    [".svc", ".svc.cluster.local", ""].map(|suffix| format!("{short}{suffix}")).into()
+                } else {
+                    tls_names.into_iter().collect()
+                };
+                let place = Place {
+                    namespace: namespace.clone(),
+                    secret: object(SECRET)?,
+                    config_map: object(access::CA_CONFIG_MAP)?,
+                    key: access::CA_KEY.to_owned(),
+                };
+                let mut keeper = Keeper::new(client, place, names, certificate.clone(), Arc::clone(metrics));
+                Box::pin(async move {
+                    keeper.begin().await;
+                    keeper.keep().await;
+                })
+            }
+        };
+        let agents = match agent_account {
+            Some(account) => account,
+            None => ServiceAccount { namespace, name: object(access::AGENT_ACCOUNT)? },
+        };
+        let settings = Settings::new(audience, agents);
+        let reviews = Reviews::new(client.clone(), settings, Arc::clone(metrics));
+        let access = Access::Reviewed(Arc::new(reviews));
+        Ok((Self { certificate, access, metrics: Arc::clone(metrics) }, upkeep))
+    }
+
+    /// How the agents' port speaks TLS.
+    pub(crate) fn grpc(&self) -> anyhow::Result<Secured> {
+        self.secured(b"h2", Doorway::default())
+    }
+
+    /// How the admin port does.
+    pub(crate) fn admin(&self) -> anyhow::Result<Secured> {
+        self.secured(b"http/1.1", Doorway::new(ADMIN_STRANGERS, ADMIN_STRANGERS))
+    }
+
+    fn secured(&self, protocol: &[u8], doorway: Doorway) -> anyhow::Result<Secured> {
+        let config = self.certificate.server_config(&[protocol]).context("TLS 1.3")?;
+        Ok(Secured { config, doorway, limit: HANDSHAKE, metrics: Arc::clone(&self.metrics) })
+    }
+}

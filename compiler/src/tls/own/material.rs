@@ -1,0 +1,183 @@
+//! What the Secret holds: authorities with their keys, the oldest first, and the leaf.
+//!
+//! | key | holds |
+//! |---|---|
+//! | `ca.crt` | the authorities' certificates |
+//! | `ca.key` | their keys, in the same order |
+//! | `tls.crt`, `tls.key` | the leaf and its key |
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use time::OffsetDateTime;
+use x509_parser::certificate::X509Certificate;
+use x509_parser::extensions::GeneralName;
+use x509_parser::x509::X509Name;
+
+use super::authority::Authority;
+use super::leaf::Leaf;
+
+/// The keys of the Secret.
+const AUTHORITIES: &str = "ca.crt";
+const AUTHORITIES_KEYS: &str = "ca.key";
+const LEAF: &str = "tls.crt";
+const LEAF_KEY: &str = "tls.key";
+
+/// Authorities and a leaf.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Material {
+    /// The oldest first.
+    pub(super) authorities: Vec<Authority>,
+    pub(super) leaf: Option<Leaf>,
+}
+
+/// From when until when, as certificates have it: in whole seconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Validity {
+    pub(super) from: OffsetDateTime,
+    pub(super) until: OffsetDateTime,
+}
+
+impl Validity {
+    pub(super) fn in_seconds(self) -> Self {
+        let whole = |time: OffsetDateTime| time.truncate_to_second();
+        Self { from: whole(self.from), until: whole(self.until) }
+    }
+}
+
+/// Why a Secret holds no certificates of ours. Shows nothing of it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum MaterialError {
+    /// It is not text.
+    #[error("{key} is not text")]
+    NotText {
+        /// The key in the Secret.
+        key: &'static str,
+    },
+    /// What should be a certificate is none.
+    #[error("a certificate cannot be read")]
+    Certificate,
+    /// What should be a private key is none.
+    #[error("a private key cannot be read")]
+    Key,
+    /// A certificate without a key, or the other way round.
+    #[error("{certificates} certificates and {keys} keys in {key}: one is needed for each")]
+    Unpaired {
+        /// The key in the Secret that holds the certificates.
+        key: &'static str,
+        /// How many certificates.
+        certificates: usize,
+        /// How many keys.
+        keys: usize,
+    },
+}
+
+impl Material {
+    /// Reads the data of a Secret. What is not there yet is not there.
+    ///
+    /// # Errors
+    /// [`MaterialError`] says what cannot be read. It may be somebody else's, so it is not to be overwritten.
+    pub fn read(data: &BTreeMap<String, Vec<u8>>) -> Result<Self, MaterialError> {
+        let authorities = pairs(data, AUTHORITIES, AUTHORITIES_KEYS)?
+            .into_iter()
+            .map(|(certificate, key)| Authority::read(&certificate, &key))
+            .collect::<Result<_, _>>()?;
+        let leaf = match pairs(data, LEAF, LEAF_KEY)?.as_slice() {
+            [] => None,
+            [(certificate, key)] => Some(Leaf::read(certificate, key)?),
+            more => {
+                let (certificates, keys) = (more.len(), 1);
+                return Err(MaterialError::Unpaired { key: LEAF, certificates, keys });
+            }
+        };
+        Ok(Self { authorities, leaf })
+    }
+
+    /// The data of a Secret.
+    #[must_use]
+    pub fn write(&self) -> BTreeMap<String, Vec<u8>> {
+        let keys: String = self.authorities.iter().map(|authority| authority.key.as_str()).collect();
+        let mut data = BTreeMap::from([(AUTHORITIES, self.bundle()), (AUTHORITIES_KEYS, keys)]);
+        if let Some(leaf) = &self.leaf {
+            data.insert(LEAF, leaf.certificate.clone());
+            data.insert(LEAF_KEY, leaf.key.clone());
+        }
+        data.into_iter().map(|(key, text)| (key.to_owned(), text.into_bytes())).collect()
+    }
+
+    /// The authorities' certificates, PEM: what agents trust.
+    #[must_use]
+    pub fn bundle(&self) -> String {
+        self.authorities.iter().map(|authority| authority.certificate.as_str()).collect()
+    }
+
+    /// The chain that is shown and its key, PEM, once there is one.
+    #[must_use]
+    pub fn shown(&self) -> Option<(&str, &str)> {
+        self.leaf.as_ref().map(|leaf| (leaf.certificate.as_str(), leaf.key.as_str()))
+    }
+
+    /// Until when the leaf is valid.
+    #[must_use]
+    pub fn expires(&self) -> Option<OffsetDateTime> {
+        self.leaf.as_ref().map(|leaf| leaf.valid.until)
+    }
+}
+
+/// The certificates under one key of the data and the keys under another, in pairs.
+fn pairs(
+    data: &BTreeMap<String, Vec<u8>>,
+    certificates: &'static str,
+    keys: &'static str,
+) -> Result<Vec<(String, String)>, MaterialError> {
+    let blocks = |key: &'static str| {
+        let text = data.get(key).map(Vec::as_slice).unwrap_or_default();
+        std::str::from_utf8(text).map(blocks).map_err(|_| MaterialError::NotText { key })
+    };
+    let (found, found_keys) = (blocks(certificates)?, blocks(keys)?);
+    if found.len() != found_keys.len() {
+        let (certificates, keys, key) = (found.len(), found_keys.len(), certificates);
+        return Err(MaterialError::Unpaired { key, certificates, keys });
+    }
+    Ok(found.into_iter().zip(found_keys).collect())
+}
+
+/// The blocks of a PEM text, each with its lines.
+fn blocks(text: &str) -> Vec<String> {
+    const BEGIN: &str = "-----BEGIN ";
+    let starts: Vec<usize> = text.match_indices(BEGIN).map(|(at, _)| at).collect();
+    let ends = starts.iter().skip(1).copied().chain([text.len()]);
+    starts.iter().zip(ends).map(|(&start, end)| format!("{}\n", text[start..end].trim_end())).collect()
+}
+
+/// The validity of a certificate, and the common name of one of its parties.
+pub(super) fn certificate(
+    pem: &str,
+    party: impl for<'a> FnOnce(&'a X509Certificate<'a>) -> &'a X509Name<'a>,
+) -> Result<(Validity, String), MaterialError> {
+    parsed(pem, |certificate| {
+        let valid = certificate.validity();
+        let valid = Validity { from: valid.not_before.to_datetime(), until: valid.not_after.to_datetime() };
+        let name = party(certificate).iter_common_name().next()?.as_str().ok()?.to_owned();
+        Some((valid, name))
+    })
+}
+
+/// The names of DNS that a certificate is for.
+pub(super) fn names(pem: &str) -> Result<BTreeSet<String>, MaterialError> {
+    parsed(pem, |certificate| {
+        let names = certificate.subject_alternative_name().ok()?;
+        let names = names.iter().flat_map(|names| &names.value.general_names);
+        let names = names.filter_map(|name| match name {
+            GeneralName::DNSName(name) => Some((*name).to_owned()),
+            _ => None,
+        });
+        Some(names.collect())
+    })
+}
+
+fn parsed<T>(pem: &str, read: impl FnOnce(&X509Certificate<'_>) -> Option<T>) -> Result<T, MaterialError> {
+    let (_, pem) =
+        x509_parser::pem::parse_x509_pem(pem.as_bytes()).map_err(|_| MaterialError::Certificate)?;
+    let certificate = pem.parse_x509().map_err(|_| MaterialError::Certificate)?;
+    read(&certificate).ok_or(MaterialError::Certificate)
+}
