@@ -12,6 +12,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::Code;
 
 use super::*;
+use crate::access::Access;
 use crate::engine::Engine;
 use crate::fleet::Fleet;
 use crate::metrics::Metrics;
@@ -49,8 +50,14 @@ impl Replica {
         let (events, incoming) = mpsc::channel(8);
         tokio::spawn(engine.run(incoming));
         let (stop, stopping) = watch::channel(false);
-        let context =
-            Context { engine: handle, fleet: Arc::new(Fleet::default()), metrics, limits, stopping };
+        let context = Context {
+            engine: handle,
+            fleet: Arc::new(Fleet::default()),
+            metrics,
+            access: Access::Open,
+            limits,
+            stopping,
+        };
         Self { context, events, _stop: stop }
     }
 

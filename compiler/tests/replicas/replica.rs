@@ -56,7 +56,7 @@ impl Replica {
         tasks.spawn(async { source.run(events).await.unwrap() });
         tasks.spawn(async { engine.run(incoming).await.unwrap() });
         tasks.spawn(async {
-            service::serve(listen::plain(listener), context, std::future::pending()).await.unwrap()
+            service::serve(listen::plain(listener), context, std::future::pending()).await.unwrap();
         });
         engine_handle.readiness().wait_for(|ready| *ready).await.unwrap();
         Self { url, engine: engine_handle, metrics: shown, _stop: stop, _tasks: tasks }
