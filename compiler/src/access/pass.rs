@@ -89,8 +89,8 @@ impl Reviewed {
                 let (reviews, token, role) =
                     (Arc::clone(&self.reviews), self.token.clone(), self.role.clone());
                 self.running.spawn(async move {
-                    // An answer that another stream with this token has just had counts for this one.
-                    reviews.review(&token, &role, LEAST).await
+                    // What another stream with this token has just been answered counts; nothing from before its end.
+                    reviews.review(&token, &role, AFTER_ITS_END).await
                 });
             }
             match self.running.join_next().await {
@@ -116,8 +116,8 @@ impl Reviewed {
 fn due(reviews: &Reviews, vouched: &Vouched) -> Instant {
     let again = reviews.settings.again.mul_f64(rand::rng().random_range(0.8..1.0));
     let left = vouched.identity.expires.map(|end| {
-        let left = end.duration_since(SystemTime::now()).unwrap_or_default();
-        (left + AFTER_ITS_END).max(LEAST)
+        // A token that has ended by this clock and not by the API server's is not asked for all the time.
+        end.duration_since(SystemTime::now()).map_or(LEAST, |left| left + AFTER_ITS_END)
     });
     Instant::now() + left.map_or(again, |left| left.min(again))
 }

@@ -1,0 +1,16 @@
+//! A compiler beyond loopback, as far as a test goes: real TLS on a socket, certificates of its own in the Secret of an
+//! API server in this process, which also reviews every token.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
+mod access {
+    mod agents;
+    mod cluster;
+    mod compiler;
+    mod debug;
+    mod keeper;
+    mod open_streams;
+    mod rotation;
+    mod strangers;
+    mod stream;
+}

@@ -1,0 +1,141 @@
+//! A compiler that follows the cluster, with certificates of its own, on a socket.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use flock_compiler::access::{Access, Reviews, ServiceAccount, Settings};
+use flock_compiler::convert::HostInterfaces;
+use flock_compiler::engine::Engine;
+use flock_compiler::fleet::Fleet;
+use flock_compiler::listen::{self, Doorway, Secured};
+use flock_compiler::metrics::Metrics;
+use flock_compiler::service::{self, Context, Limits};
+use flock_compiler::source::Source;
+use flock_compiler::source::kubernetes::{KubernetesSource, client};
+use flock_compiler::tls::Certificate;
+use flock_compiler::tls::own::{Keeper, Place, Terms};
+use flock_shared::access::{AGENT_ACCOUNT, AUDIENCE, CA_CONFIG_MAP, CA_KEY, NAMESPACE};
+use flock_shared::dial::{self, CompilerUrl, DialError, Trust};
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tonic::transport::Channel;
+
+use super::cluster::{Cluster, NAME, names};
+
+/// How a compiler is set up.
+pub(super) struct Setup {
+    pub(super) settings: Settings,
+    pub(super) limits: Limits,
+    pub(super) handshake: Duration,
+    pub(super) doorway: Doorway,
+    pub(super) terms: Terms,
+    /// How often certificates are looked after.
+    pub(super) every: Duration,
+}
+
+/// Dropping it ends all of it.
+pub(super) struct Compiler {
+    pub(super) address: SocketAddr,
+    pub(super) metrics: Arc<Metrics>,
+    _stop: watch::Sender<bool>,
+    _tasks: JoinSet<()>,
+}
+
+/// Whose tokens are agents'.
+pub(super) fn agents() -> ServiceAccount {
+    format!("{NAMESPACE}/{AGENT_ACCOUNT}").parse().unwrap()
+}
+
+/// Where certificates are.
+pub(super) fn place() -> Place {
+    Place {
+        namespace: NAMESPACE.parse().unwrap(),
+        secret: "flock-compiler-tls".parse().unwrap(),
+        config_map: CA_CONFIG_MAP.parse().unwrap(),
+        key: CA_KEY.to_owned(),
+    }
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self {
+            settings: Settings::new(AUDIENCE.to_owned(), agents()),
+            limits: Limits::default(),
+            handshake: Duration::from_secs(10),
+            doorway: Doorway::default(),
+            terms: Terms::default(),
+            every: Duration::from_secs(60),
+        }
+    }
+}
+
+impl Compiler {
+    /// One that is ready, and has published its authority.
+    pub(super) async fn start(cluster: &Cluster) -> Self {
+        Self::start_with(cluster, Setup::default()).await
+    }
+
+    pub(super) async fn start_with(cluster: &Cluster, setup: Setup) -> Self {
+        let client = client(cluster.api.config()).unwrap();
+        let metrics = Arc::new(Metrics::default());
+        let certificate = Certificate::default();
+        let mut keeper = Keeper::new(&client, place(), names(), certificate.clone(), Arc::clone(&metrics))
+            .on_terms(setup.terms, setup.every);
+        keeper.look().await.unwrap();
+        let reviews = Reviews::new(client.clone(), setup.settings, Arc::clone(&metrics));
+        let (engine, handle) = Engine::new(Arc::clone(&metrics));
+        let (events, incoming) = mpsc::channel(64);
+        let (stop, stopping) = watch::channel(false);
+        let context = Context {
+            engine: handle.clone(),
+            fleet: Arc::new(Fleet::default()),
+            metrics: Arc::clone(&metrics),
+            access: Access::Reviewed(Arc::new(reviews)),
+            limits: setup.limits,
+            stopping,
+        };
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let secured = Secured {
+            config: certificate.server_config(&[b"h2"]).unwrap(),
+            doorway: setup.doorway,
+            limit: setup.handshake,
+            metrics: Arc::clone(&metrics),
+        };
+        let source = KubernetesSource::new(client, HostInterfaces::None);
+        let mut tasks = JoinSet::new();
+        tasks.spawn(keeper.keep());
+        tasks.spawn(async { source.run(events).await.unwrap() });
+        tasks.spawn(async { engine.run(incoming).await.unwrap() });
+        let connections = listen::secured(listener, secured);
+        tasks.spawn(async { service::serve(connections, context, std::future::pending()).await.unwrap() });
+        handle.readiness().wait_for(|ready| *ready).await.unwrap();
+        Self { address, metrics, _stop: stop, _tasks: tasks }
+    }
+
+    /// A connection, by a client that trusts what is published.
+    pub(super) async fn dial(&self, cluster: &Cluster) -> Channel {
+        self.try_dial(&Trust { ca_file: cluster.ca_file(), server_name: Some(NAME.to_owned()) })
+            .await
+            .unwrap()
+    }
+
+    pub(super) async fn try_dial(&self, trust: &Trust) -> Result<Channel, DialError> {
+        let url: CompilerUrl = format!("https://{}", self.address).parse().unwrap();
+        dial::connect(&url, Some(trust)).await
+    }
+
+    /// How many were denied for a reason.
+    pub(super) fn denied(&self, why: &str) -> u64 {
+        self.metric(&format!("flock_compiler_denied_total{{why=\"{why}\"}}"))
+    }
+
+    /// The value of a series of `/metrics`; 0 if there is none.
+    pub(super) fn metric(&self, series: &str) -> u64 {
+        let text = self.metrics.text();
+        let value = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+        value.map_or(0, |value| value.parse().unwrap())
+    }
+}
