@@ -18,8 +18,9 @@ pub(crate) struct Compiler {
 }
 
 impl Compiler {
-    /// Starts it on free ports. `source` is `--manifests DIR` or `--kubeconfig FILE`; logs go into `directory`.
-    pub(crate) fn start(source: [&str; 2], directory: &Path) -> Self {
+    /// Starts it on free ports. `source` is `--manifests DIR` or `--kubeconfig FILE`, with options; logs go into
+    /// `directory`.
+    pub(crate) fn start<const N: usize>(source: [&str; N], directory: &Path) -> Self {
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
         let source: Vec<String> = source.map(str::to_owned).into();
         let mut process = serve(&source, any, any, directory);

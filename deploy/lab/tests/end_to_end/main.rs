@@ -18,5 +18,6 @@ mod mistakes;
 mod refused;
 mod replicas;
 mod restart;
+mod secured;
 mod site;
 mod support;

@@ -131,7 +131,7 @@ impl NodeService for Service {
             }
         }
         to_compiler.send(hello).await.map_err(|_| Status::internal("no room"))?;
-        let unreachable = |error: tonic::transport::Error| Status::unavailable(error.to_string());
+        let unreachable = |error: dial::DialError| Status::unavailable(error.to_string());
         let url = self.compiler.parse().map_err(|_| Status::internal("no URL"))?;
         let channel = dial::connect(&url, None).await.map_err(unreachable)?;
         let mut client = NodeServiceClient::new(channel).max_decoding_message_size(MAX_MESSAGE_BYTES);
