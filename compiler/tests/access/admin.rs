@@ -1,0 +1,117 @@
+//! The admin port beyond loopback: probes are for everybody, metrics for whoever may read them.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use flock_compiler::access::{Access, Reviews, Settings};
+use flock_compiler::admin::{self, Pages};
+use flock_compiler::engine::Engine;
+use flock_compiler::fleet::Fleet;
+use flock_compiler::listen::{self, Doorway, Secured};
+use flock_compiler::metrics::Metrics;
+use flock_compiler::service::{Context, Limits};
+use flock_compiler::source::kubernetes::client;
+use flock_compiler::tls::Certificate;
+use flock_compiler::tls::own::Keeper;
+use flock_shared::access::AUDIENCE;
+use flock_testkit::{AccountToken, Grant, Subject};
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tokio_rustls::TlsConnector;
+
+use super::cluster::{Cluster, NAME, names};
+use super::compiler::{agents, place};
+
+struct Admin {
+    address: SocketAddr,
+    keeper: Keeper,
+    _stop: watch::Sender<bool>,
+    _tasks: JoinSet<()>,
+}
+
+impl Admin {
+    /// Pages of an engine that has listed nothing, without a certificate yet.
+    async fn start(cluster: &Cluster) -> Self {
+        let (client, metrics) = (client(cluster.api.config()).unwrap(), Arc::new(Metrics::default()));
+        let certificate = Certificate::default();
+        let keeper = Keeper::new(&client, place(), names(), certificate.clone(), Arc::clone(&metrics));
+        let (engine, handle) = Engine::new(Arc::clone(&metrics));
+        let (events, incoming) = mpsc::channel(1);
+        let (stop, stopping) = watch::channel(false);
+        let settings = Settings::new(AUDIENCE.to_owned(), agents());
+        let access = Access::Reviewed(Arc::new(Reviews::new(client, settings, Arc::clone(&metrics))));
+        let context = Context {
+            engine: handle,
+            fleet: Arc::new(Fleet::default()),
+            metrics: Arc::clone(&metrics),
+            access: access.clone(),
+            limits: Limits::default(),
+            stopping,
+        };
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let secured = Secured {
+            config: certificate.server_config(&[b"http/1.1"]).unwrap(),
+            doorway: Doorway::default(),
+            limit: std::time::Duration::from_secs(10),
+            metrics,
+        };
+        let pages = Pages { context, access, certificate: Some(certificate) };
+        let mut tasks = JoinSet::new();
+        tasks.spawn(async move {
+            let _keeps_the_engine = events;
+            engine.run(incoming).await.unwrap();
+        });
+        tasks.spawn(async { admin::serve(listen::secured(listener, secured), pages).await.unwrap() });
+        Self { address, keeper, _stop: stop, _tasks: tasks }
+    }
+
+    /// Status and body of a page.
+    async fn get(&self, cluster: &Cluster, path: &str, token: Option<&str>) -> (u16, String) {
+        let mut roots = RootCertStore::empty();
+        let bundle = cluster.bundle();
+        roots
+            .add_parsable_certificates(CertificateDer::pem_slice_iter(bundle.as_bytes()).map(Result::unwrap));
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+        let config = config.unwrap().with_root_certificates(roots).with_no_client_auth();
+        let tcp = TcpStream::connect(self.address).await.unwrap();
+        let name = ServerName::try_from(NAME).unwrap();
+        let mut stream = TlsConnector::from(Arc::new(config)).connect(name, tcp).await.unwrap();
+        let header = token.map_or(String::new(), |token| format!("authorization: Bearer {token}\r\n"));
+        let request = format!("GET {path} HTTP/1.1\r\nhost: compiler\r\n{header}\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
+    }
+}
+
+#[tokio::test]
+async fn probes_are_for_everybody_and_metrics_are_not() {
+    let cluster = Cluster::start().await;
+    let mut admin = Admin::start(&cluster).await;
+    admin.keeper.look().await.unwrap();
+    assert_eq!(admin.get(&cluster, "/healthz", None).await.0, 200);
+    assert_eq!(admin.get(&cluster, "/readyz", None).await.0, 503, "nothing is listed yet");
+    assert_eq!(admin.get(&cluster, "/metrics", None).await.0, 401);
+    assert_eq!(admin.get(&cluster, "/metrics", Some("guessed")).await.0, 401);
+    // Those who scrape bring the token that they have for the API server.
+    let token = cluster.api.identities().issue(&AccountToken::new("monitoring", "prometheus"));
+    let (status, body) = admin.get(&cluster, "/metrics", Some(&token)).await;
+    assert_eq!(status, 403, "{body}");
+    assert!(body.contains(r#"cannot get path "/metrics""#) && !body.contains(&token), "{body}");
+
+    let prometheus = Subject::account("monitoring", "prometheus");
+    let other = cluster.api.identities().issue(&AccountToken::new("monitoring", "prometheus"));
+    cluster.api.grants().allow(Grant::path(prometheus, "get", "/metrics"));
+    let (status, body) = admin.get(&cluster, "/metrics", Some(&other)).await;
+    assert_eq!(status, 200, "{body}");
+    assert!(body.contains("flock_compiler_denied_total{why=\"no_token\"} 1"), "{body}");
+}
