@@ -6,6 +6,7 @@
 mod access {
     mod admin;
     mod agents;
+    mod bytes;
     mod cluster;
     mod compiler;
     mod debug;
