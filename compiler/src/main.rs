@@ -12,13 +12,16 @@ use flock_shared::telemetry;
 /// Exit status for bad input and wrong flags, as clap has it.
 const BAD_INPUT: u8 = 2;
 
+/// What is not logged unless it is asked for: kube logs each failed request as an error, and so do those who made it.
+const QUIET: &str = "kube_client=off";
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let format = match cli.log_format {
         LogFormat::Text => telemetry::LogFormat::Text,
         LogFormat::Json => telemetry::LogFormat::Json,
     };
-    if let Err(error) = telemetry::init(&cli.log, format) {
+    if let Err(error) = telemetry::init(&format!("{QUIET},{}", cli.log), format) {
         complain(&format!("--log {:?}: {error}", cli.log));
         return ExitCode::from(BAD_INPUT);
     }
