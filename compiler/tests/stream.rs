@@ -11,6 +11,7 @@ mod stream {
     mod dead;
     mod objects;
     mod pipe;
+    mod problems;
     mod stalled;
     mod storm;
 }

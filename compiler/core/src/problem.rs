@@ -1,8 +1,11 @@
 //! Problems: what a user should mend, what was found and what is done about it.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
+
+use flock_shared::{NamespaceName, PodKey};
 
 use crate::object::{Direction, Pod, Policy};
 
@@ -11,6 +14,9 @@ use crate::object::{Direction, Pod, Policy};
 pub struct Problem {
     /// Kind, namespace and name, such as `NetworkPolicy default/web`; empty if no object could be told.
     pub object: String,
+    /// The namespace of the object: who may read what is there may read of the problem, so it names nothing of another
+    /// one. `None` if the object is in none, or could not be told.
+    pub namespace: Option<NamespaceName>,
     /// Where the object came from: a file, or `kubernetes`; `None` if the problem is between objects.
     pub origin: Option<Arc<str>>,
     /// Path of the field; empty if the problem is about the whole object.
@@ -68,6 +74,7 @@ impl fmt::Display for Problem {
 pub(crate) fn of_pod(pod: &Pod) -> impl Iterator<Item = Problem> {
     pod.faults.iter().map(|fault| Problem {
         object: format!("Pod {}", pod.key),
+        namespace: Some(pod.key.namespace.clone()),
         origin: Some(Arc::clone(&fault.origin)),
         field: fault.field.clone(),
         message: fault.message.clone(),
@@ -81,6 +88,7 @@ pub(crate) fn of_policy(policy: &Policy) -> impl Iterator<Item = Problem> {
         Direction::ALL.iter().filter(|d| policy.rules(**d).is_some()).map(ToString::to_string).collect();
     policy.faults().iter().map(move |fault| Problem {
         object: format!("NetworkPolicy {}", policy.key),
+        namespace: Some(policy.key.namespace.clone()),
         origin: Some(Arc::clone(&fault.origin)),
         field: fault.field.clone(),
         message: format!("{} [{}]", fault.message, directions.join(" and ")),
@@ -88,13 +96,48 @@ pub(crate) fn of_policy(policy: &Policy) -> impl Iterator<Item = Problem> {
     })
 }
 
-/// The problem of an address with several owners.
-pub(crate) fn contested(address: IpAddr, owners: &[String]) -> Problem {
-    Problem {
-        object: format!("Pod {}", owners.first().map_or("", |name| name)),
-        origin: None,
-        field: "status.podIPs".to_owned(),
-        message: format!("address {address} is owned by {} live pods: {}", owners.len(), owners.join(", ")),
-        consequence: Consequence::AllOwnersMustAllow,
+/// The problems of an address with several owners: one for each of their namespaces.
+pub(crate) fn contested(address: IpAddr, owners: &[&PodKey]) -> Vec<Problem> {
+    let mut namespaces: BTreeMap<&NamespaceName, Vec<String>> = BTreeMap::new();
+    for owner in owners {
+        namespaces.entry(&owner.namespace).or_default().push(owner.to_string());
+    }
+    let problem = |(namespace, names): (&NamespaceName, Vec<String>)| {
+        let others = owners.len() - names.len();
+        let elsewhere =
+            if others == 0 { String::new() } else { format!(" and {others} in other namespaces") };
+        let who = names.join(", ");
+        Problem {
+            object: format!("Pod {}", names.first().map_or("", |name| name)),
+            namespace: Some(namespace.clone()),
+            origin: None,
+            field: "status.podIPs".to_owned(),
+            message: format!("address {address} is owned by {} live pods: {who}{elsewhere}", owners.len()),
+            consequence: Consequence::AllOwnersMustAllow,
+        }
+    };
+    namespaces.into_iter().map(problem).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_contests_an_address_is_named_within_a_namespace_only() {
+        let keys = [("a", "x"), ("b", "y"), ("a", "z")]
+            .map(|(namespace, name)| PodKey::new(namespace, name).unwrap());
+        let problems = contested([10, 0, 0, 1].into(), &keys.each_ref());
+        let told: Vec<_> = problems.iter().map(|it| (it.object.as_str(), it.message.as_str())).collect();
+        let owned = "address 10.0.0.1 is owned by 3 live pods";
+        assert_eq!(
+            told,
+            [
+                ("Pod a/x", &*format!("{owned}: a/x, a/z and 1 in other namespaces")),
+                ("Pod b/y", &*format!("{owned}: b/y and 2 in other namespaces")),
+            ]
+        );
+        let namespaces: Vec<_> = problems.iter().flat_map(|it| &it.namespace).map(|it| it.as_str()).collect();
+        assert_eq!(namespaces, ["a", "b"]);
     }
 }

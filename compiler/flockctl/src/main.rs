@@ -53,13 +53,21 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
     match cli.command {
         Command::Nodes => {
             let nodes = client.list_nodes(ListNodesRequest {}).await.map_err(explain)?.into_inner().nodes;
-            let problems =
-                client.list_problems(ListProblemsRequest {}).await.map_err(explain)?.into_inner().problems;
+            let problems = client
+                .list_problems(ListProblemsRequest::default())
+                .await
+                .map_err(explain)?
+                .into_inner()
+                .problems;
             print::nodes(&nodes, problems.len(), cli.output)
         }
         Command::Problems => {
-            let problems =
-                client.list_problems(ListProblemsRequest {}).await.map_err(explain)?.into_inner().problems;
+            let problems = client
+                .list_problems(ListProblemsRequest::default())
+                .await
+                .map_err(explain)?
+                .into_inner()
+                .problems;
             print::problems(&problems, cli.output)
         }
         Command::Script { node } => {

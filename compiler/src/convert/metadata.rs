@@ -58,13 +58,28 @@ pub(super) fn title(kind: &str, value: &Value) -> String {
     let kind = plain(kind);
     match (metadata("namespace").map(part), metadata("name").map(part)) {
         (Some(namespace), Some(name)) => format!("{kind} {namespace}/{name}"),
-        (None, Some(name)) if matches!(&*kind, "Pod" | "NetworkPolicy") => {
+        (None, Some(name)) if is_namespaced(&kind) => {
             format!("{kind} {DEFAULT_NAMESPACE}/{name}")
         }
         (None, Some(name)) => format!("{kind} {name}"),
         (Some(namespace), None) => format!("{kind} {namespace}/(no name)"),
         (None, None) => format!("{kind} (no name)"),
     }
+}
+
+/// The namespace of an object that is in one, if it can be read.
+pub(super) fn namespace(kind: &str, value: &Value) -> Option<NamespaceName> {
+    let namespace = value.get("metadata").and_then(|metadata| metadata.get("namespace"));
+    let name = match namespace.filter(|namespace| !namespace.is_null()) {
+        Some(namespace) => namespace.as_str()?,
+        None => DEFAULT_NAMESPACE,
+    };
+    if is_namespaced(kind) { NamespaceName::new(name).ok() } else { None }
+}
+
+/// Whether objects of a kind that is watched are in namespaces.
+fn is_namespaced(kind: &str) -> bool {
+    matches!(kind, "Pod" | "NetworkPolicy")
 }
 
 /// Text as it stands if it is short and made of what names are made of, else quoted.

@@ -19,6 +19,7 @@ use std::sync::Arc;
 
 use flock_compiler_core::object::{Fault, Namespace, Node, Pod, Policy};
 use flock_compiler_core::{Consequence, Problem};
+use flock_shared::NamespaceName;
 use serde_json::Value;
 
 pub use host_interface::{HostInterfaces, HostInterfacesError};
@@ -73,6 +74,8 @@ pub enum ConvertError {
     Unusable {
         /// Kind, namespace and name, as far as they could be read; safe to print.
         object: String,
+        /// The namespace, if the object is in one and it could be read.
+        namespace: Option<NamespaceName>,
         /// What was not understood; at least one.
         faults: Vec<Fault>,
     },
@@ -93,15 +96,17 @@ impl ConvertError {
         match self {
             Self::NotAnObject { origin, field, message } => vec![Problem {
                 object: String::new(),
+                namespace: None,
                 origin: Some(Arc::clone(origin)),
                 field: field.clone().unwrap_or_default(),
                 message: message.clone(),
                 consequence,
             }],
-            Self::Unusable { object, faults } => faults
+            Self::Unusable { object, namespace, faults } => faults
                 .iter()
                 .map(|fault| Problem {
                     object: object.clone(),
+                    namespace: namespace.clone(),
                     origin: Some(Arc::clone(&fault.origin)),
                     field: fault.field.clone(),
                     message: fault.message.clone(),
@@ -192,6 +197,10 @@ impl Converter {
 fn usable<T>(kind: &str, value: &Value, object: Option<T>, fatal: Faults) -> Result<T, ConvertError> {
     match object {
         Some(object) if fatal.is_empty() => Ok(object),
-        _ => Err(ConvertError::Unusable { object: metadata::title(kind, value), faults: fatal.into_vec() }),
+        _ => Err(ConvertError::Unusable {
+            object: metadata::title(kind, value),
+            namespace: metadata::namespace(kind, value),
+            faults: fatal.into_vec(),
+        }),
     }
 }

@@ -8,7 +8,7 @@ use std::time::SystemTime;
 use bytes::Bytes;
 use flock_proto::v1::debug_service_server::DebugService;
 use flock_proto::{Outcome, v1};
-use flock_shared::NodeName;
+use flock_shared::{NamespaceName, NodeName};
 use futures::stream::{Stream, unfold};
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use tonic::{Request, Response, Status};
@@ -65,6 +65,12 @@ fn stopped(error: EngineStopped) -> Status {
 
 fn node_of(name: &str) -> Result<NodeName, Status> {
     NodeName::new(name).map_err(|error| Status::invalid_argument(format!("node: {error}")))
+}
+
+/// The namespace that a request is about; `None`: all.
+fn namespace_of(name: &str) -> Result<Option<NamespaceName>, Status> {
+    let namespace = (!name.is_empty()).then(|| NamespaceName::new(name)).transpose();
+    namespace.map_err(|error| Status::invalid_argument(format!("namespace: {error}")))
 }
 
 /// An answer on its way: who does not read it loses the connection, and `room` is given back when it is out.
@@ -142,9 +148,12 @@ impl DebugService for Debug {
         &self,
         request: Request<v1::ListProblemsRequest>,
     ) -> Result<Response<v1::ListProblemsResponse>, Status> {
-        let (link, _) = self.admit(&request, Ask::Get(Resource::PolicyExplanations(None))).await?;
+        let namespace = namespace_of(&request.get_ref().namespace)?;
+        let ask = Ask::Get(Resource::PolicyExplanations(namespace.clone()));
+        let (link, _) = self.admit(&request, ask).await?;
         let problems = self.context.engine.problems().await.map_err(stopped)?;
-        let problems = problems.into_iter().map(|problem| v1::Problem {
+        let asked = problems.into_iter().filter(|it| namespace.is_none() || it.namespace == namespace);
+        let problems = asked.map(|problem| v1::Problem {
             source: problem.origin.as_deref().unwrap_or_default().to_owned(),
             object: problem.object,
             field: problem.field,

@@ -42,22 +42,23 @@ impl fmt::Display for OverBudget {
 }
 
 impl OverBudget {
-    /// The problem to report for the policies of a group.
+    /// The problem to report for the policies of a group in one namespace.
     pub(super) fn problem<'a>(
         self,
         direction: Direction,
         policies: impl IntoIterator<Item = &'a Policy>,
     ) -> Problem {
-        let mut names = policies.into_iter().map(|policy| policy.key.to_string());
-        let first = names.next().unwrap_or_default();
-        let others = names.count();
+        let mut keys = policies.into_iter().map(|policy| &policy.key);
+        let first = keys.next();
+        let others = keys.count();
         let who = if others == 0 {
             "its rules".to_owned()
         } else {
             format!("its rules and those of {others} others")
         };
         Problem {
-            object: format!("NetworkPolicy {first}"),
+            object: first.map_or_else(String::new, |key| format!("NetworkPolicy {key}")),
+            namespace: first.map(|key| key.namespace.clone()),
             origin: None,
             field: format!("spec.{direction}"),
             message: format!("{who} that select the same pods {self}"),

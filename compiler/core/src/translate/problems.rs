@@ -44,10 +44,10 @@ impl Faulty {
 
 /// The problems between objects: contested addresses.
 pub(super) fn between(cluster: &Cluster) -> impl Iterator<Item = Problem> {
-    cluster.contested().map(|(address, owners)| {
+    cluster.contested().flat_map(|(address, owners)| {
         let owners = owners.iter().filter_map(|id| cluster.pod(*id));
-        let names: Vec<String> = owners.map(|entry| entry.pod.key.to_string()).collect();
-        problem::contested(address, &names)
+        let keys: Vec<&PodKey> = owners.map(|entry| &entry.pod.key).collect();
+        problem::contested(address, &keys)
     })
 }
 

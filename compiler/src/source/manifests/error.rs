@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use flock_compiler_core::{Consequence, Problem};
 
+use flock_shared::NamespaceName;
+
 use crate::convert::ConvertError;
 
 /// Why a manifest cannot be used.
@@ -62,6 +64,8 @@ pub enum ManifestError {
     Ambiguous {
         /// Kind, namespace and name.
         object: String,
+        /// The namespace, if the object is in one.
+        namespace: Option<NamespaceName>,
         /// The file that is read later.
         origin: Arc<str>,
         /// The file that is read first; may be the same.
@@ -123,13 +127,14 @@ impl ManifestError {
 
     /// The problem that two contradicting files make for the one of this origin.
     pub(super) fn of(&self, file: &Arc<str>) -> Option<Problem> {
-        let Self::Ambiguous { object, origin, other } = self else { return None };
+        let Self::Ambiguous { object, namespace, origin, other } = self else { return None };
         let other = match file {
             file if file == origin => other,
             file if file == other => origin,
             _ => return None,
         };
-        Self::Ambiguous { object: object.clone(), origin: Arc::clone(file), other: Arc::clone(other) }
+        let (object, namespace) = (object.clone(), namespace.clone());
+        Self::Ambiguous { object, namespace, origin: Arc::clone(file), other: Arc::clone(other) }
             .problems()
             .pop()
     }
@@ -154,7 +159,11 @@ impl ManifestError {
                 text.strip_prefix(&format!("{}: ", self.origin())).unwrap_or(&text).to_owned()
             }
         };
+        let namespace = match self {
+            Self::Ambiguous { namespace, .. } => namespace.clone(),
+            _ => None,
+        };
         let origin = Some(Arc::clone(self.origin()));
-        vec![Problem { object, origin, field, message, consequence: Consequence::PreviousKept }]
+        vec![Problem { object, namespace, origin, field, message, consequence: Consequence::PreviousKept }]
     }
 }

@@ -67,7 +67,12 @@ impl Merged {
         let first = self.origins.entry(title.clone()).or_insert_with(|| Arc::clone(origin));
         if !is_same {
             let (origin, other) = (Arc::clone(origin), Arc::clone(first));
-            self.ambiguous.push(ManifestError::Ambiguous { object: title, origin, other });
+            let namespace = match object {
+                ClusterObject::Node(_) | ClusterObject::Namespace(_) => None,
+                ClusterObject::Pod(pod) => Some(pod.key.namespace.clone()),
+                ClusterObject::Policy(policy) => Some(policy.key.namespace.clone()),
+            };
+            self.ambiguous.push(ManifestError::Ambiguous { object: title, namespace, origin, other });
         }
     }
 
