@@ -23,8 +23,8 @@ fn serialized(value: &impl Serialize, format: Format) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// All nodes, and how many problems there are.
-pub(crate) fn nodes(nodes: &[v1::NodeStatus], problems: usize, format: Format) -> anyhow::Result<()> {
+/// All nodes; in a table, also what else there is to look at.
+pub(crate) fn nodes(nodes: &[v1::NodeStatus], hint: Option<&str>, format: Format) -> anyhow::Result<()> {
     if format != Format::Table {
         return serialized(&nodes.iter().map(view::Node::from).collect::<Vec<_>>(), format);
     }
@@ -36,9 +36,8 @@ pub(crate) fn nodes(nodes: &[v1::NodeStatus], problems: usize, format: Format) -
     let summary = format!("{current} of {} nodes enforce the desired revision", nodes.len());
     let tone = if current == nodes.len() { Tone::Good } else { Tone::Warning };
     writeln!(out, "\n{}", paint(&summary, tone, colour))?;
-    if problems > 0 {
-        let hint = format!("{problems} problem(s) in the cluster's objects: flockctl problems");
-        writeln!(out, "{}", paint(&hint, Tone::Bad, colour))?;
+    if let Some(hint) = hint {
+        writeln!(out, "{}", paint(hint, Tone::Bad, colour))?;
     }
     Ok(())
 }
