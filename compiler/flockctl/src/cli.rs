@@ -16,13 +16,13 @@ use crate::way::{Choice, Direct, Through};
 #[derive(Debug, Parser)]
 #[command(version, disable_help_subcommand = true)]
 struct Cli {
+    /// How to print
+    #[arg(short, long, global = true, env = "FLOCK_OUTPUT", value_enum, default_value = "table")]
+    output: Format,
     #[command(flatten)]
     way: WayOptions,
     #[command(flatten)]
     scope: Scope,
-    /// How to print
-    #[arg(short, long, global = true, env = "FLOCK_OUTPUT", value_enum, default_value = "table")]
-    output: Format,
     #[command(subcommand)]
     command: Command,
 }
@@ -73,7 +73,7 @@ struct WayOptions {
 #[command(next_help_heading = "What is asked about")]
 struct Scope {
     /// Only problems of objects in this namespace
-    #[arg(short, long, global = true, env = "FLOCK_NAMESPACE", value_name = "NAMESPACE")]
+    #[arg(short, long, global = true, value_name = "NAMESPACE")]
     namespace: Option<NamespaceName>,
     /// Problems of all namespaces: the default, whatever namespace the context names
     #[arg(short = 'A', long, global = true)]

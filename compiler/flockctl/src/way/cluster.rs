@@ -18,11 +18,6 @@ use super::{Credentials, Route, Through, kubeconfig};
 /// How long a token is asked for: the least that an API server issues.
 const LIFETIME_SECONDS: i64 = 10 * 60;
 
-const LIST_PODS: Rule = Rule { resource: "pods", name: "", verbs: "list" };
-const FORWARD: Rule = Rule { resource: "pods/portforward", name: "", verbs: "get, create" };
-const GET_CA: Rule = Rule { resource: "configmaps", name: access::CA_CONFIG_MAP, verbs: "get" };
-const CREATE_TOKEN: Rule = Rule { resource: "serviceaccounts/token", name: "", verbs: "create" };
-
 /// A cluster in which the compiler runs.
 pub(crate) struct Cluster {
     client: Client,
@@ -59,7 +54,8 @@ impl Cluster {
                 Err(Failure::Broken(reason)) => reason,
                 Err(Failure::Refused(error)) => {
                     let what = format!("forward a port of pod {}/{pod}", self.namespace);
-                    match self.refused(what, FORWARD, error) {
+                    let rule = Rule { resource: "pods/portforward", name: None, verbs: "get, create" };
+                    match self.refused(what, rule, error) {
                         WayError::Request { reason, .. } => reason,
                         // The next pod would be refused as well.
                         error => return Err(error),
@@ -81,7 +77,9 @@ impl Cluster {
     async fn ready_pods(&self) -> Result<Vec<String>, WayError> {
         let listed = self.api::<Pod>().list(&ListParams::default().labels(LABEL)).await;
         let what = || format!("list the pods of namespace {}", self.namespace);
-        let listed = listed.map_err(|error| self.refused(what(), LIST_PODS, error))?;
+        let listed = listed.map_err(|error| {
+            self.refused(what(), Rule { resource: "pods", name: None, verbs: "list" }, error)
+        })?;
         let (namespace, context) = (self.namespace.clone(), self.context.clone());
         pods::ready(&listed.items).map_err(|states| match states.is_empty() {
             true => WayError::NoPod { namespace, context },
@@ -92,8 +90,12 @@ impl Cluster {
     /// The certificates of the compiler's authorities.
     async fn authorities(&self) -> Result<String, WayError> {
         let what = || format!("read ConfigMap {}/{}", self.namespace, access::CA_CONFIG_MAP);
+        let rule = || {
+            let name = Some(access::CA_CONFIG_MAP.to_owned());
+            Rule { resource: "configmaps", name, verbs: "get" }
+        };
         let map = self.api::<ConfigMap>().get_opt(access::CA_CONFIG_MAP).await;
-        let map = map.map_err(|error| self.refused(what(), GET_CA, error))?;
+        let map = map.map_err(|error| self.refused(what(), rule(), error))?;
         let namespace = || self.namespace.clone();
         let data = map.ok_or_else(|| WayError::NoAuthorities { namespace: namespace() })?.data;
         let ca = data.and_then(|mut data| data.remove(access::CA_KEY)).filter(|ca| !ca.trim().is_empty());
@@ -117,7 +119,8 @@ impl Cluster {
             }
             error => {
                 let what = format!("get a token of ServiceAccount {namespace}/{account}");
-                self.refused(what, CREATE_TOKEN, error)
+                let name = Some(account.to_string());
+                self.refused(what, Rule { resource: "serviceaccounts/token", name, verbs: "create" }, error)
             }
         })?;
         let token = answer.status.map(|status| status.token).unwrap_or_default();

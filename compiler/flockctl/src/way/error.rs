@@ -13,9 +13,9 @@ use flock_shared::{NamespaceName, ObjectName};
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum WayError {
     /// A URL of our own making.
-    #[error("{text} {source}")]
+    #[error("{text}")]
     Url { text: String, source: UrlError },
-    #[error("cannot read the token in {}: it {source}", path.display())]
+    #[error("token file {}", path.display())]
     TokenFile { path: PathBuf, source: TokenError },
     #[error("cannot reach the compiler at {url}")]
     Dial { url: CompilerUrl, source: DialError },
@@ -72,26 +72,26 @@ pub(crate) enum WayError {
          create it, or name another one with --service-account NAME"
     )]
     NoAccount { namespace: NamespaceName, account: ObjectName },
-    #[error("the token of ServiceAccount {namespace}/{account} {source}")]
+    #[error("the token of ServiceAccount {namespace}/{account}")]
     Token { namespace: NamespaceName, account: ObjectName, source: TokenError },
     #[error("cannot reach the compiler through the cluster: {}", tried.join("; "))]
     Forward { tried: Vec<String> },
 }
 
 /// A rule of a role, as a manifest has it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Rule {
     pub(super) resource: &'static str,
-    /// Empty: all of them.
-    pub(super) name: &'static str,
+    /// `None`: all of them.
+    pub(super) name: Option<String>,
     pub(super) verbs: &'static str,
 }
 
 impl std::fmt::Display for Rule {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{{apiGroups: [\"\"], resources: [{}]", self.resource)?;
-        if !self.name.is_empty() {
-            write!(f, ", resourceNames: [{}]", self.name)?;
+        if let Some(name) = &self.name {
+            write!(f, ", resourceNames: [{name}]")?;
         }
         write!(f, ", verbs: [{}]}}", self.verbs)
     }

@@ -1,0 +1,110 @@
+//! Forwarded ports that lead nowhere, to an impostor, or break.
+
+use std::io::{BufRead as _, BufReader};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::process::{Child, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
+
+use flock_shared::access::{NAMESPACE, PORT};
+use flock_testkit::{PORT_FORWARD, TOKEN_REQUEST, Verb};
+
+use crate::fake_compiler::FakeCompiler;
+use crate::site::Site;
+
+/// Far beyond what a slow machine needs.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// An address where nobody listens.
+fn nobody() -> SocketAddr {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    listener.local_addr().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_next_pod_is_asked_where_one_cannot_be_reached() {
+    let site = Site::start().await;
+    site.pod("compiler-0", "True", nobody());
+    site.pod("a-compiler-that-starts", "False", nobody());
+    assert!(site.prints("nodes").await.contains("n1"));
+    assert_eq!(site.api.requests(PORT_FORWARD, Verb::Get), 2, "the first by name, then the next");
+    site.pod("compiler-a", "True", nobody());
+    let complaint = site.complains("nodes").await;
+    assert!(
+        complaint.starts_with("cannot reach the compiler through the cluster: pod flock-system/compiler-0: ")
+    );
+    assert!(complaint.contains("; pod flock-system/compiler-a: "), "{complaint}");
+    assert_eq!(complaint.matches("refused").count(), 2, "{complaint}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_impostor_is_told_nothing() {
+    let site = Site::start().await;
+    let impostor = FakeCompiler::start().await;
+    site.pod("compiler-a", "True", impostor.address);
+    let complaint = site.complains("nodes").await;
+    assert!(complaint.contains("certificate"), "{complaint}");
+    assert!(impostor.said.authorizations.lock().unwrap().is_empty());
+}
+
+struct Watch {
+    child: Child,
+    lines: Receiver<String>,
+}
+
+impl Watch {
+    /// What it prints and complains, line by line.
+    fn start(site: &Site) -> Self {
+        let mut command = site.flockctl("watch n1");
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let (said, lines) = channel();
+        let (out, err) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
+        let other = said.clone();
+        std::thread::spawn(move || {
+            BufReader::new(out).lines().try_for_each(|line| other.send(line.unwrap()))
+        });
+        std::thread::spawn(move || BufReader::new(err).lines().try_for_each(|line| said.send(line.unwrap())));
+        Self { child, lines }
+    }
+
+    fn line(&self) -> String {
+        self.lines.recv_timeout(PATIENCE).expect("it should have said something")
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        // It may have ended.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_watch_is_taken_up_again_with_another_token_until_there_is_no_way() {
+    let site = Site::start().await;
+    let mut watch = Watch::start(&site);
+    assert!(watch.line().starts_with("NODE"));
+    assert!(watch.line().contains("000000000000"));
+
+    site.api.forwards().cut();
+    let broken = watch.line();
+    assert!(broken.starts_with("flockctl: the port-forwarding to pod compiler-a ended: "), "{broken}");
+    assert!(broken.ends_with("; asking again"), "{broken}");
+    flock_testkit::wait_until("another watch", || {
+        site.compiler.said.authorizations.lock().unwrap().len() == 2
+    })
+    .await
+    .unwrap();
+    site.compiler.said.revision.send_replace("1".repeat(32));
+    assert!(watch.line().contains("111111111111"), "and not what was printed before");
+    assert_eq!(site.api.requests(TOKEN_REQUEST, Verb::Create), 2);
+
+    site.api.forwards().add(NAMESPACE, "compiler-a", PORT, nobody());
+    site.api.forwards().cut();
+    assert!(watch.line().ends_with("; asking again"));
+    let end = watch.line();
+    assert!(end.starts_with("flockctl: the watch cannot go on: cannot reach the compiler"), "{end}");
+    let child = &mut watch.child;
+    assert_eq!(tokio::task::block_in_place(|| child.wait()).unwrap().code(), Some(1));
+}

@@ -1,0 +1,12 @@
+//! flockctl as a process against an API server in this one, which forwards it to a compiler that says what a test wants.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+#![allow(clippy::print_stderr, reason = "what is skipped is said")]
+
+mod fake_compiler;
+mod forwarding;
+mod missing;
+mod plugin;
+mod site;
+mod url;
+mod way;
