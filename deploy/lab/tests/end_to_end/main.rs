@@ -21,3 +21,4 @@ mod restart;
 mod secured;
 mod site;
 mod support;
+mod through_cluster;

@@ -1,0 +1,108 @@
+//! flockctl on its way through the API server to a compiler that serves TLS and asks who may know what.
+
+use std::process::Output;
+
+use flock_shared::access::{
+    API_GROUP, CLIENT_ACCOUNT, NAMESPACE as OURS, NODE_SCRIPTS, POLICY_EXPLANATIONS, PORT, SERVICE,
+};
+use flock_testkit::{Grant, NAMESPACE, NETWORK_POLICY, NODE, POD, SERVICE_ACCOUNT, Subject};
+use serde_json::json;
+use tempfile::TempDir;
+
+use crate::api::Api;
+use crate::compiler::Compiler;
+use crate::kubernetes::pod;
+use crate::support::programs::{FLOCKCTL, program};
+use crate::support::wait::wait_until;
+
+/// A cluster in which a compiler runs, without agents, which needs no root.
+struct Cluster {
+    directory: TempDir,
+    _compiler: Compiler,
+    api: Api,
+}
+
+impl Cluster {
+    fn start() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let api = Api::start();
+        api.put(NODE, json!({ "metadata": { "name": "n1" } }));
+        api.put(POD, pod("web", "n1", "10.1.0.2"));
+        for namespace in ["shop", "bank"] {
+            api.put(NAMESPACE, json!({ "metadata": { "name": namespace } }));
+            let metadata = json!({ "namespace": namespace, "name": "of-the-future" });
+            api.put(
+                NETWORK_POLICY,
+                json!({ "metadata": metadata, "spec": { "podSelector": {}, "tier": 1 } }),
+            );
+        }
+        let kubeconfig = api.server.write_kubeconfig(directory.path()).unwrap();
+        let options = ["--kubeconfig", kubeconfig.to_str().unwrap(), "--tls", "on"];
+        let compiler = Compiler::start(options, directory.path());
+        let address = compiler.url().trim_start_matches("http://").parse().unwrap();
+        let conditions = json!([{ "type": "Ready", "status": "True" }]);
+        let labels = json!({ "app.kubernetes.io/name": SERVICE });
+        let own = json!({
+            "metadata": { "namespace": OURS, "name": "compiler-0", "labels": labels },
+            "spec": { "nodeName": "n1", "hostNetwork": true },
+            "status": { "phase": "Running", "conditions": conditions },
+        });
+        api.put(POD, own);
+        api.put(SERVICE_ACCOUNT, json!({ "metadata": { "namespace": OURS, "name": CLIENT_ACCOUNT } }));
+        api.server.forwards().add(OURS, "compiler-0", PORT, address);
+        Self { directory, _compiler: compiler, api }
+    }
+
+    fn allow(&self, resource: &str, namespace: Option<&str>) {
+        let grant = Grant::resource(Subject::account(OURS, CLIENT_ACCOUNT), "get", API_GROUP, resource);
+        self.api.server.grants().allow(match namespace {
+            Some(namespace) => grant.within(namespace),
+            None => grant,
+        });
+    }
+
+    /// Whether flockctl succeeds, and what it says.
+    fn flockctl(&self, arguments: &[&str]) -> (bool, String) {
+        let mut command = program(FLOCKCTL);
+        command.env("KUBECONFIG", self.directory.path().join("kubeconfig")).args(arguments);
+        let Output { status, stdout, stderr } = command.output().unwrap();
+        let said = String::from_utf8([stdout, stderr].concat()).unwrap();
+        assert!(!said.contains("eyJ"), "a token was printed: {said}");
+        (status.success(), said)
+    }
+}
+
+#[test]
+fn flockctl_goes_through_the_api_server_and_is_told_what_it_may_know() {
+    let cluster = Cluster::start();
+    let mut said = String::new();
+    wait_until("a word of the compiler", || {
+        said = cluster.flockctl(&["nodes"]).1;
+        said.contains("cannot get resource")
+    });
+    let denied =
+        r#"flockctl: user "system:serviceaccount:flock-system:flockctl" cannot get resource "nodescripts""#;
+    assert!(said.starts_with(denied), "{said}");
+
+    cluster.allow(NODE_SCRIPTS, None);
+    cluster.allow(POLICY_EXPLANATIONS, Some("shop"));
+    // What was denied is remembered for a while, and a new token is a new question.
+    wait_until("the nodes", || cluster.flockctl(&["nodes"]).0);
+    let (_, nodes) = cluster.flockctl(&["nodes"]);
+    assert!(nodes.contains("n1") && !nodes.contains("problem(s)"), "{nodes}");
+    wait_until("a script", || cluster.flockctl(&["script", "n1"]).1.contains("table inet flock_netpol"));
+
+    wait_until("problems", || cluster.flockctl(&["problems", "-n", "shop"]).1.contains("of-the-future"));
+    let (_, problems) = cluster.flockctl(&["problems", "-n", "shop"]);
+    assert!(
+        problems.contains("NetworkPolicy shop/of-the-future") && !problems.contains("bank"),
+        "{problems}"
+    );
+    for (arguments, scope) in
+        [(&["problems"][..], "in all namespaces"), (&["problems", "-n", "bank"], "in the namespace \"bank\"")]
+    {
+        let (allowed, said) = cluster.flockctl(arguments);
+        assert!(!allowed && said.contains("cannot get resource \"policyexplanations\""), "{said}");
+        assert!(said.contains(scope), "{said}");
+    }
+}
