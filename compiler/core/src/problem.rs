@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use flock_shared::{NamespaceName, PodKey};
 
-use crate::object::{Direction, Pod, Policy};
+use crate::object::{Direction, Fault, Node, Pod, Policy};
 
 /// Something that a user should mend.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -32,7 +32,7 @@ pub struct Problem {
 pub enum Consequence {
     /// The policy's pods are isolated and it allows nothing.
     Isolated,
-    /// The field is left out: a port does not match, an address or interface owns nothing.
+    /// The field is left out: a port does not match, an address or interface owns nothing, a block is not guarded.
     LeftOut,
     /// A flow passes only if it would pass for every owner of the address.
     AllOwnersMustAllow,
@@ -70,16 +70,25 @@ impl fmt::Display for Problem {
     }
 }
 
+/// The problems of a node by itself.
+pub(crate) fn of_node(node: &Node) -> impl Iterator<Item = Problem> {
+    node.faults.iter().map(|fault| left_out(format!("Node {}", node.name), None, fault))
+}
+
 /// The problems of a pod by itself.
 pub(crate) fn of_pod(pod: &Pod) -> impl Iterator<Item = Problem> {
-    pod.faults.iter().map(|fault| Problem {
-        object: format!("Pod {}", pod.key),
-        namespace: Some(pod.key.namespace.clone()),
+    pod.faults.iter().map(|fault| left_out(format!("Pod {}", pod.key), Some(&pod.key.namespace), fault))
+}
+
+fn left_out(object: String, namespace: Option<&NamespaceName>, fault: &Fault) -> Problem {
+    Problem {
+        object,
+        namespace: namespace.cloned(),
         origin: Some(Arc::clone(&fault.origin)),
         field: fault.field.clone(),
         message: fault.message.clone(),
         consequence: Consequence::LeftOut,
-    })
+    }
 }
 
 /// The problems of a policy by itself.

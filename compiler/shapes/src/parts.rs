@@ -19,7 +19,7 @@ pub type Pair = (Arc<str>, Arc<str>);
 /// A node with a number.
 #[allow(clippy::expect_used, reason = "the shapes' names are made of lower case letters, digits and '-'")]
 pub fn node(number: usize) -> Node {
-    Node { name: NodeName::new(&format!("node-{number}")).expect("a valid name") }
+    Node::new(NodeName::new(&format!("node-{number}")).expect("a valid name"))
 }
 
 /// The name of a namespace; panics if it is none.

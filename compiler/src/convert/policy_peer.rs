@@ -84,7 +84,7 @@ fn ip_block(field: &Field<'_>, faults: &mut Faults) -> Option<IpBlock> {
 
 /// A CIDR block in the one way to write it. Host bits are tolerated, as by the API server. IPv4-mapped IPv6 is not:
 /// whether it means IPv4 is a matter of opinion.
-fn cidr_block(text: &str) -> Result<IpNet, String> {
+pub(super) fn cidr_block(text: &str) -> Result<IpNet, String> {
     let block = text.parse::<IpNet>();
     match block {
         Ok(IpNet::V6(block)) if block.addr().to_ipv4_mapped().is_some() => {

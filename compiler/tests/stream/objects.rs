@@ -27,7 +27,7 @@ pub(super) fn cluster(nodes: usize, elsewhere: usize) -> Vec<SourceEvent> {
         subjects: Selector::everything(),
         body: PolicyBody::Understood(PolicyRules { ingress: Some([rule].into()), egress: None }),
     };
-    let nodes_listed = (0..nodes).map(|number| Node { name: node_name(number) }).collect();
+    let nodes_listed = (0..nodes).map(|number| Node::new(node_name(number))).collect();
     let namespaces = vec![Namespace { name: namespace, labels: [("", ""); 0].into_iter().collect() }];
     [
         Change::Node(Edit::Replace(nodes_listed)),

@@ -8,7 +8,7 @@ mod policy;
 
 pub use interface::{HostInterface, InterfaceError, InterfaceName};
 pub use namespace::Namespace;
-pub use node::Node;
+pub use node::{Node, PodCidr, PodCidrError};
 pub use pod::{Lifecycle, NamedPort, Pod, PodNetwork, PortName};
 pub use policy::{
     Direction, Fault, IpBlock, IpBlockError, NamespaceScope, Peer, PeerMatch, PodPeer, Policy, PolicyBody,

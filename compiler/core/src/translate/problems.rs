@@ -3,24 +3,32 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use flock_shared::{NamespaceName, PodKey, PolicyKey};
+use flock_shared::{NamespaceName, NodeName, PodKey, PolicyKey};
 
 use super::Translator;
 use super::budget::OverBudget;
 use super::cluster::Cluster;
 use super::follow::rules;
 use super::groups::{Group, Outcome};
-use crate::object::{Pod, Policy};
+use crate::object::{Node, Pod, Policy};
 use crate::problem::{self, Problem};
 
 /// The objects with fields that were not understood.
 #[derive(Debug, Default)]
 pub(super) struct Faulty {
+    nodes: BTreeMap<NodeName, Arc<Node>>,
     pods: BTreeMap<PodKey, Arc<Pod>>,
     policies: BTreeMap<PolicyKey, Arc<Policy>>,
 }
 
 impl Faulty {
+    pub(super) fn node(&mut self, name: NodeName, node: Option<&Arc<Node>>) {
+        match node.filter(|node| !node.faults.is_empty()) {
+            Some(node) => drop(self.nodes.insert(name, Arc::clone(node))),
+            None => drop(self.nodes.remove(&name)),
+        }
+    }
+
     pub(super) fn pod(&mut self, key: PodKey, pod: Option<&Arc<Pod>>) {
         match pod.filter(|pod| !pod.faults.is_empty()) {
             Some(pod) => drop(self.pods.insert(key, Arc::clone(pod))),
@@ -38,7 +46,8 @@ impl Faulty {
     /// The problems of each object by itself.
     pub(super) fn of_objects(&self) -> Vec<Problem> {
         let policies = self.policies.values().flat_map(|policy| problem::of_policy(policy));
-        policies.chain(self.pods.values().flat_map(|pod| problem::of_pod(pod))).collect()
+        let nodes = self.nodes.values().flat_map(|node| problem::of_node(node));
+        policies.chain(self.pods.values().flat_map(|pod| problem::of_pod(pod))).chain(nodes).collect()
     }
 }
 

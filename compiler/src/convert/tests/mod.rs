@@ -1,5 +1,6 @@
 //! Objects as the API writes them, and what the core makes of them.
 
+mod node;
 mod object;
 mod pod;
 mod policy;

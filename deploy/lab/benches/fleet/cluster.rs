@@ -32,7 +32,7 @@ pub(crate) fn node(number: usize) -> Result<NodeName, NameError> {
 
 /// The whole cluster as a source's first listings.
 pub(crate) fn listings(shape: Shape) -> Result<Vec<SourceEvent>, NameError> {
-    let nodes: Result<Vec<_>, _> = (0..shape.nodes).map(|number| Ok(Node { name: node(number)? })).collect();
+    let nodes: Result<Vec<_>, _> = (0..shape.nodes).map(|number| Ok(Node::new(node(number)?))).collect();
     let namespaces: Result<Vec<_>, _> = (0..NAMESPACES)
         .map(|number| {
             Ok(Namespace {
