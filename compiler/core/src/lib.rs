@@ -32,5 +32,5 @@ pub use label::{Labels, Operator, Requirement, Selector};
 pub use layout::{layout, render};
 pub use output::Output;
 pub use problem::{Consequence, Problem};
-pub use translate::{NodeChange, Pass, Translation, Translator, Work, translate};
+pub use translate::{NodeChange, Options, Pass, Translation, Translator, UnreadyPods, Work, translate};
 pub use world::World;

@@ -1,7 +1,8 @@
 //! Revisions: the name of a node's state as a tree of digests, so that a change costs the branch that it is on.
 //!
 //! ```text
-//! revision ─┬─ frame: families, anchors, chunks of subjects with the digests of their rule sets
+//! revision ─┬─ frame: families, anchors, chunks of subjects with the digests of their rule sets; where unready pods are
+//!           │  isolated: pod CIDRs, chunks of known addresses
 //!           └─ 16 buckets of sets, by the first digit of their names ── set: name ── chunks of members
 //! ```
 //!
@@ -18,7 +19,7 @@ use smallvec::SmallVec;
 use crate::identity::{Digest, Identity, Name};
 use crate::members::{Member, Members};
 use crate::object::HostInterface;
-use crate::output::{Frame, MemberSet, SetDefinition};
+use crate::output::{Frame, MemberSet, SetDefinition, Unready};
 
 /// Raised when the same output is laid out or written in another way: replicas of different versions must not give
 /// different tables the same revision.
@@ -103,6 +104,19 @@ pub(crate) fn of_set(
     digest.finish()
 }
 
+/// The digest of what guards unready pods.
+fn of_unready(unready: &Unready) -> Identity {
+    let mut digest = Digest::new();
+    digest.count(unready.cidrs.len());
+    for cidr in &unready.cidrs {
+        address(&mut digest, &cidr.first());
+        digest.tag(cidr.prefix());
+    }
+    unready.known4.identify(&mut digest);
+    unready.known6.identify(&mut digest);
+    digest.finish()
+}
+
 /// The digest of what a frame is laid out to; the names of pods are not part of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct FrameDigest(Identity);
@@ -124,6 +138,9 @@ impl FrameDigest {
             addresses.iter().for_each(|at| encoded.address(at));
         }
         frame.subjects.identify(&mut encoded);
+        if let Some(unready) = &frame.unready {
+            encoded.identity(&of_unready(unready));
+        }
         Self(encoded.finish())
     }
 }

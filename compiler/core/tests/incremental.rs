@@ -11,7 +11,7 @@ use std::sync::Arc;
 use flock_compiler_core::identity::{Identity, ShortHash, fnv1a};
 use flock_compiler_core::nft::{Table, write};
 use flock_compiler_core::translate::translate_with;
-use flock_compiler_core::{Body, Output, Pass, Translator, diff, layout, render};
+use flock_compiler_core::{Body, Options, Output, Pass, Translator, diff, layout, render};
 use flock_shared::NodeName;
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -73,9 +73,14 @@ impl Agents {
     }
 }
 
+/// With this short hash of names.
+fn options(names: ShortHash) -> Options {
+    Options { names, ..Options::default() }
+}
+
 /// Compares everything with a translation from nothing.
 fn compare(translator: &Translator, agents: &Agents, hash: ShortHash) {
-    let fresh = translate_with(translator.world(), hash);
+    let fresh = translate_with(translator.world(), options(hash));
     let nodes: Vec<&NodeName> = fresh.nodes().keys().collect();
     assert_eq!(agents.0.keys().collect::<Vec<_>>(), nodes);
     for (node, expected) in fresh.nodes() {
@@ -95,7 +100,7 @@ fn compare(translator: &Translator, agents: &Agents, hash: ShortHash) {
 /// A history of at least `events` changes.
 fn history(clusters: &[Cluster], dice: &mut Dice, events: usize, hash: ShortHash) -> Counts {
     let mut counts = Counts::default();
-    let (mut translator, mut agents) = (Translator::with_names(hash), Agents::default());
+    let (mut translator, mut agents) = (Translator::with(options(hash)), Agents::default());
     let mut walk = Walk::new(clusters);
     while counts.events < events {
         let batch = walk.changes(dice);

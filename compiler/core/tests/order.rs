@@ -76,9 +76,9 @@ fn way_to(goal: &Cluster, detour: &Cluster, dice: &mut Dice) -> Vec<Change> {
     pending.extend(histories(
         &goal.nodes,
         &detour.nodes,
-        |node| *node,
+        |node| node.name,
         |node| Change::Node(Edit::Upsert(to_core::node(node))),
-        |node| Change::Node(Edit::Delete(to_core::node_name(node))),
+        |node| Change::Node(Edit::Delete(to_core::node_name(node.name))),
         dice,
     ));
     pending.extend(histories(

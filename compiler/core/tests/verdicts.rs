@@ -42,6 +42,10 @@ fn the_model_says_what_the_evaluator_says() {
     println!("{counts:?}");
     assert_eq!(counts.flows, u64::from(cases) * FLOWS as u64);
     assert!(counts.flows >= 100_000);
+    assert!(
+        counts.unready * 20 > counts.flows,
+        "too few flows meet an address that nobody knows: {counts:?}"
+    );
     // The comparison is worth something only if isolation is common and both verdicts are.
     assert!(counts.isolated * 5 > counts.flows, "too few flows meet an isolated pod: {counts:?}");
     assert!(counts.isolated_passed * 10 > counts.isolated, "too few of them pass: {counts:?}");
@@ -52,6 +56,7 @@ fn the_model_says_what_the_evaluator_says() {
 struct Counts {
     flows: u64,
     judgements: u64,
+    unready: u64,
     isolated: u64,
     isolated_passed: u64,
     isolated_dropped: u64,
@@ -70,7 +75,7 @@ fn compare(cluster: &Cluster, flows: &[(Flow, u8)], counts: &mut Counts) -> Resu
             let entry = entry(cluster, node, flow, *choice);
             let flow = Flow { inbound: entry.interface, ..*flow };
             let expected = judge(cluster, node, &flow);
-            let found = interpret::judge(table, &packet(&flow, entry.route_back))
+            let found = interpret::judge(table, &packet(cluster, node, &flow, entry.route_back))
                 .map_err(|error| format!("{node}: {error}: {flow}"))?;
             // On a claimed interface the node's routes decide: a packet that does not come from where its source is
             // may be dropped for that, but never pass for it.
@@ -82,6 +87,9 @@ fn compare(cluster: &Cluster, flows: &[(Flow, u8)], counts: &mut Counts) -> Resu
             passes &= found;
         }
         counts.flows += 1;
+        let ends = [flow.source, flow.destination];
+        let unready = |node: &&Text| ends.iter().any(|end| evaluator::is_unready(cluster, node, *end));
+        counts.unready += u64::from(tables.keys().any(|node| unready(&node)));
         if evaluator::meets_isolation(cluster, flow) {
             counts.isolated += 1;
             *(if passes { &mut counts.isolated_passed } else { &mut counts.isolated_dropped }) += 1;
@@ -134,7 +142,7 @@ fn any_number(flow: &Flow) -> usize {
     }
 }
 
-fn packet(flow: &Flow, route_back: bool) -> Packet {
+fn packet(cluster: &Cluster, node: &str, flow: &Flow, route_back: bool) -> Packet {
     Packet {
         inbound: flow.inbound.map(|name| name.parse().unwrap()),
         source: flow.source,
@@ -149,6 +157,8 @@ fn packet(flow: &Flow, route_back: bool) -> Packet {
         },
         reply: flow.state == State::Reply,
         related: flow.state == State::Related,
+        from_node: cluster.is_own(node, flow.source),
+        to_node: cluster.is_own(node, flow.destination),
         route_back,
         hop_limit: match flow.transport {
             Transport::Icmp { hop_limit, .. } => hop_limit,

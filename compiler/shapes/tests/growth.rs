@@ -4,8 +4,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, reason = "these are tests")]
 
 use allocation_counter::{AllocationInfo, measure};
+use flock_compiler_core::object::PodCidr;
 use flock_compiler_core::{Change, Translator, Work};
-use flock_shapes::{EventKind, Events, Reach, Shape};
+use flock_shapes::{Cluster, EventKind, Events, Reach, Shape, parts};
 
 /// A cluster that every event of a kind is made in.
 struct Site {
@@ -15,7 +16,19 @@ struct Site {
 
 impl Site {
     fn new(divisor: usize) -> Self {
-        let cluster = Shape::S3.scaled(divisor);
+        Self::of(Shape::S3.scaled(divisor))
+    }
+
+    /// A cluster whose nodes have a pod CIDR each. Pods are on nodes at random, so most have an address of another's.
+    fn guarded(divisor: usize) -> Self {
+        let mut cluster = Shape::S3.scaled(divisor);
+        for (number, node) in cluster.nodes.iter_mut().enumerate() {
+            node.pod_cidrs = PodCidr::around(parts::address(number * 32), 27).into_iter().collect();
+        }
+        Self::of(cluster)
+    }
+
+    fn of(cluster: Cluster) -> Self {
         let events = Events::of(&cluster);
         let mut translator = Translator::new();
         for change in cluster.changes() {
@@ -80,6 +93,29 @@ fn an_event_that_reaches_all_nodes_costs_a_little_for_each() {
         assert!(work.bodies <= 20, "{kind}: nodes with the same change share its statements: {work:?}");
         let each = allocated.count_total / nodes as u64;
         assert!(each <= 40, "{kind}: {each} allocations a node");
+    }
+}
+
+#[test]
+fn what_guards_unready_pods_costs_an_event_one_node_at_most() {
+    let (mut plain, mut guarded) = (Site::new(20), Site::guarded(20));
+    let nodes = guarded.translator.world().nodes().keys();
+    let outputs = nodes.filter_map(|name| guarded.translator.output(name));
+    let known = outputs.filter_map(|output| Some(output.frame().unready.as_ref()?.known().count()));
+    assert!(known.sum::<usize>() > 5_000, "the blocks are around the pods");
+    for kind in EventKind::ALL {
+        for reach in [Reach::Few, Reach::All] {
+            let (plain_work, plain_allocated) = plain.dearest(kind, reach);
+            let (work, allocated) = guarded.dearest(kind, reach);
+            println!("{kind}: {plain_work:?} {plain_allocated:?}\n    {work:?} {allocated:?}");
+            assert!(work.frames <= plain_work.frames + 1, "{kind}: {work:?} and not {plain_work:?}");
+            assert!(
+                work.refits <= plain_work.refits && work.members <= plain_work.members,
+                "{kind}: {work:?}"
+            );
+            let most = plain_allocated.count_total + plain_allocated.count_total / 4 + 400;
+            assert!(allocated.count_total <= most, "{kind}: {} allocations", allocated.count_total);
+        }
     }
 }
 

@@ -6,10 +6,10 @@ use std::ptr;
 use smallvec::{SmallVec, smallvec};
 
 use super::parts::{Chain, Chains, Parts, Shared};
-use crate::layout::{Layout, chain_of, reached};
+use crate::layout::{Layout, reached, verdict_of};
 use crate::nft::{Element, Family, MapName, SetType, Transaction, Verdict, write_changed_keys};
 use crate::object::Direction;
-use crate::output::{Bits, Frame, Output, Subject};
+use crate::output::{Bits, Frame, Output, Subject, Unready};
 
 /// Mostly so few that they need no allocation.
 type Few<T> = SmallVec<[T; 4]>;
@@ -18,7 +18,7 @@ type Few<T> = SmallVec<[T; 4]>;
 pub(super) struct Comparison<'a> {
     old: &'a Frame,
     new: &'a Frame,
-    /// Subjects that are new, gone or isolated in another way, before and after.
+    /// Subjects that are new, gone or isolated in another way, before and after; in order.
     subjects: Few<Change<'a>>,
     pub(super) parts: Parts,
 }
@@ -54,7 +54,10 @@ impl<'a> Comparison<'a> {
 
     /// The addresses that are sent to another chain, by dispatch map, if nothing else differs.
     fn sent_elsewhere(&self) -> Option<Few<ChangedKeys>> {
-        if self.subjects.is_empty() || self.old.anchors != self.new.anchors {
+        if self.subjects.is_empty()
+            || self.old.anchors != self.new.anchors
+            || self.old.unready != self.new.unready
+        {
             return None;
         }
         let mut maps: Few<ChangedKeys> = Few::new();
@@ -68,13 +71,15 @@ impl<'a> Comparison<'a> {
                 if before == after {
                     continue;
                 }
-                let (from, chain) = (chain_of(direction, before)?, chain_of(direction, after)?);
-                if from == chain {
+                let unready = self.new.unready.as_deref();
+                let [from, to] = [before, after].map(|it| verdict_of(direction, *address, it, unready));
+                let (from, to) = (from?, to?);
+                if from == to {
                     continue;
                 }
                 let family = Family::of(address);
                 let name = MapName::Dispatch(direction, family);
-                let entry = (Element::Address(*address), Verdict::Goto(chain));
+                let entry = (Element::Address(*address), to);
                 // Addresses are in order, and so one family's stand together.
                 match maps.last_mut() {
                     Some((last, _, keys)) if *last == name => keys.push(entry),
@@ -88,17 +93,21 @@ impl<'a> Comparison<'a> {
     /// The transaction of the node's own; `None`: only a full script leads there.
     pub(super) fn frame(&self) -> Option<Transaction> {
         let anchored = self.old.anchors != self.new.anchors;
-        if self.subjects.is_empty() && !anchored {
+        let guarded = self.old.unready != self.new.unready;
+        if self.subjects.is_empty() && !anchored && !guarded {
             return Some(Transaction::default());
         }
         let (mut old, mut new) = (Layout::new(self.old.families), Layout::new(self.new.families));
         let before = self.subjects.iter().filter_map(|(at, before, _)| Some((at, (*before)?)));
         let after = self.subjects.iter().filter_map(|(at, _, after)| Some((at, (*after)?)));
+        let known = if guarded { self.known() } else { Few::new() };
+        let dispatched = || self.subjects.iter().chain(&known).copied();
         for direction in Direction::ALL {
             let of = |subject: Option<&'a Subject>| subject.map(|subject| subject.isolation(direction));
-            if self.subjects.iter().any(|(_, before, after)| of(*before) != of(*after)) {
-                old.dispatch(direction, before.clone());
-                new.dispatch(direction, after.clone());
+            if !known.is_empty() || self.subjects.iter().any(|(_, before, after)| of(*before) != of(*after)) {
+                let (before, after) = (self.old.unready.as_deref(), self.new.unready.as_deref());
+                old.dispatch(direction, dispatched().map(|(at, before, _)| (at, before)), before);
+                new.dispatch(direction, dispatched().map(|(at, _, after)| (at, after)), after);
             }
         }
         let siblings = |subject: Option<&'a Subject>| subject.map(|subject| &subject.siblings);
@@ -110,7 +119,20 @@ impl<'a> Comparison<'a> {
             old.anchors(&self.old.anchors);
             new.anchors(&self.new.anchors);
         }
+        let cidrs = |frame: &'a Frame| frame.unready.as_ref().map(|unready| &unready.cidrs);
+        if guarded && cidrs(self.old) != cidrs(self.new) {
+            old.base_chains(self.old.unready.as_deref());
+            new.base_chains(self.new.unready.as_deref());
+        }
         Transaction::between(&old.table, &new.table)
+    }
+
+    /// The addresses that became known, or unknown, and are as subjects what they were.
+    fn known(&self) -> Few<Change<'a>> {
+        let changed = Unready::changes(self.old.unready.as_deref(), self.new.unready.as_deref());
+        let other = |address: &IpAddr| self.subjects.binary_search_by_key(address, |(at, ..)| *at).is_err();
+        let with_subjects = |at: IpAddr| (at, self.old.subjects.get(&at), self.new.subjects.get(&at));
+        changed.into_iter().filter(other).map(with_subjects).collect()
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! (old, new) ─compare─▶ Comparison ─┬─ parts: rule sets and sets of pods that come, go or change ─┐
-//!                                   └─ frame: the node's own dispatch, hairpins and anchors ──────┴─▶ Delta ─▶ Body
+//!                                   └─ frame: the node's own dispatch, hairpins, anchors, guard ──┴─▶ Delta ─▶ Body
 //! ```
 //!
 //! What both outputs share is compared by identity first; only what differs is laid out. Nodes to which the same
@@ -25,8 +25,8 @@ use comparison::Comparison;
 pub struct Delta {
     /// Rule sets and sets of pods that come, go or change.
     pub parts: Transaction,
-    /// The node's own: dispatch, hairpins, anchors. It refers to parts and they do not refer to it, so it stands
-    /// between their additions and the rest.
+    /// The node's own: dispatch, hairpins, anchors, what guards unready pods. It refers to parts and they do not refer
+    /// to it, so it stands between their additions and the rest.
     pub frame: Transaction,
 }
 

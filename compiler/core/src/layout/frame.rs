@@ -1,5 +1,5 @@
 //! What a frame is laid out to: the base chains, which are there whether or not anything is isolated, and the elements
-//! that send each subject to its chain.
+//! that send each subject to its chain and let other known addresses pass.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -7,24 +7,35 @@ use std::sync::Arc;
 
 use smallvec::{SmallVec, smallvec};
 
-use super::{Layout, subject, when};
+use super::{Layout, subject, unready, when};
 use crate::nft::{
     Allow, ChainName, Content, Element, Family, Field, Hook, Map, MapName, Match, Rule, SetName, SetType,
     Statement, Verdict,
 };
 use crate::object::Direction;
-use crate::output::{Frame, Isolation, RuleSet, Subject};
+use crate::output::{Frame, Isolation, RuleSet, Subject, Unready};
 
 impl Layout {
     /// All but the chains of rule sets and the sets that they look up.
     pub(crate) fn frame(&mut self, frame: &Frame) {
-        self.base_chains();
-        self.subjects(&frame.subjects.iter());
+        self.base_chains(frame.unready.as_deref());
+        let subjects = frame.subjects.iter();
+        for direction in Direction::ALL {
+            let known = frame.unready.iter().flat_map(|unready| unready.known());
+            let others = known.filter(|address| frame.subjects.get(address).is_none());
+            let all = subjects.clone().map(|(address, subject)| (*address, Some(subject)));
+            self.dispatch(
+                direction,
+                all.chain(others.map(|address| (address, None))),
+                frame.unready.as_deref(),
+            );
+        }
+        self.hairpins(&subjects);
         self.anchors(&frame.anchors);
     }
 
     /// The two base chains and the chains that end in drop.
-    fn base_chains(&mut self) {
+    pub(crate) fn base_chains(&mut self, unready: Option<&Unready>) {
         let open = Family::ALL.map(|family| (Element::Family(family), Verdict::Accept));
         self.table
             .maps
@@ -38,6 +49,7 @@ impl Layout {
                 let map = MapName::Dispatch(direction, family);
                 rules.push(Rule { matches: SmallVec::new(), statement: Statement::Map(fields, map) });
             }
+            rules.extend(unready.into_iter().flat_map(|unready| unready::rules(direction, unready)));
             rules.push(Rule {
                 matches: SmallVec::new(),
                 statement: Statement::Map(smallvec![Field::Family], MapName::Open),
@@ -55,26 +67,20 @@ impl Layout {
         }
     }
 
-    /// The dispatch maps and the hairpin sets, with the elements of these subjects.
-    fn subjects<'a>(&mut self, subjects: &(impl Iterator<Item = (&'a IpAddr, &'a Subject)> + Clone)) {
-        for direction in Direction::ALL {
-            self.dispatch(direction, subjects.clone());
-        }
-        self.hairpins(subjects);
-    }
-
-    /// The dispatch maps of a direction, with the elements of these subjects.
+    /// The dispatch maps of a direction, with the elements of these addresses, of which some are subjects.
     pub(crate) fn dispatch<'a>(
         &mut self,
         direction: Direction,
-        subjects: impl Iterator<Item = (&'a IpAddr, &'a Subject)>,
+        addresses: impl Iterator<Item = (IpAddr, Option<&'a Subject>)>,
+        unready: Option<&Unready>,
     ) {
         for family in self.families() {
             let map = Map { kind: SetType::Addresses(family), elements: BTreeMap::new() };
             self.table.maps.insert(MapName::Dispatch(direction, family), map);
         }
-        for (address, subject) in subjects {
-            self.send(direction, *address, subject.isolation(direction));
+        for (address, subject) in addresses {
+            let isolation = subject.map_or(&Isolation::Open, |subject| subject.isolation(direction));
+            self.send(direction, address, isolation, unready);
         }
     }
 
@@ -94,16 +100,22 @@ impl Layout {
         }
     }
 
-    /// Sends an isolated address to its chain.
-    fn send(&mut self, direction: Direction, address: IpAddr, isolation: &Isolation) {
+    /// Sends an isolated address to its chain; lets an open one pass, if it would be isolated were it not known.
+    fn send(
+        &mut self,
+        direction: Direction,
+        address: IpAddr,
+        isolation: &Isolation,
+        unready: Option<&Unready>,
+    ) {
         let own = |layout: &mut Self| match isolation {
-            Isolation::All(rule_sets) => Some(layout.all_of(direction, address, rule_sets)),
+            Isolation::All(rule_sets) => Some(Verdict::Goto(layout.all_of(direction, address, rule_sets))),
             Isolation::Open | Isolation::Closed | Isolation::Rules(_) => None,
         };
-        let Some(chain) = chain_of(direction, isolation).or_else(|| own(self)) else { return };
+        let verdict = verdict_of(direction, address, isolation, unready).or_else(|| own(self));
         let map = MapName::Dispatch(direction, Family::of(&address));
-        if let Some(map) = self.table.maps.get_mut(&map) {
-            map.elements.insert(Element::Address(address), Verdict::Goto(chain));
+        if let (Some(verdict), Some(map)) = (verdict, self.table.maps.get_mut(&map)) {
+            map.elements.insert(Element::Address(address), verdict);
         }
     }
 
@@ -118,11 +130,21 @@ impl Layout {
     }
 }
 
-/// The chain that an address is sent to, unless it is not isolated or needs a chain of its own.
-pub(crate) fn chain_of(direction: Direction, isolation: &Isolation) -> Option<ChainName> {
+/// What the dispatch says of an address; `None`: nothing, or it is sent to a chain of its own.
+pub(crate) fn verdict_of(
+    direction: Direction,
+    address: IpAddr,
+    isolation: &Isolation,
+    unready: Option<&Unready>,
+) -> Option<Verdict> {
     match isolation {
-        Isolation::Closed => Some(ChainName::Denied(direction)),
-        Isolation::Rules(rules) => Some(ChainName::RuleSet(direction, rules.name.clone(), Allow::Accept)),
-        Isolation::Open | Isolation::All(_) => None,
+        Isolation::Closed => Some(Verdict::Goto(ChainName::Denied(direction))),
+        Isolation::Rules(rules) => {
+            Some(Verdict::Goto(ChainName::RuleSet(direction, rules.name.clone(), Allow::Accept)))
+        }
+        Isolation::Open => {
+            unready.is_some_and(|unready| unready.is_known(address)).then_some(Verdict::Accept)
+        }
+        Isolation::All(_) => None,
     }
 }

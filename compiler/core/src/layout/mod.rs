@@ -1,8 +1,8 @@
 //! From an Output to the table that enforces it.
 //!
 //! ```text
-//! forward  egress:  ct direction reply accept, then the source's chain by verdict map
-//!          ingress: ct direction reply accept, then the destination's chain by verdict map
+//! forward  egress:  ct direction reply accept, then by verdict map the source's chain; else: unready?
+//!          ingress: ct direction reply accept, then by verdict map the destination's chain; else: unready?
 //! chain of a rule set: peers of every port, named destinations, ports by verdict map → peers' chain
 //! denied:  hairpin, related errors and neighbour discovery pass, everything else is counted and dropped
 //! ```
@@ -17,6 +17,7 @@
 mod anchor;
 mod frame;
 mod rule_set;
+mod unready;
 
 use std::collections::BTreeMap;
 
@@ -29,7 +30,7 @@ use crate::nft::{
 use crate::object::Direction;
 use crate::output::{Families, Isolation, MemberSet, Membership, Output, SetDefinition};
 
-pub(crate) use frame::chain_of;
+pub(crate) use frame::verdict_of;
 
 /// The full script of an output: replaces whatever is there. Equal outputs give equal bytes.
 #[must_use]

@@ -25,6 +25,10 @@ pub struct Packet {
     pub reply: bool,
     /// Whether it relates to another connection.
     pub related: bool,
+    /// Whether the source is an address of the node itself.
+    pub from_node: bool,
+    /// Whether the destination is an address of the node itself.
+    pub to_node: bool,
     /// Whether the route back to its source leads to the interface it entered by.
     pub route_back: bool,
     /// TTL or hop limit.
@@ -42,6 +46,8 @@ impl Packet {
             transport,
             reply: false,
             related: false,
+            from_node: false,
+            to_node: false,
             route_back: true,
             hop_limit: 63,
         }
@@ -81,6 +87,9 @@ pub enum InterpretError {
     /// More jumps than the kernel allows (16), or a loop.
     #[error("chains nest too deeply")]
     TooDeep,
+    /// A rule asks whose address a field is that is none.
+    #[error("the field {0:?} is no address")]
+    NoAddress(Field),
     /// The fields of a rule do not make an element of the set or map.
     #[error("the fields {0:?} do not fit {1:?}")]
     Mismatch(Vec<Field>, SetType),
@@ -169,6 +178,7 @@ fn holds(table: &Table, condition: &Match, packet: &Packet) -> Result<bool, Inte
         Match::Reply => packet.reply,
         Match::Family(family) => Family::of(&packet.source) == *family,
         Match::In(fields, name) => contains(table, fields, name, packet)?,
+        Match::Within(field, block) => address(field, packet).is_some_and(|at| block.contains(at)),
         Match::RelatedError(Family::V4) => packet.related && icmp(&Icmp::ERRORS_V4),
         Match::RelatedError(Family::V6) => packet.related && icmpv6(&Icmp::ERRORS_V6),
         Match::NeighbourDiscovery => packet.hop_limit == 255 && icmpv6(&Icmp::NEIGHBOUR_DISCOVERY),
@@ -191,6 +201,9 @@ fn holds(table: &Table, condition: &Match, packet: &Packet) -> Result<bool, Inte
             }
             _ => false,
         },
+        Match::NotLocal(Field::Source(_)) => !packet.from_node,
+        Match::NotLocal(Field::Destination(_)) => !packet.to_node,
+        Match::NotLocal(field) => return Err(InterpretError::NoAddress(*field)),
         Match::NoRouteBack => !packet.route_back,
     })
 }
@@ -240,16 +253,19 @@ const fn service(port: &PortRange) -> Service {
     Service { protocol: port.protocol(), port: port.first() }
 }
 
+/// The address in a packet's field; `None` if it lacks the field.
+fn address(field: &Field, packet: &Packet) -> Option<IpAddr> {
+    let (address, family) = match field {
+        Field::Source(family) => (packet.source, family),
+        Field::Destination(family) => (packet.destination, family),
+        _ => return None,
+    };
+    (Family::of(&address) == *family).then_some(address)
+}
+
 /// The element that a packet's fields make; `None` if it lacks one of them.
 fn key(fields: &[Field], kind: SetType, packet: &Packet) -> Result<Option<Element>, InterpretError> {
-    let address = |field: &Field| {
-        let (address, family) = match field {
-            Field::Source(family) => (packet.source, family),
-            Field::Destination(family) => (packet.destination, family),
-            _ => return None,
-        };
-        (Family::of(&address) == *family).then_some(address)
-    };
+    let address = |field: &Field| address(field, packet);
     let port = match packet.transport {
         Transport::Ports { protocol, destination_port } => {
             Some(PortRange::single(protocol, destination_port))

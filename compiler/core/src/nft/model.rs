@@ -11,7 +11,7 @@ use smallvec::SmallVec;
 
 use super::name::{ChainName, Family, MapName, SetName};
 use crate::members::{Member, Members};
-use crate::object::InterfaceName;
+use crate::object::{InterfaceName, PodCidr};
 use crate::output::NamedRanges;
 use crate::port::PortRange;
 
@@ -189,6 +189,8 @@ pub enum Match {
     Family(Family),
     /// The fields are an element of the set.
     In(Fields, SetName),
+    /// The field, an address, is in the block.
+    Within(Field, PodCidr),
     /// `ct state related` and an ICMP error.
     RelatedError(Family),
     /// A neighbour discovery message from the link itself (hop limit 255).
@@ -199,6 +201,8 @@ pub enum Match {
     LinkLocal,
     /// DHCP from a host without an address: `0.0.0.0` to `255.255.255.255`, UDP port 67.
     Unconfigured,
+    /// `fib saddr type != local`, `fib daddr type != local`: the field is no address of the node itself.
+    NotLocal(Field),
     /// `fib saddr . iif oif missing`: the route back to the source does not lead to the interface it came from.
     NoRouteBack,
 }

@@ -38,18 +38,31 @@ pub(super) fn write_key(out: &mut impl fmt::Write, fields: impl IntoIterator<Ite
         if index > 0 {
             out.write_str(" . ")?;
         }
-        out.write_str(match field {
-            Field::Source(Family::V4) => "ip saddr",
-            Field::Source(Family::V6) => "ip6 saddr",
-            Field::Destination(Family::V4) => "ip daddr",
-            Field::Destination(Family::V6) => "ip6 daddr",
-            Field::Family => "meta nfproto",
-            Field::Protocol => "meta l4proto",
-            Field::DestinationPort => "th dport",
-            Field::Inbound => "iifname",
-        })?;
+        out.write_str(word(field))?;
     }
     Ok(())
+}
+
+const fn word(field: Field) -> &'static str {
+    match field {
+        Field::Source(Family::V4) => "ip saddr",
+        Field::Source(Family::V6) => "ip6 saddr",
+        Field::Destination(Family::V4) => "ip daddr",
+        Field::Destination(Family::V6) => "ip6 daddr",
+        Field::Family => "meta nfproto",
+        Field::Protocol => "meta l4proto",
+        Field::DestinationPort => "th dport",
+        Field::Inbound => "iifname",
+    }
+}
+
+/// A field as a lookup of routes names it, in either family.
+const fn routed(field: Field) -> &'static str {
+    match field {
+        Field::Source(_) => "saddr",
+        Field::Destination(_) => "daddr",
+        Field::Family | Field::Protocol | Field::DestinationPort | Field::Inbound => word(field),
+    }
 }
 
 pub(super) struct Mapped<K, V>(pub(super) K, pub(super) V);
@@ -189,6 +202,8 @@ impl fmt::Display for Match {
                 f.write_str(" @")?;
                 set.fmt(f)
             }
+            Self::Within(field, block) => write!(f, "{} {block}", word(*field)),
+            Self::NotLocal(field) => write!(f, "fib {} type != local", routed(*field)),
             Self::RelatedError(Family::V4) => f.write_str(
                 "ct state related icmp type { destination-unreachable, time-exceeded, parameter-problem }",
             ),

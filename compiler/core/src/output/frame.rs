@@ -1,4 +1,5 @@
-//! The frame: all that a node enforces but the members of sets of pods. Only its own pods change it.
+//! The frame: all that a node enforces but the members of sets of pods. Only its own pods change it, and those that have
+//! an address of its blocks.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -9,6 +10,7 @@ use litemap::LiteMap;
 
 use super::rule_set::{Fingerprint, RuleSet};
 use super::subjects::Subjects;
+use super::unready::Unready;
 use crate::object::{Direction, HostInterface};
 
 /// All that a node enforces but the members of sets of pods.
@@ -25,6 +27,8 @@ pub struct Frame {
     pub owners: Arc<LiteMap<IpAddr, Arc<[PodKey]>>>,
     /// The addresses of the pods behind each host interface of local pods, where it is known.
     pub anchors: Arc<BTreeMap<HostInterface, BTreeSet<IpAddr>>>,
+    /// The blocks in which addresses are isolated unless they are known; `None`: there are none.
+    pub unready: Option<Arc<Unready>>,
 }
 
 /// Which address families occur.

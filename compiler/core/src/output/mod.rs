@@ -7,6 +7,7 @@ mod frame;
 mod member_set;
 mod rule_set;
 mod subjects;
+mod unready;
 
 use std::sync::Arc;
 
@@ -20,6 +21,7 @@ pub use frame::{Families, Frame, Isolation, Subject};
 pub use member_set::{MemberSet, Membership, NamedDestination, SetDefinition};
 pub use rule_set::{Bits, BlockSet, Fingerprint, NamedRanges, Peers, RuleSet, Union};
 pub use subjects::Subjects;
+pub use unready::Unready;
 
 /// What one node enforces.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -65,7 +65,9 @@ impl Translator {
 
     fn node(&mut self, Difference { before, after }: &Difference<Node>) {
         let Some(node) = after.as_ref().or(before.as_ref()) else { return };
+        self.dirty.problems |= self.problems.node(before.as_ref(), after.as_ref());
         let id = self.cluster.node_of(&node.name);
+        self.guards.put(id, after.as_deref());
         if let Some(entry) = self.cluster.node_mut(id) {
             entry.object = after.is_some();
         }
@@ -155,6 +157,8 @@ impl Translator {
             after.addresses().into_iter().flatten().for_each(|at| self.cluster.owners.claim(*at, id));
             self.cluster.pod_labels.insert(id, &after.labels);
         }
+        let addresses = [&before, &after].into_iter().flatten().filter_map(|pod| pod.addresses()).flatten();
+        self.guards.follow(addresses, &self.cluster.owners);
         affected.iter().for_each(|pod| self.cluster.review_claims(*pod));
         for pod in affected.iter().filter(|pod| **pod != id || after.is_some()) {
             if let Some(entry) = self.cluster.pod(*pod) {
@@ -172,6 +176,7 @@ impl Translator {
     /// A pod is new and the only one that claims its addresses, so it concerns no other.
     fn new_pod(&mut self, id: u32, pod: &Pod) {
         self.move_to(id, pod.node.as_ref());
+        self.guards.follow(pod.addresses().into_iter().flatten(), &self.cluster.owners);
         self.cluster.pod_labels.insert(id, &pod.labels);
         if let Some(entry) = self.cluster.pod(id) {
             let sets = self.parts.sets.of_pod(entry, &self.cluster, &self.peers);

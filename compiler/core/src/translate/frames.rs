@@ -10,6 +10,7 @@ use smallvec::SmallVec;
 use super::cluster::{Cluster, NodeEntry, PodEntry};
 use super::groups::{Groups, Outcome};
 use super::parts::Parts;
+use super::unready::Guards;
 use crate::object::{Direction, HostInterface, Pod, PodNetwork};
 use crate::output::{Families, Frame, Isolation, MemberSet, Output, RuleSet, Subject};
 
@@ -21,12 +22,14 @@ pub(super) struct Sources<'a> {
     pub(super) cluster: &'a Cluster,
     pub(super) groups: &'a Groups,
     pub(super) parts: &'a Parts,
+    pub(super) guards: &'a Guards,
     pub(super) families: Families,
 }
 
 impl Sources<'_> {
     /// The output of a node and the sets that it refers to, in the output's order.
-    pub(super) fn output(&self, node: &NodeEntry) -> (Output, Vec<u32>) {
+    pub(super) fn output(&self, id: u32, node: &NodeEntry) -> (Output, Vec<u32>) {
+        let unready = self.guards.of(id);
         let (mut subjects, mut rule_sets, mut owners) = (Few::new(), Few::new(), Vec::new());
         let mut anchors: BTreeMap<HostInterface, BTreeSet<IpAddr>> = BTreeMap::new();
         for id in node.pods.iter() {
@@ -47,6 +50,7 @@ impl Sources<'_> {
             owners: Arc::new(owners.into_iter().collect()),
             subjects: subjects.into_iter().collect(),
             anchors: Arc::new(anchors),
+            unready,
         };
         rule_sets.sort_unstable();
         rule_sets.dedup();

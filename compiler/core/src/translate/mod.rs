@@ -4,7 +4,8 @@
 //! World ─differences─▶ cluster (pods, namespaces, nodes, owners of addresses)
 //!                        ├─ subjects: which rules apply to a pod ─▶ groups ─draft─▶ parts: rule sets, unions, blocks
 //!                        └─ peers: which sets a pod is in ────────▶ sets: members
-//! parts + sets ─▶ frames: Output per node that something of this touched
+//!                        └─ guards: which blocks a node guards, and the known addresses within ─┐
+//! parts + sets ─────────────────▶ frames: Output per node that something of this touched ◀──────┘
 //! ```
 //!
 //! A change is applied at once to the indexes and to the members of sets; what it means for groups and nodes is
@@ -22,6 +23,7 @@ mod lookup;
 mod membership;
 mod nodes;
 mod once;
+mod options;
 mod owners;
 mod parallel;
 mod parts;
@@ -34,12 +36,14 @@ mod registry;
 mod select;
 mod sets;
 mod subjects;
+mod unready;
 
 use std::sync::Arc;
 
 use flock_shared::NodeName;
 
 pub use once::{Translation, translate, translate_with};
+pub use options::{Options, UnreadyPods, UnreadyPodsError};
 pub use pass::{NodeChange, Pass, Work};
 
 use self::cluster::Cluster;
@@ -47,8 +51,8 @@ use self::groups::Groups;
 use self::parts::Parts;
 use self::peers::PeerIndex;
 use self::subjects::Subjects;
+use self::unready::Guards;
 use crate::change::Change;
-use crate::identity::{ShortHash, fnv1a};
 use crate::output::{Families, Output};
 use crate::problem::Problem;
 use crate::world::World;
@@ -62,6 +66,7 @@ pub struct Translator {
     subjects: Subjects,
     groups: Groups,
     parts: Parts,
+    guards: Guards,
     problems: problems::Faulty,
     dirty: Dirty,
     families: Families,
@@ -91,19 +96,20 @@ impl Translator {
     /// An empty world.
     #[must_use]
     pub fn new() -> Self {
-        Self::with_names(fnv1a)
+        Self::with(Options::default())
     }
 
-    /// An empty world with another short hash for names, so that a test can make them collide.
+    /// An empty world that is translated in the way that these options say.
     #[must_use]
-    pub fn with_names(hash: ShortHash) -> Self {
+    pub fn with(options: Options) -> Self {
         Self {
             world: World::default(),
             cluster: Cluster::default(),
             peers: PeerIndex::default(),
             subjects: Subjects::default(),
             groups: Groups::default(),
-            parts: Parts::new(hash),
+            parts: Parts::new(options.names),
+            guards: Guards::new(options.unready_pods),
             problems: problems::Faulty::default(),
             dirty: Dirty { all: true, ..Dirty::default() },
             families: Families::default(),

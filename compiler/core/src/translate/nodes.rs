@@ -66,8 +66,8 @@ impl Translator {
     }
 
     fn sources(&self) -> Sources<'_> {
-        let Self { cluster, groups, parts, families, .. } = self;
-        Sources { cluster, groups, parts, families: *families }
+        let Self { cluster, groups, parts, guards, families, .. } = self;
+        Sources { cluster, groups, parts, guards, families: *families }
     }
 
     /// Which of these pods, by node, are all that a node's output has to take over. The nodes of the others are to be
@@ -120,7 +120,7 @@ impl Translator {
         let sources = self.sources();
         let built = parallel::map_with(nodes, Bodies::default, |bodies, id| {
             let entry = sources.cluster.node(*id)?;
-            let (output, sets) = sources.output(entry);
+            let (output, sets) = sources.output(*id, entry);
             let output = match &entry.output {
                 None => output,
                 Some(before) => output.sharing_frame(before),

@@ -5,8 +5,7 @@ use std::sync::Arc;
 
 use flock_shared::NodeName;
 
-use super::Translator;
-use crate::identity::{ShortHash, fnv1a};
+use super::{Options, Translator};
 use crate::output::{Families, Output};
 use crate::problem::Problem;
 use crate::world::World;
@@ -43,13 +42,13 @@ impl Translation {
 /// Translates a world.
 #[must_use]
 pub fn translate(world: &World) -> Translation {
-    translate_with(world, fnv1a)
+    translate_with(world, Options::default())
 }
 
-/// Translates a world with another short hash for names, so that a test can make them collide.
+/// Translates a world in the way that these options say.
 #[must_use]
-pub fn translate_with(world: &World, hash: ShortHash) -> Translation {
-    let mut translator = Translator::with_names(hash);
+pub fn translate_with(world: &World, options: Options) -> Translation {
+    let mut translator = Translator::with(options);
     translator.world = world.clone();
     let pass = translator.pass();
     let nodes = pass.changes.into_iter().map(|change| (change.after.node().clone(), change.after)).collect();

@@ -96,6 +96,11 @@ impl Owners {
         }
     }
 
+    /// The addresses that some pod claims, in no order.
+    pub(super) fn claimed(&self) -> impl Iterator<Item = &IpAddr> {
+        self.claims.keys()
+    }
+
     /// Addresses that several pods claim, in order.
     pub(super) fn shared(&self) -> impl Iterator<Item = IpAddr> {
         self.shared.iter().copied()

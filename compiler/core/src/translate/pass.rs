@@ -78,6 +78,8 @@ impl Translator {
             self.families = families;
             self.dirty.nodes.extend(self.cluster.nodes().map(|(id, _)| id));
         }
+        let guarded = self.guards.settle(!self.world.policies().is_empty(), &self.cluster.owners);
+        self.dirty.nodes.extend(guarded);
         if std::mem::take(&mut self.dirty.contested) {
             self.groups.review_all();
         }

@@ -22,11 +22,12 @@ pub(super) struct Faulty {
 }
 
 impl Faulty {
-    pub(super) fn node(&mut self, name: NodeName, node: Option<&Arc<Node>>) {
-        match node.filter(|node| !node.faults.is_empty()) {
-            Some(node) => drop(self.nodes.insert(name, Arc::clone(node))),
-            None => drop(self.nodes.remove(&name)),
-        }
+    /// Follows a node; whether it has or had faults.
+    pub(super) fn node(&mut self, before: Option<&Arc<Node>>, after: Option<&Arc<Node>>) -> bool {
+        let [before, after] = [before, after].map(|node| node.filter(|node| !node.faults.is_empty()));
+        before.iter().for_each(|node| _ = self.nodes.remove(&node.name));
+        after.iter().for_each(|node| _ = self.nodes.insert(node.name.clone(), Arc::clone(node)));
+        before.is_some() || after.is_some()
     }
 
     pub(super) fn pod(&mut self, key: PodKey, pod: Option<&Arc<Pod>>) {

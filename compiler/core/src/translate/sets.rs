@@ -259,7 +259,7 @@ impl Sets {
 }
 
 /// What the edits come to, in order, without those that change nothing; the last one of an element counts.
-fn effective<T: Element>(edits: &mut Vec<Edit<T>>, members: &Members<T>) -> Vec<Edit<T>> {
+pub(super) fn effective<T: Element>(edits: &mut Vec<Edit<T>>, members: &Members<T>) -> Vec<Edit<T>> {
     let mut edits = std::mem::take(edits);
     edits.sort_by_key(|(element, _)| *element);
     let mut last: Vec<Edit<T>> = Vec::with_capacity(edits.len());

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use crate::support::cluster::{
     Cluster, ContainerPort,
     Direction::{self, Egress, Ingress},
-    Expression, Namespace, Net, Operator, Peer, Phase, Pod, Policy, PolicySpec, Port, PortNumber,
+    Expression, Namespace, Net, Node, Operator, Peer, Phase, Pod, Policy, PolicySpec, Port, PortNumber,
     Protocol::{self, Tcp},
     Rule, Selector, Text,
 };
@@ -49,7 +49,7 @@ pub(super) fn pod(namespace: Text, name: Text, node: Text, addresses: &[&str]) -
 /// web and db in namespace shop, other in namespace lab; web and other on n0, db on n1.
 pub(super) fn cluster(policies: Vec<Policy>) -> Cluster {
     Cluster {
-        nodes: vec!["n0", "n1"],
+        nodes: vec![Node::new("n0"), Node::new("n1")],
         namespaces: vec![namespace("shop", &[("team", "shop")]), namespace("lab", &[("team", "lab")])],
         pods: vec![
             pod("shop", "web", "n0", &[WEB]),

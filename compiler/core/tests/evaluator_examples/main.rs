@@ -11,3 +11,4 @@ mod peers;
 mod ports;
 #[path = "../support/mod.rs"]
 mod support;
+mod unready;

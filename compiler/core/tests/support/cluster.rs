@@ -13,10 +13,19 @@ pub(crate) type Labels = BTreeMap<Text, Text>;
 
 #[derive(Clone, Default)]
 pub(crate) struct Cluster {
-    pub(crate) nodes: Vec<Text>,
+    pub(crate) nodes: Vec<Node>,
     pub(crate) namespaces: Vec<Namespace>,
     pub(crate) pods: Vec<Pod>,
     pub(crate) policies: Vec<Policy>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Node {
+    pub(crate) name: Text,
+    /// `spec.podCIDRs`.
+    pub(crate) pod_cidrs: Vec<Net>,
+    /// Addresses of the node itself that lie in its pod CIDRs, such as a bridge's; the compiler is not told of them.
+    pub(crate) own: Vec<IpAddr>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -165,6 +174,13 @@ pub(crate) enum Operator {
     DoesNotExist,
 }
 
+impl Node {
+    /// A node without pod CIDRs.
+    pub(crate) const fn new(name: Text) -> Self {
+        Self { name, pod_cidrs: Vec::new(), own: Vec::new() }
+    }
+}
+
 impl Pod {
     /// Whether the compiler is told the pod's true link.
     pub(crate) fn link_is_known(&self) -> bool {
@@ -173,9 +189,14 @@ impl Pod {
 }
 
 impl Cluster {
+    /// Whether an address is one of the node's own.
+    pub(crate) fn is_own(&self, node: &str, address: IpAddr) -> bool {
+        self.nodes.iter().any(|candidate| candidate.name == node && candidate.own.contains(&address))
+    }
+
     /// Every node that has an object or a pod, each once.
     pub(crate) fn node_names(&self) -> Vec<Text> {
-        let mut names: Vec<Text> = self.nodes.clone();
+        let mut names: Vec<Text> = self.nodes.iter().map(|node| node.name).collect();
         names.extend(self.pods.iter().filter_map(|pod| pod.node));
         names.sort_unstable();
         names.dedup();

@@ -38,13 +38,26 @@ pub(crate) fn judge(cluster: &Cluster, node: &str, flow: &Flow) -> Judgement {
     if is_spoofed(cluster, node, flow) {
         return Judgement { egress: false, ingress: true };
     }
+    let (from, to) = (flow.source, flow.destination);
+    let unready =
+        Judgement { egress: !is_unready(cluster, node, from), ingress: !is_unready(cluster, node, to) };
     if reaches_itself(cluster, flow) {
-        return Judgement::PASS;
+        return unready;
     }
     Judgement {
-        egress: passes(cluster, node, Direction::Egress, flow.source, flow.destination, flow),
-        ingress: passes(cluster, node, Direction::Ingress, flow.destination, flow.source, flow),
+        egress: unready.egress && passes(cluster, node, Direction::Egress, from, to, flow),
+        ingress: unready.ingress && passes(cluster, node, Direction::Ingress, to, from, flow),
     }
+}
+
+/// Whether the address may be that of a pod of `node` which has started and not been seen yet. A pod is isolated before
+/// it starts if some policy selects it, and nobody can tell which ones do; without any policy, none does.
+pub(crate) fn is_unready(cluster: &Cluster, node: &str, address: IpAddr) -> bool {
+    let mut nodes = cluster.nodes.iter().filter(|candidate| candidate.name == node);
+    !cluster.policies.is_empty()
+        && nodes.any(|node| node.pod_cidrs.iter().any(|cidr| within(cidr, address)))
+        && owners(cluster, address).is_empty()
+        && !cluster.is_own(node, address)
 }
 
 /// Whether a direction lets the packet pass: for every owner of the judged end, whoever owns the other end.

@@ -56,7 +56,7 @@ fn changes(from: &Cluster, to: &Cluster, dice: &mut Dice) -> Vec<Change> {
             }};
         }
         match dice.roll(10) {
-            0 => edit!(Node, cluster.nodes, |name: &&str| to_core::node(name)),
+            0 => edit!(Node, cluster.nodes, to_core::node),
             1 | 2 => edit!(Namespace, cluster.namespaces, to_core::namespace),
             3..=6 => edit!(Pod, cluster.pods, to_core::pod),
             _ => edit!(Policy, cluster.policies, to_core::policy),

@@ -3,14 +3,19 @@
 use std::fmt;
 
 use super::cluster::{
-    Cluster, Direction, Expression, Labels, Net, Operator, Peer, Phase, PolicySpec, Port, PortNumber,
+    Cluster, Direction, Expression, Labels, Net, Node, Operator, Peer, Phase, PolicySpec, Port, PortNumber,
     Protocol, Rule, Selector,
 };
 use super::flow::{Flow, State, Transport};
 
 impl fmt::Display for Cluster {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "nodes {}", self.nodes.join(" "))?;
+        for Node { name, pod_cidrs, own } in &self.nodes {
+            write!(f, "node {name}")?;
+            pod_cidrs.iter().try_for_each(|cidr| write!(f, " {cidr}"))?;
+            own.iter().try_for_each(|address| write!(f, " has {address}"))?;
+            writeln!(f)?;
+        }
         for namespace in &self.namespaces {
             writeln!(f, "namespace {} {}", namespace.name, labels(&namespace.labels))?;
         }

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use flock_compiler_core::object::{
-    self, Fault, HostInterface, IpBlock, Lifecycle, NamedPort, NamespaceScope, Node, PeerMatch, PodNetwork,
-    PodPeer, PolicyBody, PolicyRules, PortMatch, PortName, RulePorts, Types,
+    self, Fault, HostInterface, IpBlock, Lifecycle, NamedPort, NamespaceScope, Node, PeerMatch, PodCidr,
+    PodNetwork, PodPeer, PolicyBody, PolicyRules, PortMatch, PortName, RulePorts, Types,
 };
 use flock_compiler_core::port::{PortRange, Protocol as CoreProtocol};
 use flock_compiler_core::{
@@ -14,8 +14,8 @@ use flock_shared::{NamespaceName, NodeName, ObjectKey};
 use ipnet::IpNet;
 
 use super::cluster::{
-    Cluster, Direction, Namespace, Net, Operator, Peer, Phase, Pod, Policy, PolicySpec, Port, PortNumber,
-    Protocol, Rule, Selector, Text,
+    self, Cluster, Direction, Namespace, Net, Operator, Peer, Phase, Pod, Policy, PolicySpec, Port,
+    PortNumber, Protocol, Rule, Selector, Text,
 };
 
 /// The cluster as the core knows it after every kind has been listed once.
@@ -30,15 +30,16 @@ pub(crate) fn world(cluster: &Cluster) -> World {
 /// One listing of every kind.
 pub(crate) fn listings(cluster: &Cluster) -> [Change; 4] {
     [
-        Change::Node(Edit::Replace(cluster.nodes.iter().map(|name| node(name)).collect())),
+        Change::Node(Edit::Replace(cluster.nodes.iter().map(node).collect())),
         Change::Namespace(Edit::Replace(cluster.namespaces.iter().map(namespace).collect())),
         Change::Pod(Edit::Replace(cluster.pods.iter().map(pod).collect())),
         Change::Policy(Edit::Replace(cluster.policies.iter().map(policy).collect())),
     ]
 }
 
-pub(crate) fn node(name: &str) -> Node {
-    Node { name: node_name(name) }
+pub(crate) fn node(node: &cluster::Node) -> Node {
+    let pod_cidrs = node.pod_cidrs.iter().map(|cidr| PodCidr::new(net(cidr)).unwrap());
+    Node { pod_cidrs: pod_cidrs.collect(), ..Node::new(node_name(node.name)) }
 }
 
 pub(crate) fn node_name(name: &str) -> NodeName {

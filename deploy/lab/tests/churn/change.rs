@@ -73,7 +73,7 @@ impl fmt::Display for Change {
         match self {
             Self::RemovePod(namespace, name) => write!(f, "pod {namespace}/{name} removed"),
             Self::RemovePolicy(namespace, name) => write!(f, "policy {namespace}/{name} removed"),
-            _ => write!(f, "{}", alone.to_string().trim_start_matches("nodes").trim()),
+            _ => write!(f, "{}", alone.to_string().trim()),
         }
     }
 }

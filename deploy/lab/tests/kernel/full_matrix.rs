@@ -1,6 +1,7 @@
 //! Whole policy sets as people write them, over every pair, protocol and family; and every one again with all names
 //! in the script colliding.
 
+use flock_compiler_core::Options;
 use flock_compiler_core::translate::translate_with;
 use flock_lab::Protocol::{Sctp, Tcp, Udp};
 
@@ -140,6 +141,11 @@ fn every_pair_protocol_and_family() {
     check("full", &SETS);
 }
 
+/// A short hash that is the same for everything.
+fn colliding() -> Options {
+    Options { names: |_| 7, ..Options::default() }
+}
+
 /// A short hash that is the same for everything must change names and nothing else.
 #[test]
 fn no_rules_are_merged_when_all_names_collide() {
@@ -148,7 +154,7 @@ fn no_rules_are_merged_when_all_names_collide() {
     };
     for set in &SETS[2..] {
         let world = Objects::of_all_members().with_policies(set.policies).world();
-        let translation = translate_with(&world, |_| 7);
+        let translation = translate_with(&world, colliding());
         let script = script(&translation, &cluster.nodes[0]);
         assert!(script.contains("_0000000000000007_"), "nothing collides:\n{script}");
         cluster.enforce_translation(&translation);
@@ -174,7 +180,7 @@ fn colliding_chains_keep_their_pods_apart() {
         .with_policy("shop", &only("api", 8080, "TCP"))
         .with_policy("shop", &only("db", 80, "UDP"))
         .with_policy("shop", &only("cache", 80, "SCTP"));
-    cluster.enforce_translation(&translate_with(&objects.world(), |_| 7));
+    cluster.enforce_translation(&translate_with(&objects.world(), colliding()));
     let wrong = cluster.wrong(&SERVICES, |flow| match flow.to.name {
         "web" => flow.at(Tcp, 80),
         "api" => flow.at(Tcp, 8080),

@@ -5,6 +5,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use proptest::prelude::*;
 use proptest::sample::select;
 
+use super::super::cluster::Net;
+
 /// Addresses that pods may have; they lie on both sides of the edge of a /29, as the IPv6 ones do of a /126.
 pub(super) fn pool_v4() -> impl Strategy<Value = Ipv4Addr> {
     (1u8..=9).prop_map(|last| Ipv4Addr::new(10, 0, 0, last))
@@ -16,6 +18,13 @@ pub(super) fn pool_v6() -> impl Strategy<Value = Ipv6Addr> {
 
 pub(super) fn pool() -> impl Strategy<Value = IpAddr> {
     prop_oneof![3 => pool_v4().prop_map(IpAddr::V4), 2 => pool_v6().prop_map(IpAddr::V6)]
+}
+
+/// A block for a node's pods that cuts through the pool, or holds all of it.
+pub(super) fn pod_cidr() -> impl Strategy<Value = Net> {
+    let v4 = (pool_v4().prop_map(IpAddr::V4), select(vec![30u8, 29, 28, 24]));
+    let v6 = (pool_v6().prop_map(IpAddr::V6), select(vec![127u8, 126, 125, 64]));
+    prop_oneof![3 => v4, 2 => v6].prop_map(|(address, prefix)| Net { address, prefix })
 }
 
 /// IPv4 addresses that no pod has: neighbours of the pool, edges of likely blocks and of the address space, anything.

@@ -10,8 +10,8 @@ use proptest::option::weighted;
 use proptest::prelude::*;
 use proptest::sample::select;
 
-use super::cluster::{Cluster, ContainerPort, Interface, Namespace, Phase, Pod, Text};
-use addresses::pool;
+use super::cluster::{Cluster, ContainerPort, Interface, Namespace, Node, Phase, Pod, Text};
+use addresses::{pod_cidr, pool};
 use policies::{labels, policy, protocol};
 
 const NODES: &[Text] = &["n0", "n1", "n2", "n3"];
@@ -65,17 +65,36 @@ fn pod() -> impl Strategy<Value = Pod> {
         )
 }
 
+/// A node's name, with its pod CIDRs and own addresses.
+fn node(name: Text) -> impl Strategy<Value = Node> {
+    (vec(pod_cidr(), 0..=2), vec(pool(), 0..=1)).prop_map(move |(pod_cidrs, own)| Node {
+        name,
+        pod_cidrs,
+        own,
+    })
+}
+
+/// The nodes: in half of the clusters they have pod CIDRs, which may overlap.
+fn nodes() -> impl Strategy<Value = Vec<Node>> {
+    (1..=NODES.len()).prop_flat_map(|count| {
+        let names = &NODES[..count];
+        let plain: Vec<Node> = names.iter().map(|name| Node::new(name)).collect();
+        prop_oneof![Just(plain), names.iter().map(|name| node(name)).collect::<Vec<_>>()]
+    })
+}
+
 /// A cluster of up to 4 nodes, 4 namespaces, 10 pods and 8 policies; names are unique per kind and namespace. In half
 /// of the clusters some pods' interfaces are known; a claimed one is now and then another pod's. Now and then an
-/// object lacks its namespace.
+/// object lacks its namespace, and now and then there is no policy.
 pub(crate) fn cluster() -> impl Strategy<Value = Cluster> {
     let count = prop_oneof![3 => Just(1), 3 => Just(2), 1 => Just(3), 1 => Just(NAMESPACES.len())];
     let namespaces = (vec(labels(), NAMESPACES.len()), count, prop::bool::weighted(0.05));
     // Interfaces are computed in all of a cluster or claimed in all of it, as the one option for them says.
     let links = prop_oneof![Just(vec![None; 10]), vec(weighted(0.7, 0..60usize), 10)];
-    (1..=NODES.len(), namespaces, vec(pod(), 4..=10), vec(policy(), 1..=8), (links, any::<bool>())).prop_map(
+    let policies = prop_oneof![1 => vec(policy(), 0..=0), 19 => vec(policy(), 1..=8)];
+    (nodes(), namespaces, vec(pod(), 4..=10), policies, (links, any::<bool>())).prop_map(
         |(nodes, (labels, count, forgotten), mut pods, mut policies, (links, claimed))| {
-            let nodes = &NODES[..nodes];
+            let own_nodes = &NODES[..nodes.len()];
             let names = &NAMESPACES[..count];
             // Names beyond the cluster's own are folded into them.
             let fold = |name: Text, all: &[Text], own: &[Text]| {
@@ -83,7 +102,7 @@ pub(crate) fn cluster() -> impl Strategy<Value = Cluster> {
             };
             for pod in &mut pods {
                 pod.namespace = fold(pod.namespace, NAMESPACES, names);
-                pod.node = pod.node.map(|name| fold(name, NODES, nodes));
+                pod.node = pod.node.map(|name| fold(name, NODES, own_nodes));
             }
             for policy in &mut policies {
                 policy.namespace = fold(policy.namespace, NAMESPACES, names);
@@ -110,7 +129,7 @@ pub(crate) fn cluster() -> impl Strategy<Value = Cluster> {
             }
             policies.sort_by_key(|policy| (policy.namespace, policy.name));
             policies.dedup_by_key(|policy| (policy.namespace, policy.name));
-            Cluster { nodes: nodes.to_vec(), namespaces, pods: unique, policies }
+            Cluster { nodes, namespaces, pods: unique, policies }
         },
     )
 }

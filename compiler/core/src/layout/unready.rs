@@ -1,0 +1,27 @@
+//! Unready pods: an address of the node's pod CIDRs that the dispatch does not know is isolated, and nothing allowed.
+//!
+//! The dispatch has a key for every known address of the blocks; one that is open passes there. So a single lookup
+//! tells isolated, open and unknown apart. With a set of known addresses beside the dispatch there would be two, and a
+//! packet that is on its way while a pod becomes known could hear "not isolated" of the older state and "known" of the
+//! newer.
+//!
+//! The way out is that of what is denied: related errors and neighbour discovery pass as they do for every isolated
+//! pod. A counter in front tells how much was sent there.
+
+use smallvec::{SmallVec, smallvec};
+
+use super::subject;
+use crate::nft::{ChainName, Family, Match, Rule, Statement, Verdict};
+use crate::object::Direction;
+use crate::output::Unready;
+
+/// The rules of a base chain behind the dispatch: one for each block.
+pub(super) fn rules(direction: Direction, unready: &Unready) -> impl Iterator<Item = Rule> {
+    unready.cidrs.iter().map(move |cidr| {
+        let subject = subject(direction, Family::of(&cidr.first()));
+        // In this order: hardly any packet is left then, and only that one asks for a route.
+        let matches: SmallVec<[Match; 1]> =
+            smallvec![Match::Within(subject, *cidr), Match::NotLocal(subject)];
+        Rule { matches, statement: Statement::Counted(Verdict::Goto(ChainName::Denied(direction))) }
+    })
+}

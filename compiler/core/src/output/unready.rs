@@ -1,0 +1,48 @@
+//! What guards the pods of a node that nobody knows yet: the node's pod CIDRs, and the known addresses within them.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use crate::members::{Member, Members};
+use crate::object::PodCidr;
+use crate::sorted::Sorted;
+
+/// Blocks whose addresses are isolated unless they are known: a pod may have one of them and not have been seen yet.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Unready {
+    /// The node's pod CIDRs; at least one.
+    pub cidrs: Sorted<PodCidr>,
+    /// The IPv4 addresses within them that some pod of the cluster owns.
+    pub known4: Members<Member<Ipv4Addr>>,
+    /// The IPv6 addresses within them that some pod of the cluster owns.
+    pub known6: Members<Member<Ipv6Addr>>,
+}
+
+impl Unready {
+    /// Whether an address is a known one within the blocks.
+    #[must_use]
+    pub fn is_known(&self, address: IpAddr) -> bool {
+        match address {
+            IpAddr::V4(address) => self.known4.contains(&Member { address, service: None }),
+            IpAddr::V6(address) => self.known6.contains(&Member { address, service: None }),
+        }
+    }
+
+    /// The addresses that are known in one of both and not in the other, in order.
+    pub(crate) fn changes(before: Option<&Self>, after: Option<&Self>) -> Vec<IpAddr> {
+        let none = Self::default();
+        let (before, after) = (before.unwrap_or(&none), after.unwrap_or(&none));
+        let v4 = after.known4.changes_since(&before.known4);
+        let v6 = after.known6.changes_since(&before.known6);
+        let v4 = v4.removed.iter().chain(&v4.added).map(|member| IpAddr::V4(member.address));
+        let v6 = v6.removed.iter().chain(&v6.added).map(|member| IpAddr::V6(member.address));
+        let mut changed: Vec<IpAddr> = v4.chain(v6).collect();
+        changed.sort_unstable();
+        changed
+    }
+
+    /// The known addresses, in order.
+    pub fn known(&self) -> impl Iterator<Item = IpAddr> {
+        let v4 = self.known4.iter().map(|member| IpAddr::V4(member.address));
+        v4.chain(self.known6.iter().map(|member| IpAddr::V6(member.address)))
+    }
+}

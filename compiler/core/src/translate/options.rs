@@ -1,0 +1,63 @@
+//! How a world is translated: what an operator decides, and no object says.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::identity::{ShortHash, fnv1a};
+
+/// How a world is translated. Every replica must have the same.
+#[derive(Debug, Clone, Copy)]
+pub struct Options {
+    /// What happens to addresses that no known pod owns yet.
+    pub unready_pods: UnreadyPods,
+    /// The short hash that names are made of; a parameter, so that a test can make them collide.
+    pub names: ShortHash,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { unready_pods: UnreadyPods::default(), names: fnv1a }
+    }
+}
+
+/// What happens to an address in a node's pod CIDRs that no known pod owns yet: mostly that of a pod which has just
+/// started, and whose address nobody has reported so far.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum UnreadyPods {
+    /// As long as the cluster has a policy at all, the node forwards nothing to or from it: a pod is isolated from its
+    /// first instant. The node itself reaches it.
+    #[default]
+    Drop,
+    /// Nothing: a pod is open until the compiler has seen its address.
+    Allow,
+}
+
+impl UnreadyPods {
+    /// As the command line has it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Drop => "drop",
+            Self::Allow => "allow",
+        }
+    }
+}
+
+impl fmt::Display for UnreadyPods {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// A word that says nothing of unready pods.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("expected drop or allow")]
+pub struct UnreadyPodsError;
+
+impl FromStr for UnreadyPods {
+    type Err = UnreadyPodsError;
+
+    fn from_str(text: &str) -> Result<Self, UnreadyPodsError> {
+        [Self::Drop, Self::Allow].into_iter().find(|one| one.as_str() == text).ok_or(UnreadyPodsError)
+    }
+}

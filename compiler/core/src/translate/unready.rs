@@ -1,0 +1,176 @@
+//! Guards: the blocks of each node whose addresses are isolated unless a pod owns them, and those that one owns.
+//!
+//! An address is looked up once for every length that a block has, and most clusters have one per family. Where no node
+//! has a block, nothing is looked up. The known addresses follow pods as the members of sets do: edits are collected,
+//! and settled once a pass.
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+
+use super::options::UnreadyPods;
+use super::owners::Owners;
+use super::sets::effective;
+use crate::members::{Edit, Member, Members};
+use crate::object::{Node, PodCidr};
+use crate::output::Unready;
+use crate::sorted::Sorted;
+
+/// What one node guards.
+#[derive(Debug)]
+struct Guard {
+    cidrs: Sorted<PodCidr>,
+    /// As of the last pass; `None`: the guard is new.
+    settled: Option<Arc<Unready>>,
+    edits4: Vec<Edit<Member<Ipv4Addr>>>,
+    edits6: Vec<Edit<Member<Ipv6Addr>>>,
+}
+
+impl Guard {
+    fn new(cidrs: Sorted<PodCidr>) -> Self {
+        Self { cidrs, settled: None, edits4: Vec::new(), edits6: Vec::new() }
+    }
+
+    fn edit(&mut self, address: IpAddr, known: bool) {
+        match address {
+            IpAddr::V4(address) => self.edits4.push((Member { address, service: None }, known)),
+            IpAddr::V6(address) => self.edits6.push((Member { address, service: None }, known)),
+        }
+    }
+
+    /// Makes the edits so far into new known addresses; whether they differ from before.
+    fn settle(&mut self) -> bool {
+        let before = self.settled.take();
+        let is_new = before.is_none();
+        let none = (Members::default(), Members::default());
+        let (known4, known6) =
+            before.as_ref().map_or(none, |before| (before.known4.clone(), before.known6.clone()));
+        let (edits4, edits6) = (effective(&mut self.edits4, &known4), effective(&mut self.edits6, &known6));
+        if !is_new && edits4.is_empty() && edits6.is_empty() {
+            self.settled = before;
+            return false;
+        }
+        let (known4, known6) = (known4.edited(&edits4), known6.edited(&edits6));
+        self.settled = Some(Arc::new(Unready { cidrs: self.cidrs.clone(), known4, known6 }));
+        true
+    }
+}
+
+/// The guards of all nodes.
+#[derive(Debug, Default)]
+pub(super) struct Guards {
+    option: UnreadyPods,
+    /// Whether anything is guarded, as of the last pass: there is a policy.
+    active: bool,
+    by_node: BTreeMap<u32, Guard>,
+    by_cidr: HashMap<PodCidr, SmallVec<[u32; 2]>>,
+    /// How many blocks there are of each family (whether it is IPv4) and length.
+    lengths: BTreeMap<(bool, u8), usize>,
+    /// Nodes whose guards have edits; some may come twice.
+    touched: Vec<u32>,
+}
+
+impl Guards {
+    pub(super) fn new(option: UnreadyPods) -> Self {
+        Self { option, ..Self::default() }
+    }
+
+    /// A node has the blocks of this object now; `None`: there is none, and nothing to guard.
+    pub(super) fn put(&mut self, node: u32, object: Option<&Node>) {
+        let cidrs = object.map(|object| object.pod_cidrs.clone()).unwrap_or_default();
+        if self.option == UnreadyPods::Allow || self.cidrs_of(node) == &*cidrs {
+            return;
+        }
+        if let Some(guard) = self.by_node.remove(&node) {
+            guard.cidrs.iter().for_each(|cidr| self.forget(node, *cidr));
+        }
+        if cidrs.is_empty() {
+            return;
+        }
+        for cidr in &cidrs {
+            self.by_cidr.entry(*cidr).or_default().push(node);
+            *self.lengths.entry((cidr.first().is_ipv4(), cidr.prefix())).or_default() += 1;
+        }
+        self.by_node.insert(node, Guard::new(cidrs));
+        self.touched.push(node);
+    }
+
+    fn cidrs_of(&self, node: u32) -> &[PodCidr] {
+        self.by_node.get(&node).map_or(&[], |guard| &guard.cidrs)
+    }
+
+    fn forget(&mut self, node: u32, cidr: PodCidr) {
+        if let Some(nodes) = self.by_cidr.get_mut(&cidr) {
+            nodes.retain(|other| *other != node);
+            if nodes.is_empty() {
+                self.by_cidr.remove(&cidr);
+            }
+        }
+        let length = (cidr.first().is_ipv4(), cidr.prefix());
+        if let Some(count) = self.lengths.get_mut(&length) {
+            *count -= 1;
+            if *count == 0 {
+                self.lengths.remove(&length);
+            }
+        }
+    }
+
+    /// The nodes that guard an address; one may come several times.
+    fn nodes_around(&self, address: IpAddr) -> SmallVec<[u32; 2]> {
+        let v4 = address.is_ipv4();
+        let lengths = self.lengths.range((v4, 0)..=(v4, u8::MAX)).map(|((_, length), _)| *length);
+        let cidrs = lengths.filter_map(|length| PodCidr::around(address, length));
+        cidrs.filter_map(|cidr| self.by_cidr.get(&cidr)).flatten().copied().collect()
+    }
+
+    /// Pods may have claimed these addresses, or claim them no longer.
+    pub(super) fn follow<'a>(&mut self, addresses: impl IntoIterator<Item = &'a IpAddr>, owners: &Owners) {
+        if self.by_node.is_empty() {
+            return;
+        }
+        for address in addresses {
+            let known = !owners.claimants(address).is_empty();
+            for node in self.nodes_around(*address) {
+                // What a new guard knows is looked up when it is settled.
+                if let Some(guard) = self.by_node.get_mut(&node).filter(|guard| guard.settled.is_some()) {
+                    guard.edit(*address, known);
+                    self.touched.push(node);
+                }
+            }
+        }
+    }
+
+    /// Settles what has changed since the last pass; the nodes whose outputs are to follow, in no order. Guards are
+    /// active as long as there is a policy.
+    pub(super) fn settle(&mut self, any_policy: bool, owners: &Owners) -> Vec<u32> {
+        let mut touched = super::pass::distinct(&mut self.touched);
+        let is_new = |id: &u32| self.by_node.get(id).is_some_and(|guard| guard.settled.is_none());
+        if touched.iter().any(is_new) {
+            self.look_up(owners);
+        }
+        touched.retain(|id| self.by_node.get_mut(id).is_some_and(Guard::settle));
+        let active = any_policy && self.option == UnreadyPods::Drop;
+        if std::mem::replace(&mut self.active, active) != active {
+            return self.by_node.keys().copied().collect();
+        }
+        if active { touched } else { Vec::new() }
+    }
+
+    /// Tells new guards which addresses are known.
+    fn look_up(&mut self, owners: &Owners) {
+        for address in owners.claimed() {
+            for node in self.nodes_around(*address) {
+                if let Some(guard) = self.by_node.get_mut(&node).filter(|guard| guard.settled.is_none()) {
+                    guard.edit(*address, true);
+                }
+            }
+        }
+    }
+
+    /// What a node guards, if anything is guarded.
+    pub(super) fn of(&self, node: u32) -> Option<Arc<Unready>> {
+        self.by_node.get(&node).filter(|_| self.active)?.settled.clone()
+    }
+}
