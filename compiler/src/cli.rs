@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
+use flock_compiler_core::UnreadyPods;
 use flock_shared::{NamespaceName, NodeName, access};
 
 use crate::access::ServiceAccount;
@@ -58,6 +59,9 @@ pub struct Render {
     /// How pods' host interfaces are found.
     #[command(flatten)]
     pub interfaces: Interfaces,
+    /// What happens to pods whose addresses are not known yet.
+    #[command(flatten)]
+    pub unready: Unready,
 }
 
 /// Options of `serve`.
@@ -81,6 +85,9 @@ pub struct Serve {
     /// How pods' host interfaces are found.
     #[command(flatten)]
     pub interfaces: Interfaces,
+    /// What happens to pods whose addresses are not known yet.
+    #[command(flatten)]
+    pub unready: Unready,
 }
 
 /// How callers are known.
@@ -149,6 +156,14 @@ pub struct Interfaces {
     /// `none`, `sha1:PREFIX` (as Calico `cali`, Azure `azv`, AWS `eni`, GKE `gke`) or `annotation:KEY`.
     #[arg(long, env = "FLOCK_HOST_IFACE", value_name = "SCHEME", default_value = "none")]
     pub host_iface: HostInterfaces,
+}
+
+/// What happens to pods whose addresses are not known yet.
+#[derive(Debug, Args)]
+pub struct Unready {
+    /// `drop` or `allow`: what happens to an address in a node's pod CIDRs that no known pod owns yet.
+    #[arg(long, env = "FLOCK_UNREADY_PODS", value_name = "drop|allow", default_value_t)]
+    pub unready_pods: UnreadyPods,
 }
 
 fn address(text: &str) -> Result<SocketAddr, String> {

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::sync::Arc;
 
-use flock_compiler_core::{Problem, World, render as render_output, translate};
+use flock_compiler_core::translate::translate_with;
+use flock_compiler_core::{Options, Problem, World, render as render_output};
 
 use crate::cli::Render;
 use crate::source::manifests::Manifests;
@@ -31,7 +32,8 @@ pub fn render(options: &Render, out: &mut impl Write, err: &mut impl Write) -> i
     for change in manifests.listings() {
         world.apply(change);
     }
-    let translation = translate(&world);
+    let translation =
+        translate_with(&world, Options { unready_pods: options.unready.unready_pods, ..Options::default() });
     let problems = located(translation.problems().to_vec(), &manifests.origins);
     let mut acceptable = manifests.errors.is_empty();
     for error in &manifests.errors {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use flock_compiler_core::Options;
 use flock_shared::shutdown;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::sync::{mpsc, watch};
@@ -55,6 +56,7 @@ pub async fn serve(options: Serve) -> anyhow::Result<()> {
         }
     };
 
+    let translation = Options { unready_pods: options.unready.unready_pods, ..Options::default() };
     let metrics = Arc::new(metrics);
     let (protection, upkeep) = match client.filter(|_| secured.contains(&true)) {
         Some(client) => {
@@ -65,7 +67,7 @@ pub async fn serve(options: Serve) -> anyhow::Result<()> {
     };
     let [grpc, admin] = secured.map(|secured| protection.as_ref().filter(|_| secured));
     let access = |protection: Option<&Protection>| protection.map_or(Access::Open, |it| it.access.clone());
-    let (engine, handle) = Engine::new(Arc::clone(&metrics));
+    let (engine, handle) = Engine::with(translation, Arc::clone(&metrics));
     let mut engine = tokio::spawn(engine.run(incoming));
     let mut source = tokio::spawn(source);
     let (stop, stopping) = watch::channel(false);

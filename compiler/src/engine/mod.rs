@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use flock_compiler_core::{Problem, Translator};
+use flock_compiler_core::{Options, Problem, Translator};
 use flock_shared::NodeName;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
@@ -141,11 +141,17 @@ impl Engine {
     /// An engine with an empty world, and the handle to ask it.
     #[must_use]
     pub fn new(metrics: Arc<Metrics>) -> (Self, EngineHandle) {
+        Self::with(Options::default(), metrics)
+    }
+
+    /// An engine with an empty world that is translated in the way that these options say, and the handle to ask it.
+    #[must_use]
+    pub fn with(options: Options, metrics: Arc<Metrics>) -> (Self, EngineHandle) {
         let (sender, requests) = mpsc::channel(64);
         let (ready, readiness) = watch::channel(false);
         let (positions, reach) = Positions::new();
         let engine = Self {
-            translator: Translator::new(),
+            translator: Translator::with(options),
             reports: BTreeMap::new(),
             world_problems: Vec::new(),
             problems_stale: false,
