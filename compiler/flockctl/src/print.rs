@@ -200,6 +200,12 @@ pub(crate) fn output(response: v1::GetOutputResponse, format: Format) -> anyhow:
         writeln!(out)?;
         table::write(&mut out, &["INTERFACE", "SOURCES"], &rows, colour)?;
     }
+    if let Some(unready) = &output.unready {
+        let known = format!("{} known addresses", unready.known_addresses.len());
+        let row = vec![cell(unready.pod_cidrs.join(", "), Tone::Plain), cell(known, Tone::Plain)];
+        writeln!(out)?;
+        table::write(&mut out, &["POD CIDRS", "CLOSED BUT FOR"], &[row], colour)?;
+    }
     Ok(())
 }
 

@@ -107,6 +107,14 @@ pub(crate) struct Output {
     pub(crate) rule_sets: Vec<RuleSet>,
     pub(crate) address_sets: Vec<AddressSet>,
     pub(crate) anchors: Vec<Anchor>,
+    pub(crate) unready: Option<Unready>,
+}
+
+/// Blocks in which addresses are isolated unless a pod is known to own them.
+#[derive(Debug, Serialize)]
+pub(crate) struct Unready {
+    pub(crate) pod_cidrs: Vec<String>,
+    pub(crate) known_addresses: Vec<String>,
 }
 
 /// An address of a local pod.
@@ -184,6 +192,9 @@ impl From<v1::GetOutputResponse> for Output {
                 .into_iter()
                 .map(|anchor| Anchor { interface: anchor.interface, addresses: anchor.addresses })
                 .collect(),
+            unready: output
+                .unready
+                .map(|v1::Unready { pod_cidrs, known_addresses }| Unready { pod_cidrs, known_addresses }),
         }
     }
 }

@@ -40,6 +40,10 @@ pub(super) fn to_wire(output: &Output) -> v1::Output {
                 addresses: addresses.iter().map(ToString::to_string).collect(),
             })
             .collect(),
+        unready: frame.unready.as_ref().map(|unready| v1::Unready {
+            pod_cidrs: unready.cidrs.iter().map(ToString::to_string).collect(),
+            known_addresses: unready.known().map(|address| address.to_string()).collect(),
+        }),
     }
 }
 
@@ -113,5 +117,35 @@ fn selector(peer: &PodPeer) -> String {
     match &peer.namespaces {
         NamespaceScope::Named(name) => format!("pods {} in namespace {name}", peer.pods),
         NamespaceScope::Matching(selector) => format!("pods {} in namespaces {selector}", peer.pods),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use flock_compiler_core::object::{Node, PodCidr, Policy, PolicyBody, PolicyRules};
+    use flock_compiler_core::{Change, Edit, Selector, Translator};
+    use flock_shared::{NodeName, PolicyKey};
+
+    use super::*;
+
+    #[test]
+    fn what_guards_unready_pods_is_shown_where_something_is_guarded() {
+        let name = NodeName::new("n1").unwrap();
+        let pod_cidrs = [PodCidr::new("10.244.1.0/24".parse().unwrap()).unwrap()].into();
+        let body = PolicyBody::Understood(PolicyRules::default());
+        let key = PolicyKey::new("shop", "web").unwrap();
+        let mut translator = Translator::new();
+        translator.apply(Change::Node(Edit::Upsert(Node { pod_cidrs, ..Node::new(name.clone()) })));
+        translator.pass();
+        let shown = |translator: &Translator| to_wire(&translator.output(&name).unwrap()).unready;
+        assert_eq!(shown(&translator), None);
+        translator.apply(Change::Policy(Edit::Upsert(Policy {
+            key,
+            subjects: Selector::everything(),
+            body,
+        })));
+        translator.pass();
+        let pod_cidrs = vec!["10.244.1.0/24".to_owned()];
+        assert_eq!(shown(&translator), Some(v1::Unready { pod_cidrs, known_addresses: vec![] }));
     }
 }
