@@ -27,3 +27,4 @@ mod services;
 mod sockets;
 mod trials;
 mod two_addresses;
+mod unready;

@@ -9,7 +9,8 @@ use crate::members::member;
 use crate::objects::{Objects, PodDocument};
 use crate::trials::{Trials, to_pod};
 
-fn to_node(from: &Pod, to: &Node) -> Vec<Probe> {
+/// From a pod to both addresses of a node, over all usual services.
+pub(crate) fn to_node(from: &Pod, to: &Node) -> Vec<Probe> {
     let each = |family| {
         let probe = move |&(protocol, port)| Probe::new(from, protocol, to.address(family), port);
         SERVICES.iter().map(probe)

@@ -2,15 +2,17 @@
 
 use flock_compiler::convert::HostInterfaces;
 use flock_compiler::source::manifests::Manifests;
-use flock_compiler_core::{Problem, Translation, World, translate};
+use flock_compiler_core::translate::translate_with;
+use flock_compiler_core::{Options, Problem, Translation, UnreadyPods, World, translate};
 
 use crate::members::{MEMBERS, Member, NAMESPACES, NODES};
 
-/// A manifest of several YAML documents, and the option that says how host interfaces are called.
+/// A manifest of several YAML documents, and options of the compiler.
 #[derive(Debug, Clone)]
 pub(crate) struct Objects {
     documents: Vec<String>,
     interfaces: HostInterfaces,
+    unready_pods: UnreadyPods,
     may_have_faults: bool,
 }
 
@@ -24,6 +26,7 @@ impl Objects {
         Self {
             documents: NODES.iter().map(node).chain(NAMESPACES.iter().map(namespace)).collect(),
             interfaces: HostInterfaces::None,
+            unready_pods: UnreadyPods::default(),
             may_have_faults: false,
         }
     }
@@ -68,6 +71,23 @@ impl Objects {
         self
     }
 
+    /// Every node has the blocks that its members' addresses are of: 10.244.NODE.0/24 and fd00:10:244:NODE::/64.
+    pub(crate) fn with_pod_cidrs(mut self) -> Self {
+        for (document, (number, name)) in self.documents.iter_mut().zip((1..).zip(NODES)) {
+            *document = format!(
+                "{{apiVersion: v1, kind: Node, metadata: {{name: {name}}}, \
+                 spec: {{podCIDRs: [10.244.{number}.0/24, \"fd00:10:244:{number}::/64\"]}}}}"
+            );
+        }
+        self
+    }
+
+    /// With `--unready-pods OPTION`.
+    pub(crate) fn unready_pods(mut self, option: &str) -> Self {
+        self.unready_pods = option.parse().unwrap();
+        self
+    }
+
     /// Some objects cannot be understood, on purpose.
     pub(crate) fn faulty(mut self) -> Self {
         self.may_have_faults = true;
@@ -92,7 +112,7 @@ impl Objects {
 
     /// What every node is to enforce.
     pub(crate) fn translation(&self) -> Translation {
-        translate(&self.world())
+        translate_with(&self.world(), Options { unready_pods: self.unready_pods, ..Options::default() })
     }
 }
 
