@@ -3,9 +3,14 @@
 use serde_json::{Value, json};
 
 use crate::words::cluster::{
-    Direction, Labels, Namespace, Net, Operator, Peer, Phase, Pod, Policy, PolicySpec, Port, PortNumber,
-    Protocol, Rule, Selector,
+    Direction, Labels, Namespace, Net, Node, Operator, Peer, Phase, Pod, Policy, PolicySpec, Port,
+    PortNumber, Protocol, Rule, Selector,
 };
+
+pub(crate) fn node(node: &Node) -> Value {
+    let blocks: Vec<String> = node.pod_cidrs.iter().map(net).collect();
+    json!({ "metadata": { "name": node.name }, "spec": { "podCIDRs": blocks } })
+}
 
 pub(crate) fn namespace(namespace: &Namespace) -> Value {
     json!({ "metadata": { "name": namespace.name, "labels": labels(&namespace.labels) } })

@@ -7,8 +7,8 @@ use rand::{Rng as _, SeedableRng as _};
 use crate::change::Change;
 use crate::ground::NODES;
 use crate::policies::{self, NAMESPACES, PORT_NAMES, ROLE, kept};
-use crate::stage::{Place, Role};
-use crate::words::cluster::{Cluster, ContainerPort, Namespace, Node, Phase, Pod, Text};
+use crate::stage::{Place, Role, nodes};
+use crate::words::cluster::{Cluster, ContainerPort, Namespace, Phase, Pod, Text};
 
 /// Policies at most, without the kept ones.
 const POLICIES: usize = 10;
@@ -34,7 +34,7 @@ impl Plan {
 
     /// A pod on every place, and some policies.
     pub(crate) fn beginning(&mut self) -> Cluster {
-        let mut cluster = Cluster { nodes: NODES.map(Node::new).to_vec(), ..Cluster::default() };
+        let mut cluster = Cluster { nodes: nodes(), ..Cluster::default() };
         for name in NAMESPACES {
             let labels = policies::namespace_labels(&mut self.random);
             cluster.namespaces.push(Namespace { name, labels });

@@ -8,7 +8,6 @@ use flock_compiler_core::{render, translate};
 use flock_lab::{Node, Pod, Probe, Protocol, Verdict};
 use flock_testkit::{NAMESPACE, NETWORK_POLICY, NODE, POD};
 use rand::Rng as _;
-use serde_json::json;
 
 use crate::api::Api;
 use crate::applied::Applied;
@@ -65,9 +64,7 @@ impl Run {
         let mut plan = Plan::new(seed, &places);
         let cluster = plan.beginning();
         let api = Api::start();
-        for node in NODES {
-            api.put(NODE, json!({ "metadata": { "name": node } }));
-        }
+        cluster.nodes.iter().for_each(|it| api.put(NODE, objects::node(it)));
         cluster.namespaces.iter().for_each(|it| api.put(NAMESPACE, objects::namespace(it)));
         cluster.pods.iter().for_each(|it| api.put(POD, objects::pod(it)));
         cluster.policies.iter().for_each(|it| api.put(NETWORK_POLICY, objects::policy(it)));

@@ -7,6 +7,7 @@ use flock_lab::{Family, Pod, Protocol};
 
 use crate::ground::{Ground, NODES};
 use crate::policies::{KEPT_PORT, TCP_PORTS};
+use crate::words::cluster::{Net, Node};
 
 /// What a place is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,6 +59,17 @@ pub(crate) fn places() -> Vec<Place> {
         Place { name, role, node, addresses: [v4, v6].map(|address| address.parse().unwrap()) }
     };
     (10..).zip(all).map(place).collect()
+}
+
+/// The nodes, each with blocks around the places that it has in the beginning: but for the last of the second node and
+/// the mover, which are open while no pod is there.
+pub(crate) fn nodes() -> Vec<Node> {
+    let net = |text: &str, prefix| Net { address: text.parse().unwrap(), prefix };
+    let blocks = [
+        vec![net("10.1.0.8", 29), net("fd00:1::8", 125)],
+        vec![net("10.1.0.16", 31), net("fd00:1::10", 127)],
+    ];
+    NODES.iter().zip(blocks).map(|(name, pod_cidrs)| Node { pod_cidrs, ..Node::new(name) }).collect()
 }
 
 /// Makes the namespace of a place on a node, with its servers of TCP.
