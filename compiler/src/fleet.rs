@@ -27,6 +27,8 @@ pub struct AgentStatus {
     pub took: Option<Duration>,
     /// The newest failure since the last success.
     pub failure: Option<Failure>,
+    /// How often since its start it has found the table changed by something else, once it has said so.
+    pub drifts: Option<u32>,
 }
 
 /// An update that did not reach the kernel.
@@ -63,6 +65,7 @@ type Agent = Arc<watch::Sender<AgentStatus>>;
 pub struct Stream {
     agent: Agent,
     id: StreamId,
+    drifts: u32,
 }
 
 impl Fleet {
@@ -71,8 +74,10 @@ impl Fleet {
         let id = StreamId(self.streams.fetch_add(1, Ordering::Relaxed));
         let mut agents = self.lock();
         let agent = Arc::clone(agents.entry(hello.node.clone()).or_default());
+        let mut drifts = 0;
         // While the lock is held, so that the status is not forgotten in between.
         agent.send_modify(|status| {
+            drifts = status.found(hello.drifts);
             status.stream = Some(id);
             status.agent_version.clone_from(&hello.agent_version);
             status.nft_version.clone_from(&hello.nft_version);
@@ -81,7 +86,7 @@ impl Fleet {
             }
         });
         drop(agents);
-        Stream { agent, id }
+        Stream { agent, id, drifts }
     }
 
     /// An agent has applied `wanted`, which this replica has not reached. Since when the agent has asked for something
@@ -137,9 +142,20 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Stream {
-    /// The agent has acknowledged an update.
-    pub fn acknowledged(&self, ack: &Ack) {
-        self.agent.send_modify(|status| status.acknowledged(ack, SystemTime::now()));
+    /// The agent has acknowledged an update; how often it has found its table changed since it was heard last.
+    pub fn acknowledged(&self, ack: &Ack) -> u32 {
+        let mut drifts = 0;
+        self.agent.send_modify(|status| {
+            drifts = status.found(ack.drifts);
+            status.acknowledged(ack, SystemTime::now());
+        });
+        drifts
+    }
+
+    /// How often the agent had found its table changed when the stream was opened, since the one before.
+    #[must_use]
+    pub const fn drifts(&self) -> u32 {
+        self.drifts
     }
 }
 
@@ -150,6 +166,17 @@ impl Drop for Stream {
 }
 
 impl AgentStatus {
+    /// Takes down how often the agent has found its table changed since its start; how many of that are news. What an
+    /// agent brings that has never been heard of, another replica may have counted.
+    fn found(&mut self, drifts: u32) -> u32 {
+        match self.drifts.replace(drifts) {
+            None => 0,
+            // It has started anew since.
+            Some(before) if drifts < before => drifts,
+            Some(before) => drifts - before,
+        }
+    }
+
     fn acknowledged(&mut self, ack: &Ack, now: SystemTime) {
         match &ack.revision {
             Some(revision) if ack.outcome.is_success() => {
@@ -182,12 +209,12 @@ mod tests {
     fn hello(node: &str) -> Hello {
         let node = NodeName::new(node).unwrap();
         let (agent_version, nft_version) = ("1".into(), "2".into());
-        Hello { node, agent_version, nft_version, applied: None, position: Position::default() }
+        Hello { node, agent_version, nft_version, applied: None, position: Position::default(), drifts: 0 }
     }
 
     fn ack(outcome: Outcome) -> Ack {
         let revision = Some(Revision::of(ScriptHash::of(b"")));
-        Ack { revision, outcome, error: String::new(), took: Duration::from_millis(1) }
+        Ack { revision, outcome, error: String::new(), took: Duration::from_millis(1), drifts: 0 }
     }
 
     #[test]
@@ -210,6 +237,24 @@ mod tests {
         assert!(one_watched.has_changed().unwrap());
         assert!(!other_watched.has_changed().unwrap());
         drop(other);
+    }
+
+    #[test]
+    fn drifts_are_counted_once() {
+        let fleet = Fleet::default();
+        let told = |drifts| Ack { drifts, ..ack(Outcome::Applied) };
+        let stream = fleet.open(&Hello { drifts: 5, ..hello("n") });
+        assert_eq!(stream.drifts(), 0, "another replica has counted them");
+        assert_eq!([5, 6, 6, 9].map(|drifts| stream.acknowledged(&told(drifts))), [0, 1, 0, 3]);
+        let stream = fleet.open(&Hello { drifts: 11, ..hello("n") });
+        assert_eq!(stream.drifts(), 2, "found without a stream");
+        let stream = fleet.open(&Hello { drifts: 1, ..hello("n") });
+        assert_eq!(
+            (stream.drifts(), stream.acknowledged(&told(1))),
+            (1, 0),
+            "by an agent that has started anew"
+        );
+        assert_eq!(fleet.all().values().next().unwrap().drifts, Some(1));
     }
 
     #[test]

@@ -70,6 +70,8 @@ pub struct Metrics {
     pub refusals: Counter,
     /// Agents that were taken back because what they had applied is no more.
     pub rollbacks: Counter,
+    /// Tables that agents found changed by something else.
+    pub drifts: Counter,
     /// Script bytes sent to agents.
     pub sent_bytes: Counter,
     updates: Family<Label, Counter>,
@@ -94,6 +96,7 @@ impl Default for Metrics {
             waiting: Gauge::default(),
             refusals: Counter::default(),
             rollbacks: Counter::default(),
+            drifts: Counter::default(),
             sent_bytes: Counter::default(),
             updates: Family::default(),
             acks: Family::default(),
@@ -123,6 +126,11 @@ impl Default for Metrics {
             "rollbacks",
             "Agents taken back because what they had applied is no more",
             metrics.rollbacks.clone(),
+        );
+        registry.register(
+            "drifts",
+            "Times that agents found their table changed by something else",
+            metrics.drifts.clone(),
         );
         registry.register_with_unit(
             "sent",

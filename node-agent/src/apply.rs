@@ -109,18 +109,10 @@ impl Enforcement {
         Self { kernel: Kernel::Unknown, pending: None }
     }
 
-    /// A state of an earlier run, which may stand or not: see [`Enforcement::found`] and [`Enforcement::repair`].
+    /// A state of an earlier run, which may stand or not: see [`Enforcement::repair`].
     pub fn remember(&mut self, journal: Journal) {
         let Entry { revision, position, .. } = journal.last().clone();
         self.kernel = Kernel::Lost(Standing { revision, position, journal: Some(journal) });
-    }
-
-    /// What was lost turns out to stand.
-    pub fn found(&mut self) {
-        self.kernel = match std::mem::replace(&mut self.kernel, Kernel::Unknown) {
-            Kernel::Lost(standing) => Kernel::Holds(standing),
-            other => other,
-        };
     }
 
     /// The state that stands in the kernel, as far as is known.
@@ -226,8 +218,8 @@ impl Enforcement {
         answer
     }
 
-    /// The marker of the state that should stand is gone.
-    pub fn marker_missing(&mut self) {
+    /// The table is not any more what was committed.
+    pub fn lost(&mut self) {
         self.kernel = match std::mem::replace(&mut self.kernel, Kernel::Unknown) {
             Kernel::Holds(standing) => Kernel::Lost(standing),
             other => other,

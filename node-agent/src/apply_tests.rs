@@ -149,7 +149,7 @@ fn a_retry_that_succeeds_is_no_longer_due() {
 #[test]
 fn a_lost_state_is_brought_back() {
     let mut enforcement = applied(full("a"));
-    enforcement.marker_missing();
+    enforcement.lost();
     assert_eq!((holds(&enforcement), enforcement.repair()), (None, Some(repair(&["a"]))));
 
     enforcement.failed(repair(&["a"]), Outcome::NftFailed, String::new());
@@ -163,7 +163,7 @@ fn a_lost_state_is_brought_back() {
 fn a_lost_state_is_not_unchanged() {
     let lost = || {
         let mut enforcement = applied(full("a"));
-        enforcement.marker_missing();
+        enforcement.lost();
         enforcement
     };
     assert_eq!(lost().receive(full("a")), Step::Run(job("a")));
@@ -176,7 +176,7 @@ fn a_lost_state_is_not_unchanged() {
 fn a_lost_state_is_guarded_while_a_newer_one_is_refused() {
     let mut enforcement = applied(full("a"));
     enforcement.failed(job("b"), Outcome::NftFailed, String::new());
-    enforcement.marker_missing();
+    enforcement.lost();
     assert_eq!((enforcement.pending(), enforcement.repair()), (Some(job("b")), Some(repair(&["a"]))));
     enforcement.committed(repair(&["a"]));
     assert_eq!((enforcement.pending(), holds(&enforcement)), (Some(job("b")), Some(revision("a"))));
@@ -187,18 +187,18 @@ fn a_state_that_deltas_led_to_is_brought_back_as_it_was() {
     let mut enforcement = applied(full("a"));
     apply(&mut enforcement, delta("a", "b"));
     apply(&mut enforcement, delta("b", "c"));
-    enforcement.marker_missing();
+    enforcement.lost();
     assert_eq!(enforcement.repair(), Some(repair(&["a", "b", "c"])));
     enforcement.committed(repair(&["a", "b", "c"]));
     assert_eq!(holds(&enforcement), Some(revision("c")));
 
     apply(&mut enforcement, delta("c", "d"));
-    enforcement.marker_missing();
+    enforcement.lost();
     assert_eq!(enforcement.repair(), Some(repair(&["a", "b", "c", "d"])), "a repair is no new beginning");
     enforcement.committed(enforcement.repair().unwrap());
 
     apply(&mut enforcement, full("e"));
-    enforcement.marker_missing();
+    enforcement.lost();
     assert_eq!(enforcement.repair(), Some(repair(&["e"])));
 }
 
@@ -207,7 +207,7 @@ fn a_full_script_of_what_stands_begins_a_new_journal() {
     let mut enforcement = applied(full("a"));
     apply(&mut enforcement, delta("a", "b"));
     assert_eq!(outcome(enforcement.receive(full("b"))), Outcome::Unchanged);
-    enforcement.marker_missing();
+    enforcement.lost();
     assert_eq!(enforcement.repair(), Some(repair(&["b"])));
 }
 
@@ -221,7 +221,7 @@ fn after_too_many_deltas_a_full_script_is_needed() {
         assert!(last < 10_000);
     }
     assert_eq!(holds(&enforcement), Some(revision(&last.to_string())), "it stands all the same");
-    enforcement.marker_missing();
+    enforcement.lost();
     assert!(enforcement.needs_full() && !enforcement.is_repairable());
     assert_eq!(enforcement.repair(), None);
     apply(&mut enforcement, full("b"));
@@ -251,28 +251,24 @@ fn the_position_is_that_of_the_newest_state() {
     let Step::Run(refused) = enforcement.receive(at("4", full("c"))) else { panic!("nothing to run") };
     enforcement.failed(refused, Outcome::NftFailed, String::new());
     assert_eq!(newest(&enforcement), Some(position("3")), "what is refused is not there");
-    enforcement.marker_missing();
+    enforcement.lost();
     assert_eq!(newest(&enforcement), Some(position("3")), "what was known stays known");
     assert_eq!(outcome(enforcement.receive(delta("x", "y"))), Outcome::BaseMismatch);
     assert_eq!(newest(&enforcement), Some(position("3")));
 }
 
 #[test]
-fn what_an_earlier_run_left_stands_or_is_brought_back() {
+fn what_an_earlier_run_left_is_brought_back() {
     let mut journal = Journal::new(entry("a"));
     journal.push(entry("b")).unwrap();
     let mut enforcement = Enforcement::new();
-    enforcement.remember(journal.clone());
+    enforcement.remember(journal);
     assert_eq!((holds(&enforcement), enforcement.repair()), (None, Some(repair(&["a", "b"]))));
     enforcement.committed(repair(&["a", "b"]));
     assert_eq!(holds(&enforcement), Some(revision("b")));
 
-    let mut enforcement = Enforcement::new();
-    enforcement.remember(journal);
-    enforcement.found();
-    assert_eq!((holds(&enforcement), enforcement.repair()), (Some(revision("b")), None));
     apply(&mut enforcement, delta("b", "c"));
-    enforcement.marker_missing();
+    enforcement.lost();
     assert_eq!(enforcement.repair(), Some(repair(&["a", "b", "c"])));
 }
 

@@ -7,6 +7,7 @@ use std::fmt;
 use std::fs::File;
 use std::io::{self, Seek as _, Write as _};
 use std::os::unix::process::ExitStatusExt as _;
+use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -22,11 +23,25 @@ const OUTPUT_LIMIT: usize = 8192;
 /// How long output is read on after the program has ended, in case something it left behind holds the pipe open.
 const GRACE: Duration = Duration::from_millis(500);
 
+/// What reads its last word, and does not start it.
+const SHELLS: [&str; 5] = ["sh", "bash", "dash", "ash", "busybox"];
+
 /// A program with its first arguments, such as `ip netns exec n1 nft`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Program {
     name: String,
     arguments: Vec<String>,
+}
+
+/// Where a program runs nft.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    /// Where this process is: the program is nft itself, or its last word is all that there is.
+    Here,
+    /// Where another program brings its last word, which is another one now.
+    Behind(Program),
+    /// Only a script can stand there.
+    Nowhere,
 }
 
 /// Why a string is no command.
@@ -133,12 +148,43 @@ impl Drop for Leader {
 }
 
 impl Program {
+    /// How `other` is started where nft would be.
+    #[must_use]
+    pub fn place_of_nft(&self, other: &str) -> Place {
+        let file_name =
+            |word: &str| Path::new(word).file_name().map(|name| name.to_string_lossy().into_owned());
+        let Some((_, before)) = self.arguments.split_last() else { return Place::Here };
+        let mut words = before.iter().rev().chain([&self.name]);
+        let reader = words.find(|word| !word.starts_with('-')).and_then(|word| file_name(word));
+        if file_name(&self.name).is_some_and(|name| name == "nft") {
+            Place::Here
+        } else if reader.is_some_and(|name| SHELLS.contains(&name.as_str())) {
+            Place::Nowhere
+        } else {
+            let arguments = before.iter().cloned().chain([other.to_owned()]).collect();
+            Place::Behind(Self { name: self.name.clone(), arguments })
+        }
+    }
+
     /// Runs the program with further arguments, feeds it `input`, and gives the beginning of its standard output.
     /// At the time limit its whole process group is killed.
     ///
     /// # Errors
     /// Everything but exit 0 within the limit.
     pub async fn run(&self, arguments: &[&str], input: &[u8], limit: Duration) -> Result<String, ChildError> {
+        self.run_on(arguments, held(input).map_err(|source| self.not_started(source))?, limit).await
+    }
+
+    /// The same, with a standard input that is there already.
+    ///
+    /// # Errors
+    /// As [`Program::run`].
+    pub async fn run_on(
+        &self,
+        arguments: &[&str],
+        input: Stdio,
+        limit: Duration,
+    ) -> Result<String, ChildError> {
         let mut leader = Leader(self.spawn(arguments, input)?);
         let (mut output, mut errors) = (Vec::new(), Vec::new());
         let status = {
@@ -172,8 +218,11 @@ impl Program {
         }
     }
 
-    fn spawn(&self, arguments: &[&str], input: &[u8]) -> Result<Child, ChildError> {
-        let not_started = |source| ChildError::NotStarted { program: self.name.clone(), source };
+    fn not_started(&self, source: io::Error) -> ChildError {
+        ChildError::NotStarted { program: self.name.clone(), source }
+    }
+
+    fn spawn(&self, arguments: &[&str], input: Stdio) -> Result<Child, ChildError> {
         let mut command = Command::new(&self.name);
         command.args(&self.arguments).args(arguments);
         // Nothing of the agent's environment is the program's business, and without a locale its messages are in
@@ -182,10 +231,10 @@ impl Program {
         if let Some(path) = std::env::var_os("PATH") {
             command.env("PATH", path);
         }
-        command.stdin(held(input).map_err(not_started)?).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.stdin(input).stdout(Stdio::piped()).stderr(Stdio::piped());
         // A group of its own: it is killed as a whole, and a terminal's Ctrl-C does not reach it halfway.
         command.process_group(0).kill_on_drop(true);
-        command.spawn().map_err(not_started)
+        command.spawn().map_err(|source| self.not_started(source))
     }
 }
 
@@ -211,88 +260,5 @@ async fn keep(pipe: Option<impl AsyncRead + Unpin>, kept: &mut Vec<u8>) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const LIMIT: Duration = Duration::from_secs(30);
-
-    async fn shell(script: &str, input: &[u8], limit: Duration) -> Result<String, ChildError> {
-        "sh -c".parse::<Program>().unwrap().run(&[script], input, limit).await
-    }
-
-    #[test]
-    fn a_command_is_words_with_quotes() {
-        let program: Program = "ip netns exec 'n 1' nft".parse().unwrap();
-        assert_eq!(program.arguments, ["netns", "exec", "n 1", "nft"]);
-        assert_eq!("".parse::<Program>(), Err(ProgramError::Empty));
-        assert_eq!("''".parse::<Program>(), Err(ProgramError::Empty));
-        assert_eq!("nft 'x".parse::<Program>(), Err(ProgramError::Unclosed));
-    }
-
-    #[tokio::test]
-    async fn large_input_and_large_errors_do_not_block_each_other() {
-        let input = vec![b'x'; 4 << 20];
-        let echoed = shell("cat >&2; exit 3", &input, LIMIT).await;
-        assert!(
-            matches!(echoed, Err(ChildError::Failed { code: 3, stderr }) if stderr.as_str().len() == OUTPUT_LIMIT)
-        );
-    }
-
-    #[tokio::test]
-    async fn the_whole_input_is_there_before_the_program_starts() {
-        let size = shell("stat -L -c %s /proc/self/fd/0 && wc -c", &vec![b'x'; 1 << 20], LIMIT).await;
-        assert_eq!(size.unwrap(), "1048576\n1048576\n");
-    }
-
-    #[tokio::test]
-    async fn input_that_nobody_reads_is_no_error() {
-        let output = shell("echo done", &vec![b'x'; 4 << 20], LIMIT).await;
-        assert_eq!(output.unwrap(), "done\n");
-    }
-
-    #[tokio::test]
-    async fn ends_are_told_apart() {
-        let missing = "/nonexistent/nft".parse::<Program>().unwrap().run(&[], b"", LIMIT).await;
-        assert!(matches!(missing, Err(ChildError::NotStarted { .. })), "{missing:?}");
-        let failed = shell("echo why >&2; exit 1", b"", LIMIT).await;
-        assert!(matches!(failed, Err(ChildError::Failed { code: 1, stderr }) if stderr.as_str() == "why"));
-        let killed = shell("kill -SEGV $$", b"", LIMIT).await;
-        assert!(matches!(killed, Err(ChildError::Killed { signal: 11, .. })), "{killed:?}");
-    }
-
-    #[tokio::test]
-    async fn a_hanging_program_is_killed_with_all_that_it_started() {
-        let folder = tempfile::tempdir().unwrap();
-        let pid = folder.path().join("pid");
-        let script = format!("sleep 600 & echo $! > {}; wait", pid.display());
-        let hung = shell(&script, b"", Duration::from_millis(500)).await;
-        assert!(matches!(hung, Err(ChildError::TimedOut { .. })), "{hung:?}");
-        let sleeper = std::fs::read_to_string(pid).unwrap();
-        let stat = format!("/proc/{}/stat", sleeper.trim());
-        // Killed; until init has reaped it, it is a zombie.
-        let alive = || std::fs::read_to_string(&stat).is_ok_and(|stat| !stat.contains(") Z "));
-        for _ in 0..500 {
-            if !alive() {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-        panic!("{stat} is still there");
-    }
-
-    #[tokio::test]
-    async fn what_a_program_leaves_behind_does_not_hold_it_up() {
-        let folder = tempfile::tempdir().unwrap();
-        let pid = folder.path().join("pid");
-        let script = format!("sleep 600 & echo $! > {}; echo done", pid.display());
-        assert_eq!(shell(&script, b"", LIMIT).await.unwrap(), "done\n");
-        let sleeper = std::fs::read_to_string(pid).unwrap().trim().parse().unwrap();
-        rustix::process::kill_process(Pid::from_raw(sleeper).unwrap(), Signal::KILL).unwrap();
-    }
-
-    #[tokio::test]
-    async fn the_environment_is_cleared() {
-        let environment = "env".parse::<Program>().unwrap().run(&[], b"", LIMIT).await.unwrap();
-        assert!(environment.lines().all(|line| line.starts_with("PATH=")), "{environment}");
-    }
-}
+#[path = "child_tests.rs"]
+mod tests;

@@ -3,6 +3,8 @@
 //! It does not care whether there is a stream. Attempts that nft refused are repeated and a table that something else
 //! changed is brought back, with or without the compiler.
 
+mod attempt;
+
 use std::future::pending;
 use std::time::Duration;
 
@@ -13,10 +15,12 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 use tracing::{info, warn};
 
-use crate::apply::{Answer, Enforcement, Job, Scope, Step};
-use crate::child::ChildError;
+use crate::apply::{Answer, Enforcement, Job, Step};
+use crate::drift::Drift;
 use crate::journal::Journal;
-use crate::nft::{self, Nft};
+use crate::ledger::Sight;
+use crate::lookout::Lookout;
+use crate::nft::Nft;
 use crate::session::Received;
 
 const FIRST_RETRY: Duration = Duration::from_secs(1);
@@ -52,6 +56,8 @@ pub struct Applied {
     pub revision: Option<Revision>,
     /// The position of the newest state that was committed.
     pub position: Position,
+    /// How often the table was found changed by something else.
+    pub drifts: u32,
 }
 
 /// Where the enforcer's news go.
@@ -72,6 +78,8 @@ pub struct Outlets {
 pub struct Enforcer {
     enforcement: Enforcement,
     nft: Nft,
+    lookout: Lookout,
+    drift: Drift,
     outlets: Outlets,
     check_interval: Duration,
     backoff: Backoff,
@@ -84,19 +92,30 @@ impl Enforcer {
     /// Knows nothing of the kernel yet. Looks after its table every `check_interval`.
     #[must_use]
     pub fn new(nft: Nft, outlets: Outlets, check_interval: Duration) -> Self {
-        let (enforcement, backoff) = (Enforcement::new(), Backoff::new(FIRST_RETRY, LAST_RETRY));
-        Self { enforcement, nft, outlets, check_interval, backoff, retry_at: None, full_at: Instant::now() }
+        Self {
+            enforcement: Enforcement::new(),
+            lookout: Lookout::new(nft.program().clone()),
+            nft,
+            drift: Drift::default(),
+            outlets,
+            check_interval,
+            backoff: Backoff::new(FIRST_RETRY, LAST_RETRY),
+            retry_at: None,
+            full_at: Instant::now(),
+        }
     }
 
-    /// Puts the state of an earlier run in place, unless the kernel still holds it.
+    /// Begins to listen for changes of the table by others.
+    pub async fn listen(&mut self) {
+        self.lookout.open().await;
+    }
+
+    /// Puts the state of an earlier run in place, also if the kernel seems to hold it: whether its table was edited
+    /// meanwhile, only a full listing would tell, which takes as long.
     pub async fn restore(&mut self, journal: Journal) {
-        let (full, revision) = (journal.full().clone(), journal.last().revision.clone());
-        let has_deltas = !journal.deltas().is_empty();
+        let (full, has_deltas) = (journal.full().clone(), !journal.deltas().is_empty());
         self.enforcement.remember(journal);
-        if matches!(self.nft.holds(&revision).await, Ok(true)) {
-            info!(%revision, "the saved ruleset is in the kernel already");
-            self.enforcement.found();
-        } else if self.repair("restore").await == Some(Outcome::NftFailed) && has_deltas {
+        if self.repair("restore").await == Some(Outcome::NftFailed) && has_deltas {
             // An older state is better than none; the compiler, once there is one, knows the newest.
             self.attempt(Job::full(full), Instant::now(), "restore without deltas").await;
         }
@@ -115,6 +134,7 @@ impl Enforcer {
         let mut check_at = Instant::now() + self.check_interval;
         loop {
             let (retry_at, full_due) = (self.retry_at, self.full_due());
+            let (drift_due, reopen_at) = (self.drift.due(), self.lookout.reopen_at());
             tokio::select! {
                 // Timers before updates, so that no flood of updates starves them; each is set anew when its work is
                 // done, so that a slow nft does not let them starve updates.
@@ -125,6 +145,15 @@ impl Enforcer {
                     check_at = Instant::now() + self.check_interval;
                 }
                 () = at(retry_at) => self.retry().await,
+                () = at(drift_due) => self.put_right().await,
+                () = self.lookout.stirred() => {
+                    let sight = self.lookout.look();
+                    self.saw(sight);
+                }
+                () = at(reopen_at) => if self.lookout.open().await {
+                    // Nobody has listened meanwhile.
+                    self.saw(Sight::Unknown);
+                },
                 () = at(full_due) => self.ask_for_full(),
                 received = updates.recv() => match received {
                     None => return End::Forsaken,
@@ -166,69 +195,13 @@ impl Enforcer {
         self.repair("repair").await;
     }
 
-    /// Brings back what was lost, if it is known how; what became of that.
-    async fn repair(&mut self, cause: &'static str) -> Option<Outcome> {
-        let job = self.enforcement.repair()?;
-        Some(self.attempt(job, Instant::now(), cause).await.outcome)
-    }
-
-    /// Asks nft for the marker of what should stand, and brings back what was lost.
-    async fn check(&mut self) {
-        let Some(standing) = self.enforcement.holds() else {
-            return;
-        };
-        match self.nft.holds(&standing.revision).await {
-            Ok(true) => {}
-            Ok(false) => {
-                warn!(revision = %standing.revision, "the table is gone or was changed by something else");
-                self.enforcement.marker_missing();
-                self.publish();
-                // What nft took step by step it may refuse as a whole.
-                if matches!(self.repair("repair").await, None | Some(Outcome::NftFailed)) {
-                    self.ask_for_full();
-                }
-            }
-            Err(error) => warn!(error = first_line(&error), "the table could not be checked"),
-        }
-    }
-
-    async fn attempt(&mut self, job: Job, since: Instant, cause: &'static str) -> Answer {
-        let scope = job.scope;
-        let mut result = self.apply(&job).await;
-        if scope == Scope::Delta && result.as_ref().is_err_and(nft::may_have_committed) {
-            // A full script is tried again later; for a delta the compiler would send one.
-            result = self.apply(&job).await;
-        }
-        let answer = match result {
-            Ok(()) => self.enforcement.committed(job),
-            Err(error) => self.enforcement.failed(job, nft::outcome(&error), error.to_string()),
-        };
-        self.publish();
-        self.answer(&answer, since, cause);
-        if scope == Scope::Delta && !answer.outcome.is_success() {
-            // Perhaps its base is not there any more.
-            Box::pin(self.check()).await;
-        }
-        answer
-    }
-
-    /// Runs nft, and believes the kernel if nft could not say how it went.
-    async fn apply(&self, job: &Job) -> Result<(), ChildError> {
-        let result = self.nft.apply(&job.script).await;
-        if result.as_ref().is_err_and(nft::may_have_committed)
-            && matches!(self.nft.holds(&job.revision).await, Ok(true))
-        {
-            return Ok(());
-        }
-        result
-    }
-
     /// Tells the others where things stand.
     fn publish(&self) {
         let revision = self.enforcement.holds().map(|standing| standing.revision.clone());
         let newest = self.enforcement.newest();
         let position = newest.map(|standing| standing.position.clone()).unwrap_or_default();
-        self.outlets.applied.send_replace(Applied { revision, position });
+        let drifts = self.drift.found();
+        self.outlets.applied.send_replace(Applied { revision, position, drifts });
         if let Some(journal) = newest.and_then(|standing| standing.journal.clone()) {
             self.outlets.journal.send_replace(Some(journal));
         }
@@ -248,7 +221,7 @@ impl Enforcer {
 
     fn answer(&self, answer: &Answer, since: Instant, cause: &'static str) {
         let Answer { revision, outcome, error } = answer.clone();
-        let ack = Ack { revision, outcome, error, took: since.elapsed() };
+        let ack = Ack { revision, outcome, error, took: since.elapsed(), drifts: self.drift.found() };
         let revision = ack.revision.as_ref().map_or("none", Revision::as_str).to_owned();
         let milliseconds = ack.took.as_millis();
         if outcome.is_success() {
@@ -288,6 +261,6 @@ async fn at(instant: Option<Instant>) {
 }
 
 /// For the log, whose events have one line. The lines after it are the script's own.
-fn first_line(text: &impl ToString) -> String {
+pub(super) fn first_line(text: &impl ToString) -> String {
     text.to_string().lines().next().unwrap_or_default().to_owned()
 }

@@ -1,17 +1,22 @@
 //! The node agent: subscribes to the compiler, verifies each script's hash, runs `nft -f -`, acknowledges.
 //!
 //! It knows nothing of what a script means. [`apply`] decides, purely; [`enforce`] carries out and repeats;
-//! [`journal`] knows what led to the state that stands. [`run`] joins it with the stream ([`session`],
+//! [`journal`] knows what led to the state that stands; [`lookout`] and [`ledger`] know who else changed it. [`run`] joins it with the stream ([`session`],
 //! `flock_shared::dial`) and the journal on disk ([`state`]).
 
 pub mod apply;
 pub mod child;
 pub mod cli;
+pub mod drift;
 pub mod enforce;
 pub mod guard;
 pub mod journal;
+pub mod ledger;
+pub mod lookout;
 pub mod nft;
+pub mod notice;
 mod record;
 pub mod run;
+pub mod sentinel;
 pub mod session;
 pub mod state;

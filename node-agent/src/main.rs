@@ -10,19 +10,26 @@ use clap::{CommandFactory as _, Parser as _};
 use flock_node_agent::cli::{Options, Task};
 use flock_node_agent::nft::Nft;
 use flock_node_agent::run::{self, Config};
-use flock_node_agent::state;
+use flock_node_agent::{sentinel, state};
 use flock_shared::telemetry::{self, LogFormat};
 use flock_shared::{TABLE, shutdown};
 use tokio::sync::watch;
 use tracing::info;
 
 fn main() -> ExitCode {
+    if std::env::args_os().nth(1).is_some_and(|argument| argument == sentinel::HAND_OVER) {
+        return ended(sentinel::hand_over().map_err(Into::into));
+    }
     let options = Options::parse();
     if let Err(error) = telemetry::init(options.log(), LogFormat::Text) {
         Options::command().error(ErrorKind::ValueValidation, format!("--log: {error}")).exit();
     }
     let task = options.task().unwrap_or_else(|error| error.exit());
-    match perform(task) {
+    ended(perform(task))
+}
+
+fn ended(result: anyhow::Result<()>) -> ExitCode {
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // Standard error is all that is left to report to.

@@ -24,6 +24,12 @@ impl Nft {
         Self { program, limit }
     }
 
+    /// How it is run.
+    #[must_use]
+    pub const fn program(&self) -> &Program {
+        &self.program
+    }
+
     /// Runs `script` as one transaction.
     ///
     /// # Errors

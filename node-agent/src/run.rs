@@ -83,6 +83,10 @@ pub async fn run(config: Config, stop: watch::Receiver<bool>) -> Result<(), RunE
 
     let outlets = Outlets { acks, applied, full_needed, journal };
     let mut enforcer = Enforcer::new(config.nft.clone(), outlets, config.check_interval);
+    if config.until == Until::Stopped {
+        // Before anything is applied: what comes after it is noticed.
+        enforcer.listen().await;
+    }
     let (state_dir, on_disk) = restore(&config, &mut enforcer).await;
 
     let enforcing = enforcer.run(config.until, updates, stop);
@@ -147,12 +151,18 @@ async fn follow(config: &Config, mut ends: Ends, applied: watch::Receiver<Applie
         };
         match connected {
             Ok((channel, token)) => {
-                let Applied { revision: applied, position } = applied.borrow().clone();
+                let Applied { revision: applied, position, drifts } = applied.borrow().clone();
                 let name = applied.as_ref().map_or("none", Revision::as_str);
                 info!(%compiler, applied = name, "connected");
                 let agent_version = env!("CARGO_PKG_VERSION").to_owned();
-                let hello =
-                    Hello { node: config.node.clone(), agent_version, nft_version, applied, position };
+                let hello = Hello {
+                    node: config.node.clone(),
+                    agent_version,
+                    nft_version,
+                    applied,
+                    position,
+                    drifts,
+                };
                 let since = Instant::now();
                 let ended = session::run(channel, token.as_ref(), hello, &mut ends).await;
                 if since.elapsed() >= HEALTHY {

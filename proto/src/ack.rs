@@ -21,6 +21,8 @@ pub struct Ack {
     pub error: String,
     /// Time from the receipt of the update (or the start of a later attempt) to its outcome.
     pub took: Duration,
+    /// How often since its start the agent has found the table changed by something else.
+    pub drifts: u32,
 }
 
 /// What became of an update. All but [`Applied`](Self::Applied) and [`Unchanged`](Self::Unchanged) leave the previous
@@ -122,6 +124,7 @@ impl From<Ack> for v1::Ack {
             outcome: v1::Outcome::from(ack.outcome).into(),
             error: text::truncated(ack.error, ERROR_LIMIT),
             took: Some(prost_types::Duration { seconds, nanos }),
+            drifts: ack.drifts,
         }
     }
 }
@@ -137,7 +140,7 @@ impl TryFrom<v1::Ack> for Ack {
         }
         let error = text::bounded("ack.error", ack.error, ERROR_LIMIT)?;
         let took = duration(&ack.took.ok_or(WireError::Missing { field: "ack.took" })?)?;
-        Ok(Self { revision, outcome, error, took })
+        Ok(Self { revision, outcome, error, took, drifts: ack.drifts })
     }
 }
 
@@ -172,6 +175,7 @@ mod tests {
             outcome: Outcome::NftFailed,
             error: "/dev/stdin:1:1-3: Error: syntax error\n".into(),
             took: Duration::new(1, 999_999_999),
+            drifts: 3,
         }
     }
 

@@ -20,6 +20,8 @@ pub struct Hello {
     pub applied: Option<Revision>,
     /// The position of the update that was applied last, also if its table was lost since.
     pub position: Position,
+    /// How often since its start the agent has found the table changed by something else.
+    pub drifts: u32,
 }
 
 impl From<Hello> for v1::Hello {
@@ -30,6 +32,7 @@ impl From<Hello> for v1::Hello {
             nft_version: text::truncated(hello.nft_version, VERSION_LIMIT),
             applied_revision: hello.applied.map(|revision| revision.to_string()).unwrap_or_default(),
             applied_position: hello.position.into_wire(),
+            drifts: hello.drifts,
         }
     }
 }
@@ -44,6 +47,7 @@ impl TryFrom<v1::Hello> for Hello {
             nft_version: text::printable("hello.nft_version", hello.nft_version, VERSION_LIMIT)?,
             applied: text::optional_revision("hello.applied_revision", &hello.applied_revision)?,
             position: Position::from_wire("hello.applied_position", &hello.applied_position)?,
+            drifts: hello.drifts,
         })
     }
 }
@@ -61,6 +65,7 @@ mod tests {
             nft_version: "nftables v1.0.6".into(),
             applied: Some(Revision::of(ScriptHash::of(b""))),
             position: Position::new(b"Pod=7").unwrap(),
+            drifts: 3,
         }
     }
 

@@ -50,9 +50,15 @@ mod tests {
             nft_version: String::new(),
             applied: None,
             position: Position::default(),
+            drifts: 0,
         };
-        let ack =
-            Ack { revision: None, outcome: Outcome::Malformed, error: String::new(), took: Duration::ZERO };
+        let ack = Ack {
+            revision: None,
+            outcome: Outcome::Malformed,
+            error: String::new(),
+            took: Duration::ZERO,
+            drifts: 0,
+        };
         for message in [AgentMessage::Hello(hello), AgentMessage::Ack(ack)] {
             assert_eq!(AgentMessage::try_from(v1::AgentMessage::from(message.clone())), Ok(message));
         }

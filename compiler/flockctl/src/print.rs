@@ -42,7 +42,8 @@ pub(crate) fn nodes(nodes: &[v1::NodeStatus], hint: Option<&str>, format: Format
     Ok(())
 }
 
-const NODE_HEADING: [&str; 8] = ["NODE", "STATE", "DESIRED", "APPLIED", "SINCE", "TOOK", "ISOLATED", "ERROR"];
+const NODE_HEADING: [&str; 9] =
+    ["NODE", "STATE", "DESIRED", "APPLIED", "SINCE", "TOOK", "ISOLATED", "DRIFTS", "ERROR"];
 
 fn node_row(status: &v1::NodeStatus) -> Vec<Cell> {
     let short = |revision: &str| revision.get(..SHORT).unwrap_or("-").to_owned();
@@ -68,6 +69,7 @@ fn node_row(status: &v1::NodeStatus) -> Vec<Cell> {
         cell(since, Tone::Dim),
         cell(view::took_ms(status).map_or_else(|| "-".to_owned(), |ms| format!("{ms} ms")), Tone::Dim),
         cell(status.isolated_pods.to_string(), Tone::Plain),
+        cell(status.drifts.to_string(), if status.drifts == 0 { Tone::Dim } else { Tone::Warning }),
         cell(error, Tone::Bad),
     ]
 }
@@ -78,7 +80,7 @@ pub(crate) fn status(status: &v1::NodeStatus, first: bool, format: Format) -> an
     match format {
         // Column widths are those of the widest cells that are usual, as later rows are not known yet.
         Format::Table => {
-            let widths = [status.node.len().max(4), 8, SHORT, SHORT, 20, 9, 8];
+            let widths = [status.node.len().max(4), 8, SHORT, SHORT, 20, 9, 8, 6];
             let line = |cells: &[(String, Tone)]| {
                 let mut line = String::new();
                 for (index, (text, tone)) in cells.iter().enumerate() {

@@ -22,6 +22,7 @@ pub(crate) struct Node<'a> {
     last_took_ms: Option<f64>,
     script_bytes: u64,
     isolated_pods: u32,
+    drifts: u32,
 }
 
 fn present(text: &str) -> Option<&str> {
@@ -69,6 +70,7 @@ impl<'a> From<&'a v1::NodeStatus> for Node<'a> {
             last_took_ms: took_ms(status),
             script_bytes: status.script_bytes,
             isolated_pods: status.isolated_pods,
+            drifts: status.drifts,
         }
     }
 }

@@ -110,7 +110,7 @@ fn acknowledge(context: &Context, agent: &fleet::Stream, message: v1::AgentMessa
     match AgentMessage::try_from(message) {
         Ok(AgentMessage::Ack(ack)) => {
             context.metrics.ack(ack.outcome);
-            agent.acknowledged(&ack);
+            context.metrics.drifts.inc_by(agent.acknowledged(&ack).into());
             Ok(())
         }
         Ok(AgentMessage::Hello(_)) => Err(Status::invalid_argument("a second hello")),

@@ -129,7 +129,14 @@ fn node() -> NodeName {
 fn hello(position: &str) -> Hello {
     let position = Position::new(position.as_bytes()).unwrap();
     let applied = Some(Revision::of(ScriptHash::of(b"")));
-    Hello { node: node(), agent_version: String::new(), nft_version: String::new(), applied, position }
+    Hello {
+        node: node(),
+        agent_version: String::new(),
+        nft_version: String::new(),
+        applied,
+        position,
+        drifts: 0,
+    }
 }
 
 fn position(stamp: &Stamp) -> String {
@@ -265,7 +272,13 @@ async fn lagging_time_and_again_is_not_a_store_that_went_back() {
 #[tokio::test]
 async fn who_goes_away_meanwhile_is_let_go() {
     let replica = Replica::ready(patient()).await;
-    let ack = Ack { revision: None, outcome: Outcome::Malformed, error: String::new(), took: Duration::ZERO };
+    let ack = Ack {
+        revision: None,
+        outcome: Outcome::Malformed,
+        error: String::new(),
+        took: Duration::ZERO,
+        drifts: 0,
+    };
     let (sender, messages) = mpsc::channel(1);
     sender.try_send(Ok(AgentMessage::Ack(ack).into())).unwrap();
     drop(sender);

@@ -146,6 +146,7 @@ impl Agent {
         let applied = hello.applied.as_ref().map(Revision::as_str);
         tracing::info!(node = %hello.node, version = hello.agent_version, applied, "agent connected");
         let (fleet, counted) = (fleet.open(&hello), Counted::new(&self.shared));
+        context.metrics.drifts.inc_by(fleet.drifts().into());
         let stamp = caught_up::wait(context, &hello, &fleet, &desired, &mut self.messages).await?;
         let session = Session::new(hello.applied, *limits);
         Ok(Open { pass, desired, fleet, session, stamp, node: hello.node, _counted: counted })
@@ -258,7 +259,11 @@ impl Open {
     fn ack(&mut self, shared: &Shared, ack: &Ack) {
         let node = &self.node;
         shared.context.metrics.ack(ack.outcome);
-        self.fleet.acknowledged(ack);
+        let drifts = self.fleet.acknowledged(ack);
+        if drifts > 0 {
+            shared.context.metrics.drifts.inc_by(drifts.into());
+            tracing::warn!(%node, drifts, "the table was changed by something else on the node");
+        }
         if ack.outcome.is_success() {
             tracing::debug!(%node, outcome = ack.outcome.as_str(), took = ?ack.took, "acknowledged");
         } else {

@@ -48,7 +48,13 @@ impl Talk {
     }
 
     fn answer(&mut self, of: &str, outcome: Outcome) -> Verdict {
-        let ack = Ack { revision: Some(revision(of)), outcome, error: String::new(), took: Duration::ZERO };
+        let ack = Ack {
+            revision: Some(revision(of)),
+            outcome,
+            error: String::new(),
+            took: Duration::ZERO,
+            drifts: 0,
+        };
         self.session.answered(&ack, self.now)
     }
 
@@ -133,7 +139,13 @@ fn a_refused_delta_is_followed_by_a_full_script_after_a_pause() {
 fn an_update_whose_revision_could_not_be_read_is_refused_too() {
     let mut talk = Talk::at_a();
     talk.send("b", Kind::Delta);
-    let ack = Ack { revision: None, outcome: Outcome::Malformed, error: String::new(), took: Duration::ZERO };
+    let ack = Ack {
+        revision: None,
+        outcome: Outcome::Malformed,
+        error: String::new(),
+        took: Duration::ZERO,
+        drifts: 0,
+    };
     assert_eq!(talk.session.answered(&ack, talk.now), Verdict::Resend(Duration::from_secs(1)));
 }
 

@@ -33,6 +33,7 @@ impl Stream {
             nft_version: String::new(),
             applied: None,
             position: Position::default(),
+            drifts: 0,
         };
         let stream = Self::silent(channel, token).await?;
         // The stream may have ended already, which the next update tells.
@@ -60,7 +61,7 @@ impl Stream {
         }
         self.applied = Some(update.revision.clone());
         let (revision, outcome) = (Some(update.revision.clone()), Outcome::Applied);
-        let ack = Ack { revision, outcome, error: String::new(), took: Duration::ZERO };
+        let ack = Ack { revision, outcome, error: String::new(), took: Duration::ZERO, drifts: 0 };
         // The stream may have ended meanwhile, which the next update tells.
         drop(self.messages.send(AgentMessage::Ack(ack).into()).await);
         Ok(update)

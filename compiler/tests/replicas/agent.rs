@@ -43,6 +43,7 @@ impl Agent {
             nft_version: String::new(),
             applied: self.applied.clone(),
             position: self.position.clone(),
+            drifts: 0,
         };
         acks.send(AgentMessage::Hello(hello).into()).await.unwrap();
         let updates = client.subscribe(ReceiverStream::new(messages)).await.unwrap().into_inner();
@@ -67,7 +68,7 @@ impl Agent {
         self.applied = Some(update.revision.clone());
         self.position = update.position.clone();
         let revision = Some(update.revision.clone());
-        let ack = Ack { revision, outcome, error: String::new(), took: Duration::ZERO };
+        let ack = Ack { revision, outcome, error: String::new(), took: Duration::ZERO, drifts: 0 };
         stream.acks.send(AgentMessage::Ack(ack).into()).await.unwrap();
         Ok(update)
     }

@@ -35,6 +35,7 @@ impl Agent {
             nft_version: "nftables v1.0.6 (Lester Gooch #5)".into(),
             applied,
             position: Position::default(),
+            drifts: 0,
         };
         agent.say(AgentMessage::Hello(hello)).await;
         agent
@@ -62,7 +63,14 @@ impl Agent {
     pub(super) async fn answer(&self, revision: &Revision, outcome: Outcome) {
         let error = if outcome.is_success() { "" } else { "on purpose" }.to_owned();
         let took = Duration::from_millis(1);
-        self.say(AgentMessage::Ack(Ack { revision: Some(revision.clone()), outcome, error, took })).await;
+        self.say(AgentMessage::Ack(Ack {
+            revision: Some(revision.clone()),
+            outcome,
+            error,
+            took,
+            drifts: 0,
+        }))
+        .await;
     }
 
     /// Takes the next update as a healthy agent does; what it reached, and how.

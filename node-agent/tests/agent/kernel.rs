@@ -1,6 +1,6 @@
 //! The agent as a process with the real nft in a network namespace of its own.
 
-use std::io::{self, Write as _};
+use std::io::{self, Seek as _, Write as _};
 use std::process::{Command, Output};
 use std::thread;
 
@@ -31,8 +31,58 @@ impl Namespace {
         }
     }
 
+    pub(crate) fn name(&self) -> &str {
+        &self.0
+    }
+
     pub(crate) fn nft(&self) -> String {
         format!("ip netns exec {} nft", self.0)
+    }
+
+    /// The same, in a way that lets no other program take nft's place: nobody can listen there.
+    pub(crate) fn secluded_nft(&self) -> String {
+        format!("sh -c 'ip netns exec {} nft \"$@\"' nft", self.0)
+    }
+
+    /// Lines that somebody else's nft must take, as one transaction.
+    pub(crate) fn apply(&self, script: &str) {
+        self.feed(script, &["-f", "-"]);
+    }
+
+    /// The same, each line as a transaction.
+    pub(crate) fn apply_each(&self, script: &str) {
+        self.feed(script, &["-i"]);
+    }
+
+    fn feed(&self, script: &str, arguments: &[&str]) {
+        let mut input = tempfile::tempfile().unwrap();
+        input.write_all(script.as_bytes()).unwrap();
+        input.rewind().unwrap();
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", &self.0, "nft"]).args(arguments).stdin(input);
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{script}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+
+    /// What nft prints.
+    pub(crate) fn list(&self, arguments: &str) -> String {
+        String::from_utf8(self.run(arguments).stdout).unwrap()
+    }
+
+    /// Messages of netfilter that the kernel had no room for, of all who listen.
+    pub(crate) fn drops(&self) -> u64 {
+        let command = ["netns", "exec", &self.0, "cat", "/proc/net/netlink"];
+        let output = Command::new("ip").args(command).output().unwrap();
+        let table = String::from_utf8(output.stdout).unwrap();
+        let rows = table.lines().skip(1).map(|line| line.split_whitespace().collect::<Vec<_>>());
+        rows.filter(|row| row[1] == "12").map(|row| row[8].parse::<u64>().unwrap()).sum()
+    }
+
+    /// The namespace goes, and a new one has its name.
+    pub(crate) fn replace(&self) {
+        for verb in ["delete", "add"] {
+            assert!(Command::new("ip").args(["netns", verb, &self.0]).status().unwrap().success());
+        }
     }
 
     /// Whether an nft command succeeds in it.
@@ -42,7 +92,7 @@ impl Namespace {
 
     /// The whole table, as nft lists it.
     pub(crate) fn table(&self) -> String {
-        String::from_utf8(self.run("list table inet flock_netpol").stdout).unwrap()
+        self.list("list table inet flock_netpol")
     }
 
     fn run(&self, arguments: &str) -> Output {

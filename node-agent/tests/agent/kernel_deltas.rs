@@ -106,13 +106,13 @@ fn marker(verb: &str, state: usize) -> String {
     format!("{verb} set inet flock_netpol rev_{}{definition}\n", revision(&state.to_string()))
 }
 
-fn full() -> v1::Update {
+pub(crate) fn full() -> v1::Update {
     let script = Script::new(format!("{FULL}{}", marker("add", 0)));
     Update::new(revision("0"), UpdateKind::Full(script)).into()
 }
 
 /// From the state before this one.
-fn delta(state: usize) -> v1::Update {
+pub(crate) fn delta(state: usize) -> v1::Update {
     let body = DELTAS[state - 1];
     let script = Script::new(format!("{body}\n{}{}", marker("delete", state - 1), marker("add", state)));
     let base = revision(&(state - 1).to_string());
@@ -168,7 +168,8 @@ async fn a_delta_on_another_table_changes_nothing() {
         return;
     };
     let mut compiler = Compiler::start().await;
-    let (url, nft) = (compiler.url(), namespace.nft());
+    // One that listens would have put the table right before the delta comes.
+    let (url, nft) = (compiler.url(), namespace.secluded_nft());
     let child = agent(&["--node", "n1", "--compiler", &url, "--nft", &nft]).spawn().unwrap();
     let mut session = compiler.session().await;
     session.apply(full()).await;

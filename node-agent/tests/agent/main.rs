@@ -3,12 +3,15 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, reason = "these are tests")]
 
 mod compiler;
+mod drift;
 mod fake_nft;
 mod kernel;
 mod kernel_deltas;
 mod process;
 mod saved;
+mod stage;
 mod stream;
+mod unheard;
 
 use std::future::Future;
 use std::time::Duration;

@@ -94,7 +94,7 @@ async fn what_was_saved_is_applied_before_the_first_hello() {
 }
 
 #[tokio::test]
-async fn what_the_kernel_still_holds_is_not_applied_again() {
+async fn what_the_kernel_seems_to_hold_is_applied_again_at_start() {
     let folder = folder();
     dir(folder.path()).store(&journal(&["a"]), None).unwrap();
     let (mut compiler, nft, agent, session) =
@@ -104,7 +104,7 @@ async fn what_the_kernel_still_holds_is_not_applied_again() {
     drop(session);
     let agent = crate::stream::Agent::start(config);
     assert_eq!(compiler.session().await.hello.applied, Some(revision("a")));
-    assert_eq!(nft.runs(), 1);
+    assert_eq!(nft.runs(), 2, "whether somebody has edited it, the marker does not tell");
     agent.stop().await;
 }
 

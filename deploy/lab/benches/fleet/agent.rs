@@ -113,6 +113,7 @@ impl Agent {
             nft_version: "nftables v1.0.6 (Lester Gooch #5)".to_owned(),
             applied: applied.clone(),
             position: Position::default(),
+            drifts: 0,
         };
         out.send_data(framed(AgentMessage::Hello(hello)), false)?;
         let mut body = response.await?.into_body();
@@ -133,7 +134,7 @@ impl Agent {
                 let outcome = if kind == Kind::Current { Outcome::Unchanged } else { Outcome::Applied };
                 *applied = Some(revision.clone());
                 let took = Duration::from_millis(1);
-                let ack = Ack { revision: Some(revision), outcome, error: String::new(), took };
+                let ack = Ack { revision: Some(revision), outcome, error: String::new(), took, drifts: 0 };
                 out.send_data(framed(AgentMessage::Ack(ack)), false)?;
                 self.news.send(Verified { at: clock::now(), kind })?;
             }

@@ -21,6 +21,7 @@ pub(crate) struct NodeStatus {
     pub(crate) last_outcome: Option<String>,
     pub(crate) last_error: Option<String>,
     pub(crate) isolated_pods: u32,
+    pub(crate) drifts: u32,
 }
 
 /// A problem, as `problems -o json` prints it.

@@ -36,13 +36,16 @@ impl Ground {
         let ground = Self { lab, nodes, directory: tempfile::tempdir().unwrap() };
         for name in NODES {
             let nft = ground.node(name).nft_command();
+            let place = nft.strip_suffix("nft").unwrap();
             let runs = ground.runs_file(name);
             let refusing = ground.refusing_file(name);
             let refuse =
                 format!("[ \"$1\" = -f ] && [ -e {refusing} ] && {{ echo '{REFUSAL}' >&2; exit 1; }}");
             let trap = ground.trap_file(name);
-            let spring = format!("nft='{nft}' trap={trap}; [ \"$1\" = -f ] && [ -e $trap ] && . $trap");
-            let wrapper = format!("echo \"$*\" >> {runs}\n{refuse}\n{spring}\nexec $nft \"$@\"\n");
+            let spring =
+                format!("nft='{place}'$program trap={trap}; [ \"$1\" = -f ] && [ -e $trap ] && . $trap");
+            let count = format!("program=$1; shift; echo \"$*\" >> {runs}");
+            let wrapper = format!("{count}\n{refuse}\n{spring}\nexec $nft \"$@\"\n");
             fs::write(ground.wrapper(name), wrapper).unwrap();
             fs::write(runs, "").unwrap();
         }
@@ -82,9 +85,10 @@ impl Ground {
         Process::start(command, self.directory())
     }
 
-    /// What `--nft` is given: a script that notes its arguments and becomes nft in the node's namespace.
+    /// What `--nft` is given: a script that notes its arguments and becomes nft in the node's namespace, or whatever
+    /// stands in for nft.
     pub(crate) fn nft(&self, node: &str) -> String {
-        format!("sh {}", self.wrapper(node))
+        format!("sh {} nft", self.wrapper(node))
     }
 
     /// How many scripts nft was given on a node.

@@ -36,3 +36,28 @@ fn a_table_changed_behind_the_agent_is_applied_again() {
     site.compiler.restart();
     site.settle_node("n1", &revision);
 }
+
+#[test]
+fn an_edit_inside_the_table_is_put_right_and_counted() {
+    let Some(site) = Site::new("drift") else { return };
+    site.manifests.put("policies.yaml", DENY);
+    let web = site.ground.pod("n1", "web", "10.1.0.2");
+    let db = site.ground.pod("n2", "db", "10.1.0.4");
+    let _agents = site.agents();
+    site.settle();
+    let probe = Probe::new(&db, Protocol::Tcp, web.addresses()[0], 80);
+    assert_eq!(probe.run().unwrap(), Verdict::Dropped);
+    let opening =
+        "insert rule inet flock_netpol ingress accept; insert rule inet flock_netpol ingress_denied accept";
+    for drifts in 1..3 {
+        site.ground.node("n1").nft(opening).unwrap();
+        wait_until("the repair", || site.flockctl.node("n1").drifts == drifts);
+        assert_eq!(probe.run().unwrap(), Verdict::Dropped);
+        assert_eq!(site.compiler.metric("flock_compiler_drifts_total"), Some(f64::from(drifts)));
+    }
+    let listed = site.flockctl.text(&["nodes"]);
+    let (heading, n1) = (listed.lines().next().unwrap(), listed.lines().nth(1).unwrap());
+    let column = heading.find("DRIFTS").unwrap();
+    assert_eq!(n1[column..].split_whitespace().next(), Some("2"), "{listed}");
+    assert_eq!(site.flockctl.node("n2").drifts, 0);
+}

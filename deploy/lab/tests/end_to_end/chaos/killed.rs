@@ -25,7 +25,7 @@ fn an_agent_killed_between_an_update_and_its_ack_catches_up() {
         wait_until("the compiler to notice", || !site.flockctl.node("n1").connected);
         // What nft was told is no longer what is wanted.
         site.change(number + 100);
-        agents[0] = site.agent("n1", &["--check-interval", "0.3"]);
+        agents[0] = site.agent("n1", &[]);
         site.converges(&format!("{moment}-1"));
         // The nft of the killed agent commits only now, or ends.
         let orphan: u32 = fs::read_to_string(&held).unwrap().trim().parse().unwrap();

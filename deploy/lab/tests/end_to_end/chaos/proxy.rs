@@ -196,6 +196,7 @@ fn pass(state: &Mutex<State>, update: &v1::Update) -> Way {
             outcome: Outcome::BaseMismatch,
             error: "refused on purpose".to_owned(),
             took: Duration::ZERO,
+            drifts: 0,
         });
     }
     if take(&mut state.faults.end_after_update) { Way::OnAndEnd } else { Way::On }

@@ -1,0 +1,97 @@
+//! One attempt after the other: running nft, what its end says, and what the kernel says of others meanwhile.
+
+use flock_proto::Outcome;
+use tokio::time::Instant;
+use tracing::warn;
+
+use super::{Enforcer, first_line};
+use crate::apply::{Answer, Job, Scope};
+use crate::child::ChildError;
+use crate::ledger::Sight;
+use crate::nft;
+
+impl Enforcer {
+    /// Asks nft for the marker of what should stand, and brings back what was lost.
+    pub(super) async fn check(&mut self) {
+        let Some(standing) = self.enforcement.holds() else {
+            return;
+        };
+        match self.nft.holds(&standing.revision).await {
+            Ok(true) => {}
+            Ok(false) => {
+                warn!(revision = %standing.revision, "the table is gone or was changed by something else");
+                self.drift.changed();
+                self.put_right().await;
+            }
+            Err(error) => warn!(error = first_line(&error), "the table could not be checked"),
+        }
+    }
+
+    /// Takes down what others did. Before anything was committed, there is nothing that they could change.
+    pub(super) fn saw(&mut self, sight: Sight) {
+        if self.enforcement.newest().is_some() && self.drift.saw(sight, Instant::now()) {
+            warn!(drifts = self.drift.found(), "the table was changed by something else");
+            self.publish();
+        }
+    }
+
+    /// The table is not what was committed, or may not be: brings that back.
+    pub(super) async fn put_right(&mut self) {
+        self.drift.repairing(Instant::now());
+        if self.enforcement.holds().is_none() {
+            // It is lost already, and about to be brought back.
+            return;
+        }
+        self.enforcement.lost();
+        self.publish();
+        // What nft took step by step it may refuse as a whole.
+        if matches!(self.repair("repair").await, None | Some(Outcome::NftFailed)) {
+            self.ask_for_full();
+        }
+    }
+
+    /// Brings back what was lost, if it is known how; what became of that.
+    pub(super) async fn repair(&mut self, cause: &'static str) -> Option<Outcome> {
+        let job = self.enforcement.repair()?;
+        Some(self.attempt(job, Instant::now(), cause).await.outcome)
+    }
+
+    pub(super) async fn attempt(&mut self, job: Job, since: Instant, cause: &'static str) -> Answer {
+        let scope = job.scope;
+        let (mut result, mut sight) = self.apply(&job).await;
+        if scope == Scope::Delta && result.as_ref().is_err_and(nft::may_have_committed) {
+            // A full script is tried again later; for a delta the compiler would send one.
+            let (again, seen) = self.apply(&job).await;
+            (result, sight) = (again, sight.max(seen));
+        }
+        if result.is_ok() && scope != Scope::Delta {
+            self.drift.replaced();
+        }
+        let answer = match result {
+            Ok(()) => self.enforcement.committed(job),
+            Err(error) => self.enforcement.failed(job, nft::outcome(&error), error.to_string()),
+        };
+        self.saw(sight);
+        self.publish();
+        self.answer(&answer, since, cause);
+        if scope == Scope::Delta && !answer.outcome.is_success() {
+            // Perhaps its base is not there any more.
+            Box::pin(self.check()).await;
+        }
+        answer
+    }
+
+    /// Runs nft, and believes the kernel if nft could not say how it went.
+    async fn apply(&mut self, job: &Job) -> (Result<(), ChildError>, Sight) {
+        let earlier = self.lookout.before(job.script.bytes().len(), self.drift.is_in_doubt());
+        self.saw(earlier);
+        let mut result = self.nft.apply(&job.script).await;
+        if result.as_ref().is_err_and(nft::may_have_committed)
+            && matches!(self.nft.holds(&job.revision).await, Ok(true))
+        {
+            result = Ok(());
+        }
+        let sight = self.lookout.after(result.is_ok());
+        (result, sight)
+    }
+}

@@ -1,0 +1,189 @@
+//! What the kernel tells of changes to nf_tables: netlink datagrams, taken apart as far as the agent needs it.
+//!
+//! A transaction is told as the objects that it made and removed, each of which names its table, and then as the
+//! generation of rules that it ended in. Pure.
+
+use flock_shared::TABLE;
+
+/// Header of every netlink message: length, type, flags, sequence, port.
+const HEADER: usize = 16;
+/// What follows it in messages of netfilter: family, version, resource.
+const FAMILY: usize = 4;
+/// Header of an attribute: length and type.
+const ATTRIBUTE: usize = 4;
+
+/// The subsystem of netfilter, in the upper byte of a message's type.
+const NFTABLES: u16 = 10;
+/// `NFT_MSG_NEWGEN` and `NFT_MSG_GETGEN`.
+const NEW_GENERATION: u16 = 15;
+const GET_GENERATION: u16 = 16;
+const NLM_F_REQUEST: u16 = 1;
+/// `NFPROTO_INET`.
+const INET: u8 = 1;
+/// The first attribute of every object is its table, that of a generation its number; the upper bits are flags.
+const FIRST: u16 = 1;
+const ATTRIBUTE_TYPE: u16 = 0x3fff;
+
+/// One message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Notice {
+    /// An object of our table came, went or changed.
+    Ours,
+    /// The transaction is told; this is the number of the generation that it made.
+    Generation {
+        /// Its number.
+        number: u32,
+        /// The port of the socket whose request it is the answer to.
+        port: u32,
+    },
+    /// Something about another table.
+    Others,
+    /// This is no message, nor is what follows.
+    Garbled,
+}
+
+/// The messages of a datagram, in order.
+pub fn notices(datagram: &[u8]) -> impl Iterator<Item = Notice> + '_ {
+    let mut rest = datagram;
+    std::iter::from_fn(move || {
+        if rest.is_empty() {
+            return None;
+        }
+        let Some((notice, length)) = first(rest) else {
+            rest = &[];
+            return Some(Notice::Garbled);
+        };
+        rest = rest.get(aligned(length)..).unwrap_or_default();
+        Some(notice)
+    })
+}
+
+/// The question for the number of the present generation.
+#[must_use]
+pub fn question() -> Vec<u8> {
+    let length = u32::try_from(HEADER + FAMILY).unwrap_or_default();
+    let kind = NFTABLES << 8 | GET_GENERATION;
+    let mut message = Vec::new();
+    message.extend(length.to_ne_bytes());
+    message.extend(kind.to_ne_bytes());
+    message.extend(NLM_F_REQUEST.to_ne_bytes());
+    message.resize(HEADER + FAMILY, 0);
+    message
+}
+
+/// The first message, and its length.
+fn first(bytes: &[u8]) -> Option<(Notice, usize)> {
+    let length = usize::try_from(u32::from_ne_bytes(array(bytes, 0)?)).ok()?;
+    let message = bytes.get(..length).filter(|message| message.len() >= HEADER)?;
+    let kind = u16::from_ne_bytes(array(message, 4)?);
+    if kind >> 8 != NFTABLES {
+        // An error is one, which answers nothing.
+        return Some((Notice::Others, length));
+    }
+    let family = *message.get(HEADER)?;
+    let value = first_attribute(message.get(HEADER + FAMILY..)?)?;
+    let notice = if kind & 0xff == NEW_GENERATION {
+        let number = u32::from_be_bytes(array(value, 0)?);
+        Notice::Generation { number, port: u32::from_ne_bytes(array(message, 12)?) }
+    } else if family == INET && is_our_table(value) {
+        Notice::Ours
+    } else {
+        Notice::Others
+    };
+    Some((notice, length))
+}
+
+/// The value of the attribute that the message is about.
+fn first_attribute(mut rest: &[u8]) -> Option<&[u8]> {
+    loop {
+        let length = usize::from(u16::from_ne_bytes(array(rest, 0)?));
+        let kind = u16::from_ne_bytes(array(rest, 2)?) & ATTRIBUTE_TYPE;
+        let value = rest.get(ATTRIBUTE..length)?;
+        if kind == FIRST {
+            return Some(value);
+        }
+        rest = rest.get(aligned(length)..)?;
+    }
+}
+
+fn is_our_table(name: &[u8]) -> bool {
+    let ours = TABLE.split(' ').next_back().unwrap_or_default().as_bytes();
+    name.strip_suffix(b"\0").unwrap_or(name) == ours
+}
+
+const fn aligned(length: usize) -> usize {
+    length.next_multiple_of(4)
+}
+
+fn array<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
+    bytes.get(at..)?.first_chunk().copied()
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
+        let length = u16::try_from(ATTRIBUTE + value.len()).unwrap();
+        let mut bytes = [&length.to_ne_bytes()[..], &kind.to_ne_bytes(), value].concat();
+        bytes.resize(aligned(bytes.len()), 0);
+        bytes
+    }
+
+    fn message(kind: u16, family: u8, port: u32, attributes: &[Vec<u8>]) -> Vec<u8> {
+        let body = attributes.concat();
+        let length = u32::try_from(HEADER + FAMILY + body.len()).unwrap();
+        let head = [&length.to_ne_bytes()[..], &kind.to_ne_bytes(), &[0; 6], &port.to_ne_bytes()].concat();
+        [head, vec![family, 0, 0, 0], body].concat()
+    }
+
+    /// A rule, an element or whatever else of a table.
+    pub(crate) fn object(family: u8, table: &str) -> Vec<u8> {
+        let name = format!("{table}\0");
+        message(NFTABLES << 8 | 12, family, 7, &[attribute(9, b"x"), attribute(FIRST, name.as_bytes())])
+    }
+
+    pub(crate) fn generation(number: u32, port: u32) -> Vec<u8> {
+        message(NFTABLES << 8 | NEW_GENERATION, 0, port, &[attribute(FIRST, &number.to_be_bytes())])
+    }
+
+    fn told(datagram: &[u8]) -> Vec<Notice> {
+        notices(datagram).collect()
+    }
+
+    #[test]
+    fn a_message_names_a_table_or_a_generation() {
+        let datagram = [
+            object(INET, "flock_netpol"),
+            object(2, "flock_netpol"),
+            object(INET, "flock_netpol2"),
+            object(INET, "flock"),
+            generation(70_000, 9),
+            message(2, 0, 9, &[]),
+        ]
+        .concat();
+        let generation = Notice::Generation { number: 70_000, port: 9 };
+        let (ours, others) = (Notice::Ours, Notice::Others);
+        assert_eq!(told(&datagram), [ours, others, others, others, generation, others]);
+        assert_eq!(told(b""), []);
+    }
+
+    #[test]
+    fn what_is_cut_off_or_says_a_wrong_length_is_garbled() {
+        let whole = object(INET, "flock_netpol");
+        for length in 1..whole.len() {
+            assert_eq!(told(&whole[..length]), [Notice::Garbled], "{length} bytes");
+        }
+        let mut endless = whole.clone();
+        endless[..4].copy_from_slice(&0u32.to_ne_bytes());
+        assert_eq!(told(&endless), [Notice::Garbled]);
+        let nameless = message(NFTABLES << 8 | 12, INET, 7, &[attribute(2, b"x")]);
+        assert_eq!(told(&[whole, nameless].concat()), [Notice::Ours, Notice::Garbled]);
+    }
+
+    #[test]
+    fn the_question_is_a_message_of_netfilter() {
+        assert_eq!(question().len(), 20);
+        assert_eq!(question()[..4], 20u32.to_ne_bytes());
+    }
+}
