@@ -89,6 +89,22 @@ async fn each_call_needs_its_own_permission() {
 }
 
 #[tokio::test]
+async fn problems_of_a_namespace_need_permission_there() {
+    let cluster = Cluster::start().await;
+    let compiler = Compiler::start_with(&cluster, forgetful()).await;
+    let token = viewer(&cluster);
+    cluster.api.grants().allow(grant("get", POLICY_EXPLANATIONS).within("shop"));
+    let mut client = DebugServiceClient::new(compiler.dial(&cluster).await);
+    let mut code = async |namespace: &str| {
+        let request = ListProblemsRequest { namespace: namespace.to_owned() };
+        client.list_problems(with(Some(&token), request)).await.err().map(|status| status.code())
+    };
+    assert_eq!(code("shop").await, None);
+    assert_eq!(code("bank").await, Some(Code::PermissionDenied));
+    assert_eq!(code("").await, Some(Code::PermissionDenied), "all of them");
+}
+
+#[tokio::test]
 async fn what_is_forbidden_is_said_in_the_words_of_rbac() {
     let cluster = Cluster::start().await;
     let compiler = Compiler::start(&cluster).await;
