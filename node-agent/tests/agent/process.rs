@@ -51,7 +51,7 @@ async fn wrong_options_are_exit_2_and_a_message() {
         (&[][..], "--node NAME is required"),
         (&["--node", "n1"], "--compiler URL is required"),
         (&["--node", "n1", "--compiler", "http://192.0.2.1:1"], "loopback only"),
-        (&["--node", "n1", "--compiler", "https://192.0.2.1:1"], "needs a certificate"),
+        (&["--node", "n1", "--compiler", "https://192.0.2.1:1"], "needs --ca-file"),
         (&["--node", "N1", "--compiler", loopback], "DNS-1123"),
         (&["--node", "n1", "--compiler", loopback, "--nft", "nft '"], "unclosed quote"),
         (&["--node", "n1", "--compiler", loopback, "--nft-timeout", "0"], "above 0"),
