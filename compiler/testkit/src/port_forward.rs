@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::{SinkExt as _, StreamExt as _};
@@ -14,6 +15,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::{Message, Role};
@@ -23,6 +25,9 @@ use crate::status::Status;
 
 /// The one subprotocol that kubelets speak here.
 const PROTOCOL: &str = "v4.channel.k8s.io";
+
+/// How long a client may take to hang up once all is said.
+const FAREWELL: Duration = Duration::from_secs(5);
 
 /// Where the ports of pods really are.
 #[derive(Debug, Default)]
@@ -117,12 +122,9 @@ async fn relay(socket: Socket, ports: Vec<(u16, Option<SocketAddr>)>) {
     drop(out);
     let to_client = async {
         while let Some(message) = outgoing.recv().await {
-            if sink.send(message).await.is_err() {
-                return;
-            }
+            sink.send(message).await?;
         }
-        // All is said; a client that is gone needs no farewell.
-        drop(sink.send(Message::Close(None)).await);
+        sink.send(Message::Close(None)).await
     };
     let from_client = async {
         while let Some(Ok(message)) = messages.next().await {
@@ -140,7 +142,12 @@ async fn relay(socket: Socket, ports: Vec<(u16, Option<SocketAddr>)>) {
             }
         }
     };
-    tokio::select! { () = to_client => {}, () = from_client => {} }
+    let all_said = tokio::select! { sent = to_client => sent.is_ok(), () = from_client => false };
+    if all_said {
+        // A connection that is closed with bytes unread is reset, and the client may never see what was said last.
+        let rest = async { while let Some(Ok(_)) = messages.next().await {} };
+        drop(timeout(FAREWELL, rest).await);
+    }
 }
 
 /// Serves one port until the pod hangs up.

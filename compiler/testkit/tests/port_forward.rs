@@ -67,8 +67,7 @@ async fn what_goes_wrong_is_said_and_a_cut_is_the_end() {
     assert_eq!(server.requests(PORT_FORWARD, Verb::Get), 2);
 
     // Nobody has told of this port, and nobody listens on that one.
-    let unused = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap().local_addr().unwrap();
-    server.forwards().add("a", "x", 81, SocketAddr::from((Ipv4Addr::LOCALHOST, unused.port())));
+    server.forwards().add("a", "x", 81, SocketAddr::from((Ipv4Addr::LOCALHOST, 1)));
     for port in [80, 81] {
         let mut forwarder = pods.portforward("x", &[port]).await.unwrap();
         let _stream = forwarder.take_stream(port).unwrap();
