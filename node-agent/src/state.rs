@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use flock_proto::MAX_MESSAGE_BYTES;
 use flock_shared::{NodeName, ScriptHash};
+use rustix::fs::OFlags;
 use rustix::process::geteuid;
 use tokio::sync::watch;
 use tracing::{debug, warn};
@@ -27,6 +28,7 @@ const DELTAS: &str = "ruleset.deltas";
 /// No file is longer.
 const FILE_LENGTH: u64 = (MAX_MESSAGE_BYTES + HEADER_LENGTH) as u64;
 const WRITABLE_BY_OTHERS: u32 = 0o022;
+const NONBLOCK: i32 = OFlags::NONBLOCK.bits().cast_signed();
 
 /// A journal as it is on disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -201,7 +203,7 @@ impl StateDir {
 
 /// Opens a file for this user only; makes it if it is missing.
 fn private(how: &mut OpenOptions, path: &Path) -> io::Result<File> {
-    let file = how.create(true).mode(0o600).open(path)?;
+    let file = how.create(true).mode(0o600).custom_flags(NONBLOCK).open(path)?;
     // The mode above is only for a file that was not there.
     file.set_permissions(Permissions::from_mode(0o600))?;
     Ok(file)
@@ -234,7 +236,9 @@ fn is_exposed(metadata: &Metadata) -> bool {
 
 /// All of a file, if it is there.
 fn read(path: &Path) -> Result<Option<Bytes>, StateError> {
-    let file = match File::open(path) {
+    // A pipe that somebody has put there is not waited for.
+    let mut how = OpenOptions::new();
+    let file = match how.read(true).custom_flags(NONBLOCK).open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error.into()),

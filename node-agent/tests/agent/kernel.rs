@@ -113,7 +113,7 @@ impl Drop for Namespace {
 }
 
 /// Says why a test shows nothing here, past the capture of output that hides it where tests pass.
-fn skipped(reason: &str) {
+pub(crate) fn skipped(reason: &str) {
     let thread = thread::current();
     let test = thread.name().unwrap_or("a test");
     // If nobody listens, nobody is misled.

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, reason = "these are tests")]
 
 mod compiler;
+mod disk;
 mod drift;
 mod fake_nft;
 mod kernel;
@@ -11,6 +12,7 @@ mod process;
 mod saved;
 mod stage;
 mod stream;
+mod survival;
 mod unheard;
 
 use std::future::Future;

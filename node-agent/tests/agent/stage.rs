@@ -39,6 +39,7 @@ impl Stage {
             ["--compiler", &compiler.url()],
             ["--nft", &nft],
             ["--check-interval", "3600"],
+            ["--nft-timeout", "30"],
             ["--state-dir", state.path().to_str().unwrap()],
         ];
         let arguments: Vec<String> = arguments.concat().iter().map(ToString::to_string).collect();

@@ -1,7 +1,8 @@
-//! A compiler that follows a Kubernetes API server: list, change, the server gone and back.
+//! A compiler that follows a Kubernetes API server: list, change, the server gone and back, also as another one.
 
 use std::path::Path;
 
+use flock_lab::{Probe, Protocol, Verdict};
 use flock_testkit::{Kind, NAMESPACE, NETWORK_POLICY, NODE, POD};
 use serde_json::{Value, json};
 
@@ -112,4 +113,68 @@ fn an_api_server_is_followed_also_after_it_was_gone() {
     api.server.come_back();
     settled();
     assert_eq!(NODES.map(|node| ground.scripts(node)), scripts, "nothing had changed");
+}
+
+/// Nobody is let in.
+fn deny(name: &str) -> Value {
+    json!({
+        "metadata": { "namespace": "shop", "name": name },
+        "spec": { "podSelector": {}, "policyTypes": ["Ingress"] },
+    })
+}
+
+#[test]
+fn a_server_that_comes_back_with_everything_changed_opens_nothing_on_the_way() {
+    let Some(ground) = Ground::new("api-changed") else { return };
+    let api = Api::start();
+    for node in NODES {
+        api.put(NODE, json!({ "metadata": { "name": node } }));
+    }
+    api.put(NAMESPACE, json!({ "metadata": { "name": "shop" } }));
+    api.put(POD, pod("web", "n1", "10.1.0.2"));
+    api.put(POD, pod("db", "n2", "10.1.0.4"));
+    api.put(NETWORK_POLICY, deny("before"));
+    let web = ground.pod("n1", "web", "10.1.0.2");
+    let db = ground.pod("n2", "db", "10.1.0.4");
+    let kubeconfig = api.server.write_kubeconfig(ground.directory()).unwrap();
+    let compiler = Compiler::start(["--kubeconfig", kubeconfig.to_str().unwrap()], ground.directory());
+    let flockctl = Flockctl::new(compiler.url());
+    let _agents = NODES.map(|node| ground.agent(node, &compiler.url(), &[]));
+    let scratch = ground.directory().join("listed.json");
+    for node in NODES {
+        settle(&ground, &flockctl, node, &api.revision(&scratch, node));
+    }
+    let probe = Probe::new(&db, Protocol::Tcp, web.addresses()[0], 80);
+    assert_eq!(probe.run().unwrap(), Verdict::Dropped);
+
+    api.server.go_away();
+    wait_until("no watch", || compiler.metric("flock_compiler_watching{kind=\"Pod\"}") == Some(0.0));
+    // Every object is another one, and the server does not remember how that came about.
+    for kind in [NETWORK_POLICY, POD, NAMESPACE] {
+        for object in api.server.store().all(kind) {
+            let metadata = |field| object["metadata"][field].as_str().unwrap_or_default().to_owned();
+            api.server.store().remove(kind, &metadata("namespace"), &metadata("name")).unwrap();
+        }
+    }
+    api.put(NAMESPACE, json!({ "metadata": { "name": "shop", "labels": { "new": "yes" } } }));
+    api.put(POD, pod("web-2", "n1", "10.1.0.2"));
+    api.put(POD, pod("db-2", "n2", "10.1.0.4"));
+    api.put(NETWORK_POLICY, deny("after"));
+    api.put(NETWORK_POLICY, allow("nobody"));
+    api.server.store().compact();
+    api.server.come_back();
+    let wanted = NODES.map(|node| (node, api.revision(&scratch, node)));
+    let mut probes = 0;
+    while !wanted.iter().all(|(node, revision)| ground.holds(node, revision)) {
+        assert_eq!(probe.run().unwrap(), Verdict::Dropped, "on the way");
+        probes += 1;
+        assert!(probes < 200, "it should have settled long ago");
+    }
+    for (node, revision) in &wanted {
+        settle(&ground, &flockctl, node, revision);
+    }
+    assert_eq!(probe.run().unwrap(), Verdict::Dropped);
+    api.server.store().remove(NETWORK_POLICY, "shop", "after").unwrap();
+    api.put(NETWORK_POLICY, allow("db-2"));
+    wait_until("what is allowed now", || probe.run().unwrap() == Verdict::Reached);
 }
