@@ -100,7 +100,7 @@ fn check_line(text: &[u8], depth: usize) -> Result<usize, Why> {
     let words: Vec<&str> =
         lower.split(|letter: char| !is_of_word(letter)).filter(|word| !word.is_empty()).collect();
     let in_rule = depth == 0 && top(&lower, &words)?;
-    if words.contains(&"hook") {
+    if words.iter().any(|word| says(word, "hook")) {
         let after = |keyword: &str| {
             let mut words = words.iter().skip_while(move |word| **word != keyword).skip(1);
             words.next().copied().unwrap_or_default()
@@ -110,7 +110,7 @@ fn check_line(text: &[u8], depth: usize) -> Result<usize, Why> {
             ("filter", hook) => return Err(Why::Hook(hook.to_owned())),
             (kind, _) => return Err(Why::ChainType(kind.to_owned())),
         }
-        if words.iter().filter(|word| **word == "hook").count() > 1 {
+        if words.iter().filter(|word| says(word, "hook")).count() > 1 {
             return Err(Why::Word("hook".to_owned()));
         }
     }
@@ -121,12 +121,21 @@ fn check_line(text: &[u8], depth: usize) -> Result<usize, Why> {
         _ => None,
     };
     let beyond = |(place, word): &(usize, &&str)| {
-        BEYOND_JUDGING.contains(*word) && !(**word == "set" && object == Some(*place))
+        BEYOND_JUDGING.iter().any(|keyword| says(word, keyword))
+            && !(**word == "set" && object == Some(*place))
     };
     if let Some((_, word)) = words.iter().enumerate().find(beyond) {
         return Err(Why::Word((*word).to_owned()));
     }
     braces(&lower, depth, in_rule)
+}
+
+/// Whether a word is a keyword, for nft too: behind a number or an address it needs no space.
+fn says(word: &str, keyword: &str) -> bool {
+    word.strip_suffix(keyword).is_some_and(|before| {
+        before.starts_with(|letter: char| letter.is_ascii_digit())
+            || before.chars().all(|letter| letter.is_ascii_hexdigit() || matches!(letter, '.' | '-' | '/'))
+    })
 }
 
 /// A line at the top: one statement on our table. Whether it holds a rule.
@@ -191,7 +200,8 @@ fn code_of(line: &[u8]) -> Result<String, Why> {
             _ if comment => {}
             '"' => {
                 quoted = !quoted;
-                code.push('_');
+                // What follows needs no space before it.
+                code.push_str(" _ ");
             }
             _ if quoted => {}
             '#' => comment = true,

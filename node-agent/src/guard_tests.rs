@@ -142,3 +142,28 @@ fn rules_with_sets_of_their_own_pass_and_nothing_behind_them() {
 fn a_name_in_quotes_may_be_a_keyword() {
     assert_eq!(check(in_chain("iifname \"include\" accept").as_bytes()), Ok(()));
 }
+
+#[test]
+fn keywords_that_nft_reads_without_a_space_before_them_are_found() {
+    for rule in [
+        "80log",
+        "80-90log",
+        "0x1notrack",
+        "10.0.0.0/8log",
+        "fd00::1dup to 10.0.0.1",
+        "fd00::alog",
+        "aa:ff/64log",
+        "\"eth0\"log",
+        "1set 2",
+    ] {
+        for text in [
+            in_chain(&format!("meta mark {rule}")),
+            format!("add rule inet flock_netpol c meta mark {rule}\n"),
+        ] {
+            assert!(matches!(refused(&text), Why::Word(_)), "{text}");
+        }
+    }
+    let hook = "table inet flock_netpol {\n\tchain c {\n\t\ttype \"filter\"hook input priority 0;\n\t}\n}\n";
+    assert!(matches!(refused(hook), Why::Hook(_) | Why::ChainType(_)));
+    assert_eq!(check(in_chain("iifname \"eth0\" ip saddr 10.0.0.1 accept").as_bytes()), Ok(()));
+}
