@@ -9,6 +9,7 @@ pub mod child;
 pub mod cli;
 pub mod drift;
 pub mod enforce;
+pub mod fuzzing;
 pub mod guard;
 pub mod journal;
 pub mod ledger;

@@ -6,6 +6,7 @@
 mod ack;
 mod error;
 mod framed;
+pub mod fuzzing;
 mod hello;
 mod message;
 mod position;

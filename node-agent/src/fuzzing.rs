@@ -1,0 +1,122 @@
+//! Entry points of the fuzz targets in `node-agent/fuzz`, here so that an ordinary test runs them on their corpus.
+
+use bytes::Bytes;
+use flock_proto::Position;
+use flock_proto::v1;
+use flock_shared::{NodeName, Revision, Script, ScriptHash};
+
+use crate::apply::{Enforcement, Step};
+use crate::guard;
+use crate::journal::Entry;
+use crate::ledger::{Ledger, Sight};
+use crate::record;
+
+/// Whatever update comes, only what the guard lets pass would reach nft, and only with the hash that it was sent with.
+///
+/// # Panics
+/// If it is otherwise, which is what fuzzing looks for.
+pub fn update(bytes: &[u8]) {
+    let Some(update) = flock_proto::fuzzing::wire(bytes) else { return };
+    // Fuzzing does not find hashes: the same once more with the right one.
+    let hash = Bytes::copy_from_slice(ScriptHash::of(&update.script).as_bytes());
+    for update in [v1::Update { sha256: hash, ..update.clone() }, update] {
+        let mut enforcement = Enforcement::new();
+        if let Step::Run(job) = enforcement.receive(update.clone()) {
+            assert_eq!(guard::check(job.script.bytes()), Ok(()));
+            assert_eq!(job.script.hash().as_bytes()[..], update.sha256[..]);
+            let answer = enforcement.committed(job.clone());
+            assert!(answer.outcome.is_success() && answer.revision == Some(job.revision));
+        }
+    }
+}
+
+/// What passes the guard is made of our table's statements, line by line, and passes behind itself, as in a journal.
+///
+/// # Panics
+/// If it is otherwise.
+pub fn guarded(script: &[u8]) {
+    if guard::check(script).is_err() {
+        return;
+    }
+    assert_eq!(guard::check(&[script, b"\n", script].concat()), Ok(()));
+    let mut depth = 0usize;
+    for line in script.split(|byte| *byte == b'\n') {
+        assert!(line.iter().all(|byte| matches!(byte, b'\t' | b' '..=b'~')), "a character");
+        let code = bare(&String::from_utf8_lossy(line));
+        let text = code.trim();
+        assert!(depth > 0 || text.is_empty() || text.contains("inet flock_netpol"), "{text:?}");
+        assert!(depth > 0 || !text.contains("ruleset"), "{text:?}");
+        for word in ["include", "$", " log ", " dnat ", " hook input ", " hook output "] {
+            assert!(!text.contains(word), "{text:?}");
+        }
+        depth =
+            (depth + code.matches('{').count()).checked_sub(code.matches('}').count()).unwrap_or(usize::MAX);
+    }
+    assert_eq!(depth, 0);
+}
+
+/// A line without what is quoted, and without its comment.
+fn bare(line: &str) -> String {
+    let code =
+        |part: (usize, &str)| if part.0.is_multiple_of(2) { part.1.to_lowercase() } else { String::new() };
+    let mut whole = String::new();
+    for part in line.split('"').enumerate() {
+        let part = code(part);
+        if let Some((before, _)) = part.split_once('#') {
+            return whole + before;
+        }
+        whole.push_str(&part);
+    }
+    whole
+}
+
+/// No bytes are taken for a record by accident; what was written is read, and any one byte that is changed is noticed.
+///
+/// # Panics
+/// If it is otherwise.
+pub fn records(bytes: &[u8]) {
+    let whole = Bytes::copy_from_slice(bytes);
+    if let Ok((node, entry, seal)) = record::read_full(&whole) {
+        let header = record::full(&entry, &node);
+        assert_eq!([header.text.as_bytes(), entry.script.bytes()].concat(), bytes);
+        assert_eq!(header.seal, seal);
+    }
+    let nothing = ScriptHash::of(b"");
+    if let Ok((entry, _, end)) = record::read_delta(&whole, nothing) {
+        let header = record::delta(&entry, nothing);
+        assert_eq!([header.text.as_bytes(), entry.script.bytes()].concat(), bytes[..end]);
+    }
+
+    let Ok(node) = "n1".parse::<NodeName>() else { return };
+    let Ok(position) = Position::new(&bytes[..bytes.len().min(64)]) else { return };
+    let script = Script::new(whole);
+    let entry = Entry { revision: Revision::of(script.hash()), position, script };
+    let (full, delta) = (record::full(&entry, &node), record::delta(&entry, nothing));
+    let written = |header: &record::Header| [header.text.as_bytes(), bytes].concat();
+    assert_eq!(record::read_full(&written(&full).into()), Ok((node, entry.clone(), full.seal)));
+    let record = written(&delta);
+    assert_eq!(record::read_delta(&record.clone().into(), nothing), Ok((entry, delta.seal, record.len())));
+    let place = bytes.iter().fold(0_usize, |sum, byte| sum.wrapping_mul(31).wrapping_add(usize::from(*byte)));
+    let place = place % record.len();
+    let mut changed = record;
+    changed[place] ^= 1;
+    assert_eq!(record::read_delta(&changed.into(), nothing), Err(record::Changed));
+}
+
+/// Whatever the kernel's socket gives, in datagrams of whatever length: nobody is accused of edits of our table if its
+/// name was not heard.
+///
+/// # Panics
+/// If it is otherwise.
+pub fn heard(bytes: &[u8]) {
+    for length in [bytes.len().max(1), 16, 61] {
+        let mut ledger = Ledger::new(7);
+        bytes.chunks(length).for_each(|datagram| ledger.hear(datagram));
+        let sight = ledger.settle(0);
+        let is_named = bytes.windows(12).any(|part| part == b"flock_netpol");
+        assert!(sight != Sight::Edited || is_named);
+        assert_ne!(sight, Sight::Blind, "nothing of ours was missed");
+        ledger.missed();
+        assert!(ledger.settle(1) >= Sight::Unknown);
+    }
+}
