@@ -115,13 +115,6 @@ impl IdSet {
         self.len() == 0
     }
 
-    pub(crate) fn contains(&self, id: &u32) -> bool {
-        match self.few() {
-            Ok(ids) => ids.binary_search(id).is_ok(),
-            Err(bitmap) => bitmap.contains(*id),
-        }
-    }
-
     pub(crate) fn iter(&self) -> impl Iterator<Item = u32> + '_ {
         let (few, many) = match self.few() {
             Ok(ids) => (ids, None),
@@ -172,7 +165,6 @@ mod tests {
                 }
                 proptest::prop_assert_eq!(set.len(), model.len());
                 proptest::prop_assert!(set.iter().eq(model.iter().copied()));
-                proptest::prop_assert!(set.contains(&id) == model.contains(&id));
                 proptest::prop_assert_eq!(&set, &model.iter().copied().collect::<IdSet>());
             }
         }

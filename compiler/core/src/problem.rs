@@ -32,10 +32,14 @@ pub struct Problem {
 pub enum Consequence {
     /// The policy's pods are isolated and it allows nothing.
     Isolated,
+    /// The namespace's pods are isolated in the directions of its policies, which allow nothing.
+    NamespaceIsolated,
     /// The field is left out: a port does not match, an address or interface owns nothing, a block is not guarded.
     LeftOut,
     /// A flow passes only if it would pass for every owner of the address.
     AllOwnersMustAllow,
+    /// Each is dealt with as those that are listed.
+    NotListed,
     /// The input's last good objects stay in force; nothing is published if it never had any.
     PreviousKept,
 }
@@ -52,8 +56,12 @@ impl fmt::Display for Consequence {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
             Self::Isolated => "the pods it selects are isolated and it allows nothing",
+            Self::NamespaceIsolated => {
+                "the namespace's pods are isolated in the directions of its policies, which allow nothing"
+            }
             Self::LeftOut => "the field is left out",
             Self::AllOwnersMustAllow => "a flow passes only if it would pass for every owner",
+            Self::NotListed => "each is dealt with as those that are listed",
             Self::PreviousKept => "the last good objects stay in force",
         })
     }
@@ -105,6 +113,9 @@ pub(crate) fn of_policy(policy: &Policy) -> impl Iterator<Item = Problem> {
     })
 }
 
+/// So many owners of an address are named.
+const NAMED_OWNERS: usize = 8;
+
 /// The problems of an address with several owners: one for each of their namespaces.
 pub(crate) fn contested(address: IpAddr, owners: &[&PodKey]) -> Vec<Problem> {
     let mut namespaces: BTreeMap<&NamespaceName, Vec<String>> = BTreeMap::new();
@@ -115,7 +126,9 @@ pub(crate) fn contested(address: IpAddr, owners: &[&PodKey]) -> Vec<Problem> {
         let others = owners.len() - names.len();
         let elsewhere =
             if others == 0 { String::new() } else { format!(" and {others} in other namespaces") };
-        let who = names.join(", ");
+        let named = names.get(..NAMED_OWNERS).unwrap_or(&names).join(", ");
+        let unnamed = names.len().saturating_sub(NAMED_OWNERS);
+        let who = if unnamed == 0 { named } else { format!("{named} and {unnamed} more of its namespace") };
         Problem {
             object: format!("Pod {}", names.first().map_or("", |name| name)),
             namespace: Some(namespace.clone()),

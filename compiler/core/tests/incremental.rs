@@ -10,8 +10,10 @@ use std::sync::Arc;
 
 use flock_compiler_core::identity::{Identity, ShortHash, fnv1a};
 use flock_compiler_core::nft::{Table, write};
-use flock_compiler_core::translate::translate_with;
-use flock_compiler_core::{Body, Options, Output, Pass, Translator, diff, layout, render};
+use flock_compiler_core::translate::{Budgets, translate_with};
+use flock_compiler_core::{
+    Body, Consequence, Options, Output, Pass, Problem, Translator, diff, layout, render,
+};
 use flock_shared::NodeName;
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -35,6 +37,7 @@ struct Counts {
     frames: usize,
     refits: usize,
     members: usize,
+    over: usize,
 }
 
 impl Agents {
@@ -73,14 +76,14 @@ impl Agents {
     }
 }
 
-/// With this short hash of names.
-fn options(names: ShortHash) -> Options {
-    Options { names, ..Options::default() }
+/// With this short hash of names, and these budgets.
+fn options(names: ShortHash, budgets: Budgets) -> Options {
+    Options { names, budgets, ..Options::default() }
 }
 
 /// Compares everything with a translation from nothing.
-fn compare(translator: &Translator, agents: &Agents, hash: ShortHash) {
-    let fresh = translate_with(translator.world(), options(hash));
+fn compare(translator: &Translator, agents: &Agents, hash: ShortHash, budgets: Budgets) {
+    let fresh = translate_with(translator.world(), options(hash, budgets));
     let nodes: Vec<&NodeName> = fresh.nodes().keys().collect();
     assert_eq!(agents.0.keys().collect::<Vec<_>>(), nodes);
     for (node, expected) in fresh.nodes() {
@@ -98,9 +101,15 @@ fn compare(translator: &Translator, agents: &Agents, hash: ShortHash) {
 }
 
 /// A history of at least `events` changes.
-fn history(clusters: &[Cluster], dice: &mut Dice, events: usize, hash: ShortHash) -> Counts {
+fn history(
+    clusters: &[Cluster],
+    dice: &mut Dice,
+    events: usize,
+    hash: ShortHash,
+    budgets: Budgets,
+) -> Counts {
     let mut counts = Counts::default();
-    let (mut translator, mut agents) = (Translator::with(options(hash)), Agents::default());
+    let (mut translator, mut agents) = (Translator::with(options(hash, budgets)), Agents::default());
     let mut walk = Walk::new(clusters);
     while counts.events < events {
         let batch = walk.changes(dice);
@@ -112,7 +121,9 @@ fn history(clusters: &[Cluster], dice: &mut Dice, events: usize, hash: ShortHash
         counts.refits += pass.work.refits;
         counts.members += pass.work.members;
         agents.follow(&pass, &mut counts);
-        compare(&translator, &agents, hash);
+        compare(&translator, &agents, hash, budgets);
+        let over = |problem: &Problem| problem.consequence == Consequence::NamespaceIsolated;
+        counts.over += usize::from(translator.problems().iter().any(over));
     }
     counts
 }
@@ -127,7 +138,7 @@ const CASES: u32 = 6;
 const EVENTS: usize = 1_000;
 
 fn check(clusters: &[Cluster], seed: u64, hash: ShortHash) -> Counts {
-    let counts = history(clusters, &mut Dice(seed), EVENTS, hash);
+    let counts = history(clusters, &mut Dice(seed), EVENTS, hash, Budgets::default());
     assert!(
         counts.deltas > 0 && counts.refits > 0 && counts.frames + counts.members > counts.passes / 10,
         "the history does not exercise deltas: {counts:?}"
@@ -147,5 +158,28 @@ proptest! {
     #[test]
     fn names_that_collide_come_and_go_with_their_neighbours(clusters in vec(generator::cluster(), 3), seed: u64) {
         check(&clusters, seed, colliding);
+    }
+
+    #[test]
+    fn namespaces_go_over_budget_and_come_back(clusters in vec(generator::cluster(), 3), seed: u64, said in 4u64..40) {
+        let (tries, merged, members) = (said / 2, said / 3, said / 2);
+        let budgets = Budgets { tries, said, merged, members, few_sets: 1, ..Budgets::default() };
+        let counts = history(&clusters, &mut Dice(seed), EVENTS / 2, fnv1a, budgets);
+        prop_assume!(counts.over > 0 && counts.over < counts.passes);
+    }
+
+    #[test]
+    fn namespaces_look_up_too_many_addresses_and_come_back(clusters in vec(generator::cluster(), 3), seed: u64, members in 1u64..4) {
+        let budgets = Budgets { members, few_sets: 0, ..Budgets::default() };
+        let counts = history(&clusters, &mut Dice(seed), EVENTS / 2, fnv1a, budgets);
+        // Not every cluster has a policy with such peers.
+        prop_assume!(counts.over > 0 && counts.over < counts.passes);
+    }
+
+    #[test]
+    fn namespaces_are_closed_where_a_script_would_be_too_large(clusters in vec(generator::cluster(), 3), seed: u64, node_bytes in 20usize..120) {
+        let budgets = Budgets { node_bytes, ..Budgets::default() };
+        let counts = history(&clusters, &mut Dice(seed), EVENTS / 2, fnv1a, budgets);
+        prop_assume!(counts.over > 0 && counts.over < counts.passes);
     }
 }

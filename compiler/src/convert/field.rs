@@ -12,15 +12,20 @@ use serde_json::{Map, Value};
 /// Characters of an input's own text that a message repeats.
 const EXCERPT: usize = 60;
 
+/// So many faults of one object are kept: in a megabyte there is room for a hundred thousand.
+const KEPT: usize = 100;
+
 /// Faults of one object, in the order they were found.
 pub(super) struct Faults {
     origin: Arc<str>,
     found: Vec<Fault>,
+    /// How many more there were than are kept.
+    more: usize,
 }
 
 impl Faults {
     pub(super) fn new(origin: &Arc<str>) -> Self {
-        Self { origin: Arc::clone(origin), found: Vec::new() }
+        Self { origin: Arc::clone(origin), found: Vec::new(), more: 0 }
     }
 
     /// Something is wrong with the value at `field`.
@@ -40,6 +45,10 @@ impl Faults {
     }
 
     fn push(&mut self, field: String, message: String) {
+        if self.found.len() >= KEPT {
+            self.more += 1;
+            return;
+        }
         self.found.push(Fault { origin: Arc::clone(&self.origin), field, message });
     }
 
@@ -49,10 +58,18 @@ impl Faults {
 
     /// How many were found so far, to tell whether a part of the object added some.
     pub(super) fn count(&self) -> usize {
-        self.found.len()
+        self.found.len() + self.more
     }
 
-    pub(super) fn into_vec(self) -> Vec<Fault> {
+    /// The faults that are kept, and how many more there are.
+    pub(super) fn into_vec(mut self) -> Vec<Fault> {
+        if self.more > 0
+            && let Some(last) = self.found.last()
+        {
+            let field = last.field.clone();
+            let message = format!("is followed by {} more faults, which are not listed", self.more);
+            self.found.push(Fault { origin: self.origin, field, message });
+        }
         self.found
     }
 }
@@ -271,5 +288,18 @@ mod tests {
     fn long_and_strange_text_is_shortened_and_escaped() {
         assert_eq!(quoted("a\"b\n"), r#""a\"b\n""#);
         assert!(quoted(&"ä".repeat(1000)).chars().count() < 70);
+    }
+
+    #[test]
+    fn faults_of_one_object_are_bounded() {
+        let values = Value::from(vec![Value::Null; 10_000]);
+        let mut faults = Faults::new(&"f".into());
+        let root = Field::root(&values);
+        let items: Vec<Field<'_>> = root.items(&mut faults).collect();
+        items.iter().for_each(|item| faults.mismatch(item, "a string"));
+        assert_eq!(faults.count(), 10_000);
+        let kept = faults.into_vec();
+        assert_eq!(kept.len(), KEPT + 1);
+        assert_eq!(kept[KEPT].message, "is followed by 9900 more faults, which are not listed");
     }
 }

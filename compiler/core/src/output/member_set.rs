@@ -49,6 +49,8 @@ pub struct MemberSet {
     pub v6: Members<Member<Ipv6Addr>>,
     /// Tells it from sets of another name or with other members.
     pub digest: Identity,
+    /// At most so many bytes its elements take in a script.
+    pub script_bytes: usize,
 }
 
 impl MemberSet {
@@ -60,6 +62,13 @@ impl MemberSet {
         v6: Members<Member<Ipv6Addr>>,
     ) -> Self {
         let digest = crate::revision::of_set(&definition, &v4, &v6);
-        Self { definition, v4, v6, digest }
+        let port = match definition.rule {
+            Membership::Pods(_) => 0,
+            Membership::Destinations(_) => " . sctp . 65535".len(),
+        };
+        let lengths = [(v4.len(), "255.255.255.255"), (v6.len(), "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff")];
+        let bytes = lengths.map(|(count, longest)| count * (longest.len() + port + ", ".len()));
+        let script_bytes = bytes.iter().sum();
+        Self { definition, v4, v6, digest, script_bytes }
     }
 }

@@ -1,12 +1,15 @@
 //! Budgets: what the policies of one tenant may come to, so that hostile ones cost the others nothing.
 //!
-//! Merging makes cost per packet constant, but n overlapping port ranges with n different peers come to n² entries.
-//! Over budget, the pods are isolated and it is reported.
+//! Merging makes cost per packet constant, but n overlapping port ranges with n different peers come to n² entries, and
+//! nothing limits how many policies a namespace has. Over budget, the pods are isolated and it is reported. Every
+//! budget is a function of the objects alone, never of what led to them.
 
 use std::fmt;
 
+use flock_shared::{NamespaceName, NodeName, PolicyKey};
+
+use super::weight;
 use crate::object::Direction;
-use crate::object::Policy;
 use crate::problem::{Consequence, Problem};
 
 /// The most selectors and address ranges that one group's merged rules may hold, all ports together.
@@ -14,13 +17,69 @@ pub(super) const ENTRIES: usize = 1 << 16;
 /// The most addresses that the address sets of one rule set may hold.
 pub(super) const MEMBERS: usize = 1 << 22;
 
-/// A group's rules are over budget.
+/// What the policies of one namespace may come to, all its pods together. Its policies are not counted: ten thousand
+/// that say the same come to one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Budgets {
+    /// How often its pods may have to be tried against what its policies select: pods times different statements that
+    /// no label's value leads to. It takes a second at most, and is met by 10,000 pods with 6,000 intricate policies.
+    pub tries: u64,
+    /// The weight of the rules that apply to its pods, before they are merged: once for each of the groups that differ
+    /// in their rules. One peer, port or address range weighs 1; a selector that pods of other namespaces have to be
+    /// tried against more. Merging as much takes a tenth of a second.
+    pub said: u64,
+    /// The selectors, address ranges and port ranges that all of its groups come to once merged. As many lines of a
+    /// script are 10 MB, which nft takes in within seconds.
+    pub merged: u64,
+    /// The addresses in all of the different sets that its groups look up, unless they are few: thirty times a cluster
+    /// of 150,000 pods. As many elements are 60 MB of script.
+    pub members: u64,
+    /// Whoever looks up no more different sets than this is within [`Self::members`]: what most namespaces look up need
+    /// not be added up whenever a pod changes.
+    pub few_sets: usize,
+    /// The bytes that the members of sets may take in one node's script. 128 MiB are the most that a message may have;
+    /// chains and blocks take the rest. Beyond it the namespaces that look up most are closed on that node.
+    pub node_bytes: usize,
+}
+
+impl Default for Budgets {
+    fn default() -> Self {
+        Self {
+            tries: 1 << 26,
+            said: 1 << 18,
+            merged: 1 << 18,
+            members: 1 << 22,
+            few_sets: 16,
+            node_bytes: 96 << 20,
+        }
+    }
+}
+
+/// The rules of a group or a namespace are over budget.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum OverBudget {
-    /// More than [`ENTRIES`].
+    /// More than [`ENTRIES`] in one group.
     Entries,
-    /// More than [`MEMBERS`].
+    /// More than [`MEMBERS`] in one rule set.
     Members,
+    /// More than [`Budgets::tries`] in the namespace.
+    Tries,
+    /// More than [`Budgets::said`] in the namespace.
+    Said,
+    /// More than [`Budgets::merged`] in the namespace.
+    Merged,
+    /// More than [`Budgets::members`] in the namespace.
+    Addresses,
+}
+
+impl OverBudget {
+    /// Whether the namespace as a whole is over budget.
+    pub(super) const fn is_of_namespace(self) -> bool {
+        match self {
+            Self::Entries | Self::Members => false,
+            Self::Tries | Self::Said | Self::Merged | Self::Addresses => true,
+        }
+    }
 }
 
 impl fmt::Display for OverBudget {
@@ -37,32 +96,75 @@ impl fmt::Display for OverBudget {
                     "come to more than {MEMBERS} addresses of pods; use fewer different unions of peers"
                 )
             }
+            Self::Tries => f.write_str(
+                "attempts to match a pod with a policy (use fewer different policies, or select pods by one label)",
+            ),
+            Self::Said => write!(
+                f,
+                "peers, ports and address ranges over its groups of pods with different rules, {} for a peer that \
+                 pods of all namespaces have to be tried against (use fewer different rules)",
+                weight::WIDE
+            ),
+            Self::Addresses => {
+                f.write_str("addresses of pods in the sets that they look up (use fewer different unions of peers)")
+            }
+            Self::Merged => f.write_str(
+                "selectors and ranges once overlapping ports are taken apart (use fewer overlapping port ranges \
+                 with different peers)",
+            ),
         }
     }
 }
 
-impl OverBudget {
-    /// The problem to report for the policies of a group in one namespace.
-    pub(super) fn problem<'a>(
-        self,
-        direction: Direction,
-        policies: impl IntoIterator<Item = &'a Policy>,
-    ) -> Problem {
-        let mut keys = policies.into_iter().map(|policy| &policy.key);
-        let first = keys.next();
-        let others = keys.count();
-        let who = if others == 0 {
-            "its rules".to_owned()
-        } else {
-            format!("its rules and those of {others} others")
-        };
-        Problem {
-            object: first.map_or_else(String::new, |key| format!("NetworkPolicy {key}")),
-            namespace: first.map(|key| key.namespace.clone()),
-            origin: None,
-            field: format!("spec.{direction}"),
-            message: format!("{who} that select the same pods {self}"),
-            consequence: Consequence::Isolated,
-        }
+/// The problem to report for a group: so many policies say what it allows.
+pub(super) fn of_group(
+    over: OverBudget,
+    direction: Direction,
+    first: Option<&PolicyKey>,
+    count: usize,
+) -> Problem {
+    let who = match count {
+        0 | 1 => "its rules".to_owned(),
+        several => format!("its rules and those of {} others", several - 1),
+    };
+    Problem {
+        object: first.map_or_else(String::new, |key| format!("NetworkPolicy {key}")),
+        namespace: first.map(|key| key.namespace.clone()),
+        origin: None,
+        field: format!("spec.{direction}"),
+        message: format!("{who} that select the same pods {over}"),
+        consequence: Consequence::Isolated,
+    }
+}
+
+/// The problem to report for a namespace that is closed on nodes, of which one is named.
+pub(super) fn on_nodes(namespace: &NamespaceName, first: &NodeName, count: usize, budget: usize) -> Problem {
+    let others = if count > 1 { format!(" and {} other nodes", count - 1) } else { String::new() };
+    Problem {
+        object: format!("Namespace {namespace}"),
+        namespace: Some(namespace.clone()),
+        origin: None,
+        field: String::new(),
+        message: format!(
+            "the addresses that its NetworkPolicies and others look up would take more than {budget} bytes in the \
+             script of {first}{others}, where it is closed (use fewer different unions of peers)"
+        ),
+        consequence: Consequence::NamespaceIsolated,
+    }
+}
+
+/// The problem to report for a namespace whose policies come to so much.
+pub(super) fn of_namespace(
+    over: OverBudget,
+    namespace: &NamespaceName,
+    (count, budget): (u64, u64),
+) -> Problem {
+    Problem {
+        object: format!("Namespace {namespace}"),
+        namespace: Some(namespace.clone()),
+        origin: None,
+        field: String::new(),
+        message: format!("its NetworkPolicies come to {count} {over}; {budget} are allowed"),
+        consequence: Consequence::NamespaceIsolated,
     }
 }

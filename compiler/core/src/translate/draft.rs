@@ -261,7 +261,7 @@ fn allowed_ports<'a>(
 }
 
 /// Says what a rule's port comes to: names by `resolution` on ingress, on `destination` on egress.
-fn numbers(
+pub(super) fn numbers(
     direction: Direction,
     port: &PortMatch,
     resolution: &Resolution,

@@ -1,14 +1,19 @@
 //! Following the world: what a change of objects does to the indexes and to the members of sets, and what the next pass
 //! has to look at.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use flock_shared::NodeName;
 
+use super::pass::distinct;
 use super::{Translator, parallel};
 use crate::idset::number;
 use crate::object::{Direction, Namespace, Node, Pod, Policy, PolicyBody, Rule};
 use crate::world::{Difference, Differences};
+
+/// So many pods that are to be looked at may always come twice.
+const MANY_PODS: usize = 4096;
 
 impl Translator {
     /// Indexes a whole world from nothing.
@@ -79,9 +84,8 @@ impl Translator {
         let id = self.cluster.hold_namespace(&namespace.name);
         let matched: Vec<u32> = self.cluster.namespace(id).map(|n| n.matching.clone()).unwrap_or_default();
         let matching = after.as_ref().map(|n| self.peers.selectors_of(&n.labels)).unwrap_or_default();
-        let differ =
-            |a: &[u32], b: &[u32]| a.iter().copied().filter(|s| !b.contains(s)).collect::<Vec<u32>>();
-        let changed = [differ(&matched, &matching), differ(&matching, &matched)].concat();
+        let set = |ids: &[u32]| ids.iter().copied().collect::<BTreeSet<u32>>();
+        let changed: Vec<u32> = set(&matched).symmetric_difference(&set(&matching)).copied().collect();
         let pods: Vec<u32> = self.cluster.namespace(id).map(|n| n.pods.iter().collect()).unwrap_or_default();
         // Only sets with a peer that selects namespaces by what has changed.
         let affected: Vec<(u32, Vec<u32>)> = if changed.is_empty() {
@@ -202,6 +206,7 @@ impl Translator {
             self.follow_world();
             self.dirty.all = false;
             self.dirty.pods = self.cluster.pods.iter().map(|(key, _)| number(key)).collect();
+            self.dirty.namespaces = self.subjects.namespaces().collect();
             self.dirty.nodes = self.cluster.nodes().map(|(id, _)| id).collect();
             self.dirty.problems |= self.cluster.contested().next().is_some();
         }
@@ -216,6 +221,7 @@ impl Translator {
         for id in pods {
             let Some(entry) = self.cluster.pod(*id) else { continue };
             self.dirty.nodes.extend(entry.node);
+            self.dirty.namespaces.push(entry.namespace);
             self.dirty.pods.push(*id);
             let contested = self.is_contested(*id);
             self.dirty.contested |= contested;
@@ -265,6 +271,11 @@ impl Translator {
             if old.as_ref().zip(new.as_ref()).is_some_and(|(old, new)| same(old, new)) {
                 continue;
             }
+            let namespace = self.cluster.hold_namespace(&policy.key.namespace);
+            let pods = self.cluster.namespace(namespace).map_or(0, |entry| entry.pods.len());
+            self.dirty.namespaces.push(namespace);
+            self.cluster.release_namespace(namespace);
+            let mut left = self.subjects.leave_to_review(namespace, pods, &self.budgets);
             // The new one first: what both hold is not dropped in between.
             let (mut come, mut gone) = (None, None);
             if let Some((policy, rules)) = &new {
@@ -276,6 +287,10 @@ impl Translator {
             {
                 gone = Some(policy);
             }
+            left |= self.subjects.leave_to_review(namespace, pods, &self.budgets);
+            if left {
+                continue;
+            }
             // Mostly both select the same.
             let gone = gone.filter(|gone| come.is_none_or(|come| come.subjects != gone.subjects));
             come.into_iter().chain(gone).for_each(|policy| self.look_at_subjects(policy));
@@ -286,6 +301,10 @@ impl Translator {
     fn look_at_subjects(&mut self, policy: &Policy) {
         if !self.dirty.all {
             self.dirty.pods.extend(self.cluster.subjects_of(policy));
+            // A burst of policies may select the same pods again and again.
+            if self.dirty.pods.len() > 2 * self.cluster.pods.len() + MANY_PODS {
+                self.dirty.pods = distinct(&mut self.dirty.pods);
+            }
         }
     }
 }

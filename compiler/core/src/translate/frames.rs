@@ -8,7 +8,7 @@ use flock_shared::PodKey;
 use smallvec::SmallVec;
 
 use super::cluster::{Cluster, NodeEntry, PodEntry};
-use super::groups::{Groups, Outcome};
+use super::groups::{Group, Groups, Outcome};
 use super::parts::Parts;
 use super::unready::Guards;
 use crate::object::{Direction, HostInterface, Pod, PodNetwork};
@@ -24,18 +24,72 @@ pub(super) struct Sources<'a> {
     pub(super) parts: &'a Parts,
     pub(super) guards: &'a Guards,
     pub(super) families: Families,
+    /// The bytes that the members of sets may take in a script.
+    pub(super) node_bytes: usize,
+}
+
+/// The output of a node, put together.
+pub(super) struct Built {
+    pub(super) output: Output,
+    /// The sets that it refers to, in the output's order; all that it would refer to were no namespace closed.
+    pub(super) sets: Vec<u32>,
+    /// The namespaces that are closed on the node, for the script would be too large.
+    pub(super) closed: BTreeSet<u32>,
 }
 
 impl Sources<'_> {
-    /// The output of a node and the sets that it refers to, in the output's order.
-    pub(super) fn output(&self, id: u32, node: &NodeEntry) -> (Output, Vec<u32>) {
+    /// The output of a node. While its sets are too large, the namespace is closed that looks up most.
+    pub(super) fn output(&self, id: u32, node: &NodeEntry) -> Built {
+        let mut closed = BTreeSet::new();
+        let (mut output, sets) = self.output_without(id, node, &closed);
+        if !self.is_too_large(&output) {
+            return Built { output, sets, closed };
+        }
+        for namespace in self.largest_first(node) {
+            closed.insert(namespace);
+            (output, _) = self.output_without(id, node, &closed);
+            if !self.is_too_large(&output) {
+                break;
+            }
+        }
+        Built { output, sets, closed }
+    }
+
+    /// Whether the members of an output's sets take more of a script than they may.
+    pub(super) fn is_too_large(&self, output: &Output) -> bool {
+        output.sets().iter().map(|set| set.script_bytes).sum::<usize>() > self.node_bytes
+    }
+
+    /// The namespaces with pods on a node, by what the sets take that their rules look up.
+    fn largest_first(&self, node: &NodeEntry) -> Vec<u32> {
+        let mut sets: BTreeMap<u32, BTreeSet<u32>> = BTreeMap::new();
+        for entry in node.pods.iter().filter_map(|id| self.cluster.pod(id)) {
+            for group in Direction::ALL.into_iter().filter_map(|direction| entry.group(direction)) {
+                if let Some(Outcome::Rules(id)) = self.groups.get(group).map(|group| group.outcome)
+                    && let Some(part) = self.parts.rule_sets.get(id)
+                {
+                    sets.entry(entry.namespace).or_default().extend(part.value.sets.iter().copied());
+                }
+            }
+        }
+        let size = |sets: &BTreeSet<u32>| -> usize {
+            sets.iter().filter_map(|set| self.members(*set)).map(|set| set.script_bytes).sum()
+        };
+        let name = |id: u32| self.cluster.namespace(id).map(|entry| &entry.name);
+        let mut found: Vec<(usize, u32)> = sets.iter().map(|(id, sets)| (size(sets), *id)).collect();
+        found.sort_unstable_by(|(a, x), (b, y)| b.cmp(a).then_with(|| name(*x).cmp(&name(*y))));
+        found.into_iter().map(|(_, namespace)| namespace).collect()
+    }
+
+    /// The output of a node on which these namespaces are closed, and the sets that it refers to, in the output's order.
+    fn output_without(&self, id: u32, node: &NodeEntry, closed: &BTreeSet<u32>) -> (Output, Vec<u32>) {
         let unready = self.guards.of(id);
         let (mut subjects, mut rule_sets, mut owners) = (Few::new(), Few::new(), Vec::new());
         let mut anchors: BTreeMap<HostInterface, BTreeSet<IpAddr>> = BTreeMap::new();
         for id in node.pods.iter() {
             let Some(entry) = self.cluster.pod(id) else { continue };
             let known = subjects.len();
-            self.subjects(id, &mut subjects, &mut rule_sets);
+            self.subjects(id, closed, &mut subjects, &mut rule_sets);
             let own = subjects.iter().skip(known).map(|(address, _)| (*address, self.owners_of(id, address)));
             owners.extend(own);
             // Interfaces of pods that have reported addresses: also one that has yielded all of them, so that
@@ -82,12 +136,19 @@ impl Sources<'_> {
     }
 
     /// Adds the addresses of a local pod that are isolated, and the rule sets that they refer to.
-    pub(super) fn subjects(&self, id: u32, subjects: &mut Few<(IpAddr, Subject)>, used: &mut Few<u32>) {
+    pub(super) fn subjects(
+        &self,
+        id: u32,
+        closed: &BTreeSet<u32>,
+        subjects: &mut Few<(IpAddr, Subject)>,
+        used: &mut Few<u32>,
+    ) {
         let owned: Few<(IpAddr, bool)> = self.cluster.owned(id).collect();
         for (address, alone) in &owned {
             let several = if *alone { Vec::new() } else { self.cluster.owners_of(address) };
             let owners = if *alone { std::slice::from_ref(&id) } else { &several };
-            let [ingress, egress] = Direction::ALL.map(|direction| self.isolation(direction, owners, used));
+            let [ingress, egress] =
+                Direction::ALL.map(|direction| self.isolation(direction, owners, closed, used));
             if ingress == Isolation::Open && egress == Isolation::Open {
                 continue;
             }
@@ -97,13 +158,27 @@ impl Sources<'_> {
     }
 
     /// The isolation of an address with these owners: all of them must allow a flow.
-    fn isolation(&self, direction: Direction, owners: &[u32], used: &mut Few<u32>) -> Isolation {
+    fn isolation(
+        &self,
+        direction: Direction,
+        owners: &[u32],
+        closed: &BTreeSet<u32>,
+        used: &mut Few<u32>,
+    ) -> Isolation {
         let mut rules: Few<(u32, Arc<RuleSet>)> = Few::new();
         for owner in owners {
             let group = self.cluster.pod(*owner).and_then(|entry| entry.group(direction));
-            match group.and_then(|group| self.groups.get(group)).map(|group| group.outcome) {
+            let group = group.and_then(|group| self.groups.get(group));
+            match group.map(|group| group.outcome) {
                 None | Some(Outcome::Open) => {}
                 Some(Outcome::Closed(_)) => return Isolation::Closed,
+                Some(Outcome::Rules(_))
+                    if group.map(Group::namespace).is_some_and(|namespace| {
+                        closed.contains(&namespace) || self.parts.is_namespace_over(namespace)
+                    }) =>
+                {
+                    return Isolation::Closed;
+                }
                 Some(Outcome::Rules(id)) => match self.parts.rule_sets.get(id) {
                     Some(part) if part.value.over.is_none() => {
                         rules.push((id, Arc::clone(&part.value.rules)));

@@ -1,17 +1,18 @@
-//! Groups: pods to which the same rules apply in one direction, wherever they are.
+//! Groups: pods of a namespace to which the same rules apply in one direction.
 
 use std::collections::BTreeSet;
 
 use slab::Slab;
 
-use super::budget::OverBudget;
+use super::budget::{Budgets, OverBudget};
 use super::cluster::{Cluster, Dispute, PodEntry};
 use super::draft::{Draft, Resolution, draft};
 use super::lookup::Lookup;
 use super::parallel;
 use super::parts::{Ground, Parts};
 use super::plan::Plan;
-use super::subjects::Subjects;
+use super::subjects::{Applying, Subjects};
+use super::tenants::Tenants;
 use crate::idset::{IdSet, number};
 use crate::object::{Direction, NamedPort};
 
@@ -19,8 +20,9 @@ use crate::object::{Direction, NamedPort};
 /// those rules stand for on them.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Key {
+    namespace: u32,
     direction: Direction,
-    rules: IdSet,
+    applying: Applying,
     resolution: Resolution,
 }
 
@@ -36,8 +38,25 @@ pub(super) enum Outcome {
 #[derive(Debug)]
 pub(super) struct Group {
     key: Key,
+    /// The weight of its rules.
+    pub(super) weight: u64,
     pub(super) pods: IdSet,
     pub(super) outcome: Outcome,
+}
+
+impl Group {
+    pub(super) const fn namespace(&self) -> u32 {
+        self.key.namespace
+    }
+
+    pub(super) const fn direction(&self) -> Direction {
+        self.key.direction
+    }
+
+    /// The rules that apply to its pods.
+    pub(super) const fn applying(&self) -> &Applying {
+        &self.key.applying
+    }
 }
 
 /// Every group that has a pod.
@@ -45,6 +64,8 @@ pub(super) struct Group {
 pub(super) struct Groups {
     groups: Slab<Group>,
     by_key: Lookup,
+    /// What the groups of each namespace come to.
+    pub(super) tenants: Tenants,
     /// Groups without a draft of their rules as they are.
     stale: BTreeSet<u32>,
     /// Groups that may have lost their last pod.
@@ -65,25 +86,20 @@ impl Groups {
         self.groups.iter().map(|(key, group)| (number(key), group))
     }
 
-    /// The rules and the direction of a group.
-    pub(super) fn rules(&self, id: u32) -> Option<(Direction, &IdSet)> {
-        self.get(id).map(|group| (group.key.direction, &group.key.rules))
-    }
-
-    /// Puts a pod into the group of these rules, or into none; whether that is another one than before.
+    /// Puts a pod into the group of what applies to it, or into none; whether that is another one than before.
     pub(super) fn place(
         &mut self,
         pod: u32,
         direction: Direction,
-        rules: Option<IdSet>,
+        applying: Option<Applying>,
         subjects: &mut Subjects,
         cluster: &mut Cluster,
     ) -> bool {
         let Some(entry) = cluster.pod_mut(pod) else { return false };
         let before = entry.group(direction);
-        let after = rules.map(|rules| {
-            let resolution = resolve(entry, direction, &rules, subjects);
-            self.group(Key { direction, rules, resolution }, subjects)
+        let after = applying.map(|applying| {
+            let resolution = resolve(entry, direction, &applying, subjects);
+            self.group(Key { namespace: entry.namespace, direction, applying, resolution }, subjects)
         });
         if before == after {
             return false;
@@ -108,9 +124,13 @@ impl Groups {
         if let Some(id) = self.by_key.find(place, |id| self.get(id).is_some_and(|group| group.key == key)) {
             return id;
         }
-        key.rules.iter().for_each(|rules| subjects.keep_rules(rules));
-        let group = Group { key, pods: IdSet::default(), outcome: Outcome::Closed(None) };
+        key.applying.rules().for_each(|rules| subjects.keep_rules(rules));
+        let weights =
+            key.applying.rules().filter_map(|rules| subjects.rules(rules)).map(|entry| entry.weight);
+        let (namespace, weight) = (key.namespace, weights.sum());
+        let group = Group { key, weight, pods: IdSet::default(), outcome: Outcome::Closed(None) };
         let id = number(self.groups.insert(group));
+        self.tenants.add(namespace, id, weight);
         self.by_key.insert(place, id);
         self.stale.insert(id);
         id
@@ -124,6 +144,20 @@ impl Groups {
     /// Has the rules of every group looked at again, for the owners of a contested address have changed.
     pub(super) fn review_all(&mut self) {
         self.stale = self.groups.iter().map(|(key, _)| number(key)).collect();
+    }
+
+    /// Looks which namespaces are over budget once groups without pods are forgotten; all groups of those for which it
+    /// is news become stale.
+    pub(super) fn review_tenants(&mut self, subjects: &Subjects, budgets: &Budgets) {
+        let mut tenants = std::mem::take(&mut self.tenants);
+        let merged = |id: u32| {
+            let Key { direction, applying, resolution, .. } = &self.get(id)?.key;
+            let rules = applying.rules().filter_map(|rules| subjects.rules(rules));
+            super::weight::merged(*direction, rules.flat_map(|entry| &*entry.rules), resolution)
+        };
+        let news = tenants.review(budgets, merged);
+        self.tenants = tenants;
+        self.stale.extend(news);
     }
 
     /// Merges the rules of stale groups; how many there were. The pods whose isolation may differ go to `affected`.
@@ -140,7 +174,7 @@ impl Groups {
         let draft = |id: &u32| self.draft(*id, subjects, &disputes);
         parallel::ahead(&stale, AT_ONCE, draft, |drafts| {
             outcomes.extend(drafts.into_iter().map(|drafted| match drafted? {
-                Ok(plan) => Some(Outcome::Rules(parts.hold(plan, ground))),
+                Ok((namespace, plan)) => Some(Outcome::Rules(parts.hold(plan, namespace, ground))),
                 Err(outcome) => Some(outcome),
             }));
             parts.fill(ground.cluster);
@@ -156,7 +190,7 @@ impl Groups {
         let Some(group) = self.groups.get_mut(id as usize) else { return };
         let before = std::mem::replace(&mut group.outcome, outcome);
         if let Outcome::Rules(rules) = before {
-            parts.release(rules);
+            parts.release(rules, group.key.namespace);
         }
         if matches!(outcome, Outcome::Closed(Some(_))) {
             self.over.insert(id);
@@ -169,14 +203,25 @@ impl Groups {
     }
 
     /// What the rules of a group come to: a plan, where it is not to be told without one.
-    fn draft(&self, id: u32, subjects: &Subjects, disputes: &[Dispute]) -> Option<Result<Plan, Outcome>> {
+    fn draft(
+        &self,
+        id: u32,
+        subjects: &Subjects,
+        disputes: &[Dispute],
+    ) -> Option<Result<(u32, Plan), Outcome>> {
         let group = self.get(id).filter(|group| !group.pods.is_empty())?;
-        let Key { direction, rules, resolution } = &group.key;
-        let rules = rules.iter().filter_map(|rules| subjects.rules(rules)).flat_map(|entry| &*entry.rules);
+        let Key { namespace, direction, applying, resolution } = &group.key;
+        let over =
+            self.tenants.over(*namespace).or((*applying == Applying::Unknown).then_some(OverBudget::Tries));
+        if let Some(over) = over {
+            return Some(Err(Outcome::Closed(Some(over))));
+        }
+        let rules =
+            applying.rules().filter_map(|rules| subjects.rules(rules)).flat_map(|entry| &*entry.rules);
         Some(match draft(*direction, rules, resolution, disputes) {
             Ok(Draft::Open) => Err(Outcome::Open),
             Ok(Draft::Closed) => Err(Outcome::Closed(None)),
-            Ok(Draft::Rules(rules)) => Ok(Plan::of(rules)),
+            Ok(Draft::Rules(rules)) => Ok((*namespace, Plan::of(rules))),
             Err(over) => Err(Outcome::Closed(Some(over))),
         })
     }
@@ -191,9 +236,10 @@ impl Groups {
             self.stale.remove(&id);
             self.over.remove(&id);
             self.by_key.remove(self.by_key.key(&group.key), id);
-            group.key.rules.iter().for_each(|rules| subjects.release_rules(rules));
+            self.tenants.remove(group.key.namespace, id, group.weight);
+            group.key.applying.rules().for_each(|rules| subjects.release_rules(rules));
             if let Outcome::Rules(rules) = group.outcome {
-                parts.release(rules);
+                parts.release(rules, group.key.namespace);
             }
         }
     }
@@ -201,11 +247,14 @@ impl Groups {
 
 /// What the port names of ingress rules stand for on a pod. Towards other pods names are resolved on each
 /// destination.
-fn resolve(entry: &PodEntry, direction: Direction, rules: &IdSet, subjects: &Subjects) -> Resolution {
+fn resolve(entry: &PodEntry, direction: Direction, applying: &Applying, subjects: &Subjects) -> Resolution {
     if direction == Direction::Egress {
         return Resolution::new();
     }
-    let names = rules.iter().filter_map(|rules| subjects.rules(rules)).flat_map(|entry| &entry.names);
+    if entry.pod.ports.is_empty() {
+        return Resolution::new();
+    }
+    let names = applying.rules().filter_map(|rules| subjects.rules(rules)).flat_map(|entry| &entry.names);
     let resolved = names.flat_map(|(protocol, name)| {
         let named = |number| NamedPort { name: name.clone(), protocol: *protocol, number };
         entry.pod.numbers(*protocol, name).map(named)

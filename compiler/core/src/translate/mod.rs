@@ -36,12 +36,15 @@ mod registry;
 mod select;
 mod sets;
 mod subjects;
+mod tenants;
 mod unready;
+mod weight;
 
 use std::sync::Arc;
 
 use flock_shared::NodeName;
 
+pub use budget::Budgets;
 pub use once::{Translation, translate, translate_with};
 pub use options::{Options, UnreadyPods, UnreadyPodsError};
 pub use pass::{NodeChange, Pass, Work};
@@ -70,6 +73,7 @@ pub struct Translator {
     problems: problems::Faulty,
     dirty: Dirty,
     families: Families,
+    budgets: Budgets,
 }
 
 /// What a pass has to look at.
@@ -81,6 +85,8 @@ struct Dirty {
     pods: Vec<u32>,
     /// Nodes whose frame may differ; some may come twice.
     nodes: Vec<u32>,
+    /// Namespaces that have more or fewer pods, or other policies; some may be gone, or come twice.
+    namespaces: Vec<u32>,
     /// Whether an owner of a contested address has changed.
     contested: bool,
     problems: bool,
@@ -108,11 +114,12 @@ impl Translator {
             peers: PeerIndex::default(),
             subjects: Subjects::default(),
             groups: Groups::default(),
-            parts: Parts::new(options.names),
+            parts: Parts::new(options.names, options.budgets),
             guards: Guards::new(options.unready_pods),
             problems: problems::Faulty::default(),
             dirty: Dirty { all: true, ..Dirty::default() },
             families: Families::default(),
+            budgets: options.budgets,
         }
     }
 
@@ -140,9 +147,9 @@ impl Translator {
     pub fn problems(&self) -> Vec<Problem> {
         let mut problems = self.problems.of_objects();
         problems.extend(problems::between(&self.cluster));
-        problems.extend(problems::over_budget(self));
-        problems.sort_unstable();
-        problems
+        problems.extend(problems::groups_over_budget(self));
+        problems.extend(problems::namespaces_over_budget(self));
+        problems::bounded(problems)
     }
 
     /// Applies a change to the world; whether anything differs.

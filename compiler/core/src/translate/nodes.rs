@@ -1,13 +1,13 @@
 //! The outputs of the nodes that a pass touches: put together anew, edited, or given new members; and the way from the
 //! output before to the one after.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use flock_shared::NodeName;
 
 use super::cluster::NodeEntry;
-use super::frames::{Few, Sources};
+use super::frames::{self, Few, Sources};
 use super::pass::{NodeChange, Work, distinct};
 use super::refit::MANY;
 use super::{Translator, parallel};
@@ -21,6 +21,8 @@ struct Built {
     change: Option<NodeChange>,
     /// The numbers of the sets that it refers to, in the output's order; `None`: the same as before.
     sets: Option<Vec<u32>>,
+    /// The namespaces that are closed on it.
+    closed: BTreeSet<u32>,
     /// How many statements were written anew.
     written: usize,
 }
@@ -39,7 +41,17 @@ impl Built {
                 Some(NodeChange { before: Some(Arc::clone(before)), after: Arc::new(after), body: None })
             }
         };
-        Self { node, change, sets, written: bodies.written() - known }
+        Self { node, change, sets, closed: BTreeSet::new(), written: bodies.written() - known }
+    }
+
+    /// Put together anew.
+    fn anew(node: u32, entry: &NodeEntry, sources: &Sources<'_>, bodies: &mut Bodies) -> Self {
+        let frames::Built { output, sets, closed } = sources.output(node, entry);
+        let output = match &entry.output {
+            None => output,
+            Some(before) => output.sharing_frame(before),
+        };
+        Self { closed, ..Self::new(node, entry, output, Some(sets), bodies) }
     }
 }
 
@@ -66,8 +78,8 @@ impl Translator {
     }
 
     fn sources(&self) -> Sources<'_> {
-        let Self { cluster, groups, parts, guards, families, .. } = self;
-        Sources { cluster, groups, parts, guards, families: *families }
+        let Self { cluster, groups, parts, guards, families, budgets, .. } = self;
+        Sources { cluster, groups, parts, guards, families: *families, node_bytes: budgets.node_bytes }
     }
 
     /// Which of these pods, by node, are all that a node's output has to take over. The nodes of the others are to be
@@ -76,7 +88,9 @@ impl Translator {
         let mut places: Vec<(u32, u32)> = Vec::with_capacity(affected.len());
         for id in affected {
             match self.cluster.pod(*id).and_then(|entry| entry.node) {
-                Some(node) if self.cluster.owned(*id).all(|(_, alone)| alone) => places.push((node, *id)),
+                Some(node) if self.is_editable(node) && self.cluster.owned(*id).all(|(_, alone)| alone) => {
+                    places.push((node, *id));
+                }
                 _ => self.touch_nodes_of(&[*id]),
             }
         }
@@ -97,12 +111,18 @@ impl Translator {
         fits.collect()
     }
 
+    /// Whether no namespace is closed on a node.
+    fn is_editable(&self, node: u32) -> bool {
+        self.cluster.node(node).is_some_and(|entry| entry.closed.is_empty())
+    }
+
     /// Forgets dirty nodes that nothing names any more.
     fn forget_nodes(&mut self) -> Vec<NodeName> {
         let mut gone = Vec::new();
-        let (cluster, parts) = (&mut self.cluster, &mut self.parts);
+        let (cluster, parts, closed) = (&mut self.cluster, &mut self.parts, &mut self.dirty.problems);
         self.dirty.nodes.retain(|id| match cluster.remove_node_if_gone(*id) {
             Some(node) => {
+                *closed |= !node.closed.is_empty();
                 parts.sets.leave(*id, &node.sets);
                 // One that came and went between two passes was never seen.
                 gone.extend(node.output.is_some().then_some(node.name));
@@ -120,12 +140,7 @@ impl Translator {
         let sources = self.sources();
         let built = parallel::map_with(nodes, Bodies::default, |bodies, id| {
             let entry = sources.cluster.node(*id)?;
-            let (output, sets) = sources.output(*id, entry);
-            let output = match &entry.output {
-                None => output,
-                Some(before) => output.sharing_frame(before),
-            };
-            Some(Built::new(*id, entry, output, Some(sets), bodies))
+            Some(Built::anew(*id, entry, &sources, bodies))
         });
         self.take_over(built, work)
     }
@@ -137,6 +152,9 @@ impl Translator {
         let built = parallel::map_with(fits, Bodies::default, |bodies, (id, pods)| {
             let entry = sources.cluster.node(*id)?;
             let (output, sets) = sources.refitted(entry, entry.output.as_ref()?, pods, changed);
+            if sources.is_too_large(&output) {
+                return Some(Built::anew(*id, entry, &sources, bodies));
+            }
             Some(Built::new(*id, entry, output, sets, bodies))
         });
         self.take_over(built, work)
@@ -153,7 +171,11 @@ impl Translator {
         }
         // A node whose frame was put together or edited has the new members already.
         let is_behind = |node: &u32, sets: &[u32]| -> Option<bool> {
-            let output = self.cluster.node(*node)?.output.as_ref()?;
+            let entry = self.cluster.node(*node)?;
+            if !entry.closed.is_empty() {
+                return Some(true);
+            }
+            let output = entry.output.as_ref()?;
             let newer = |id: &u32| {
                 let set = self.stored(*id)?;
                 Some(!Arc::ptr_eq(output.set(&set.definition.name)?, set))
@@ -163,9 +185,13 @@ impl Translator {
         let behind: Vec<(u32, Vec<u32>)> =
             by_node.into_iter().filter(|(node, sets)| is_behind(node, sets).unwrap_or_default()).collect();
         work.members = behind.len();
+        let sources = self.sources();
         let built = parallel::map_with(&behind, Bodies::default, |bodies, (id, sets)| {
             let entry = self.cluster.node(*id)?;
             let output = entry.output.as_ref()?.with_sets(sets.iter().filter_map(|id| self.stored(*id)));
+            if !entry.closed.is_empty() || sources.is_too_large(&output) {
+                return Some(Built::anew(*id, entry, &sources, bodies));
+            }
             Some(Built::new(*id, entry, output, None, bodies))
         });
         self.take_over(built, work)
@@ -174,9 +200,11 @@ impl Translator {
     /// Takes over what the outputs of nodes have become; those that differ from before.
     fn take_over(&mut self, built: Vec<Option<Built>>, work: &mut Work) -> Vec<NodeChange> {
         let mut changes = Vec::with_capacity(built.len());
-        for Built { node: id, change, sets, written } in built.into_iter().flatten() {
+        for Built { node: id, change, sets, closed, written } in built.into_iter().flatten() {
             work.bodies += written;
             let Some(node) = self.cluster.node_mut(id) else { continue };
+            self.dirty.problems |= node.closed != closed;
+            node.closed = closed;
             if let Some(sets) = sets.filter(|sets| *sets != node.sets) {
                 let (old, new) = (in_order(&node.sets), in_order(&sets));
                 self.parts.sets.leave(id, old.iter().filter(|set| new.binary_search(set).is_err()));

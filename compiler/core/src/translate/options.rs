@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use super::budget::Budgets;
 use crate::identity::{ShortHash, fnv1a};
 
 /// How a world is translated. Every replica must have the same.
@@ -12,11 +13,13 @@ pub struct Options {
     pub unready_pods: UnreadyPods,
     /// The short hash that names are made of; a parameter, so that a test can make them collide.
     pub names: ShortHash,
+    /// What policies may come to; a parameter, so that a test can exceed it.
+    pub budgets: Budgets,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { unready_pods: UnreadyPods::default(), names: fnv1a }
+        Self { unready_pods: UnreadyPods::default(), names: fnv1a, budgets: Budgets::default() }
     }
 }
 

@@ -8,10 +8,11 @@ use std::sync::Arc;
 
 use flock_shared::NodeName;
 
-use super::groups::Outcome;
+use super::groups::{Group, Outcome};
 use super::parts::Ground;
 use super::{Translator, parallel};
 use crate::delta::Body;
+use crate::idset::IdSet;
 use crate::object::Direction;
 use crate::output::Output;
 
@@ -84,19 +85,21 @@ impl Translator {
             self.groups.review_all();
         }
         let over_budget = self.any_over_budget();
+        self.groups.sweep(&mut self.subjects, &mut self.parts);
+        self.groups.review_tenants(&self.subjects, &self.budgets);
         let mut ground = Ground { cluster: &mut self.cluster, peers: &mut self.peers };
         work.groups = self.groups.refresh(&self.subjects, &mut self.parts, &mut ground, &mut affected);
-        self.groups.sweep(&mut self.subjects, &mut self.parts);
         let (changed, counted) = self.parts.sets.settle();
         work.sets = changed.len();
-        let crossed = self.parts.review(&counted, ground.cluster);
-        let reviewed = !crossed.is_empty();
+        let (crossed, namespaces) = self.parts.review(&counted, ground.cluster);
+        let reviewed = !crossed.is_empty() || !namespaces.is_empty();
         self.parts.sweep(&mut ground);
         let renamed = self.parts.rename();
-        if !crossed.is_empty() || !renamed.is_empty() {
+        if reviewed || !renamed.is_empty() {
             let rules: BTreeSet<u32> = crossed.into_iter().chain(renamed).collect();
             let of = |outcome| matches!(outcome, Outcome::Rules(id) if rules.contains(&id));
-            let groups = self.groups.iter().filter(|(_, group)| of(group.outcome));
+            let is = |group: &Group| namespaces.contains(&group.namespace()) || of(group.outcome);
+            let groups = self.groups.iter().filter(|(_, group)| is(group));
             let pods: Vec<u32> = groups.flat_map(|(_, group)| group.pods.iter()).collect();
             self.touch_nodes_of(&pods);
         }
@@ -114,22 +117,34 @@ impl Translator {
 
     /// Puts dirty pods into the groups that they belong to; those that moved.
     fn regroup(&mut self, work: &mut Work) -> Vec<u32> {
+        self.review_namespaces();
         let pods = distinct(&mut self.dirty.pods);
         work.pods = pods.len();
         let (cluster, subjects) = (&self.cluster, &self.subjects);
-        let rules = parallel::map(&pods, |id| {
+        let applying = parallel::map(&pods, |id| {
             let entry = cluster.pod(*id).filter(|_| cluster.owned(*id).next().is_some())?;
-            Some(subjects.rules_of(entry))
+            Some(subjects.applying(entry))
         });
         let mut moved = Vec::new();
-        for (id, rules) in pods.into_iter().zip(rules) {
-            for (direction, rules) in Direction::ALL.into_iter().zip(rules.unwrap_or_default()) {
-                if self.groups.place(id, direction, rules, &mut self.subjects, &mut self.cluster) {
+        for (id, applying) in pods.into_iter().zip(applying) {
+            for (direction, applying) in Direction::ALL.into_iter().zip(applying.unwrap_or_default()) {
+                if self.groups.place(id, direction, applying, &mut self.subjects, &mut self.cluster) {
                     moved.push(id);
                 }
             }
         }
         moved
+    }
+
+    /// Looks which namespaces have more policies than their pods can be tried against. All pods of those for which it is
+    /// news belong to other groups.
+    fn review_namespaces(&mut self) {
+        for namespace in distinct(&mut self.dirty.namespaces) {
+            let pods = self.cluster.namespace(namespace).map(|entry| &entry.pods);
+            if self.subjects.review(namespace, pods.map_or(0, IdSet::len), &self.budgets) {
+                self.dirty.pods.extend(pods.into_iter().flat_map(IdSet::iter));
+            }
+        }
     }
 
     /// The nodes of these pods, and of those that share an address with one of them.

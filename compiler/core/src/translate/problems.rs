@@ -1,17 +1,17 @@
 //! What a user should mend, kept as objects come and go.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use flock_shared::{NamespaceName, NodeName, PodKey, PolicyKey};
 
 use super::Translator;
-use super::budget::OverBudget;
+use super::budget::{self, OverBudget};
 use super::cluster::Cluster;
 use super::follow::rules;
 use super::groups::{Group, Outcome};
-use crate::object::{Node, Pod, Policy};
-use crate::problem::{self, Problem};
+use crate::object::{Direction, Node, Pod, Policy};
+use crate::problem::{self, Consequence, Problem};
 
 /// The objects with fields that were not understood.
 #[derive(Debug, Default)]
@@ -61,23 +61,56 @@ pub(super) fn between(cluster: &Cluster) -> impl Iterator<Item = Problem> {
     })
 }
 
-/// The policies of groups that went over a budget, by namespace.
-pub(super) fn over_budget(translator: &Translator) -> Vec<Problem> {
+/// The namespaces that are over budget.
+pub(super) fn namespaces_over_budget(translator: &Translator) -> Vec<Problem> {
+    let Translator { cluster, subjects, groups, parts, budgets, .. } = translator;
+    let tried = subjects.namespaces().filter_map(|namespace| {
+        let pods = cluster.namespace(namespace)?.pods.len();
+        let tries = subjects.tries(namespace, pods);
+        (tries > budgets.tries).then_some((namespace, OverBudget::Tries, (tries, budgets.tries)))
+    });
+    let all = tried.chain(groups.tenants.all_over(budgets)).chain(parts.namespaces_over());
+    let all = all.filter_map(|(namespace, over, figures)| {
+        Some(budget::of_namespace(over, &cluster.namespace(namespace)?.name, figures))
+    });
+    all.chain(closed_on_nodes(cluster, budgets.node_bytes)).collect()
+}
+
+/// The namespaces that are closed on nodes whose scripts would be too large.
+fn closed_on_nodes(cluster: &Cluster, budget: usize) -> Vec<Problem> {
+    let mut nodes: BTreeMap<&NamespaceName, (&NodeName, usize)> = BTreeMap::new();
+    for (_, node) in cluster.nodes() {
+        for namespace in node.closed.iter().filter_map(|id| cluster.namespace(*id)) {
+            let (first, count) = nodes.entry(&namespace.name).or_insert((&node.name, 0));
+            *first = (*first).min(&node.name);
+            *count += 1;
+        }
+    }
+    let problem = |(namespace, (first, count))| budget::on_nodes(namespace, first, count, budget);
+    nodes.into_iter().map(problem).collect()
+}
+
+/// The policies of groups that went over a budget by themselves.
+pub(super) fn groups_over_budget(translator: &Translator) -> Vec<Problem> {
     let mut problems = Vec::new();
     if !translator.any_over_budget() {
         return problems;
     }
-    for (id, group) in translator.groups.iter() {
-        let Some(over) = over(translator, group) else { continue };
-        let Some((direction, group_rules)) = translator.groups.rules(id) else { continue };
-        let pods = group.pods.iter().filter_map(|pod| translator.cluster.pod(pod));
-        let namespaces: BTreeSet<&NamespaceName> = pods.map(|entry| &entry.pod.key.namespace).collect();
-        for namespace in namespaces {
-            let policies = policies_of(translator, namespace).filter(|policy| {
-                let rules = rules(policy, direction).and_then(|rules| translator.subjects.find(&rules));
-                rules.is_some_and(|rules| group_rules.contains(&rules))
-            });
-            problems.push(over.problem(direction, policies));
+    let mut groups: BTreeMap<u32, Vec<(OverBudget, &Group)>> = BTreeMap::new();
+    for (_, group) in translator.groups.iter() {
+        if let Some(over) = over(translator, group).filter(|over| !over.is_of_namespace()) {
+            groups.entry(group.namespace()).or_default().push((over, group));
+        }
+    }
+    for (namespace, groups) in groups {
+        let Some(entry) = translator.cluster.namespace(namespace) else { continue };
+        let sayers = sayers(translator, &entry.name);
+        for (over, group) in groups {
+            let direction = group.direction();
+            let said = || group.applying().rules().filter_map(|rules| sayers.get(&(direction, rules)));
+            let first = said().filter_map(|policies| policies.first()).min().copied();
+            let count = said().map(Vec::len).sum();
+            problems.push(budget::of_group(over, direction, first, count));
         }
     }
     problems.sort_unstable();
@@ -85,15 +118,55 @@ pub(super) fn over_budget(translator: &Translator) -> Vec<Problem> {
     problems
 }
 
-/// The policies of a namespace, by name.
-fn policies_of<'a>(
+/// The policies of a namespace by the rules that they have in a direction, each list in order.
+fn sayers<'a>(
     translator: &'a Translator,
     namespace: &'a NamespaceName,
-) -> impl Iterator<Item = &'a Policy> {
+) -> BTreeMap<(Direction, u32), Vec<&'a PolicyKey>> {
     // No name comes before it.
     let first = PolicyKey::new(namespace.as_str(), "0");
     let from = first.into_iter().flat_map(|first| translator.world.policies().range(first..));
-    from.take_while(|(key, _)| key.namespace == *namespace).map(|(_, policy)| &**policy)
+    let policies = from.take_while(|(key, _)| key.namespace == *namespace).map(|(_, policy)| &**policy);
+    let mut found: BTreeMap<(Direction, u32), Vec<&PolicyKey>> = BTreeMap::new();
+    for policy in policies {
+        for direction in Direction::ALL {
+            let rules = rules(policy, direction).and_then(|rules| translator.subjects.find(&rules));
+            rules
+                .into_iter()
+                .for_each(|rules| found.entry((direction, rules)).or_default().push(&policy.key));
+        }
+    }
+    found
+}
+
+/// So many problems of the objects of one namespace are listed: a tenant that has more of them would fill everybody's
+/// memory and lists with them.
+const LISTED: usize = 100;
+
+/// The problems in order, and no more than [`LISTED`] of each namespace; how many are left out is one more.
+pub(super) fn bounded(mut problems: Vec<Problem>) -> Vec<Problem> {
+    problems.sort_unstable();
+    let mut counts: BTreeMap<NamespaceName, usize> = BTreeMap::new();
+    problems.retain(|problem| match &problem.namespace {
+        // What a whole namespace comes to, and what is in none, is always told.
+        Some(namespace) if problem.consequence != Consequence::NamespaceIsolated => {
+            let count = counts.entry(namespace.clone()).or_default();
+            *count += 1;
+            *count <= LISTED
+        }
+        _ => true,
+    });
+    let more = counts.into_iter().filter(|(_, count)| *count > LISTED);
+    problems.extend(more.map(|(namespace, count)| Problem {
+        object: format!("Namespace {namespace}"),
+        namespace: Some(namespace),
+        origin: None,
+        field: String::new(),
+        message: format!("{} more problems of its objects are not listed", count - LISTED),
+        consequence: Consequence::NotListed,
+    }));
+    problems.sort_unstable();
+    problems
 }
 
 fn over(translator: &Translator, group: &Group) -> Option<OverBudget> {

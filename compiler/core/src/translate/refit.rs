@@ -1,6 +1,7 @@
 //! A node on which policies isolate some pods in another way, while its pods are as they were: the frame and the sets
 //! of its output are edited, not put together anew.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -13,8 +14,8 @@ pub(super) const MANY: usize = 16;
 
 impl Sources<'_> {
     /// The output of a node on which these pods are isolated in another way than before, and the sets that it refers
-    /// to, in the output's order, if they are others. Each of the pods owns its addresses alone; the sets that have
-    /// `changed` have new members.
+    /// to, in the output's order, if they are others. Each of the pods owns its addresses alone, and no
+    /// namespace is closed on the node; the sets that have `changed` have new members.
     pub(super) fn refitted(
         &self,
         node: &NodeEntry,
@@ -28,7 +29,7 @@ impl Sources<'_> {
         let mut edits: Few<(IpAddr, Option<Subject>)> = Few::new();
         let mut gone: Few<Arc<RuleSet>> = Few::new();
         for id in pods {
-            self.subjects(*id, &mut subjects, &mut used);
+            self.subjects(*id, &BTreeSet::new(), &mut subjects, &mut used);
             for (address, _) in self.cluster.owned(*id) {
                 let place = subjects.iter().position(|(other, _)| *other == address);
                 let subject = place.map(|place| subjects.swap_remove(place).1);

@@ -82,7 +82,8 @@ pub(super) enum Selectors {
 /// Selectors by a condition that whatever they match must meet.
 #[derive(Debug, Default)]
 pub(super) struct Filed {
-    count: usize,
+    /// Every selector: whoever files a hundred thousand in one place must not have them compared one by one.
+    numbers: HashMap<Selector, u32>,
     keys: HashMap<Arc<str>, ByValue>,
     /// Those without such a condition.
     others: Vec<Item>,
@@ -104,7 +105,7 @@ impl Default for Selectors {
 }
 
 impl Selectors {
-    /// Adds a selector under a number.
+    /// Adds a selector under a number. No equal one is there.
     pub(super) fn insert(&mut self, selector: &Selector, id: u32) {
         match self {
             Self::Few(items) if items.len() < FEW_SELECTORS => items.push((selector.clone(), id)),
@@ -124,7 +125,7 @@ impl Selectors {
             Self::Few(items) => items.retain(|(_, item)| *item != id),
             Self::Many(filed) => {
                 filed.remove(selector, id);
-                if filed.count <= FEW_SELECTORS / 2 {
+                if filed.numbers.len() <= FEW_SELECTORS / 2 {
                     *self = Self::Few(filed.items());
                 }
             }
@@ -133,11 +134,10 @@ impl Selectors {
 
     /// The number of an equal selector.
     pub(super) fn find(&self, selector: &Selector) -> Option<u32> {
-        let items = match self {
-            Self::Few(items) => Some(items),
-            Self::Many(filed) => filed.beside(selector),
-        };
-        items?.iter().find(|(other, _)| other == selector).map(|(_, id)| *id)
+        match self {
+            Self::Few(items) => items.iter().find(|(other, _)| other == selector).map(|(_, id)| *id),
+            Self::Many(filed) => filed.numbers.get(selector).copied(),
+        }
     }
 
     /// The numbers of the selectors that match, each once.
@@ -160,7 +160,7 @@ impl Selectors {
 
 impl Filed {
     fn insert(&mut self, selector: &Selector, id: u32) {
-        self.count += 1;
+        self.numbers.insert(selector.clone(), id);
         let item = || (selector.clone(), id);
         let Some((key, values)) = condition_of(selector) else {
             return self.others.push(item());
@@ -177,7 +177,7 @@ impl Filed {
     }
 
     fn remove(&mut self, selector: &Selector, id: u32) {
-        self.count -= 1;
+        self.numbers.remove(selector);
         let without = |items: &mut Vec<Item>| {
             if let Some(place) = items.iter().position(|(_, item)| *item == id) {
                 items.swap_remove(place);
@@ -203,16 +203,6 @@ impl Filed {
         }
     }
 
-    /// The selectors that an equal one would be filed with.
-    fn beside(&self, selector: &Selector) -> Option<&Vec<Item>> {
-        let Some((key, values)) = condition_of(selector) else { return Some(&self.others) };
-        let by_value = self.keys.get(key)?;
-        match values {
-            None => Some(&by_value.any),
-            Some(values) => by_value.values.get(values.first()?),
-        }
-    }
-
     /// The selectors whose condition these labels meet, each once: an object has one value for a key.
     fn by_label(&self, labels: &Labels) -> impl Iterator<Item = &Item> {
         let met = labels.pairs().filter_map(|(key, value)| Some((self.keys.get(key)?, value)));
@@ -223,12 +213,8 @@ impl Filed {
 
     /// Every selector, each once.
     fn items(&self) -> Vec<Item> {
-        let by_key = self.keys.values();
-        let by_key =
-            by_key.flat_map(|by_value| by_value.any.iter().chain(by_value.values.values().flatten()));
-        let mut all: Vec<Item> = self.others.iter().chain(by_key).cloned().collect();
+        let mut all: Vec<Item> = self.numbers.iter().map(|(selector, id)| (selector.clone(), *id)).collect();
         all.sort_unstable_by_key(|(_, id)| *id);
-        all.dedup_by_key(|(_, id)| *id);
         all
     }
 }
@@ -283,8 +269,9 @@ mod tests {
         #[test]
         fn indexes_find_what_matching_all_with_all_finds(
             objects in proptest::collection::vec(labels(), 0..8),
-            selectors in proptest::collection::vec((selector(), any::<bool>()), 0..40),
+            selectors in proptest::collection::btree_map(selector(), any::<bool>(), 0..40),
         ) {
+            let selectors: Vec<(Selector, bool)> = selectors.into_iter().collect();
             let (mut by_label, mut by_selector) = (LabelIndex::default(), Selectors::default());
             (0..).zip(&objects).for_each(|(id, labels)| by_label.insert(id, labels));
             (0..).zip(&selectors).for_each(|(id, (selector, _))| by_selector.insert(selector, id));

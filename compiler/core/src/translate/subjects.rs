@@ -9,10 +9,13 @@ use std::sync::Arc;
 use fnv::FnvBuildHasher;
 use slab::Slab;
 
+use super::budget::Budgets;
 use super::cluster::{Cluster, PodEntry};
 use super::lookup::{Key, Lookup};
 use super::select::Selectors;
+use super::weight;
 use crate::idset::{IdSet, number};
+use crate::label::Selector;
 use crate::object::{Direction, Policy, PortMatch, PortName, Rule, RulePorts};
 use crate::port::Protocol;
 
@@ -22,6 +25,8 @@ pub(super) struct RulesEntry {
     pub(super) rules: Arc<[Rule]>,
     /// The port names that they use, each once, in order.
     pub(super) names: Box<[(Protocol, PortName)]>,
+    /// What they weigh.
+    pub(super) weight: u64,
     holders: u32,
 }
 
@@ -34,15 +39,39 @@ struct Said {
     policies: u32,
 }
 
+/// What the policies of a namespace say.
+#[derive(Debug, Default)]
+struct Tenant {
+    /// The selectors of their subjects.
+    selectors: Selectors,
+    /// How many different statements say that which pods they are about takes an attempt with each.
+    intricate: u64,
+    /// How many different statements there are, on ingress and on egress.
+    statements: [u32; 2],
+    /// The directions in which they isolate, if there are too many for the namespace's pods: as of the last review.
+    over: Option<[bool; 2]>,
+    /// Whether policies have come or gone without a look at which pods they select.
+    unseen: bool,
+}
+
+/// Which rules apply to a pod in one direction.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) enum Applying {
+    /// These.
+    Rules(IdSet),
+    /// Nobody looks, for the policies of its namespace are over [`Budgets::tries`].
+    Unknown,
+}
+
 /// Every policy's subjects and rules.
 #[derive(Debug, Default)]
 pub(super) struct Subjects {
     rules: Slab<RulesEntry>,
     by_rules: Lookup,
-    /// What the policies of one namespace say that select the same subjects; ordered by direction and rules.
+    /// What the policies of one namespace say that select the same subjects; ordered by rules and direction.
     said: Slab<Vec<Said>>,
-    /// The selectors of subjects, by namespace.
-    selectors: HashMap<u32, Selectors, FnvBuildHasher>,
+    /// What the policies of each namespace say.
+    tenants: HashMap<u32, Tenant, FnvBuildHasher>,
 }
 
 impl Subjects {
@@ -63,7 +92,12 @@ impl Subjects {
     fn hold_rules(&mut self, rules: &Arc<[Rule]>) -> u32 {
         let key = self.by_rules.key(&**rules);
         let id = self.find_by(key, rules).unwrap_or_else(|| {
-            let entry = RulesEntry { rules: Arc::clone(rules), names: names_of(rules), holders: 0 };
+            let entry = RulesEntry {
+                rules: Arc::clone(rules),
+                names: names_of(rules),
+                weight: weight::of(rules),
+                holders: 0,
+            };
             let id = number(self.rules.insert(entry));
             self.by_rules.insert(key, id);
             id
@@ -99,7 +133,8 @@ impl Subjects {
         namespace: u32,
     ) -> bool {
         let rules = self.hold_rules(rules);
-        let selectors = self.selectors.entry(namespace).or_default();
+        let tenant = self.tenants.entry(namespace).or_default();
+        let selectors = &mut tenant.selectors;
         let id = selectors.find(&policy.subjects).unwrap_or_else(|| {
             // Most policies isolate in both directions.
             let id = number(self.said.insert(Vec::with_capacity(2)));
@@ -107,13 +142,16 @@ impl Subjects {
             id
         });
         let Some(said) = self.said.get_mut(id as usize) else { return false };
-        match said.binary_search_by_key(&(direction, rules), |said| (said.direction, said.rules)) {
+        match said.binary_search_by_key(&(rules, direction), |said| (said.rules, said.direction)) {
             Ok(place) => {
                 said.get_mut(place).into_iter().for_each(|said| said.policies += 1);
                 false
             }
             Err(place) => {
+                let before = intricate(&policy.subjects, said.len());
                 said.insert(place, Said { direction, rules, policies: 1 });
+                tenant.intricate += intricate(&policy.subjects, said.len()) - before;
+                *tenant.statements_of(direction) += 1;
                 true
             }
         }
@@ -128,16 +166,22 @@ impl Subjects {
         cluster: &mut Cluster,
     ) -> bool {
         let namespace = cluster.hold_namespace(&policy.key.namespace);
-        let known = self.selectors.get(&namespace).and_then(|selectors| selectors.find(&policy.subjects));
+        let known = self.tenants.get(&namespace).and_then(|tenant| tenant.selectors.find(&policy.subjects));
         let news = known.zip(self.find(rules)).is_some_and(|(id, rules)| {
             let Some(said) = self.said.get_mut(id as usize) else { return false };
-            let is = |said: &Said| said.direction == direction && said.rules == rules;
-            let last = said.iter_mut().find(|said| is(said)).is_some_and(|said| {
+            let key = |said: &Said| (said.rules, said.direction);
+            let Ok(place) = said.binary_search_by_key(&(rules, direction), key) else { return false };
+            let last = said.get_mut(place).is_some_and(|said| {
                 said.policies -= 1;
                 said.policies == 0
             });
             if last {
-                said.retain(|said| !is(said));
+                let before = intricate(&policy.subjects, said.len());
+                said.remove(place);
+                if let Some(tenant) = self.tenants.get_mut(&namespace) {
+                    tenant.intricate -= before - intricate(&policy.subjects, said.len());
+                    *tenant.statements_of(direction) -= 1;
+                }
             }
             if said.is_empty() {
                 self.said.remove(id as usize);
@@ -154,19 +198,56 @@ impl Subjects {
 
     /// No policy selects these subjects any more.
     fn forget(&mut self, namespace: u32, policy: &Policy, id: u32) {
-        if let Some(selectors) = self.selectors.get_mut(&namespace) {
-            selectors.remove(&policy.subjects, id);
-            if selectors.is_empty() {
-                self.selectors.remove(&namespace);
+        if let Some(tenant) = self.tenants.get_mut(&namespace) {
+            tenant.selectors.remove(&policy.subjects, id);
+            // One that is over budget is forgotten by the review that finds that it is no longer.
+            if tenant.selectors.is_empty() && tenant.over.is_none() && !tenant.unseen {
+                self.tenants.remove(&namespace);
             }
         }
     }
 
-    /// The rules of the policies that select a pod, for each direction; `None`: none selects it.
-    pub(super) fn rules_of(&self, entry: &PodEntry) -> [Option<IdSet>; 2] {
+    /// Looks whether a namespace with so many pods is over [`Budgets::tries`]; whether that is news.
+    pub(super) fn review(&mut self, namespace: u32, pods: usize, budgets: &Budgets) -> bool {
+        let over = self.tries(namespace, pods) > budgets.tries;
+        let Some(tenant) = self.tenants.get_mut(&namespace) else { return false };
+        let over = over.then(|| tenant.statements.map(|statements| statements > 0));
+        let unseen = std::mem::take(&mut tenant.unseen) && over.is_none();
+        let news = std::mem::replace(&mut tenant.over, over) != over || unseen;
+        if over.is_none() && tenant.selectors.is_empty() {
+            self.tenants.remove(&namespace);
+        }
+        news
+    }
+
+    /// Whether it is left to [`Self::review`] which pods a policy concerns that has come or is about to go: there are
+    /// more policies, or there were, than the namespace's pods can be tried against one by one.
+    pub(super) fn leave_to_review(&mut self, namespace: u32, pods: usize, budgets: &Budgets) -> bool {
+        let many = self.tries(namespace, pods) > budgets.tries;
+        let Some(tenant) = self.tenants.get_mut(&namespace) else { return false };
+        let left = many || tenant.over.is_some();
+        tenant.unseen |= left;
+        left
+    }
+
+    /// How often so many pods of a namespace may have to be tried against what its policies select.
+    pub(super) fn tries(&self, namespace: u32, pods: usize) -> u64 {
+        self.tenants.get(&namespace).map_or(0, |tenant| tenant.intricate.saturating_mul(pods as u64))
+    }
+
+    /// The namespaces that have policies.
+    pub(super) fn namespaces(&self) -> impl Iterator<Item = u32> {
+        self.tenants.keys().copied()
+    }
+
+    /// What the policies of a pod's namespace say of the pod, for each direction; `None`: none selects it.
+    pub(super) fn applying(&self, entry: &PodEntry) -> [Option<Applying>; 2] {
+        let Some(tenant) = self.tenants.get(&entry.namespace) else { return [None, None] };
+        if let Some(isolating) = tenant.over {
+            return isolating.map(|isolating| isolating.then_some(Applying::Unknown));
+        }
         let mut found = Direction::ALL.map(|_| IdSet::default());
-        let selectors = self.selectors.get(&entry.namespace).into_iter();
-        let selecting = selectors.flat_map(|selectors| selectors.matching(&entry.pod.labels));
+        let selecting = tenant.selectors.matching(&entry.pod.labels);
         for said in selecting.filter_map(|id| self.said.get(id as usize)).flatten() {
             let [ingress, egress] = &mut found;
             match said.direction {
@@ -174,8 +255,36 @@ impl Subjects {
                 Direction::Egress => egress.insert(said.rules),
             };
         }
-        found.map(|rules| (!rules.is_empty()).then_some(rules))
+        found.map(|rules| (!rules.is_empty()).then_some(Applying::Rules(rules)))
     }
+}
+
+impl Tenant {
+    const fn statements_of(&mut self, direction: Direction) -> &mut u32 {
+        let [ingress, egress] = &mut self.statements;
+        match direction {
+            Direction::Ingress => ingress,
+            Direction::Egress => egress,
+        }
+    }
+}
+
+impl Applying {
+    /// The rules, as far as anybody has looked.
+    pub(super) fn rules(&self) -> impl Iterator<Item = u32> {
+        match self {
+            Self::Rules(rules) => Some(rules),
+            Self::Unknown => None,
+        }
+        .into_iter()
+        .flat_map(IdSet::iter)
+    }
+}
+
+/// How many of the statements about the same subjects count: one in each direction is free where a label leads there.
+fn intricate(subjects: &Selector, statements: usize) -> u64 {
+    let free = if weight::is_plain(subjects) { 2 } else { 0 };
+    statements.saturating_sub(free) as u64
 }
 
 fn names_of(rules: &[Rule]) -> Box<[(Protocol, PortName)]> {

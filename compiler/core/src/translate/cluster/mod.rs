@@ -2,6 +2,7 @@
 
 mod matching;
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -77,8 +78,10 @@ pub(super) struct NodeEntry {
     pub(super) pods: IdSet,
     /// The newest output.
     pub(super) output: Option<Arc<Output>>,
-    /// The sets that the newest output refers to, in order.
+    /// The sets that the newest output refers to, in order; all that it would refer to were no namespace closed.
     pub(super) sets: Vec<u32>,
+    /// The namespaces that are closed here, for the script would be too large.
+    pub(super) closed: BTreeSet<u32>,
 }
 
 /// Every pod, namespace and node.
@@ -243,6 +246,7 @@ impl Cluster {
                 pods: IdSet::default(),
                 output: None,
                 sets: Vec::new(),
+                closed: BTreeSet::new(),
             };
             let id = number(self.nodes.insert(entry));
             self.by_node.insert(name.clone(), id);

@@ -1,11 +1,14 @@
 //! From drafts to rule sets: what is equal is one part, with a name, held by those that refer to it.
 
 mod rename;
+mod storage;
+mod tenancy;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::budget::{self, OverBudget};
+use self::tenancy::Tenancies;
+use super::budget::{Budgets, OverBudget};
 use super::cluster::Cluster;
 use super::peers::PeerIndex;
 use super::plan::{Plan, SetPlan, UnionPlan};
@@ -45,6 +48,10 @@ pub(super) struct RuleSetPart {
     pub(super) sets: Box<[u32]>,
     /// Whether it has gone over budget: its pods are closed.
     pub(super) over: Option<OverBudget>,
+    /// How many groups of namespaces within budget have it.
+    live: u32,
+    /// Whether it has its sets stored: it is within budget, and so is a namespace that has it.
+    stores: bool,
 }
 
 /// Every part that outputs are made of.
@@ -59,8 +66,13 @@ pub(super) struct Parts {
     wide: BTreeSet<(u32, u32)>,
     /// Rule sets over budget.
     over: BTreeSet<u32>,
-    /// New rule sets with many sets, whose members have not been counted yet.
+    /// New rule sets with many sets, whose members have not been counted yet; and those of namespaces with many.
     uncounted: Vec<u32>,
+    tenancies: Tenancies,
+    /// Namespaces that have gone over budget since the last review, or came back.
+    crossed: BTreeSet<u32>,
+    /// The most addresses that the sets of one namespace may hold.
+    members: u64,
 }
 
 /// What acquiring parts needs beside them.
@@ -70,7 +82,7 @@ pub(super) struct Ground<'a> {
 }
 
 impl Parts {
-    pub(super) fn new(hash: ShortHash) -> Self {
+    pub(super) fn new(hash: ShortHash, budgets: Budgets) -> Self {
         Self {
             rule_sets: Registry::new(hash),
             peers: Registry::new(hash),
@@ -80,13 +92,23 @@ impl Parts {
             wide: BTreeSet::new(),
             over: BTreeSet::new(),
             uncounted: Vec::new(),
+            tenancies: Tenancies::new(budgets),
+            crossed: BTreeSet::new(),
+            members: budgets.members,
         }
     }
 
-    /// The rule set of a plan, which one more holds. The sets that it looks up are not stored before [`Self::fill`].
-    pub(super) fn hold(&mut self, plan: Plan, ground: &mut Ground<'_>) -> u32 {
+    /// The rule set of a plan, which one more group of a namespace has. The sets that it looks up are not stored before
+    /// [`Self::fill`].
+    pub(super) fn hold(&mut self, plan: Plan, namespace: u32, ground: &mut Ground<'_>) -> u32 {
         let id = self.rule_sets.find(&plan.identity).unwrap_or_else(|| self.add(plan, ground));
         self.rule_sets.hold(id);
+        if let Some(part) = self.rule_sets.get_mut(id)
+            && self.tenancies.enter(namespace, id, &part.value.sets)
+        {
+            part.value.live += 1;
+        }
+        self.use_sets(id, namespace);
         id
     }
 
@@ -131,9 +153,14 @@ impl Parts {
                 named,
                 sets: sets.into(),
                 over: None,
+                live: 0,
+                stores: false,
             }
         });
-        self.use_sets(id);
+        let sets = self.rule_sets.get(id).map_or(&[][..], |part| &part.value.sets);
+        if sets.len() > FEW_SETS {
+            self.wide.extend(sets.iter().map(|set| (*set, id)));
+        }
         id
     }
 
@@ -159,15 +186,23 @@ impl Parts {
         })
     }
 
-    /// One holder fewer.
-    pub(super) fn release(&mut self, id: u32) {
+    /// A group of a namespace has a rule set no longer.
+    pub(super) fn release(&mut self, id: u32, namespace: u32) {
+        if let Some(part) = self.rule_sets.get_mut(id)
+            && self.tenancies.leave(namespace, id, &part.value.sets)
+        {
+            part.value.live -= 1;
+            if part.value.live == 0 {
+                self.uncounted.push(id);
+            }
+        }
         self.rule_sets.release(id);
     }
 
     /// Forgets what nobody holds any more.
     pub(super) fn sweep(&mut self, ground: &mut Ground<'_>) {
         for (id, part) in self.rule_sets.sweep() {
-            if part.value.over.is_none() {
+            if part.value.stores {
                 part.value.sets.iter().for_each(|set| self.sets.discard(*set));
             }
             part.value.sets.iter().for_each(|set| _ = self.wide.remove(&(*set, id)));
@@ -188,77 +223,6 @@ impl Parts {
         ids.set.into_iter().for_each(|set| self.sets.registry.release(set));
         ids.v4.into_iter().for_each(|blocks| self.blocks4.release(blocks));
         ids.v6.into_iter().for_each(|blocks| self.blocks6.release(blocks));
-    }
-
-    /// Has the sets of a new rule set stored; if they are many, once it is known how large they are.
-    fn use_sets(&mut self, id: u32) {
-        let Some(part) = self.rule_sets.get(id) else { return };
-        let sets = &part.value.sets;
-        if sets.len() > FEW_SETS {
-            self.wide.extend(sets.iter().map(|set| (*set, id)));
-            self.uncounted.push(id);
-        } else {
-            sets.iter().for_each(|set| self.sets.store(*set));
-        }
-    }
-
-    /// Makes the members of new sets, and decides which new rule sets are within budget.
-    pub(super) fn fill(&mut self, cluster: &Cluster) {
-        self.sets.fill(cluster);
-        for id in std::mem::take(&mut self.uncounted) {
-            let Some(part) = self.rule_sets.get(id) else { continue };
-            if self.is_over(&part.value.sets) {
-                if let Some(part) = self.rule_sets.get_mut(id) {
-                    part.value.over = Some(OverBudget::Members);
-                }
-                self.over.insert(id);
-            } else {
-                part.value.sets.iter().for_each(|set| self.sets.store(*set));
-            }
-        }
-        self.sets.fill(cluster);
-    }
-
-    /// Whether some rule set is over budget.
-    pub(super) fn any_over_budget(&self) -> bool {
-        !self.over.is_empty()
-    }
-
-    fn is_over(&self, sets: &[u32]) -> bool {
-        let counts = sets.iter().filter_map(|set| self.sets.registry.get(*set)).map(|part| part.value.count);
-        sets.len() > FEW_SETS && counts.sum::<usize>() > budget::MEMBERS
-    }
-
-    /// Looks again at rule sets that look up one of these sets; those that went over budget, or came back.
-    pub(super) fn review(&mut self, counted: &BTreeSet<u32>, cluster: &Cluster) -> Vec<u32> {
-        if self.wide.is_empty() {
-            return Vec::new();
-        }
-        let users = counted.iter().flat_map(|set| self.wide.range((*set, 0)..=(*set, u32::MAX)));
-        let users: BTreeSet<u32> = users.map(|(_, id)| *id).collect();
-        let mut crossed = Vec::new();
-        for id in users {
-            let Some(part) = self.rule_sets.get(id) else { continue };
-            let sets = part.value.sets.clone();
-            let (was, is) = (part.value.over.is_some(), self.is_over(&sets));
-            if was == is {
-                continue;
-            }
-            for set in &sets {
-                if is { self.sets.discard(*set) } else { self.sets.store(*set) }
-            }
-            if let Some(part) = self.rule_sets.get_mut(id) {
-                part.value.over = is.then_some(OverBudget::Members);
-            }
-            if is {
-                self.over.insert(id)
-            } else {
-                self.over.remove(&id)
-            };
-            crossed.push(id);
-        }
-        self.sets.fill(cluster);
-        crossed
     }
 }
 

@@ -1,0 +1,265 @@
+//! A tenant may write any policies in its own namespace: over a namespace's budget its pods are isolated and it is
+//! reported, and what others get is the same to the byte, for the same work.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests may panic as tests do")]
+
+use std::sync::Arc;
+
+use flock_compiler_core::object::{
+    IpBlock, Lifecycle, Namespace, NamespaceScope, Peer, PeerMatch, Pod, PodNetwork, PodPeer, Policy,
+    PolicyBody, PolicyRules, PortMatch, Rule, RulePorts,
+};
+use flock_compiler_core::output::Isolation;
+use flock_compiler_core::port::{PortRange, Protocol};
+use flock_compiler_core::translate::Budgets;
+use flock_compiler_core::{
+    Change, Consequence, Edit, Labels, Operator, Options, Problem, Requirement, Selector, Translator, render,
+};
+use flock_shared::{NamespaceName, NodeName, PodKey, PolicyKey};
+
+fn pod(namespace: &str, number: u32, node: &str) -> Pod {
+    let net = if namespace == "hostile" { 0x0a00_0000 } else { 0x0b00_0000 };
+    let labels = [("app".to_owned(), format!("app-{number}")), ("team".to_owned(), namespace.to_owned())];
+    Pod {
+        key: PodKey::new(namespace, &format!("pod-{number}")).unwrap(),
+        node: Some(NodeName::new(node).unwrap()),
+        labels: labels.into_iter().collect(),
+        network: PodNetwork::Own {
+            addresses: [std::net::Ipv4Addr::from(net + number).into()].into(),
+            interface: None,
+        },
+        lifecycle: Lifecycle::Live,
+        ports: [].into(),
+        faults: Vec::new(),
+    }
+}
+
+fn requirement(key: &str, operator: Operator) -> Selector {
+    [Requirement { key: key.into(), operator }].into_iter().collect()
+}
+
+fn app(number: u32) -> Selector {
+    requirement("app", Operator::In([Arc::from(format!("app-{number}"))].into_iter().collect()))
+}
+
+fn policy(namespace: &str, number: u32, subjects: Selector, rules: Vec<Rule>) -> Policy {
+    Policy {
+        key: PolicyKey::new(namespace, &format!("policy-{number}")).unwrap(),
+        subjects,
+        body: PolicyBody::Understood(PolicyRules { ingress: Some(rules.into()), egress: None }),
+    }
+}
+
+fn rule(peers: Vec<Peer>, ports: impl IntoIterator<Item = (u16, u16)>) -> Rule {
+    let range = |(first, last)| PortMatch::Range(PortRange::new(Protocol::Tcp, first, last).unwrap());
+    Rule { peers: PeerMatch::OneOf(peers), ports: RulePorts::OneOf(ports.into_iter().map(range).collect()) }
+}
+
+/// One of four billion blocks.
+fn block(number: u32) -> Peer {
+    let address = std::net::Ipv6Addr::from(0xfd00_u128 << 112 | u128::from(number) << 32);
+    Peer::Block(IpBlock::new(format!("{address}/96").parse().unwrap(), &[]).unwrap())
+}
+
+fn pods_of(namespaces: NamespaceScope, pods: Selector) -> Peer {
+    Peer::Pods(Arc::new(PodPeer { namespaces, pods }))
+}
+
+/// A few apps with a policy each, on a node of their own.
+fn decent() -> (Vec<Pod>, Vec<Policy>) {
+    let here = || NamespaceScope::Named(NamespaceName::new("decent").unwrap());
+    let open =
+        |number| policy("decent", number, app(number), vec![rule(vec![pods_of(here(), app(0))], [(80, 80)])]);
+    ((0..10).map(|number| pod("decent", number, "decent")).collect(), (0..10).map(open).collect())
+}
+
+/// Decent tenants, and hostile ones with so many pods and these policies.
+fn translator(pods: u32, policies: Vec<Policy>) -> Translator {
+    translator_within(Budgets::default(), pods, policies)
+}
+
+fn translator_within(budgets: Budgets, pods: u32, policies: Vec<Policy>) -> Translator {
+    let (mut all_pods, mut all_policies) = decent();
+    all_pods.extend((0..pods).map(|number| pod("hostile", number, "shared")));
+    all_policies.extend(policies);
+    let namespaces = ["decent", "hostile"].map(|name| Namespace {
+        name: NamespaceName::new(name).unwrap(),
+        labels: Labels::from_iter([("kubernetes.io/metadata.name", name)]),
+    });
+    let mut translator = Translator::with(Options { budgets, ..Options::default() });
+    translator.apply(Change::Namespace(Edit::Replace(namespaces.to_vec())));
+    translator.apply(Change::Pod(Edit::Replace(all_pods)));
+    translator.apply(Change::Policy(Edit::Replace(all_policies)));
+    translator.pass();
+    translator
+}
+
+fn script(translator: &Translator, node: &str) -> Vec<u8> {
+    render(&translator.output(&NodeName::new(node).unwrap()).unwrap()).bytes().to_vec()
+}
+
+/// All of the hostile tenant's pods are closed, which is all that is reported; a decent tenant has the same script
+/// as without it, and its events cost the same.
+fn isolated(pods: u32, policies: Vec<Policy>, expected: &str) {
+    let mut calm = translator(pods, Vec::new());
+    let mut translator = translator(pods, policies);
+    let shared = translator.output(&NodeName::new("shared").unwrap()).unwrap();
+    assert_eq!(shared.frame().subjects.values().count(), pods as usize);
+    assert!(shared.frame().subjects.values().all(|subject| subject.ingress == Isolation::Closed));
+    assert!(script(&translator, "shared").len() < 100 * pods as usize + 10_000);
+    let [problem] = &*translator.problems() else { panic!("{:?}", translator.problems()) };
+    assert_eq!(problem.consequence, Consequence::NamespaceIsolated);
+    assert!(problem.to_string().starts_with(&format!("Namespace hostile: {expected}")), "{problem}");
+    assert_eq!(script(&translator, "decent"), script(&calm, "decent"));
+    let event = |translator: &mut Translator| {
+        translator.apply(Change::Pod(Edit::Upsert(pod("decent", 10, "decent"))));
+        let pass = translator.pass();
+        assert!(!pass.problems || pass.work.pods > 0);
+        pass.work
+    };
+    assert_eq!(event(&mut translator), event(&mut calm));
+    assert_eq!(script(&translator, "decent"), script(&calm, "decent"));
+    // Once its policies are gone, so is what they brought about.
+    let (_, decent) = decent();
+    translator.apply(Change::Policy(Edit::Replace(decent)));
+    translator.pass();
+    assert_eq!(translator.problems(), []);
+    assert_eq!(script(&translator, "shared"), script(&calm, "shared"));
+}
+
+#[test]
+fn subjects_that_every_pod_is_tried_against() {
+    let odd = |number| requirement(&format!("key-{number}"), Operator::DoesNotExist);
+    let policies = (0..20_000).map(|number| policy("hostile", number, odd(number), Vec::new()));
+    isolated(4_000, policies.collect(), "its NetworkPolicies come to 80000000 attempts to match");
+}
+
+#[test]
+fn rules_of_its_own_for_each_pod() {
+    let own = |number: u32| {
+        let peers = (0..150).map(|peer| block(number * 1_000 + peer * 2)).collect();
+        policy("hostile", number, app(number), vec![rule(peers, [(80, 80)])])
+    };
+    isolated(2_000, (0..2_000).map(own).collect(), "its NetworkPolicies come to 604000 peers");
+}
+
+#[test]
+fn ten_thousand_rules_with_peers_and_ports_of_their_own_in_each_of_a_few_policies() {
+    let rules = |first: u32| -> Vec<Rule> {
+        let one = |number: u32| rule(vec![block(2 * (first + number))], [(number as u16, number as u16)]);
+        (0..10_000).map(one).collect()
+    };
+    let policies = (0..10).map(|number| policy("hostile", number, app(number), rules(number * 10_000)));
+    isolated(10, policies.collect(), "its NetworkPolicies come to 400000 peers");
+}
+
+#[test]
+fn nested_ranges_just_below_what_one_group_may_come_to() {
+    let nested = |number: u32| -> Vec<Rule> {
+        let one = |n: u32| rule(vec![block(2 * (number * 1_000 + n))], [(n as u16, 60_000 - n as u16)]);
+        (0..200).map(one).collect()
+    };
+    let policies = (0..50).map(|number| policy("hostile", number, app(number), nested(number)));
+    isolated(50, policies.collect(), "its NetworkPolicies come to 2029950 selectors and ranges");
+}
+
+#[test]
+fn peers_in_other_namespaces_that_every_pod_of_the_cluster_is_tried_against() {
+    let wide = |number: u32| {
+        let pods = requirement(&format!("key-{number}"), Operator::DoesNotExist);
+        rule(vec![pods_of(NamespaceScope::Matching(Selector::everything()), pods)], [(80, 80)])
+    };
+    let all = policy("hostile", 0, Selector::everything(), (0..5_000).map(wide).collect());
+    isolated(10, vec![all], "its NetworkPolicies come to 330000 peers");
+}
+
+#[test]
+fn a_block_with_more_exceptions_than_a_namespace_may_have_ranges() {
+    let with_holes = |number: u32| {
+        let holes: Vec<_> =
+            (0..1 << 14).map(|hole: u32| format!("fd00:{hole:x}::/32").parse().unwrap()).collect();
+        let holes: Vec<_> = holes.into_iter().step_by(2).collect();
+        let block = Peer::Block(IpBlock::new("fd00::/16".parse().unwrap(), &holes).unwrap());
+        let port = u16::try_from(number).unwrap();
+        policy("hostile", number, app(number), vec![rule(vec![block], [(port, port)])])
+    };
+    isolated(40, (0..40).map(with_holes).collect(), "its NetworkPolicies come to");
+}
+
+#[test]
+fn unions_that_each_hold_all_pods_of_the_cluster() {
+    let all = || pods_of(NamespaceScope::Matching(Selector::everything()), Selector::everything());
+    let here = || NamespaceScope::Named(NamespaceName::new("hostile").unwrap());
+    let own = |number| {
+        let peers = vec![all(), pods_of(here(), app(number))];
+        policy("hostile", number, app(number), vec![rule(peers, [(80, 80)])])
+    };
+    isolated(2_500, (0..2_500).map(own).collect(), "its NetworkPolicies come to 6275000 addresses of pods");
+}
+
+#[test]
+fn a_node_whose_script_would_be_too_large_is_without_the_namespace_that_asks_for_most() {
+    let all = || pods_of(NamespaceScope::Matching(Selector::everything()), Selector::everything());
+    let greedy = policy("hostile", 0, Selector::everything(), vec![rule(vec![all()], [(80, 80)])]);
+    let budgets = Budgets { node_bytes: 10_000, ..Budgets::default() };
+    let mut translator = translator_within(budgets, 1_000, vec![greedy.clone()]);
+    let output = |translator: &Translator| translator.output(&NodeName::new("shared").unwrap()).unwrap();
+    assert!(output(&translator).frame().subjects.values().all(|it| it.ingress == Isolation::Closed));
+    let [problem] = &*translator.problems() else { panic!("{:?}", translator.problems()) };
+    assert_eq!(problem.object, "Namespace hostile");
+    assert!(problem.message.contains("in the script of shared"), "{problem}");
+
+    // A decent tenant's pod on the same node has its rules.
+    translator.apply(Change::Pod(Edit::Upsert(pod("decent", 1, "shared"))));
+    translator.pass();
+    let address = pod("decent", 1, "shared").addresses().unwrap()[0];
+    let ingress = |translator: &Translator| output(translator).frame().subjects[&address].ingress.clone();
+    assert!(matches!(ingress(&translator), Isolation::Rules(_)));
+
+    translator.apply(Change::Policy(Edit::Delete(greedy.key)));
+    assert!(translator.pass().problems);
+    assert_eq!(translator.problems(), []);
+    assert!(matches!(ingress(&translator), Isolation::Rules(_)));
+}
+
+#[test]
+fn a_hundred_thousand_policies_that_say_the_same_come_to_one() {
+    let same =
+        |number| policy("hostile", number, Selector::everything(), vec![rule(vec![block(0)], [(80, 80)])]);
+    let translator = translator(1_000, (0..100_000).map(same).collect());
+    assert_eq!(translator.problems(), []);
+    let shared = translator.output(&NodeName::new("shared").unwrap()).unwrap();
+    assert_eq!(shared.frame().rule_sets().len(), 1);
+}
+
+#[test]
+fn a_hundred_thousand_policies_that_each_select_by_another_value_are_found_by_it() {
+    let own =
+        |number| policy("hostile", number, app(number), vec![rule(vec![block(2 * number)], [(80, 80)])]);
+    let translator = translator(1_000, (0..100_000).map(own).collect());
+    assert_eq!(translator.problems(), []);
+    let shared = translator.output(&NodeName::new("shared").unwrap()).unwrap();
+    assert_eq!(shared.frame().rule_sets().len(), 1_000);
+}
+
+#[test]
+fn problems_of_one_namespace_do_not_fill_the_list() {
+    let origin: Arc<str> = "kubernetes".into();
+    let odd = |number| Policy {
+        body: PolicyBody::NotUnderstood {
+            types: flock_compiler_core::object::Types::Both,
+            faults: vec![flock_compiler_core::object::Fault {
+                origin: Arc::clone(&origin),
+                field: "spec".to_owned(),
+                message: "is odd".to_owned(),
+            }],
+        },
+        ..policy("hostile", number, Selector::everything(), Vec::new())
+    };
+    let translator = translator(1, (0..10_000).map(odd).collect());
+    let problems: Vec<Problem> = translator.problems();
+    assert_eq!(problems.len(), 101);
+    let more = problems.iter().find(|problem| problem.consequence == Consequence::NotListed).unwrap();
+    assert_eq!(more.object, "Namespace hostile");
+    assert_eq!(more.message, "9900 more problems of its objects are not listed");
+}
