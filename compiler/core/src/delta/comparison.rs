@@ -104,7 +104,8 @@ impl<'a> Comparison<'a> {
         let dispatched = || self.subjects.iter().chain(&known).copied();
         for direction in Direction::ALL {
             let of = |subject: Option<&'a Subject>| subject.map(|subject| subject.isolation(direction));
-            if !known.is_empty() || self.subjects.iter().any(|(_, before, after)| of(*before) != of(*after)) {
+            // What becomes known, or unknown, may also be a subject that is open in this direction before and after.
+            if guarded || self.subjects.iter().any(|(_, before, after)| of(*before) != of(*after)) {
                 let (before, after) = (self.old.unready.as_deref(), self.new.unready.as_deref());
                 old.dispatch(direction, dispatched().map(|(at, before, _)| (at, before)), before);
                 new.dispatch(direction, dispatched().map(|(at, _, after)| (at, after)), after);
