@@ -1,5 +1,6 @@
 //! The admin port: metrics and probes over HTTP, on loopback in plain text, elsewhere with TLS.
 
+use std::future::pending;
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -25,7 +26,7 @@ use crate::service::Context;
 use crate::tls::Certificate;
 
 /// How long one connection may take: for one request, and nobody should have to wait for its answer.
-const LIFE: Duration = Duration::from_secs(30);
+const LIFE: Duration = Duration::from_secs(10);
 
 /// What the pages need.
 #[derive(Debug, Clone)]
@@ -62,11 +63,19 @@ pub async fn serve<C: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
         let Arrival { io, peer, stranger } = arrival?;
         let service = TowerToHyperService::new(router.clone().layer(Extension(Peer(peer))));
         open.spawn(async move {
-            let _until_it_ends = stranger;
             let connection =
                 http1::Builder::new().keep_alive(false).serve_connection(TokioIo::new(io), service);
-            // What goes wrong on it is the client's to notice.
-            drop(timeout(LIFE, connection).await);
+            let evicted = async {
+                match &stranger {
+                    Some(stranger) => stranger.evicted().await,
+                    None => pending().await,
+                }
+            };
+            tokio::select! {
+                // What goes wrong on it is the client's to notice.
+                _ = timeout(LIFE, connection) => {}
+                () = evicted => {}
+            }
         });
         while open.try_join_next().is_some() {}
     }

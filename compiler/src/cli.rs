@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use clap::builder::NonEmptyStringValueParser;
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 use flock_compiler_core::UnreadyPods;
@@ -106,7 +107,7 @@ pub struct Security {
     #[arg(long, env = "FLOCK_NAMESPACE", value_name = "NAMESPACE", default_value = access::NAMESPACE)]
     pub namespace: NamespaceName,
     /// What tokens must be for.
-    #[arg(long, env = "FLOCK_AUDIENCE", value_name = "AUDIENCE", default_value = access::AUDIENCE)]
+    #[arg(long, env = "FLOCK_AUDIENCE", value_name = "AUDIENCE", default_value = access::AUDIENCE, value_parser = NonEmptyStringValueParser::new())]
     pub audience: String,
     /// Whose tokens are agents'; default: flock-node-agent in the namespace of the compiler.
     #[arg(long, env = "FLOCK_AGENT_ACCOUNT", value_name = "NAMESPACE/NAME")]

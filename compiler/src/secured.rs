@@ -1,6 +1,7 @@
 //! What it takes to serve beyond loopback: a certificate, and somebody who vouches for callers.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,8 +21,8 @@ use crate::tls::own::{Keeper, Place};
 /// How long a handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 
-/// Strangers on the admin port, where nobody is ever known.
-const ADMIN_STRANGERS: usize = 128;
+/// Strangers on the admin port, where nobody is ever known: in all, and of one address.
+const ADMIN_STRANGERS: (usize, usize) = (1024, 64);
 
 /// The Secret that holds the compiler's own certificates.
 const SECRET: &str = "flock-compiler-tls";
@@ -55,7 +56,12 @@ impl Protection {
                     let short = format!("{service}.{namespace}");
                     [".svc", ".svc.cluster.local", ""].map(|suffix| format!("{short}{suffix}")).into()
                 } else {
-                    tls_names.into_iter().collect()
+                    // An address is named as certificates are read: in one of its forms.
+                    let named = |name: String| match name.parse::<IpAddr>() {
+                        Ok(address) => address.to_string(),
+                        Err(_) => name,
+                    };
+                    tls_names.into_iter().map(named).collect()
                 };
                 let place = Place {
                     namespace: namespace.clone(),
@@ -87,7 +93,7 @@ impl Protection {
 
     /// How the admin port does.
     pub(crate) fn admin(&self) -> anyhow::Result<Secured> {
-        self.secured(b"http/1.1", Doorway::new(ADMIN_STRANGERS, ADMIN_STRANGERS))
+        self.secured(b"http/1.1", Doorway::new(ADMIN_STRANGERS.0, ADMIN_STRANGERS.1))
     }
 
     fn secured(&self, protocol: &[u8], doorway: Doorway) -> anyhow::Result<Secured> {

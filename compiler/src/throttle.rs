@@ -1,16 +1,17 @@
 //! How much is logged of what strangers can make happen as often as they like.
 
+use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Lets so many through in each span of time.
+/// Lets so many of each kind through in each span of time: a flood of one hides none of another.
 #[derive(Debug)]
 pub(crate) struct Throttle {
     most: u32,
     span: Duration,
-    now: Mutex<Option<Span>>,
+    now: Mutex<BTreeMap<&'static str, Span>>,
 }
 
 #[derive(Debug)]
@@ -20,23 +21,24 @@ struct Span {
 }
 
 impl Throttle {
-    /// Lets `most` through in each `span`.
+    /// Lets `most` of a kind through in each `span`.
     pub(crate) const fn new(most: u32, span: Duration) -> Self {
-        Self { most, span, now: Mutex::new(None) }
+        Self { most, span, now: Mutex::new(BTreeMap::new()) }
     }
 
-    /// Whether this one goes through, and then how many did not since the one before it.
-    pub(crate) fn pass(&self) -> Option<u32> {
+    /// Whether this one goes through, and then how many of its kind did not since the one before it.
+    pub(crate) fn pass(&self, kind: &'static str) -> Option<u32> {
         // Nothing panics while it is held.
         let mut now = self.now.lock().unwrap_or_else(PoisonError::into_inner);
-        let current = now.as_mut().filter(|span| span.since.elapsed() < self.span);
-        if let Some(span) = current {
-            span.seen = span.seen.saturating_add(1);
-            return (span.seen <= self.most).then_some(0);
+        let fresh = Span { since: Instant::now(), seen: 0 };
+        let span = now.entry(kind).or_insert(fresh);
+        let mut kept_back = 0;
+        if span.since.elapsed() >= self.span {
+            kept_back = span.seen.saturating_sub(self.most);
+            *span = Span { since: Instant::now(), seen: 0 };
         }
-        let kept_back = now.as_ref().map_or(0, |span| span.seen.saturating_sub(self.most));
-        *now = Some(Span { since: Instant::now(), seen: 1 });
-        Some(kept_back)
+        span.seen = span.seen.saturating_add(1);
+        (span.seen <= self.most).then_some(kept_back)
     }
 }
 
@@ -47,9 +49,10 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_flood_is_counted_and_not_told() {
         let throttle = Throttle::new(2, Duration::from_secs(1));
-        let passed: Vec<_> = (0..5).map(|_| throttle.pass()).collect();
+        let passed: Vec<_> = (0..5).map(|_| throttle.pass("a")).collect();
         assert_eq!(passed, [Some(0), Some(0), None, None, None]);
+        assert_eq!(throttle.pass("b"), Some(0), "another kind");
         tokio::time::advance(Duration::from_secs(1)).await;
-        assert_eq!((throttle.pass(), throttle.pass(), throttle.pass()), (Some(3), Some(0), None));
+        assert_eq!((throttle.pass("a"), throttle.pass("a"), throttle.pass("a")), (Some(3), Some(0), None));
     }
 }

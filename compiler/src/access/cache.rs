@@ -34,12 +34,12 @@ impl<V: Clone> Cache<V> {
         Self { slots: Mutex::new(slots), capacity }
     }
 
-    /// The answer, unless it is older than `max_age`; else what `ask` gives. Its errors are nobody's answer.
+    /// The answer, unless it is older than `max_age`; else what `ask` gives, which is not begun before. Its errors are nobody's answer.
     pub(super) async fn get<E>(
         &self,
         key: Key,
         max_age: Duration,
-        ask: impl AsyncFnOnce() -> Result<V, E>,
+        ask: impl Future<Output = Result<V, E>>,
     ) -> Result<V, E> {
         let slot = self.slot(key);
         let mut answer = slot.lock().await;
@@ -48,7 +48,7 @@ impl<V: Clone> Cache<V> {
         {
             return Ok(value.clone());
         }
-        let value = ask().await?;
+        let value = ask.await?;
         *answer = Some((Instant::now(), value.clone()));
         Ok(value)
     }
@@ -80,7 +80,7 @@ mod tests {
     const AGE: Duration = Duration::from_secs(10);
 
     async fn asked(cache: &Cache<u32>, key: u8, counter: &AtomicU32) -> Result<u32, ()> {
-        let ask = async || {
+        let ask = async {
             tokio::task::yield_now().await;
             Ok(counter.fetch_add(1, Ordering::Relaxed))
         };
@@ -108,7 +108,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn an_error_is_nobodys_answer() {
         let (cache, counter) = (Cache::new(2), AtomicU32::new(0));
-        assert_eq!(cache.get([1; 32], AGE, async || Err::<u32, _>("away")).await, Err("away"));
+        assert_eq!(cache.get([1; 32], AGE, async { Err::<u32, _>("away") }).await, Err("away"));
         assert_eq!(asked(&cache, 1, &counter).await, Ok(0));
     }
 }

@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
 use super::denied::Denied;
-use super::reviews::{Reviews, Role, Vouched};
+use super::reviews::{Caller, Reviews, Role, Vouched};
 
 /// The least time between two reviews of one stream, should its token's end and the clocks disagree.
 const LEAST: Duration = Duration::from_secs(5);
@@ -49,7 +49,7 @@ impl Pass {
         role: Role,
         peer: Option<IpAddr>,
     ) -> Result<Self, Denied> {
-        let vouched = reviews.review(&token, &role, reviews.settings.remembered).await?;
+        let vouched = reviews.review(&token, &role, Caller::Newcomer).await?;
         let due = due(&reviews, &vouched);
         let (node, running) = (vouched.node, JoinSet::new());
         Ok(Self(Some(Box::new(Reviewed { reviews, token, role, peer, node, due, running }))))
@@ -88,10 +88,7 @@ impl Reviewed {
                 sleep_until(self.due).await;
                 let (reviews, token, role) =
                     (Arc::clone(&self.reviews), self.token.clone(), self.role.clone());
-                self.running.spawn(async move {
-                    // What another stream with this token has just been answered counts; nothing from before its end.
-                    reviews.review(&token, &role, AFTER_ITS_END).await
-                });
+                self.running.spawn(async move { reviews.review(&token, &role, Caller::Stream).await });
             }
             match self.running.join_next().await {
                 Some(Ok(Ok(vouched))) => match (&vouched.node, &self.node) {
@@ -102,7 +99,7 @@ impl Reviewed {
                     _ => self.due = due(&self.reviews, &vouched),
                 },
                 Some(Ok(Err(Denied::Unreviewed { reason }))) => {
-                    tracing::warn!(reason, "a stream could not be reviewed; it goes on");
+                    self.reviews.failed(&reason);
                     self.due = Instant::now() + self.reviews.settings.retry;
                 }
                 Some(Ok(Err(denied))) => return denied,

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use flock_shared::NodeName;
 use flock_shared::token::BearerToken;
@@ -22,6 +22,9 @@ use super::identity::{Identity, bounded};
 
 use crate::metrics::Metrics;
 use crate::throttle::Throttle;
+
+/// How old an answer may be that counts for an open stream.
+const JUST_NOW: Duration = Duration::from_secs(1);
 
 /// Reviews that are asked for at once; the others wait. The API server has more to do.
 const AT_ONCE: usize = 32;
@@ -73,6 +76,15 @@ pub(super) enum Role {
     Client(Ask),
 }
 
+/// For whom a review is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Caller {
+    /// Somebody who comes.
+    Newcomer,
+    /// An open stream. What another one with the same token has just been answered counts.
+    Stream,
+}
+
 /// Somebody who was found to be let in.
 #[derive(Debug, Clone)]
 pub(super) struct Vouched {
@@ -88,7 +100,9 @@ pub struct Reviews {
     pub(super) settings: Settings,
     identities: Cache<Result<Arc<Identity>, Denied>>,
     decisions: Cache<Result<(), Denied>>,
-    running: Semaphore,
+    newcomers: Semaphore,
+    /// Those of open streams do not wait behind strangers.
+    streams: Semaphore,
     metrics: Arc<Metrics>,
     log: Throttle,
 }
@@ -111,7 +125,8 @@ impl Reviews {
             settings,
             identities: Cache::new(REMEMBERED),
             decisions: Cache::new(REMEMBERED),
-            running: Semaphore::new(AT_ONCE),
+            newcomers: Semaphore::new(AT_ONCE),
+            streams: Semaphore::new(AT_ONCE),
             metrics,
             log: Throttle::new(LOGGED.0, LOGGED.1),
         }
@@ -120,32 +135,47 @@ impl Reviews {
     /// Counts a refusal, and logs it unless there are too many.
     pub(super) fn report(&self, denied: &Denied, peer: Option<IpAddr>) {
         self.metrics.denied(denied.kind());
-        if let Some(kept_back) = self.log.pass() {
+        if let Some(kept_back) = self.log.pass(denied.kind()) {
             let peer = peer.map(tracing::field::display);
             tracing::warn!(peer, kind = denied.kind(), reason = ?denied.to_string(), kept_back, "denied");
         }
     }
 
-    /// Whether the bearer of `token` may be let in. Answers younger than `max_age` need not be asked for.
+    /// Logs a review of an open stream that failed, unless there are too many.
+    pub(super) fn failed(&self, reason: &str) {
+        if let Some(kept_back) = self.log.pass("an open stream") {
+            tracing::warn!(reason, kept_back, "a stream could not be reviewed; it goes on");
+        }
+    }
+
+    /// Whether the bearer of `token` may be let in, or may go on.
     pub(super) async fn review(
         &self,
         token: &BearerToken,
         role: &Role,
-        max_age: Duration,
+        caller: Caller,
     ) -> Result<Vouched, Denied> {
+        let max_age = match caller {
+            Caller::Newcomer => self.settings.remembered,
+            Caller::Stream => JUST_NOW,
+        };
         // Those who read the admin port bring the token that they have, for the API server.
         let audience = match role {
             Role::Client(Ask::Page(_)) => None,
             Role::Agent | Role::Client(_) => Some(self.settings.audience.as_str()),
         };
         let key = key(&[token.secret(), audience.unwrap_or_default()]);
-        let ask = async || self.identify(token, audience).await;
-        let identity = self.identities.get(key, max_age, ask).await??;
+        let ask = || self.identify(token, audience, caller);
+        let mut identity = self.identities.get(key, max_age, ask()).await??;
+        if identity.expires.is_some_and(|end| end <= SystemTime::now()) {
+            // An answer from before its end says nothing of now.
+            identity = self.identities.get(key, Duration::ZERO, ask()).await??;
+        }
         let node = match role {
             Role::Agent => Some(identity.node(&self.settings.agents)?),
             Role::Client(what) => {
                 let key = self::key(&[token.secret(), audience.unwrap_or_default(), &what.to_string()]);
-                self.decisions.get(key, max_age, async || self.decide(&identity, what).await).await??;
+                self.decisions.get(key, max_age, self.decide(&identity, what, caller)).await??;
                 None
             }
         };
@@ -156,17 +186,23 @@ impl Reviews {
         &self,
         token: &BearerToken,
         audience: Option<&str>,
+        caller: Caller,
     ) -> Result<Result<Arc<Identity>, Denied>, Denied> {
         let spec = TokenReviewSpec {
             token: Some(token.secret().to_owned()),
             audiences: audience.map(|audience| vec![audience.to_owned()]),
         };
         let review = TokenReview { spec, ..TokenReview::default() };
-        let status = self.create(review).await?.status.unwrap_or_default();
+        let status = self.create(review, caller).await?.status.unwrap_or_default();
         Ok(Identity::new(status, token, audience).map(Arc::new))
     }
 
-    async fn decide(&self, identity: &Identity, ask: &Ask) -> Result<Result<(), Denied>, Denied> {
+    async fn decide(
+        &self,
+        identity: &Identity,
+        ask: &Ask,
+        caller: Caller,
+    ) -> Result<Result<(), Denied>, Denied> {
         let Identity { username, uid, groups, extra, .. } = identity.clone();
         let (resource_attributes, non_resource_attributes) = ask.attributes();
         let spec = SubjectAccessReviewSpec {
@@ -178,7 +214,7 @@ impl Reviews {
             non_resource_attributes,
         };
         let review = SubjectAccessReview { spec, ..SubjectAccessReview::default() };
-        let status = self.create(review).await?.status.unwrap_or_default();
+        let status = self.create(review, caller).await?.status.unwrap_or_default();
         if status.allowed && status.denied != Some(true) {
             return Ok(Ok(()));
         }
@@ -187,7 +223,7 @@ impl Reviews {
     }
 
     /// Has a review made by the API server.
-    async fn create<R>(&self, review: R) -> Result<R, Denied>
+    async fn create<R>(&self, review: R, caller: Caller) -> Result<R, Denied>
     where
         R: kube::Resource<DynamicType = (), Scope = k8s_openapi::ClusterResourceScope>
             + Clone
@@ -198,7 +234,10 @@ impl Reviews {
         let patience = self.settings.patience;
         let asked = async {
             // It is never closed.
-            let _permit = self.running.acquire().await;
+            let _permit = match caller {
+                Caller::Newcomer => self.newcomers.acquire().await,
+                Caller::Stream => self.streams.acquire().await,
+            };
             Api::all(self.client.0.clone()).create(&PostParams::default(), &review).await
         };
         let reason = match timeout(patience, asked).await {

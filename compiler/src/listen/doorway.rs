@@ -1,16 +1,20 @@
 //! Connections whose peer has not shown yet who it is: so many in all, so many of one address.
 //!
 //! A stranger may open connections as fast as the network carries them. Each costs memory until it is known for what it
-//! is, so few are let in at once: beyond the limit of its address a connection is closed, beyond the limit of all it
-//! waits in the kernel.
+//! is, so few are let in at once. Beyond the limit of its address one of them, at random, has to go: an agent shows who
+//! it is within milliseconds, so it is hardly ever the one, whoever else has its address and however many they are. Beyond the
+//! limit of all a connection waits in the kernel.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use rand::Rng as _;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
 
-/// Strangers' connections in all, about 30 kB each. After a restart all agents of a large cluster come at once.
+/// Strangers' connections in all: about 30 kB each, and what it may send ahead. After a restart all agents of a large cluster come at once.
 const IN_ALL: usize = 4096;
 
 /// Strangers' connections of one address: one node, one pod, or an address that a few share.
@@ -24,7 +28,14 @@ pub struct Doorway(Arc<Shared>);
 struct Shared {
     room: Arc<Semaphore>,
     of_one: usize,
-    by_address: Mutex<HashMap<IpAddr, usize>>,
+    by_address: Mutex<HashMap<IpAddr, Vec<Arc<Place>>>>,
+}
+
+/// A stranger's place among those of its address.
+#[derive(Debug, Default)]
+struct Place {
+    lost: AtomicBool,
+    told: Notify,
 }
 
 impl Default for Doorway {
@@ -47,21 +58,25 @@ impl Doorway {
         Arc::clone(&self.0.room).acquire_owned().await.ok()
     }
 
-    /// Lets a stranger in, unless there are too many of its address.
-    pub(super) fn enter(&self, address: IpAddr, room: Option<OwnedSemaphorePermit>) -> Option<Stranger> {
-        let address = neighbourhood(address);
+    /// Lets a stranger in; whether another of its address has lost its place to it.
+    pub(super) fn enter(&self, address: IpAddr, room: Option<OwnedSemaphorePermit>) -> (Stranger, bool) {
+        let (address, place) = (neighbourhood(address), Arc::<Place>::default());
         let mut by_address = self.0.by_address();
-        let count = by_address.entry(address).or_default();
-        if *count >= self.0.of_one {
-            return None;
+        let places = by_address.entry(address).or_default();
+        let crowded = places.len() >= self.0.of_one;
+        if crowded {
+            let loser = places.swap_remove(rand::rng().random_range(0..places.len()));
+            loser.lost.store(true, Ordering::Relaxed);
+            loser.told.notify_one();
         }
-        *count += 1;
-        Some(Stranger { doorway: self.clone(), address, _room: room })
+        places.push(Arc::clone(&place));
+        drop(by_address);
+        (Stranger { doorway: self.clone(), address, place, since: Instant::now(), _room: room }, crowded)
     }
 }
 
 impl Shared {
-    fn by_address(&self) -> MutexGuard<'_, HashMap<IpAddr, usize>> {
+    fn by_address(&self) -> MutexGuard<'_, HashMap<IpAddr, Vec<Arc<Place>>>> {
         // Nothing panics while it is held.
         self.by_address.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -72,15 +87,38 @@ impl Shared {
 pub struct Stranger {
     doorway: Doorway,
     address: IpAddr,
+    place: Arc<Place>,
+    since: Instant,
     _room: Option<OwnedSemaphorePermit>,
+}
+
+impl Stranger {
+    /// When it came.
+    #[must_use]
+    pub const fn since(&self) -> Instant {
+        self.since
+    }
+
+    /// Whether it has lost its place: its connection is to end.
+    #[must_use]
+    pub fn is_evicted(&self) -> bool {
+        self.place.lost.load(Ordering::Relaxed)
+    }
+
+    /// Waits until it has lost its place. For one who waits.
+    pub async fn evicted(&self) {
+        while !self.is_evicted() {
+            self.place.told.notified().await;
+        }
+    }
 }
 
 impl Drop for Stranger {
     fn drop(&mut self) {
         let mut by_address = self.doorway.0.by_address();
-        if let Some(count) = by_address.get_mut(&self.address) {
-            *count -= 1;
-            if *count == 0 {
+        if let Some(places) = by_address.get_mut(&self.address) {
+            places.retain(|place| !Arc::ptr_eq(place, &self.place));
+            if places.is_empty() {
                 by_address.remove(&self.address);
             }
         }
@@ -101,18 +139,22 @@ mod tests {
 
     #[tokio::test]
     async fn strangers_are_few_by_address_and_in_all() {
-        let doorway = Doorway::new(3, 2);
+        let doorway = Doorway::new(4, 2);
         let enter = async |address: &str| doorway.enter(address.parse().unwrap(), doorway.room().await);
-        let (first, second) = (enter("10.0.0.1").await, enter("::ffff:10.0.0.1").await);
-        assert!(first.is_some() && second.is_some());
-        assert!(enter("10.0.0.1").await.is_none(), "two of it are there");
-        let other = enter("10.0.0.2").await;
-        assert!(other.is_some());
-        assert_eq!(doorway.0.room.available_permits(), 0, "the fourth would wait");
-        drop(first);
-        assert!(enter("10.0.0.1").await.is_some(), "one of it has left");
-        drop((second, other));
+        let (first, crowded) = enter("10.0.0.1").await;
+        let (second, also) = enter("::ffff:10.0.0.1").await;
+        assert!(!crowded && !also);
+        let (other, crowded) = enter("10.0.0.2").await;
+        assert!(!crowded, "another address has places of its own");
+        let (third, crowded) = enter("10.0.0.1").await;
+        assert!(crowded && !third.is_evicted(), "two of it are there");
+        assert_eq!([&first, &second].iter().filter(|it| it.is_evicted()).count(), 1);
+        assert_eq!(doorway.0.room.available_permits(), 0, "the fifth would wait");
+        let loser = if first.is_evicted() { &first } else { &second };
+        tokio::time::timeout(std::time::Duration::from_secs(60), loser.evicted()).await.unwrap();
+        drop((first, second, third, other));
         assert!(doorway.0.by_address().is_empty());
+        assert_eq!(doorway.0.room.available_permits(), 4);
     }
 
     #[test]

@@ -59,17 +59,14 @@ impl Accepting {
         loop {
             let room = async { (doorway.room().await, accept(&self.listener).await) };
             tokio::select! {
-                (room, (stream, peer)) = room => match doorway.enter(peer, room) {
-                    Some(stranger) => {
-                        let (secured, log) = (self.secured.clone(), Arc::clone(&self.log));
-                        self.handshakes.spawn(handshake(stream, stranger, peer, secured, log));
-                    }
-                    None => {
+                (room, (stream, peer)) = room => {
+                    let (stranger, crowded) = doorway.enter(peer, room);
+                    if crowded {
                         self.secured.metrics.dropped("crowding");
-                        // Nothing is left waiting in the kernel for one that was not let in.
-                        drop(stream.set_zero_linger());
                     }
-                },
+                    let (secured, log) = (self.secured.clone(), Arc::clone(&self.log));
+                    self.handshakes.spawn(handshake(stream, stranger, peer, secured, log));
+                }
                 Some(done) = self.handshakes.join_next() => if let Ok(Some(arrival)) = done {
                     return arrival;
                 },
@@ -85,14 +82,18 @@ async fn handshake(
     Secured { config, limit, metrics, .. }: Secured,
     log: Arc<Throttle>,
 ) -> Option<Arrival<TlsStream<TcpStream>>> {
-    let (why, reason) = match timeout(limit, TlsAcceptor::from(config).accept(stream)).await {
+    let shaken = tokio::select! {
+        shaken = timeout(limit, TlsAcceptor::from(config).accept(stream)) => shaken,
+        () = stranger.evicted() => return None,
+    };
+    let (why, reason) = match shaken {
         Ok(Ok(io)) => return Some(Arrival { io, peer: Some(peer), stranger: Some(stranger) }),
         Ok(Err(error)) if is_no_tls(&error) => ("not_tls", "the peer does not speak TLS".to_owned()),
         Ok(Err(error)) => ("handshake_failed", error.to_string()),
         Err(_) => ("handshake_timed_out", format!("no handshake within {limit:?}")),
     };
     metrics.denied(why);
-    if let Some(kept_back) = log.pass() {
+    if let Some(kept_back) = log.pass(why) {
         tracing::warn!(%peer, kind = why, ?reason, kept_back, "denied");
     }
     None

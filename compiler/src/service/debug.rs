@@ -13,6 +13,7 @@ use futures::stream::{Stream, unfold};
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use tonic::{Request, Response, Status};
 
+use super::admission;
 use super::link::Link;
 use super::pace::{Pace, Rendered};
 use super::panicked::Alarm;
@@ -37,8 +38,8 @@ impl Debug {
     async fn admit<T>(&self, request: &Request<T>, ask: Ask) -> Result<(Link, Pass), Status> {
         let link = request.extensions().get::<Link>();
         let link = link.ok_or_else(|| Status::internal("a request without a connection"))?;
-        let pass = self.context.access.client(request.metadata().as_ref(), link.peer(), ask).await?;
-        link.introduce();
+        let admitting = self.context.access.client(request.metadata().as_ref(), link.peer(), ask);
+        let pass = admission::admit(link, admitting).await?;
         Ok((link.clone(), pass))
     }
 
@@ -129,12 +130,13 @@ impl DebugService for Debug {
 
     async fn watch_node(&self, request: Request<v1::WatchNodeRequest>) -> Result<Response<Statuses>, Status> {
         let node = node_of(&request.get_ref().node)?;
-        let (_, pass) = self.admit(&request, Ask::Watch(Resource::NodeScripts(Some(node.clone())))).await?;
+        let (link, pass) =
+            self.admit(&request, Ask::Watch(Resource::NodeScripts(Some(node.clone())))).await?;
         let desired = self.known(&node).await?;
         let agent = self.context.fleet.watch(&node);
         let stopping = self.context.stopping.clone();
         let watched =
-            Watched { node, desired, agent, pass, stopping, shown: None, _alarm: self.alarm.clone() };
+            Watched { node, desired, agent, link, pass, stopping, shown: None, _alarm: self.alarm.clone() };
         Ok(Response::new(Box::pin(unfold(Some(watched), async |watched| {
             let mut watched = watched?;
             match watched.next().await? {
@@ -169,6 +171,7 @@ struct Watched {
     node: NodeName,
     desired: Desired,
     agent: watch::Receiver<AgentStatus>,
+    link: Link,
     pass: Pass,
     stopping: watch::Receiver<bool>,
     shown: Option<v1::NodeStatus>,
@@ -191,7 +194,10 @@ impl Watched {
                 changed = self.desired.changed() => changed.ok()?,
                 changed = self.agent.changed() => changed.ok()?,
                 _ = self.stopping.wait_for(|stopping| *stopping) => return None,
-                denied = self.pass.revoked() => return Some(Err(denied)),
+                denied = self.pass.revoked() => {
+                    self.link.estrange();
+                    return Some(Err(denied));
+                }
             }
         }
     }

@@ -12,7 +12,7 @@ use std::task::{Context, Poll};
 
 use futures::task::AtomicWaker;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{MutexGuard as MutexGuardAsync, OwnedSemaphorePermit};
 use tokio::time::Instant;
 use tonic::transport::server::Connected;
 
@@ -58,10 +58,10 @@ pub(super) struct Link(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     peer: Option<IpAddr>,
-    /// When it came.
-    since: Instant,
-    /// Until its peer has shown who it is.
-    stranger: Mutex<Option<Stranger>>,
+    /// Until its peer has shown who it is: since when, and its place among the strangers.
+    stranger: Mutex<Option<(Instant, Option<Stranger>)>>,
+    /// Taken by a stranger whose token is looked at: one at a time.
+    showing: tokio::sync::Mutex<Showing>,
     /// Bytes that the socket has taken.
     written: AtomicU64,
     /// What `written` comes to once all messages are out.
@@ -69,18 +69,34 @@ struct Shared {
     /// Messages that HTTP/2 has not taken, for want of window.
     held: AtomicUsize,
     /// Permits that are given back when so much has been written.
-    permits: Mutex<Vec<(u64, OwnedSemaphorePermit)>>,
+    permits: Mutex<Vec<Permit>>,
     closed: AtomicBool,
     /// The task that drives the connection.
     driver: AtomicWaker,
 }
 
+/// A permit that is given back when so much has been written.
+#[derive(Debug)]
+struct Permit {
+    until: u64,
+    since: Instant,
+    _permit: OwnedSemaphorePermit,
+}
+
+/// What came of the tokens that a stranger has shown.
+#[derive(Debug, Default)]
+pub(super) struct Showing {
+    /// One was refused: no other is looked at.
+    pub(super) refused: bool,
+}
+
 impl Link {
     fn new(peer: Option<IpAddr>, stranger: Option<Stranger>) -> Self {
+        let stranger = stranger.map(|stranger| (stranger.since(), Some(stranger)));
         Self(Arc::new(Shared {
             peer,
-            since: Instant::now(),
             stranger: Mutex::new(stranger),
+            showing: tokio::sync::Mutex::default(),
             written: AtomicU64::default(),
             owed: AtomicU64::default(),
             held: AtomicUsize::default(),
@@ -100,9 +116,32 @@ impl Link {
         *self.0.stranger() = None;
     }
 
+    /// What the peer had shown is good no more: it has to show something else soon.
+    pub(super) fn estrange(&self) {
+        self.0.stranger().get_or_insert_with(|| (Instant::now(), None));
+    }
+
     /// Since when its peer has owed it to show who it is; `None` if it has, or need not.
     pub(super) fn stranger_since(&self) -> Option<Instant> {
-        self.0.stranger().as_ref().map(|_| self.0.since)
+        self.0.stranger().as_ref().map(|(since, _)| *since)
+    }
+
+    /// Whether it has to make room for another stranger of its address.
+    pub(super) fn is_evicted(&self) -> bool {
+        self.0.stranger().as_ref().is_some_and(|(_, place)| place.as_ref().is_some_and(Stranger::is_evicted))
+    }
+
+    /// Waits for the turn to show a token, if the peer is a stranger.
+    pub(super) async fn show(&self) -> Option<MutexGuardAsync<'_, Showing>> {
+        match self.stranger_since() {
+            Some(_) => Some(self.0.showing.lock().await),
+            None => None,
+        }
+    }
+
+    /// Since when the oldest permit has been kept.
+    pub(super) fn oldest_permit(&self) -> Option<Instant> {
+        self.0.permits().iter().map(|permit| permit.since).min()
     }
 
     /// A message of so many bytes is on its way; the permit is given back when it has been written.
@@ -111,7 +150,8 @@ impl Link {
         let mut permits = shared.permits();
         let from = shared.owed.load(Ordering::Relaxed).max(shared.written.load(Ordering::Relaxed));
         shared.owed.store(from + bytes, Ordering::Relaxed);
-        permits.extend(permit.map(|permit| (from + bytes, permit)));
+        let since = Instant::now();
+        permits.extend(permit.map(|permit| Permit { until: from + bytes, since, _permit: permit }));
     }
 
     /// HTTP/2 has been handed a message; it has taken it once this is dropped.
@@ -138,12 +178,12 @@ impl Link {
 }
 
 impl Shared {
-    fn stranger(&self) -> MutexGuard<'_, Option<Stranger>> {
+    fn stranger(&self) -> MutexGuard<'_, Option<(Instant, Option<Stranger>)>> {
         // Nothing panics while it is held.
         self.stranger.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn permits(&self) -> MutexGuard<'_, Vec<(u64, OwnedSemaphorePermit)>> {
+    fn permits(&self) -> MutexGuard<'_, Vec<Permit>> {
         // Nothing panics while it is held.
         self.permits.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -152,7 +192,7 @@ impl Shared {
         let before = self.written.fetch_add(bytes as u64, Ordering::Relaxed);
         let written = before + bytes as u64;
         if before < self.owed.load(Ordering::Relaxed) {
-            self.permits().retain(|(until, _)| *until > written);
+            self.permits().retain(|permit| permit.until > written);
         }
     }
 

@@ -1,5 +1,6 @@
 //! The gRPC services: the agents' stream, debugging, health and reflection.
 
+mod admission;
 mod caught_up;
 mod debug;
 mod limits;
@@ -45,17 +46,17 @@ use self::wire::Endpoint;
 const KEEPALIVE: Duration = Duration::from_secs(10);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// The largest request of a debug client.
-const MAX_REQUEST_BYTES: usize = 64 * 1024;
+/// The largest request of a debug client: a name. It is read before anybody knows whose it is.
+const MAX_REQUEST_BYTES: usize = 1024;
 
 /// Bytes that a peer may send ahead of what has been read: the least that HTTP/2 has. Peers say little.
 const WINDOW: u32 = 65_535;
 
 /// Streams on one connection. An agent has one, a debug client a few.
-const MAX_STREAMS: u32 = 32;
+const MAX_STREAMS: u32 = 8;
 
-/// The headers of one request, in bytes; a token takes one or two thousand.
-const MAX_HEADERS: u32 = 32 * 1024;
+/// The headers of one request, in bytes; a token takes one or two thousand, 16 KiB at most.
+const MAX_HEADERS: u32 = 20 * 1024;
 
 /// How often the fleet forgets agents of nodes that are gone.
 const FORGET_INTERVAL: Duration = Duration::from_secs(60);
@@ -106,10 +107,14 @@ pub async fn serve<C: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
         .build_v1()?;
     let (links, alarm, pace) = (Links::default(), Alarm::default(), Arc::new(Pace::new(&context.limits)));
-    let node = Endpoint(Node::new(context.clone(), Arc::clone(&pace), alarm.clone()));
-    let debug = DebugServiceServer::new(Debug::new(context.clone(), pace, alarm.clone()))
-        .max_encoding_message_size(MAX_MESSAGE_BYTES)
-        .max_decoding_message_size(MAX_REQUEST_BYTES);
+    let node = Endpoint(Node::new(context.clone(), pace, alarm.clone()));
+    let debug = DebugServiceServer::new(Debug::new(
+        context.clone(),
+        Arc::new(Pace::new(&context.limits)),
+        alarm.clone(),
+    ))
+    .max_encoding_message_size(MAX_MESSAGE_BYTES)
+    .max_decoding_message_size(MAX_REQUEST_BYTES);
     health.set_not_serving::<Endpoint>().await;
     health.set_serving::<DebugServiceServer<Debug>>().await;
     let mut ready = context.engine.readiness();

@@ -14,6 +14,7 @@ use tokio_stream::StreamExt as _;
 use tonic::{Code, Status, Streaming};
 
 use super::Context;
+use super::admission;
 use super::caught_up::{self, Stamp};
 use super::link::Link;
 use super::pace::{Pace, Rendered, Turn};
@@ -107,13 +108,13 @@ impl Agent {
     pub(super) async fn next(&mut self) -> Result<Outbound, Status> {
         if self.open.is_none() {
             let headers = std::mem::take(&mut self.headers);
-            let pass = self.shared.context.access.agent(&headers, self.link.peer()).await?;
-            self.link.introduce();
+            let admitting = self.shared.context.access.agent(&headers, self.link.peer());
+            let pass = admission::admit(&self.link, admitting).await?;
             let hello = self.hello().await?;
-            pass.admits(&hello.node)?;
+            pass.admits(&hello.node).inspect_err(|_| self.link.estrange())?;
             self.open = Some(self.open(hello, pass).await?);
         }
-        let Self { shared, messages, stopping, open: Some(open), .. } = self else {
+        let Self { shared, link, messages, stopping, open: Some(open), .. } = self else {
             return Err(Status::internal("a stream that was not opened"));
         };
         let next = tokio::select! {
@@ -121,6 +122,9 @@ impl Agent {
             () = raised(stopping) => Err(Status::unavailable("the compiler is shutting down")),
         };
         if let Err(status) = &next {
+            if status.code() == Code::Unauthenticated || status.code() == Code::PermissionDenied {
+                link.estrange();
+            }
             open.farewell(status);
         }
         next
@@ -139,7 +143,7 @@ impl Agent {
         }
     }
 
-    async fn open(&mut self, hello: Hello, pass: Pass) -> Result<Open, Status> {
+    async fn open(&mut self, hello: Hello, mut pass: Pass) -> Result<Open, Status> {
         let context = &self.shared.context;
         let Context { engine, fleet, limits, .. } = context;
         let desired = engine.subscribe(hello.node.clone()).await.map_err(stopped)?;
@@ -147,7 +151,13 @@ impl Agent {
         tracing::info!(node = %hello.node, version = hello.agent_version, applied, "agent connected");
         let (fleet, counted) = (fleet.open(&hello), Counted::new(&self.shared));
         context.metrics.drifts.inc_by(fleet.drifts().into());
-        let stamp = caught_up::wait(context, &hello, &fleet, &desired, &mut self.messages).await?;
+        let stamp = tokio::select! {
+            stamp = caught_up::wait(context, &hello, &fleet, &desired, &mut self.messages) => stamp?,
+            denied = pass.revoked() => {
+                self.link.estrange();
+                return Err(denied.into());
+            }
+        };
         let session = Session::new(hello.applied, *limits);
         Ok(Open { pass, desired, fleet, session, stamp, node: hello.node, _counted: counted })
     }

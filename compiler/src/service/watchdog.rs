@@ -27,8 +27,15 @@ pub(super) async fn watch(links: &Links, limits: &Limits, metrics: &Metrics) {
         let open = links.open();
         behind.retain(|number, _| open.contains_key(number));
         for (number, link) in open {
-            if link.stranger_since().is_some_and(|since| now.duration_since(since) >= limits.introduction) {
+            let longer = |since: Option<Instant>, limit| since.is_some_and(|since| now - since >= limit);
+            if link.is_evicted() || longer(link.stranger_since(), limits.introduction) {
                 metrics.dropped("strangers");
+                link.close();
+                continue;
+            }
+            // Whoever reads slowly enough to keep its place for ever keeps it from others.
+            if longer(link.oldest_permit(), limits.ack) {
+                metrics.dropped("slow");
                 link.close();
                 continue;
             }

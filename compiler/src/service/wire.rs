@@ -12,7 +12,7 @@ use bytes::Bytes;
 use flock_proto::v1::node_service_server::SERVICE_NAME;
 use flock_proto::{Framed, v1};
 use futures::stream::{Stream, unfold};
-use http::header::CONTENT_TYPE;
+use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderMap, Request, Response};
 use http_body::Frame;
 use http_body_util::StreamBody;
@@ -70,7 +70,11 @@ impl Endpoint {
         let settings = BufferSettings::new(READ_BUFFER, READ_BUFFER);
         let decoder = ProstDecoder::<v1::AgentMessage>::new(settings);
         let messages = Streaming::new_request(decoder, body, None, Some(MAX_REQUEST_BYTES));
-        let agent = self.0.agent(parts.headers, link.clone(), messages);
+        let mut headers = HeaderMap::new();
+        for value in parts.headers.get_all(AUTHORIZATION) {
+            headers.append(AUTHORIZATION, value.clone());
+        }
+        let agent = self.0.agent(headers, link.clone(), messages);
         let mut response = Response::new(Body::new(StreamBody::new(frames(agent, link.clone()))));
         response.headers_mut().insert(CONTENT_TYPE, GRPC_CONTENT_TYPE);
         Ok(response)

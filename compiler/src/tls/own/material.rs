@@ -7,6 +7,7 @@
 //! | `tls.crt`, `tls.key` | the leaf and its key |
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 use time::OffsetDateTime;
 use x509_parser::certificate::X509Certificate;
@@ -59,6 +60,9 @@ pub enum MaterialError {
     /// What should be a private key is none.
     #[error("a private key cannot be read")]
     Key,
+    /// A certificate that somebody else has signed.
+    #[error("the certificate is by none of the authorities beside it")]
+    Stray,
     /// A certificate without a key, or the other way round.
     #[error("{certificates} certificates and {keys} keys in {key}: one is needed for each")]
     Unpaired {
@@ -89,7 +93,13 @@ impl Material {
                 return Err(MaterialError::Unpaired { key: LEAF, certificates, keys });
             }
         };
-        Ok(Self { authorities, leaf })
+        let material = Self { authorities, leaf };
+        let is_known =
+            |leaf: &Leaf| material.authorities.iter().any(|authority| authority.name == leaf.issuer);
+        if material.leaf.as_ref().is_some_and(|leaf| !is_known(leaf)) {
+            return Err(MaterialError::Stray);
+        }
+        Ok(material)
     }
 
     /// The data of a Secret.
@@ -162,17 +172,24 @@ pub(super) fn certificate(
     })
 }
 
-/// The names of DNS that a certificate is for.
+/// The names and addresses that a certificate is for.
 pub(super) fn names(pem: &str) -> Result<BTreeSet<String>, MaterialError> {
     parsed(pem, |certificate| {
         let names = certificate.subject_alternative_name().ok()?;
         let names = names.iter().flat_map(|names| &names.value.general_names);
         let names = names.filter_map(|name| match name {
             GeneralName::DNSName(name) => Some((*name).to_owned()),
+            GeneralName::IPAddress(octets) => address(octets),
             _ => None,
         });
         Some(names.collect())
     })
+}
+
+fn address(octets: &[u8]) -> Option<String> {
+    let v4 = <[u8; 4]>::try_from(octets).map(IpAddr::from);
+    let address = v4.or_else(|_| <[u8; 16]>::try_from(octets).map(IpAddr::from));
+    address.ok().map(|address| address.to_string())
 }
 
 fn parsed<T>(pem: &str, read: impl FnOnce(&X509Certificate<'_>) -> Option<T>) -> Result<T, MaterialError> {
