@@ -109,3 +109,71 @@ fn show(folder: &Path, certificate: &Certificate, pair: &Pair) -> Result<(), Fil
         .show(&pair.chain, &pair.key)
         .map_err(|source| FilesError::Unusable { folder: folder.to_owned(), source })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::sync::Arc;
+
+    use rustls::server::ResolvesServerCert as _;
+    use rustls::sign::CertifiedKey;
+    use time::OffsetDateTime;
+
+    use super::*;
+    use crate::tls::own::{Material, Terms, renew};
+
+    /// A chain and its key.
+    fn made() -> (String, String) {
+        let names = BTreeSet::from(["compiler".to_owned()]);
+        let made = renew(&Material::default(), &names, OffsetDateTime::now_utc(), &Terms::default());
+        let made = made.unwrap().unwrap();
+        let (chain, key) = made.shown().unwrap();
+        (chain.to_owned(), key.to_owned())
+    }
+
+    /// Puts both files into a new folder, and lets the link lead there: as mounted Secrets are exchanged.
+    fn put(directory: &Path, name: &str, chain: &str, key: &str) {
+        let folder = directory.join(name);
+        std::fs::create_dir(&folder).unwrap();
+        std::fs::write(folder.join("tls.crt"), chain).unwrap();
+        std::fs::write(folder.join("tls.key"), key).unwrap();
+        let link = directory.join("new");
+        std::os::unix::fs::symlink(folder, &link).unwrap();
+        std::fs::rename(link, directory.join("tls")).unwrap();
+    }
+
+    fn shown(certificate: &Certificate) -> Arc<CertifiedKey> {
+        certificate.0.load_full().unwrap()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn files_are_followed_and_what_cannot_be_used_is_not_shown() {
+        let directory = tempfile::tempdir().unwrap();
+        let certificate = Certificate::default();
+        let folder = directory.path().join("tls");
+        assert!(matches!(
+            Files::open(folder.clone(), certificate.clone()),
+            Err(FilesError::Unreadable { .. })
+        ));
+        let (first, second) = (made(), made());
+        put(directory.path(), "a", &first.0, &first.1);
+        let files = Files::open(folder, certificate.clone()).unwrap();
+        let before = shown(&certificate);
+        let _following = tokio::spawn(files.follow());
+        let looked = async || tokio::time::sleep(EVERY * 2).await;
+
+        looked().await;
+        assert!(Arc::ptr_eq(&shown(&certificate), &before), "the same files are the same certificate");
+        // The new certificate with the old key, and then no certificate at all.
+        put(directory.path(), "b", &second.0, &first.1);
+        looked().await;
+        put(directory.path(), "c", "", "");
+        looked().await;
+        assert!(Arc::ptr_eq(&shown(&certificate), &before));
+        put(directory.path(), "d", &second.0, &second.1);
+        looked().await;
+        let after = shown(&certificate);
+        assert_ne!(after.cert, before.cert);
+        assert!(certificate.is_there() && !certificate.only_raw_public_keys());
+    }
+}

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use flock_compiler::access::Settings;
+use flock_compiler::service::Limits;
 use flock_shared::access::{AUDIENCE, NAMESPACE};
 use flock_testkit::{Failure, POD, TOKEN_REVIEW, Verb};
 use tonic::Code;
@@ -40,7 +41,8 @@ async fn a_stream_ends_when_its_token_does() {
 #[tokio::test]
 async fn a_stream_ends_when_the_pod_of_its_token_is_gone() {
     let cluster = Cluster::start().await;
-    let compiler = Compiler::start_with(&cluster, often()).await;
+    let limits = Limits { introduction: Duration::from_secs(1), ..Limits::default() };
+    let compiler = Compiler::start_with(&cluster, Setup { limits, ..often() }).await;
     let token = cluster.token("n1");
     let mut stream = Stream::open(compiler.dial(&cluster).await, Some(&token), "n1").await.unwrap();
     stream.next().await.unwrap();
@@ -51,6 +53,8 @@ async fn a_stream_ends_when_the_pod_of_its_token_is_gone() {
     cluster.api.store().remove(POD, NAMESPACE, "agent-n1").unwrap();
     let status = stream.end().await;
     assert_eq!((status.code(), compiler.denied("not_authenticated")), (Code::Unauthenticated, 1));
+    let closed = || compiler.metric("flock_compiler_dropped_total{what=\"strangers\"}") == 1;
+    until("its connection ends too", closed).await;
 }
 
 #[tokio::test]

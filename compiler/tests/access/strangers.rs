@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use flock_compiler::listen::Doorway;
 use flock_compiler::service::Limits;
+use flock_shared::token::BearerToken;
+use flock_testkit::{TOKEN_REVIEW, Verb};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
@@ -94,8 +96,8 @@ async fn ten_thousand_connections_without_a_token_are_bounded() {
             // Refused is what it should come to.
             flood.extend(connect(ELSEWHERE, compiler.address).await.ok());
         }
-        // Of an address 64 are let in at most, so at least 36 of these are closed at once.
-        until("most are turned away", || crowding() >= turned_away + 36).await;
+        // Of an address 64 are let in at most, so at least 36 of these lose their places at once.
+        until("most have to go", || crowding() >= turned_away + 36).await;
         turned_away = crowding();
         if wave % 10 == 0 {
             cluster.change();
@@ -104,6 +106,35 @@ async fn ten_thousand_connections_without_a_token_are_bounded() {
         }
     }
     assert!(turned_away >= 3600, "{turned_away}");
+}
+
+#[tokio::test]
+async fn guesses_on_one_connection_are_worth_one_review() {
+    let cluster = Cluster::start().await;
+    let compiler = Compiler::start(&cluster).await;
+    let channel = compiler.dial(&cluster).await;
+    for guess in 0..20 {
+        let token = BearerToken::new(&format!("guess-{guess}")).unwrap();
+        assert_eq!(refused(channel.clone(), Some(&token), "n1").await.code(), Code::Unauthenticated);
+    }
+    assert_eq!(cluster.api.requests(TOKEN_REVIEW, Verb::Create), 1);
+    served(&compiler, &cluster).await;
+}
+
+#[tokio::test]
+async fn an_agent_gets_in_where_its_address_is_crowded() {
+    let cluster = Cluster::start().await;
+    let doorway = Doorway::new(1000, 8);
+    let compiler = Compiler::start_with(&cluster, Setup { doorway, ..Setup::default() }).await;
+    let mut crowd = Vec::new();
+    for _ in 0..50 {
+        crowd.push(connect(Ipv4Addr::LOCALHOST, compiler.address).await.unwrap());
+    }
+    let crowding = || compiler.metric("flock_compiler_dropped_total{what=\"crowding\"}");
+    until("all but eight have lost their places", || crowding() == 42).await;
+    for _ in 0..5 {
+        served(&compiler, &cluster).await;
+    }
 }
 
 #[tokio::test]

@@ -64,6 +64,15 @@ fn names_are_added_and_never_taken() {
 }
 
 #[test]
+fn a_certificate_may_be_for_addresses() {
+    let wanted = names(&["10.96.0.7", "2001:db8::7", "compiler"]);
+    let made = renew(&Material::default(), &wanted, at(0), &Terms::default()).unwrap().unwrap();
+    let read = Material::read(&made.write()).unwrap();
+    assert_eq!(read.leaf.as_ref().unwrap().names, wanted);
+    assert_eq!(renew(&read, &wanted, at(0), &Terms::default()).unwrap(), None, "nothing is due");
+}
+
+#[test]
 fn a_clock_that_jumps_ends_with_a_leaf_that_is_valid_now() {
     let mut material = step(&Material::default(), 0).unwrap();
     for day in [400, 0, 4000, -300, 0, 1] {
@@ -90,6 +99,10 @@ fn what_is_not_ours_is_not_read() {
         let error = Material::read(&data).unwrap_err().to_string();
         assert!(!error.contains("BEGIN"), "{error}");
     }
+    let mut data = made.clone();
+    data.insert("ca.crt".to_owned(), Vec::new());
+    data.insert("ca.key".to_owned(), Vec::new());
+    assert_eq!(Material::read(&data), Err(super::super::material::MaterialError::Stray));
     let mut data = made;
     data.insert("ca.crt".to_owned(), vec![0xff]);
     assert_eq!(Material::read(&data), Err(super::super::material::MaterialError::NotText { key: "ca.crt" }));

@@ -113,6 +113,31 @@ fn agents_are_served_by_their_tokens_and_nothing_secret_is_printed() {
     let told = site.compiler.process.line("wrong_node");
     assert!(told.contains("peer=127.0.0.1") && told.contains("may not ask for node n2"), "{told}");
 
+    // Whoever else is refused, the log says why.
+    let account = |namespace: &str| AccountToken::new(namespace, AGENT_ACCOUNT).node("n1");
+    let issue = |account: &AccountToken| site.api.server.identities().issue(account);
+    let others = [
+        ("not_authenticated", issue(&account(OURS))),
+        ("not_authenticated", issue(&account(OURS).audience(AUDIENCE).lifetime(Duration::ZERO))),
+        ("not_authenticated", issue(&account(OURS).audience(AUDIENCE).pod("agent-n1", "another"))),
+        ("not_the_agent", issue(&account("shop").audience(AUDIENCE))),
+        ("no_node", issue(&AccountToken::new(OURS, AGENT_ACCOUNT).audience(AUDIENCE))),
+    ];
+    for (kind, token) in others {
+        let count = |site: &Secured| site.compiler.process.log().matches(&format!("kind=\"{kind}\"")).count();
+        let before = count(&site);
+        fs::write(site.file("token-other"), &token).unwrap();
+        let mut other = site.agent("n2", "other");
+        wait_until(&format!("{kind} in the log"), || count(&site) > before);
+        other.kill();
+        tokens.push(token);
+    }
+    let mut plain =
+        std::net::TcpStream::connect(site.compiler.url().strip_prefix("http://").unwrap()).unwrap();
+    std::io::Write::write_all(&mut plain, b"GET / HTTP/1.1\r\n\r\n").unwrap();
+    let told = site.compiler.process.line("not_tls");
+    assert!(told.contains("does not speak TLS"), "{told}");
+
     // Another process of the compiler has the same certificates.
     site.compiler.kill();
     let before = site.compiler.process.log();
@@ -141,7 +166,7 @@ fn an_agent_that_is_refused_keeps_its_rules() {
     fs::write(site.file("token-n1"), "not.a.token").unwrap();
     let mut refused = site.agent("n1", "n1");
     refused.line("Unauthenticated");
-    // Another compiler's authority, no token at all, and a file that is no token.
+    // No authorities, and no token at all.
     fs::write(site.file("ca.crt"), "").unwrap();
     fs::remove_file(site.file("token-n1")).unwrap();
     refused.line("cannot be used");
