@@ -124,8 +124,13 @@ impl DebugService for Debug {
         let (link, _) = self.admit(&request, Ask::Get(Resource::NodeScripts(Some(node.clone())))).await?;
         let published = self.published(&node).await?;
         let revision = published.revision().to_string();
-        let output = Some(output::to_wire(published.output()));
-        Ok(owed(&link, v1::GetOutputResponse { revision, output }, None))
+        let turn = self.pace.turn().await;
+        let make = move || {
+            let output = Some(output::to_wire(published.output()));
+            v1::GetOutputResponse { revision, output }
+        };
+        let (message, room) = self.pace.make(turn, make, prost::Message::encoded_len).await;
+        Ok(owed(&link, message, room))
     }
 
     async fn watch_node(&self, request: Request<v1::WatchNodeRequest>) -> Result<Response<Statuses>, Status> {
@@ -140,7 +145,10 @@ impl DebugService for Debug {
         Ok(Response::new(Box::pin(unfold(Some(watched), async |watched| {
             let mut watched = watched?;
             match watched.next().await? {
-                Ok(status) => Some((Ok(status), Some(watched))),
+                Ok(status) => {
+                    watched.link.owe(prost::Message::encoded_len(&status) as u64, None);
+                    Some((Ok(status), Some(watched)))
+                }
                 Err(denied) => Some((Err(denied.into()), None)),
             }
         }))))

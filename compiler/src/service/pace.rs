@@ -56,19 +56,30 @@ impl Pace {
         turn: Turn,
         render: impl FnOnce() -> Script + Send + 'static,
     ) -> Rendered {
-        let script = match tokio::task::spawn_blocking(render).await {
-            Ok(script) => script,
+        let (script, room) = self.make(turn, render, |script| script.bytes().len()).await;
+        Rendered { script, room }
+    }
+
+    /// The same for whatever is large; `size` tells of how many bytes it is.
+    pub(super) async fn make<T: Send + 'static>(
+        &self,
+        turn: Turn,
+        make: impl FnOnce() -> T + Send + 'static,
+        size: impl FnOnce(&T) -> usize,
+    ) -> (T, Option<OwnedSemaphorePermit>) {
+        let made = match tokio::task::spawn_blocking(make).await {
+            Ok(made) => made,
             Err(error) => match error.try_into_panic() {
                 Ok(panic) => resume_unwind(panic),
                 // Cancelled: the runtime is shutting down.
                 Err(_) => std::future::pending().await,
             },
         };
-        let units = script.bytes().len().div_ceil(UNIT).min(self.units);
+        let units = size(&made).div_ceil(UNIT).min(self.units);
         let units = u32::try_from(units).unwrap_or(u32::MAX);
         let room = Arc::clone(&self.room).acquire_many_owned(units).await.ok();
         drop(turn.0);
-        Rendered { script, room }
+        (made, room)
     }
 }
 
