@@ -2,7 +2,7 @@
 //!
 //! Tenants choose most of what is looked up, so hashes are keyed, by a function that is made to withstand who chooses.
 
-use std::hash::{BuildHasher as _, Hash, RandomState};
+use std::hash::{BuildHasher, Hash, Hasher, RandomState};
 
 use hashbrown::HashTable;
 
@@ -27,7 +27,9 @@ pub(super) struct Lookup {
 impl Lookup {
     /// The key of a value in this table.
     pub(super) fn key<T: Hash + ?Sized>(&self, value: &T) -> Key {
-        let hash = self.keyed.hash_one(value);
+        let mut hasher = Gathering::new(self.keyed.build_hasher());
+        value.hash(&mut hasher);
+        let hash = hasher.finish();
         // Half of the bits tell enough: who finds a number compares what it stands for.
         Key(u32::try_from(hash >> 32).unwrap_or_default())
     }
@@ -61,9 +63,64 @@ impl Lookup {
     }
 }
 
+/// Hands the bytes of a value on in large pieces. Objects consist of small ones, and each costs a hasher of this kind
+/// about as much as thirty bytes.
+struct Gathering<H> {
+    hasher: H,
+    bytes: [u8; 128],
+    length: usize,
+}
+
+impl<H: Hasher> Gathering<H> {
+    const fn new(hasher: H) -> Self {
+        Self { hasher, bytes: [0; 128], length: 0 }
+    }
+
+    fn gathered(&self) -> &[u8] {
+        self.bytes.get(..self.length).unwrap_or_default()
+    }
+}
+
+impl<H: Hasher + Clone> Hasher for Gathering<H> {
+    fn write(&mut self, bytes: &[u8]) {
+        let end = self.length + bytes.len();
+        if let Some(place) = self.bytes.get_mut(self.length..end) {
+            place.copy_from_slice(bytes);
+            self.length = end;
+            return;
+        }
+        self.hasher.write(self.bytes.get(..self.length).unwrap_or_default());
+        self.length = 0;
+        match self.bytes.get_mut(..bytes.len()) {
+            Some(place) => {
+                place.copy_from_slice(bytes);
+                self.length = bytes.len();
+            }
+            None => self.hasher.write(bytes),
+        }
+    }
+
+    fn finish(&self) -> u64 {
+        let mut hasher = self.hasher.clone();
+        hasher.write(self.gathered());
+        hasher.finish()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    proptest::proptest! {
+        #[test]
+        fn gathered_bytes_hash_as_they_come(pieces in proptest::collection::vec(proptest::collection::vec(0u8.., 0..200), 0..20)) {
+            let mut gathering = Gathering::new(std::hash::DefaultHasher::new());
+            let mut plain = std::hash::DefaultHasher::new();
+            pieces.iter().for_each(|piece| gathering.write(piece));
+            plain.write(&pieces.concat());
+            proptest::prop_assert_eq!(gathering.finish(), plain.finish());
+        }
+    }
 
     #[test]
     fn numbers_under_one_key_are_told_apart_by_what_they_stand_for() {
