@@ -3,21 +3,21 @@
 //! A pod is withdrawn from its sets before it changes and put back afterwards; what that comes to is settled once a
 //! pass. Too large a set is counted and not stored.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use super::cluster::{Cluster, PodEntry};
 use super::membership::{by_family, by_port, contribute, members_of, peers_of};
-use super::parallel;
 use super::peers::PeerIndex;
 use super::plan::SetPlan;
 use super::registry::Registry;
-use crate::identity::{Name, ShortHash};
+use crate::identity::Name;
 use crate::idset::IdSet;
 use crate::members::{Edit, Element, Member, Members};
 use crate::object::PortName;
 use crate::output::{MemberSet, SetDefinition};
+use crate::parallel;
 use crate::port::Protocol;
 
 /// A set of pods that some rule set looks up.
@@ -32,8 +32,13 @@ pub(super) struct SetPart {
     pub(super) within: u32,
     /// The nodes whose outputs refer to it.
     pub(super) nodes: IdSet,
-    edits4: Vec<Edit<Member<Ipv4Addr>>>,
-    edits6: Vec<Edit<Member<Ipv6Addr>>>,
+}
+
+/// What happened to the members of a set since the last pass.
+#[derive(Debug, Default)]
+struct Edits {
+    v4: Vec<Edit<Member<Ipv4Addr>>>,
+    v6: Vec<Edit<Member<Ipv6Addr>>>,
 }
 
 /// The sets in use.
@@ -42,8 +47,8 @@ pub(super) struct Sets {
     pub(super) registry: Registry<SetPart>,
     /// Sets with a destination that any pod with such a port is, or any in a block.
     by_port: HashMap<(Protocol, PortName), IdSet>,
-    /// Sets with edits, or whose count has changed.
-    touched: BTreeSet<u32>,
+    /// Sets whose count has changed, or may have, with the edits of those that are stored.
+    touched: BTreeMap<u32, Edits>,
     /// Sets that are new, or to be stored from now on; some may come twice.
     unfilled: Vec<u32>,
 }
@@ -52,11 +57,11 @@ pub(super) struct Sets {
 pub(super) type Affected = Vec<u32>;
 
 impl Sets {
-    pub(super) fn new(hash: ShortHash) -> Self {
+    pub(super) fn new() -> Self {
         Self {
-            registry: Registry::new(hash),
+            registry: Registry::new(),
             by_port: HashMap::new(),
-            touched: BTreeSet::new(),
+            touched: BTreeMap::new(),
             unfilled: Vec::new(),
         }
     }
@@ -71,8 +76,6 @@ impl Sets {
                 count: 0,
                 within: 0,
                 nodes: IdSet::default(),
-                edits4: Vec::new(),
-                edits6: Vec::new(),
             });
             self.unfilled.push(id);
             self.file(id, cluster, peers);
@@ -136,8 +139,9 @@ impl Sets {
             let (Some(part), Some((count, stored))) = (self.registry.get_mut(id), filled) else { continue };
             part.value.count = count;
             part.value.stored = stored;
-            part.value.edits4.clear();
-            part.value.edits6.clear();
+            if let Some(edits) = self.touched.get_mut(&id) {
+                *edits = Edits::default();
+            }
         }
     }
 
@@ -187,11 +191,11 @@ impl Sets {
                 } else {
                     part.count -= 1;
                 }
-                self.touched.insert(*set);
+                let edits = self.touched.entry(*set).or_default();
                 if part.stored.is_some() {
                     match address {
-                        IpAddr::V4(address) => part.edits4.push((Member { address, service }, present)),
-                        IpAddr::V6(address) => part.edits6.push((Member { address, service }, present)),
+                        IpAddr::V4(address) => edits.v4.push((Member { address, service }, present)),
+                        IpAddr::V6(address) => edits.v6.push((Member { address, service }, present)),
                     }
                 }
             }
@@ -202,21 +206,22 @@ impl Sets {
     /// may have changed.
     pub(super) fn settle(&mut self) -> (Vec<u32>, BTreeSet<u32>) {
         let touched = std::mem::take(&mut self.touched);
+        let counted = touched.keys().copied().collect();
         let mut changed = Vec::new();
-        for id in &touched {
-            let Some(part) = self.registry.get_mut(*id) else { continue };
+        for (id, mut edits) in touched {
+            let Some(part) = self.registry.get_mut(id) else { continue };
             let part = &mut part.value;
             let Some(stored) = &part.stored else { continue };
-            let edits4 = effective(&mut part.edits4, &stored.v4);
-            let edits6 = effective(&mut part.edits6, &stored.v6);
+            let edits4 = effective(&mut edits.v4, &stored.v4);
+            let edits6 = effective(&mut edits.v6, &stored.v6);
             if edits4.is_empty() && edits6.is_empty() {
                 continue;
             }
             let (v4, v6) = (stored.v4.edited(&edits4), stored.v6.edited(&edits6));
             part.stored = Some(Arc::new(MemberSet::new(Arc::clone(&part.definition), v4, v6)));
-            changed.push(*id);
+            changed.push(id);
         }
-        (changed, touched)
+        (changed, counted)
     }
 
     /// A node's output refers to these sets.

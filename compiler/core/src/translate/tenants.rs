@@ -5,14 +5,17 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use fnv::FnvBuildHasher;
 
 use super::budget::{Budgets, OverBudget};
-use super::{parallel, weight};
+use super::weight;
+use crate::idset::IdSet;
+use crate::parallel;
 
 /// The groups of a namespace.
 #[derive(Debug, Default)]
 struct Tenant {
-    /// The groups, and what their rules come to once merged, where it was of interest: `None` within if one is over
-    /// budget by itself, and then comes to nothing.
-    groups: BTreeMap<u32, Option<Option<u64>>>,
+    groups: IdSet,
+    /// What the rules of groups come to once merged, where it was of interest: `None` if one is over budget by itself,
+    /// and then comes to nothing.
+    known: BTreeMap<u32, Option<u64>>,
     /// The weight of their rules.
     weight: u64,
     /// Whether there is too much: as of the last review.
@@ -31,7 +34,7 @@ impl Tenants {
     /// A namespace has one more group.
     pub(super) fn add(&mut self, namespace: u32, group: u32, weight: u64) {
         let tenant = self.tenants.entry(namespace).or_default();
-        tenant.groups.insert(group, None);
+        tenant.groups.insert(group);
         tenant.weight += weight;
         self.changed.insert(namespace);
     }
@@ -39,7 +42,8 @@ impl Tenants {
     /// A namespace has one group fewer.
     pub(super) fn remove(&mut self, namespace: u32, group: u32, weight: u64) {
         let Some(tenant) = self.tenants.get_mut(&namespace) else { return };
-        tenant.groups.remove(&group);
+        tenant.groups.remove(group);
+        tenant.known.remove(&group);
         tenant.weight -= weight;
         if tenant.groups.is_empty() {
             self.tenants.remove(&namespace);
@@ -79,7 +83,7 @@ impl Tenants {
             let Some(tenant) = self.tenants.get_mut(&namespace) else { continue };
             let over = tenant.judge(budgets, &merged);
             if std::mem::replace(&mut tenant.over, over) != over {
-                news.extend(tenant.groups.keys());
+                news.extend(tenant.groups.iter());
             }
         }
         news
@@ -98,16 +102,13 @@ impl Tenant {
         if weight::most_merged(self.weight) <= budgets.merged {
             return None;
         }
-        let unknown = self.groups.iter().filter(|(_, known)| known.is_none());
-        let unknown: Vec<u32> = unknown.map(|(id, _)| *id).collect();
+        let unknown: Vec<u32> = self.groups.iter().filter(|id| !self.known.contains_key(id)).collect();
         let found = parallel::map(&unknown, |id| merged(*id));
-        for (id, found) in unknown.into_iter().zip(found) {
-            self.groups.insert(id, Some(found));
-        }
+        self.known.extend(unknown.into_iter().zip(found));
         (self.merged() > budgets.merged).then_some(OverBudget::Merged)
     }
 
     fn merged(&self) -> u64 {
-        self.groups.values().flatten().flatten().sum()
+        self.known.values().flatten().sum()
     }
 }

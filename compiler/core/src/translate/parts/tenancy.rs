@@ -1,18 +1,19 @@
 //! How many addresses the sets hold that the policies of one namespace look up, and which namespaces have too many.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 
 use fnv::FnvBuildHasher;
 
 use crate::translate::budget::Budgets;
+use crate::translate::counts::Counts;
 
 /// What a namespace looks up.
 #[derive(Debug, Default)]
 struct Tenancy {
     /// The rule sets of its groups, and how many groups have each.
-    rule_sets: BTreeMap<u32, u32>,
+    rule_sets: Counts,
     /// The sets, and how many of the rule sets look each up.
-    sets: BTreeMap<u32, u32>,
+    sets: Counts,
 }
 
 /// What each namespace looks up.
@@ -43,18 +44,16 @@ impl Tenancies {
     /// as is known.
     pub(super) fn enter(&mut self, namespace: u32, rules: u32, sets: &[u32]) -> bool {
         let tenancy = self.tenancies.entry(namespace).or_default();
-        let groups = tenancy.rule_sets.entry(rules).or_default();
-        *groups += 1;
-        if *groups == 1 {
+        if tenancy.rule_sets.add(rules) == 1 {
             let before = tenancy.sets.len();
             for set in sets {
-                *tenancy.sets.entry(*set).or_default() += 1;
+                tenancy.sets.add(*set);
             }
             if tenancy.sets.len() > self.budgets.few_sets {
                 let new = if before > self.budgets.few_sets {
                     sets
                 } else {
-                    &tenancy.sets.keys().copied().collect::<Vec<u32>>()
+                    &tenancy.sets.ids().collect::<Vec<u32>>()
                 };
                 self.wide.extend(new.iter().map(|set| (*set, namespace)));
                 self.changed.insert(namespace);
@@ -67,25 +66,19 @@ impl Tenancies {
     pub(super) fn leave(&mut self, namespace: u32, rules: u32, sets: &[u32]) -> bool {
         let Some(tenancy) = self.tenancies.get_mut(&namespace) else { return true };
         let within = !self.over.contains(&namespace);
-        let Some(groups) = tenancy.rule_sets.get_mut(&rules) else { return within };
-        *groups -= 1;
-        if *groups > 0 {
+        if tenancy.rule_sets.remove(rules) != Some(0) {
             return within;
         }
-        tenancy.rule_sets.remove(&rules);
         let before = tenancy.sets.len();
         for set in sets {
-            let Some(count) = tenancy.sets.get_mut(set) else { continue };
-            *count -= 1;
-            if *count == 0 {
-                tenancy.sets.remove(set);
+            if tenancy.sets.remove(*set) == Some(0) {
                 self.wide.remove(&(*set, namespace));
             }
         }
         if before > self.budgets.few_sets {
             self.changed.insert(namespace);
             if tenancy.sets.len() <= self.budgets.few_sets {
-                tenancy.sets.keys().for_each(|set| _ = self.wide.remove(&(*set, namespace)));
+                tenancy.sets.ids().for_each(|set| _ = self.wide.remove(&(set, namespace)));
             }
         }
         if tenancy.rule_sets.is_empty() {
@@ -113,16 +106,16 @@ impl Tenancies {
     /// How many members the sets of a namespace have, of which `count` knows each.
     pub(super) fn members(&self, namespace: u32, count: impl Fn(u32) -> usize) -> u64 {
         let Some(tenancy) = self.tenancies.get(&namespace) else { return 0 };
-        tenancy.sets.keys().map(|set| count(*set) as u64).sum()
+        tenancy.sets.ids().map(|set| count(set) as u64).sum()
     }
 
     /// Looks again at the namespaces that look up other sets than before, or one of these whose members have changed.
-    /// Those that have gone over budget (`true`), or came back, each with its rule sets.
+    /// Those that have gone over budget (`true`), or came back, each with its rule sets and how many groups have them.
     pub(super) fn review<'a>(
         &mut self,
         counted: impl IntoIterator<Item = &'a u32>,
         count: impl Fn(u32) -> usize,
-    ) -> Vec<(u32, bool, BTreeMap<u32, u32>)> {
+    ) -> Vec<(u32, bool, Vec<(u32, u32)>)> {
         let mut namespaces = std::mem::take(&mut self.changed);
         for set in counted {
             namespaces.extend(self.wide.range((*set, 0)..=(*set, u32::MAX)).map(|(_, namespace)| *namespace));
@@ -132,7 +125,7 @@ impl Tenancies {
             let over = self.is_wide(namespace) && self.members(namespace, &count) > self.budgets.members;
             let Some(tenancy) = self.tenancies.get(&namespace) else { continue };
             if if over { self.over.insert(namespace) } else { self.over.remove(&namespace) } {
-                news.push((namespace, over, tenancy.rule_sets.clone()));
+                news.push((namespace, over, tenancy.rule_sets.iter().collect()));
             }
         }
         news
