@@ -10,11 +10,12 @@ use smallvec::smallvec;
 
 use super::{Layout, when};
 use crate::nft::{
-    ChainName, Content, Element, Family, Field, Hook, Match, Rule, SetName, SetType, Statement, Verdict,
+    ChainName, Content, Element, Family, Field, Hook, Match, Objects, Rule, SetName, SetType, Statement,
+    Verdict,
 };
 use crate::object::HostInterface;
 
-impl Layout {
+impl<O: Objects> Layout<O> {
     /// The chains that check the interfaces of local pods, where there are any.
     pub(crate) fn anchors(&mut self, anchors: &BTreeMap<HostInterface, BTreeSet<IpAddr>>) {
         let (mut computed, mut claimed) = (BTreeSet::new(), BTreeSet::new());

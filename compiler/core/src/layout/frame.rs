@@ -1,7 +1,6 @@
 //! What a frame is laid out to: the base chains, which are there whether or not anything is isolated, and the elements
 //! that send each subject to its chain and let other known addresses pass.
 
-use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -9,13 +8,13 @@ use smallvec::{SmallVec, smallvec};
 
 use super::{Layout, subject, unready, when};
 use crate::nft::{
-    Allow, ChainName, Content, Element, Family, Field, Hook, Map, MapName, Match, Rule, SetName, SetType,
-    Statement, Verdict,
+    Allow, ChainName, Content, Element, Family, Field, Hook, Map, MapName, Match, Objects, Rule, SetName,
+    SetType, Statement, Verdict,
 };
 use crate::object::Direction;
 use crate::output::{Frame, Isolation, RuleSet, Subject, Unready};
 
-impl Layout {
+impl<O: Objects> Layout<O> {
     /// All but the chains of rule sets and the sets that they look up.
     pub(crate) fn frame(&mut self, frame: &Frame) {
         self.base_chains(frame.unready.as_deref());
@@ -38,8 +37,7 @@ impl Layout {
     pub(crate) fn base_chains(&mut self, unready: Option<&Unready>) {
         let open = Family::ALL.map(|family| (Element::Family(family), Verdict::Accept));
         self.table
-            .maps
-            .insert(MapName::Open, Map { kind: SetType::Families, elements: open.into_iter().collect() });
+            .add_map(MapName::Open, Map { kind: SetType::Families, elements: open.into_iter().collect() });
         for (direction, hook) in
             [(Direction::Egress, Hook::ForwardFirst), (Direction::Ingress, Hook::ForwardSecond)]
         {
@@ -74,13 +72,19 @@ impl Layout {
         addresses: impl Iterator<Item = (IpAddr, Option<&'a Subject>)>,
         unready: Option<&Unready>,
     ) {
-        for family in self.families() {
-            let map = Map { kind: SetType::Addresses(family), elements: BTreeMap::new() };
-            self.table.maps.insert(MapName::Dispatch(direction, family), map);
-        }
+        let mut found: [Vec<(Element, Verdict)>; 2] = Default::default();
         for (address, subject) in addresses {
             let isolation = subject.map_or(&Isolation::Open, |subject| subject.isolation(direction));
-            self.send(direction, address, isolation, unready);
+            let verdict = self.verdict(direction, address, isolation, unready);
+            let [v4, v6] = &mut found;
+            let of_family = if address.is_ipv4() { v4 } else { v6 };
+            of_family.extend(verdict.map(|verdict| (Element::Address(address), verdict)));
+        }
+        for (family, found) in Family::ALL.into_iter().zip(found) {
+            if self.families().any(|present| present == family) {
+                let map = Map { kind: SetType::Addresses(family), elements: found.into_iter().collect() };
+                self.table.add_map(MapName::Dispatch(direction, family), map);
+            }
         }
     }
 
@@ -100,22 +104,19 @@ impl Layout {
         }
     }
 
-    /// Sends an isolated address to its chain; lets an open one pass, if it would be isolated were it not known.
-    fn send(
+    /// An isolated address is sent to its chain; an open one passes, if it would be isolated were it not known.
+    fn verdict(
         &mut self,
         direction: Direction,
         address: IpAddr,
         isolation: &Isolation,
         unready: Option<&Unready>,
-    ) {
-        let own = |layout: &mut Self| match isolation {
-            Isolation::All(rule_sets) => Some(Verdict::Goto(layout.all_of(direction, address, rule_sets))),
-            Isolation::Open | Isolation::Closed | Isolation::Rules(_) => None,
-        };
-        let verdict = verdict_of(direction, address, isolation, unready).or_else(|| own(self));
-        let map = MapName::Dispatch(direction, Family::of(&address));
-        if let (Some(verdict), Some(map)) = (verdict, self.table.maps.get_mut(&map)) {
-            map.elements.insert(Element::Address(address), verdict);
+    ) -> Option<Verdict> {
+        match isolation {
+            Isolation::All(rule_sets) => Some(Verdict::Goto(self.all_of(direction, address, rule_sets))),
+            Isolation::Open | Isolation::Closed | Isolation::Rules(_) => {
+                verdict_of(direction, address, isolation, unready)
+            }
         }
     }
 

@@ -14,18 +14,19 @@
 //! is being replaced gone. Both end at the end of the base chain: its policy is drop, and what no subject's chain has
 //! judged passes by a map that goes with the table.
 
+mod ahead;
 mod anchor;
 mod frame;
 mod rule_set;
 mod unready;
 
-use std::collections::BTreeMap;
+use std::collections::HashSet;
 
 use flock_shared::{MARKER_PREFIX, Revision, Script, TABLE};
 
 use crate::nft::{
-    Allow, Chain, ChainName, Content, Family, Field, Hook, Match, Rule, Set, SetName, SetType, Statement,
-    Table, Verdict, write,
+    Allow, Chain, ChainName, Content, Family, Field, Hook, Match, Objects, Rule, Set, SetName, SetType,
+    Statement, Table, Texts, Verdict,
 };
 use crate::object::Direction;
 use crate::output::{Families, Isolation, MemberSet, Membership, Output, SetDefinition};
@@ -35,9 +36,8 @@ pub(crate) use frame::verdict_of;
 /// The full script of an output: replaces whatever is there. Equal outputs give equal bytes.
 #[must_use]
 pub fn render(output: &Output) -> Script {
-    let mut text = write(&layout(output));
-    text.push_str(&marker(output.revision()));
-    Script::new(text)
+    let texts = lay_out(output, Texts::default());
+    Script::new(texts.script(&marker(output.revision())))
 }
 
 /// The statement that says which revision stands in the kernel: an empty set, so looking it up costs nothing.
@@ -49,23 +49,33 @@ pub fn marker(revision: &Revision) -> String {
 /// The table that enforces an output, without the marker of its revision.
 #[must_use]
 pub fn layout(output: &Output) -> Table {
-    let mut layout = Layout::new(output.frame().families);
+    lay_out(output, Table::default())
+}
+
+fn lay_out<O: Objects>(output: &Output, objects: O) -> O {
+    ahead::ask_for(output);
+    let mut layout = Layout::into(objects, output.frame().families);
     layout.frame(output.frame());
     let subjects = output.frame().subjects.values();
     let isolations = subjects.flat_map(|subject| [&subject.ingress, &subject.egress]);
     let chains = isolations.flat_map(|isolation| {
         isolation.rule_sets().iter().map(|rules| ((rules.direction, &rules.name, reached(isolation)), rules))
     });
-    let chains: BTreeMap<_, _> = chains.collect();
-    chains.into_iter().for_each(|((.., allow), rules)| layout.rule_set(rules, allow));
+    let mut chains: Vec<_> = chains.collect();
+    chains.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+    chains.dedup_by(|(a, _), (b, _)| a == b);
     output.sets().iter().for_each(|set| layout.members(set));
+    chains.into_iter().for_each(|((.., allow), rules)| layout.rule_set(rules, allow));
     layout.table
 }
 
 /// A table in the making.
-pub(crate) struct Layout {
-    pub(crate) table: Table,
+pub(crate) struct Layout<O = Table> {
+    pub(crate) table: O,
     families: Families,
+    /// Chains and sets that several rule sets use, as far as they are there.
+    peers: HashSet<ChainName>,
+    blocks: HashSet<SetName>,
 }
 
 /// How the chain of a rule set is reached: from the dispatch, or as one of several that must all allow.
@@ -100,7 +110,14 @@ pub(crate) fn set_of(definition: &SetDefinition, family: Family) -> (SetName, Se
 impl Layout {
     /// An empty table for pods of these families.
     pub(crate) fn new(families: Families) -> Self {
-        Self { table: Table::default(), families }
+        Self::into(Table::default(), families)
+    }
+}
+
+impl<O: Objects> Layout<O> {
+    /// A table for pods of these families, whose objects go there.
+    fn into(table: O, families: Families) -> Self {
+        Self { table, families, peers: HashSet::new(), blocks: HashSet::new() }
     }
 
     /// The sets of the members of one set, by family.
@@ -115,7 +132,7 @@ impl Layout {
         }
     }
 
-    fn families(&self) -> impl Iterator<Item = Family> + use<> {
+    fn families(&self) -> impl Iterator<Item = Family> + use<O> {
         let Families { v4, v6 } = self.families;
         [(v4, Family::V4), (v6, Family::V6)]
             .into_iter()
@@ -124,11 +141,11 @@ impl Layout {
     }
 
     fn add_chain(&mut self, name: ChainName, hook: Option<Hook>, rules: Vec<Rule>) {
-        self.table.chains.insert(name, Chain { hook, rules });
+        self.table.add_chain(name, Chain { hook, rules });
     }
 
     fn add_set(&mut self, name: SetName, kind: SetType, content: Content) {
-        self.table.sets.insert(name, Set { kind, content });
+        self.table.add_set(name, Set { kind, content });
     }
 }
 

@@ -8,7 +8,7 @@ use smallvec::{SmallVec, smallvec};
 use super::{Layout, set_of, when};
 use crate::identity::Name;
 use crate::nft::{
-    Allow, ChainName, Content, Element, Family, Field, Map, MapName, Match, Rule, SetName, SetType,
+    Allow, ChainName, Content, Element, Family, Field, Map, MapName, Match, Objects, Rule, SetName, SetType,
     Statement, Verdict,
 };
 use crate::object::Direction;
@@ -45,7 +45,7 @@ const RULES: usize = 4;
 const PORT: [Field; 2] = [Field::Protocol, Field::DestinationPort];
 const PORT_RANGE: [Field; 2] = [Field::DestinationPort, Field::Protocol];
 
-impl Layout {
+impl<O: Objects> Layout<O> {
     /// The chains of a rule set, its maps and its sets of address blocks.
     pub(crate) fn rule_set(&mut self, rules: &RuleSet, allow: Allow) {
         let direction = rules.direction;
@@ -73,7 +73,7 @@ impl Layout {
             ),
         ];
         for (map, kind, fields, elements) in maps.into_iter().filter(|(.., elements)| !elements.is_empty()) {
-            self.table.maps.insert(map.clone(), Map { kind, elements });
+            self.table.add_map(map.clone(), Map { kind, elements });
             chain.push(Rule {
                 matches: SmallVec::new(),
                 statement: Statement::Map(SmallVec::from_slice(&fields), map),
@@ -89,7 +89,7 @@ impl Layout {
             return allow.verdict();
         }
         let name = ChainName::Peers(direction, peers.name.clone(), allow);
-        if !self.table.chains.contains_key(&name) {
+        if self.peers.insert(name.clone()) {
             let mut rules = Vec::with_capacity(RULES);
             self.peers(direction, &peers.union, allow, &mut rules);
             rules.push(when([], Verdict::Goto(ChainName::Denied(direction))));
@@ -143,7 +143,9 @@ impl Layout {
             BlockSet::Some(ranges) => {
                 let (name, content) = content(ranges);
                 let name = SetName::Blocks(T::FAMILY, name.clone());
-                self.add_set(name.clone(), SetType::AddressRanges(T::FAMILY), content);
+                if self.blocks.insert(name.clone()) {
+                    self.add_set(name.clone(), SetType::AddressRanges(T::FAMILY), content);
+                }
                 Some(when([Match::In(smallvec![peer(direction, T::FAMILY)], name)], allow.verdict()))
             }
         }

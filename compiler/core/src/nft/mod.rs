@@ -4,6 +4,7 @@ mod commit;
 pub mod interpret;
 pub mod model;
 mod name;
+mod objects;
 mod text;
 pub mod transaction;
 mod words;
@@ -15,6 +16,7 @@ pub use model::{
     Verdict,
 };
 pub use name::{Allow, ChainName, Family, MapName, SetName};
+pub(crate) use objects::{Objects, Texts};
 pub use transaction::Transaction;
 pub use write::write;
 pub(crate) use write::write_changed_keys;

@@ -9,7 +9,7 @@ use std::fmt::{self, Write as _};
 use flock_shared::TABLE;
 
 use super::model::{Chain, Content, Element, Hook, Map, Set, SetType, Table, Verdict};
-use super::name::{MapName, SetName};
+use super::name::{ChainName, MapName, SetName};
 use super::words::{Mapped, fields_of, write_key};
 
 /// Elements on one line of a script.
@@ -38,30 +38,30 @@ fn least(table: &Table) -> usize {
     sets.sum::<usize>() + maps.sum::<usize>() + chains.sum::<usize>()
 }
 
+/// What stands before the objects of a full script.
+pub(super) fn head() -> String {
+    format!("add table {TABLE}\ndelete table {TABLE}\ntable {TABLE} {{\n")
+}
+
+/// What stands behind the objects of a block.
+pub(super) const FOOT: &str = "}\n";
+
 fn write_table(out: &mut String, table: &Table) -> fmt::Result {
-    writeln!(out, "add table {TABLE}\ndelete table {TABLE}")?;
-    write_block(out, table)
+    out.push_str(&head());
+    write_objects(out, table)
 }
 
 /// A block that adds these objects, and elements to those that are there with the same properties.
 pub(super) fn write_block(out: &mut String, table: &Table) -> fmt::Result {
     writeln!(out, "table {TABLE} {{")?;
-    for (name, set) in &table.sets {
-        out.push_str("\tset ");
-        write!(out, "{name}")?;
-        out.push_str(" {\n");
-        write_set(out, set)?;
-        out.push_str("\t}\n");
-    }
+    write_objects(out, table)
+}
+
+fn write_objects(out: &mut String, table: &Table) -> fmt::Result {
+    table.sets.iter().try_for_each(|(name, set)| write_set(out, name, set))?;
     maps_to(out, &table.maps)?;
-    for (name, chain) in &table.chains {
-        out.push_str("\tchain ");
-        write!(out, "{name}")?;
-        out.push_str(" {\n");
-        write_chain(out, chain)?;
-        out.push_str("\t}\n");
-    }
-    out.push_str("}\n");
+    table.chains.iter().try_for_each(|(name, chain)| write_chain(out, name, chain))?;
+    out.push_str(FOOT);
     Ok(())
 }
 
@@ -94,10 +94,11 @@ pub(super) fn write_maps(out: &mut String, maps: &BTreeMap<MapName, Map>) -> fmt
 }
 
 fn maps_to(out: &mut String, maps: &BTreeMap<MapName, Map>) -> fmt::Result {
-    for (name, map) in maps {
-        map_to(out, name, map.kind, map.elements.iter().map(|(key, verdict)| Mapped(key, verdict)))?;
-    }
-    Ok(())
+    maps.iter().try_for_each(|(name, map)| write_map(out, name, map))
+}
+
+pub(super) fn write_map(out: &mut String, name: &MapName, map: &Map) -> fmt::Result {
+    map_to(out, name, map.kind, map.elements.iter().map(|(key, verdict)| Mapped(key, verdict)))
 }
 
 fn map_to<T: fmt::Display>(
@@ -117,8 +118,10 @@ fn map_to<T: fmt::Display>(
     Ok(())
 }
 
-fn write_set(out: &mut String, set: &Set) -> fmt::Result {
-    out.push_str("\t\ttypeof ");
+pub(super) fn write_set(out: &mut String, name: &SetName, set: &Set) -> fmt::Result {
+    out.push_str("\tset ");
+    write!(out, "{name}")?;
+    out.push_str(" {\n\t\ttypeof ");
     write_key(out, fields_of(set.kind).into_iter().flatten())?;
     out.push('\n');
     write_flags(out, set.kind);
@@ -128,7 +131,9 @@ fn write_set(out: &mut String, set: &Set) -> fmt::Result {
         Content::Ranges4(ranges) => write_elements(out, ranges.ranges.display(), ELEMENTS_PER_LINE),
         Content::Ranges6(ranges) => write_elements(out, ranges.ranges.display(), ELEMENTS_PER_LINE),
         Content::Elements(elements) => write_elements(out, elements.iter(), ELEMENTS_PER_LINE),
-    }
+    }?;
+    out.push_str("\t}\n");
+    Ok(())
 }
 
 /// Statements that delete the elements of a set.
@@ -193,7 +198,10 @@ fn write_elements<T: fmt::Display>(
     Ok(())
 }
 
-fn write_chain(out: &mut String, chain: &Chain) -> fmt::Result {
+pub(super) fn write_chain(out: &mut String, name: &ChainName, chain: &Chain) -> fmt::Result {
+    out.push_str("\tchain ");
+    write!(out, "{name}")?;
+    out.push_str(" {\n");
     if let Some(hook) = chain.hook {
         let (hook, priority, policy) = match hook {
             Hook::Entering => ("prerouting", "raw", "accept"),
@@ -207,5 +215,6 @@ fn write_chain(out: &mut String, chain: &Chain) -> fmt::Result {
         write!(out, "{rule}")?;
         out.push('\n');
     }
+    out.push_str("\t}\n");
     Ok(())
 }
