@@ -1,6 +1,7 @@
 //! The statements of a delta. Those of its parts are written once for all nodes to which the same happens.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use flock_shared::{MARKER_PREFIX, Revision, Script, TABLE};
@@ -82,14 +83,19 @@ fn frame(transaction: &Transaction) -> Bytes {
 /// Writes the deltas of many nodes. It remembers what it has written of their parts.
 #[derive(Debug, Default)]
 pub struct Bodies {
-    parts: HashMap<Parts, Option<(Bytes, Bytes)>>,
+    /// The statements of parts, where any lead there: what they add, and the rest.
+    written: Vec<Option<(Bytes, Bytes)>>,
+    /// Their places by what they are of.
+    places: HashMap<Arc<Parts>, usize>,
+    /// The newest: to the next node mostly happens the same.
+    newest: Option<(Arc<Parts>, usize)>,
 }
 
 impl Bodies {
     /// For how many different changes of parts it has written statements.
     #[must_use]
     pub fn written(&self) -> usize {
-        self.parts.len()
+        self.written.len()
     }
 
     /// The statements of the way from one output to another, the same as those of [`diff`]; `None` where only a full
@@ -100,14 +106,23 @@ impl Bodies {
         }
         let comparison = Comparison::of(old, new);
         let frame = comparison.write_frame()?.into();
-        let known = match self.parts.get(&comparison.parts) {
-            Some(known) => known,
-            None => {
-                let written = comparison.parts.transaction().as_ref().map(parts);
-                self.parts.entry(comparison.parts).or_insert(written)
-            }
-        };
-        let (additions, edits) = known.clone()?;
+        let place = self.place(comparison.parts);
+        let (additions, edits) = self.written.get(place)?.clone()?;
         Some(Body { additions, frame, edits })
+    }
+
+    /// Where the statements of parts are.
+    fn place(&mut self, wanted: Parts) -> usize {
+        if let Some((_, place)) = self.newest.as_ref().filter(|(newest, _)| **newest == wanted) {
+            return *place;
+        }
+        let wanted = Arc::new(wanted);
+        let place = self.places.get(&wanted).copied().unwrap_or_else(|| {
+            self.written.push(wanted.transaction().as_ref().map(parts));
+            self.places.insert(Arc::clone(&wanted), self.written.len() - 1);
+            self.written.len() - 1
+        });
+        self.newest = Some((wanted, place));
+        place
     }
 }

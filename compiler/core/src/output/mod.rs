@@ -17,7 +17,7 @@ use smallvec::SmallVec;
 use crate::identity::Name;
 use crate::revision::{FrameDigest, SetTree};
 
-pub use frame::{Families, Frame, Isolation, Subject};
+pub use frame::{Families, Frame, Isolation, Owners, Subject};
 pub use member_set::{MemberSet, Membership, NamedDestination, SetDefinition};
 pub use rule_set::{Bits, BlockSet, Fingerprint, NamedRanges, Peers, RuleSet, Union};
 pub use subjects::Subjects;
@@ -51,17 +51,19 @@ impl Output {
         Self::new(node, Arc::new(Frame { families, ..Frame::default() }), Vec::new())
     }
 
-    /// The same frame with sets replaced by newer ones of the same definition.
+    /// The same frame with the sets at some places replaced by newer ones of the same definition.
     #[must_use]
-    pub fn with_sets<'a>(&self, newer: impl IntoIterator<Item = &'a Arc<MemberSet>>) -> Self {
+    pub(crate) fn with_sets<'a>(&self, newer: impl IntoIterator<Item = (usize, &'a Arc<MemberSet>)>) -> Self {
         let mut sets: Arc<[Arc<MemberSet>]> = self.sets.iter().cloned().collect();
         let mut changed: SmallVec<[&Name; 4]> = SmallVec::new();
         // Nobody else has them yet.
         let own = Arc::get_mut(&mut sets).unwrap_or_default();
-        for set in newer {
-            if let Ok(place) = self.place(&set.definition.name)
-                && let Some(known) = own.get_mut(place)
-            {
+        for (place, set) in newer {
+            if let Some(known) = own.get_mut(place) {
+                debug_assert_eq!(
+                    known.definition.name, set.definition.name,
+                    "sets are in the order of the output's"
+                );
                 *known = Arc::clone(set);
                 changed.push(&set.definition.name);
             }

@@ -66,12 +66,18 @@ impl Sources<'_> {
             sets
         });
         let sets = edited.as_ref().unwrap_or(&node.sets);
-        let newer: Vec<Arc<MemberSet>> =
-            changed.iter().filter(|id| sets.contains(id)).filter_map(|id| self.members(*id)).collect();
+        let newer = self.newer(sets, changed);
         if !newer.is_empty() {
-            output = output.with_sets(&newer);
+            output = output.with_sets(newer);
         }
         (output, edited)
+    }
+
+    /// The sets that have `changed` among those of an output, each with its place.
+    pub(super) fn newer(&self, sets: &[u32], changed: &[u32]) -> Few<(usize, &Arc<MemberSet>)> {
+        let place = |id: &u32| sets.iter().position(|other| other == id);
+        let stored = |id: &u32| self.parts.sets.registry.get(*id)?.value.stored.as_ref();
+        changed.iter().filter_map(|id| Some((place(id)?, stored(id)?))).collect()
     }
 
     /// The places of the sets that a node's rule sets look up no longer, in order, and the sets that they look up now

@@ -1,6 +1,6 @@
 //! The one place where this bench calls the compiler's core.
 
-use flock_compiler_core::{Change, NodeChange, Translator, Work, render};
+use flock_compiler_core::{Change, NodeChange, Pass, Translator, render};
 use flock_shared::Script;
 
 /// What an event came to.
@@ -9,7 +9,8 @@ pub(crate) struct Done {
     pub(crate) scripts: Vec<Script>,
     /// Those of them that are full scripts, since no delta leads there.
     pub(crate) full: usize,
-    pub(crate) work: Work,
+    /// With the outputs before, which the compiler too drops when the deltas are on their way.
+    pub(crate) pass: Pass,
 }
 
 /// A translator that has seen a whole cluster.
@@ -44,7 +45,7 @@ pub(crate) fn follow(translator: &mut Translator, change: Change) -> Done {
         scripts
     });
     let full = scripts.iter().filter(|(_, full)| *full).count();
-    Done { scripts: scripts.into_iter().map(|(script, _)| script).collect(), full, work: pass.work }
+    Done { scripts: scripts.into_iter().map(|(script, _)| script).collect(), full, pass }
 }
 
 /// The script that takes a node's agent to its new output, and whether it is a full one.

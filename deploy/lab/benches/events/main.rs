@@ -52,7 +52,8 @@ impl Row {
         let done = core::follow(translator, change);
         self.seconds.push(started.elapsed().as_secs_f64());
         self.nodes.push(done.scripts.len() as f64);
-        self.looked_at.push((done.work.frames + done.work.refits + done.work.members) as f64);
+        let work = done.pass.work;
+        self.looked_at.push((work.frames + work.refits + work.members) as f64);
         let largest = done.scripts.iter().map(|script| script.bytes().len()).max();
         self.delta.push(largest.unwrap_or(0) as f64);
         self.full += done.full;
