@@ -29,9 +29,9 @@ pub enum Edit<T: Object> {
 }
 
 /// An object that the world keeps.
-pub trait Object: std::fmt::Debug + Clone + Eq {
+pub trait Object: std::fmt::Debug + Clone + Eq + Send + Sync {
     /// What names it among its kind.
-    type Key: std::fmt::Debug + Clone + Ord;
+    type Key: std::fmt::Debug + Clone + Ord + Send;
     /// Its key.
     fn key(&self) -> &Self::Key;
 }

@@ -173,6 +173,23 @@ impl fmt::Debug for Name {
 /// The short hash that names are made of. A parameter, so that tests can make every name collide.
 pub type ShortHash = fn(&Identity) -> u64;
 
+/// An identity with its short hash.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Hashed {
+    /// The identity.
+    pub identity: Identity,
+    /// Its short hash.
+    pub short: u64,
+}
+
+impl Hashed {
+    /// An identity with its short hash.
+    #[must_use]
+    pub fn new(identity: Identity, hash: ShortHash) -> Self {
+        Self { identity, short: hash(&identity) }
+    }
+}
+
 /// FNV-1a, 64 bits.
 #[must_use]
 pub fn fnv1a(identity: &Identity) -> u64 {

@@ -8,6 +8,7 @@
 //! Nothing here does I/O, reads a clock or iterates over a hash map on the way to bytes: equal objects give equal
 //! bytes, in whatever order they arrived.
 
+mod ahead;
 pub mod block;
 pub mod change;
 pub mod delta;
@@ -19,6 +20,7 @@ pub mod members;
 pub mod nft;
 pub mod object;
 pub mod output;
+mod parallel;
 pub mod port;
 pub mod problem;
 pub mod revision;

@@ -9,6 +9,7 @@ use flock_shared::{NamespaceName, NodeName, PodKey, PolicyKey};
 
 use crate::change::{Change, Edit, Object};
 use crate::object::{Namespace, Node, Pod, Policy};
+use crate::parallel;
 
 /// One object before and after a change; never equal.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,8 +82,10 @@ impl<T: Object> Kind<T> {
     /// Objects that did not change stay the values that others share.
     fn replace(&mut self, objects: Vec<T>) -> Vec<Difference<T>> {
         self.listed = true;
-        let listed: BTreeMap<T::Key, Arc<T>> =
-            objects.into_iter().map(|object| (object.key().clone(), Arc::new(object))).collect();
+        let keyed = objects.into_iter().map(|object| (object.key().clone(), Arc::new(object)));
+        let mut listed: Vec<(T::Key, Arc<T>)> = keyed.collect();
+        parallel::sort_parts(&mut listed, |(a, _), (b, _)| a.cmp(b));
+        let listed: BTreeMap<T::Key, Arc<T>> = listed.into_iter().collect();
         if self.objects.is_empty() {
             self.objects = listed;
             return all(&self.objects);

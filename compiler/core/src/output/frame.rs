@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use flock_shared::PodKey;
 use litemap::LiteMap;
+use smallvec::SmallVec;
 
 use super::rule_set::{Fingerprint, RuleSet};
 use super::subjects::Subjects;
@@ -24,12 +25,15 @@ pub struct Frame {
     /// The addresses of local pods that are isolated in at least one direction.
     pub subjects: Subjects,
     /// The pods that own each subject: one, unless it is contested. In order.
-    pub owners: Arc<LiteMap<IpAddr, Arc<[PodKey]>>>,
+    pub owners: Arc<LiteMap<IpAddr, Owners>>,
     /// The addresses of the pods behind each host interface of local pods, where it is known.
     pub anchors: Arc<BTreeMap<HostInterface, BTreeSet<IpAddr>>>,
     /// The blocks in which addresses are isolated unless they are known; `None`: there are none.
     pub unready: Option<Arc<Unready>>,
 }
+
+/// The pods that own an address: one, unless it is contested. In order.
+pub type Owners = SmallVec<[PodKey; 1]>;
 
 /// Which address families occur.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]

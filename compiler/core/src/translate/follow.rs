@@ -6,10 +6,11 @@ use std::sync::Arc;
 
 use flock_shared::NodeName;
 
+use super::Translator;
 use super::pass::distinct;
-use super::{Translator, parallel};
 use crate::idset::number;
 use crate::object::{Direction, Namespace, Node, Pod, Policy, PolicyBody, Rule};
+use crate::parallel;
 use crate::world::{Difference, Differences};
 
 /// So many pods that are to be looked at may always come twice.

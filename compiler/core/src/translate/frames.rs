@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use flock_shared::PodKey;
 use smallvec::SmallVec;
 
 use super::cluster::{Cluster, NodeEntry, PodEntry};
@@ -12,7 +11,7 @@ use super::groups::{Group, Groups, Outcome};
 use super::parts::Parts;
 use super::unready::Guards;
 use crate::object::{Direction, HostInterface, Pod, PodNetwork};
-use crate::output::{Families, Frame, Isolation, MemberSet, Output, RuleSet, Subject};
+use crate::output::{Families, Frame, Isolation, MemberSet, Output, Owners, RuleSet, Subject};
 
 /// Mostly so few that they need no allocation.
 pub(super) type Few<T> = SmallVec<[T; 4]>;
@@ -40,6 +39,7 @@ pub(super) struct Built {
 impl Sources<'_> {
     /// The output of a node. While its sets are too large, the namespace is closed that looks up most.
     pub(super) fn output(&self, id: u32, node: &NodeEntry) -> Built {
+        self.ask_for(node);
         let mut closed = BTreeSet::new();
         let (mut output, sets) = self.output_without(id, node, &closed);
         if !self.is_too_large(&output) {
@@ -125,14 +125,14 @@ impl Sources<'_> {
     }
 
     /// The pods that own an address, in order; `pod` is one of them.
-    pub(super) fn owners_of(&self, pod: u32, address: &IpAddr) -> Arc<[PodKey]> {
+    pub(super) fn owners_of(&self, pod: u32, address: &IpAddr) -> Owners {
         let key = |id: u32| self.cluster.pod(id).map(|entry| entry.pod.key.clone());
         if self.cluster.pod(pod).is_some_and(PodEntry::is_alone) {
             return key(pod).into_iter().collect();
         }
-        let mut keys: Vec<PodKey> = self.cluster.owners_of(address).into_iter().filter_map(key).collect();
+        let mut keys: Owners = self.cluster.owners_of(address).into_iter().filter_map(key).collect();
         keys.sort_unstable();
-        keys.into()
+        keys
     }
 
     /// Adds the addresses of a local pod that are isolated, and the rule sets that they refer to.

@@ -7,14 +7,15 @@ use slab::Slab;
 use super::budget::{Budgets, OverBudget};
 use super::cluster::{Cluster, Dispute, PodEntry};
 use super::draft::{Draft, Resolution, draft};
-use super::lookup::Lookup;
-use super::parallel;
+use super::lookup::{self, Lookup};
 use super::parts::{Ground, Parts};
 use super::plan::Plan;
 use super::subjects::{Applying, Subjects};
 use super::tenants::Tenants;
+use crate::identity::ShortHash;
 use crate::idset::{IdSet, number};
 use crate::object::{Direction, NamedPort};
+use crate::parallel;
 
 /// What makes pods share a rule set in one direction: the rules that apply, and on ingress what the port names of
 /// those rules stand for on them.
@@ -33,6 +34,13 @@ pub(super) enum Outcome {
     Closed(Option<OverBudget>),
     /// What the rule set with this number allows.
     Rules(u32),
+}
+
+/// The group that a pod belongs to, whether or not it is there.
+#[derive(Debug)]
+pub(super) struct Wanted {
+    key: Key,
+    place: lookup::Key,
 }
 
 #[derive(Debug)]
@@ -86,21 +94,31 @@ impl Groups {
         self.groups.iter().map(|(key, group)| (number(key), group))
     }
 
-    /// Puts a pod into the group of what applies to it, or into none; whether that is another one than before.
+    /// The group of a pod to which this applies.
+    pub(super) fn wanted(
+        &self,
+        pod: &PodEntry,
+        direction: Direction,
+        applying: Applying,
+        subjects: &Subjects,
+    ) -> Wanted {
+        let resolution = resolve(pod, direction, &applying, subjects);
+        let key = Key { namespace: pod.namespace, direction, applying, resolution };
+        Wanted { place: self.by_key.key(&key), key }
+    }
+
+    /// Puts a pod into the group that it belongs to, or into none; whether that is another one than before.
     pub(super) fn place(
         &mut self,
         pod: u32,
         direction: Direction,
-        applying: Option<Applying>,
+        wanted: Option<Wanted>,
         subjects: &mut Subjects,
         cluster: &mut Cluster,
     ) -> bool {
         let Some(entry) = cluster.pod_mut(pod) else { return false };
         let before = entry.group(direction);
-        let after = applying.map(|applying| {
-            let resolution = resolve(entry, direction, &applying, subjects);
-            self.group(Key { namespace: entry.namespace, direction, applying, resolution }, subjects)
-        });
+        let after = wanted.map(|wanted| self.group(wanted, subjects));
         if before == after {
             return false;
         }
@@ -119,8 +137,8 @@ impl Groups {
         true
     }
 
-    fn group(&mut self, key: Key, subjects: &mut Subjects) -> u32 {
-        let place = self.by_key.key(&key);
+    fn group(&mut self, wanted: Wanted, subjects: &mut Subjects) -> u32 {
+        let Wanted { key, place } = wanted;
         if let Some(id) = self.by_key.find(place, |id| self.get(id).is_some_and(|group| group.key == key)) {
             return id;
         }
@@ -166,19 +184,21 @@ impl Groups {
         subjects: &Subjects,
         parts: &mut Parts,
         ground: &mut Ground<'_>,
+        names: ShortHash,
         affected: &mut Vec<u32>,
     ) -> usize {
         let stale: Vec<u32> = std::mem::take(&mut self.stale).into_iter().collect();
         let disputes = ground.cluster.disputes();
         let mut outcomes: Vec<Option<Outcome>> = Vec::with_capacity(stale.len());
-        let draft = |id: &u32| self.draft(*id, subjects, &disputes);
-        parallel::ahead(&stale, AT_ONCE, draft, |drafts| {
+        let draft = |id: &u32| self.draft(*id, subjects, &disputes, names);
+        let ask = |ids: &[u32]| self.ask_for(ids, subjects);
+        parallel::ahead(&stale, AT_ONCE, ask, draft, |drafts| {
             outcomes.extend(drafts.into_iter().map(|drafted| match drafted? {
                 Ok((namespace, plan)) => Some(Outcome::Rules(parts.hold(plan, namespace, ground))),
                 Err(outcome) => Some(outcome),
             }));
-            parts.fill(ground.cluster);
         });
+        parts.fill(ground.cluster);
         for (id, outcome) in stale.iter().zip(outcomes) {
             outcome.into_iter().for_each(|outcome| self.settle(*id, outcome, parts, affected));
         }
@@ -208,6 +228,7 @@ impl Groups {
         id: u32,
         subjects: &Subjects,
         disputes: &[Dispute],
+        names: ShortHash,
     ) -> Option<Result<(u32, Plan), Outcome>> {
         let group = self.get(id).filter(|group| !group.pods.is_empty())?;
         let Key { namespace, direction, applying, resolution } = &group.key;
@@ -221,7 +242,7 @@ impl Groups {
         Some(match draft(*direction, rules, resolution, disputes) {
             Ok(Draft::Open) => Err(Outcome::Open),
             Ok(Draft::Closed) => Err(Outcome::Closed(None)),
-            Ok(Draft::Rules(rules)) => Ok((*namespace, Plan::of(rules))),
+            Ok(Draft::Rules(rules)) => Ok((*namespace, Plan::of(rules, names))),
             Err(over) => Err(Outcome::Closed(Some(over))),
         })
     }

@@ -12,8 +12,10 @@
 //! worked out in a pass, so that a burst of changes costs one. The first pass indexes the world as it finds it. Whatever
 //! led to a world, its outputs are the same.
 
+mod ahead;
 mod budget;
 mod cluster;
+mod counts;
 mod draft;
 mod follow;
 mod frames;
@@ -25,7 +27,6 @@ mod nodes;
 mod once;
 mod options;
 mod owners;
-mod parallel;
 mod parts;
 mod pass;
 mod peers;
@@ -56,6 +57,7 @@ use self::peers::PeerIndex;
 use self::subjects::Subjects;
 use self::unready::Guards;
 use crate::change::Change;
+use crate::identity::ShortHash;
 use crate::output::{Families, Output};
 use crate::problem::Problem;
 use crate::world::World;
@@ -74,6 +76,8 @@ pub struct Translator {
     dirty: Dirty,
     families: Families,
     budgets: Budgets,
+    /// The short hash that names are made of.
+    names: ShortHash,
 }
 
 /// What a pass has to look at.
@@ -114,12 +118,13 @@ impl Translator {
             peers: PeerIndex::default(),
             subjects: Subjects::default(),
             groups: Groups::default(),
-            parts: Parts::new(options.names, options.budgets),
+            parts: Parts::new(options.budgets),
             guards: Guards::new(options.unready_pods),
             problems: problems::Faulty::default(),
             dirty: Dirty { all: true, ..Dirty::default() },
             families: Families::default(),
             budgets: options.budgets,
+            names: options.names,
         }
     }
 

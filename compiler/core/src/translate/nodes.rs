@@ -6,13 +6,14 @@ use std::sync::Arc;
 
 use flock_shared::NodeName;
 
+use super::Translator;
 use super::cluster::NodeEntry;
 use super::frames::{self, Few, Sources};
 use super::pass::{NodeChange, Work, distinct};
 use super::refit::MANY;
-use super::{Translator, parallel};
 use crate::delta::Bodies;
-use crate::output::{MemberSet, Output};
+use crate::output::Output;
+use crate::parallel;
 
 /// What a node's output has become.
 struct Built {
@@ -72,7 +73,8 @@ impl Translator {
         let dirty = distinct(&mut self.dirty.nodes);
         let mut changes = self.rebuild(&dirty, work);
         changes.extend(self.refit(&fits, changed, work));
-        changes.extend(self.follow_members(changed, work));
+        let followed = [dirty, fits.into_iter().map(|(node, _)| node).collect()];
+        changes.extend(self.follow_members(changed, &followed, work));
         changes.sort_by(|a, b| a.after.node().cmp(b.after.node()));
         (changes, gone)
     }
@@ -138,10 +140,15 @@ impl Translator {
     fn rebuild(&mut self, nodes: &[u32], work: &mut Work) -> Vec<NodeChange> {
         work.frames = nodes.len();
         let sources = self.sources();
-        let built = parallel::map_with(nodes, Bodies::default, |bodies, id| {
-            let entry = sources.cluster.node(*id)?;
-            Some(Built::anew(*id, entry, &sources, bodies))
-        });
+        let built = parallel::map_with(
+            nodes,
+            Bodies::default,
+            |_| (),
+            |bodies, id| {
+                let entry = sources.cluster.node(*id)?;
+                Some(Built::anew(*id, entry, &sources, bodies))
+            },
+        );
         self.take_over(built, work)
     }
 
@@ -149,7 +156,8 @@ impl Translator {
     fn refit(&mut self, fits: &[(u32, Few<u32>)], changed: &[u32], work: &mut Work) -> Vec<NodeChange> {
         work.refits = fits.len();
         let sources = self.sources();
-        let built = parallel::map_with(fits, Bodies::default, |bodies, (id, pods)| {
+        let ask = |fits: &[(u32, Few<u32>)]| sources.ask_for_fits(fits);
+        let built = parallel::map_with(fits, Bodies::default, ask, |bodies, (id, pods)| {
             let entry = sources.cluster.node(*id)?;
             let (output, sets) = sources.refitted(entry, entry.output.as_ref()?, pods, changed);
             if sources.is_too_large(&output) {
@@ -160,8 +168,14 @@ impl Translator {
         self.take_over(built, work)
     }
 
-    /// Takes new members over into the outputs that refer to their sets.
-    fn follow_members(&mut self, changed: &[u32], work: &mut Work) -> Vec<NodeChange> {
+    /// Takes new members over into the outputs that refer to their sets; some have been `followed` already, for another
+    /// reason.
+    fn follow_members(
+        &mut self,
+        changed: &[u32],
+        followed: &[Vec<u32>; 2],
+        work: &mut Work,
+    ) -> Vec<NodeChange> {
         let mut by_node: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
         for set in changed {
             let nodes = self.parts.sets.registry.get(*set).map(|part| &part.value.nodes);
@@ -169,27 +183,19 @@ impl Translator {
                 by_node.entry(node).or_default().push(*set);
             }
         }
-        // A node whose frame was put together or edited has the new members already.
-        let is_behind = |node: &u32, sets: &[u32]| -> Option<bool> {
-            let entry = self.cluster.node(*node)?;
-            if !entry.closed.is_empty() {
-                return Some(true);
-            }
-            let output = entry.output.as_ref()?;
-            let newer = |id: &u32| {
-                let set = self.stored(*id)?;
-                Some(!Arc::ptr_eq(output.set(&set.definition.name)?, set))
-            };
-            Some(sets.iter().any(|id| newer(id).unwrap_or_default()))
-        };
-        let behind: Vec<(u32, Vec<u32>)> =
-            by_node.into_iter().filter(|(node, sets)| is_behind(node, sets).unwrap_or_default()).collect();
+        let is_behind = |node: u32| followed.iter().all(|nodes| nodes.binary_search(&node).is_err());
+        let behind: Vec<(u32, Vec<u32>)> = by_node.into_iter().filter(|(node, _)| is_behind(*node)).collect();
         work.members = behind.len();
         let sources = self.sources();
-        let built = parallel::map_with(&behind, Bodies::default, |bodies, (id, sets)| {
-            let entry = self.cluster.node(*id)?;
-            let output = entry.output.as_ref()?.with_sets(sets.iter().filter_map(|id| self.stored(*id)));
-            if !entry.closed.is_empty() || sources.is_too_large(&output) {
+        let ask =
+            |behind: &[(u32, Vec<u32>)]| drop(sources.ask_for_outputs(behind.iter().map(|(node, _)| *node)));
+        let built = parallel::map_with(&behind, Bodies::default, ask, |bodies, (id, changed)| {
+            let entry = sources.cluster.node(*id)?;
+            if !entry.closed.is_empty() {
+                return Some(Built::anew(*id, entry, &sources, bodies));
+            }
+            let output = entry.output.as_ref()?.with_sets(sources.newer(&entry.sets, changed));
+            if sources.is_too_large(&output) {
                 return Some(Built::anew(*id, entry, &sources, bodies));
             }
             Some(Built::new(*id, entry, output, None, bodies))
@@ -217,10 +223,6 @@ impl Translator {
             }
         }
         changes
-    }
-
-    fn stored(&self, set: u32) -> Option<&Arc<MemberSet>> {
-        self.parts.sets.registry.get(set)?.value.stored.as_ref()
     }
 }
 

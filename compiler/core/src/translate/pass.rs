@@ -8,13 +8,14 @@ use std::sync::Arc;
 
 use flock_shared::NodeName;
 
+use super::Translator;
 use super::groups::{Group, Outcome};
 use super::parts::Ground;
-use super::{Translator, parallel};
 use crate::delta::Body;
 use crate::idset::IdSet;
 use crate::object::Direction;
 use crate::output::Output;
+use crate::parallel;
 
 /// What a pass came to.
 #[derive(Debug, Default)]
@@ -88,7 +89,8 @@ impl Translator {
         self.groups.sweep(&mut self.subjects, &mut self.parts);
         self.groups.review_tenants(&self.subjects, &self.budgets);
         let mut ground = Ground { cluster: &mut self.cluster, peers: &mut self.peers };
-        work.groups = self.groups.refresh(&self.subjects, &mut self.parts, &mut ground, &mut affected);
+        work.groups =
+            self.groups.refresh(&self.subjects, &mut self.parts, &mut ground, self.names, &mut affected);
         let (changed, counted) = self.parts.sets.settle();
         work.sets = changed.len();
         let (crossed, namespaces) = self.parts.review(&counted, ground.cluster);
@@ -120,15 +122,23 @@ impl Translator {
         self.review_namespaces();
         let pods = distinct(&mut self.dirty.pods);
         work.pods = pods.len();
-        let (cluster, subjects) = (&self.cluster, &self.subjects);
-        let applying = parallel::map(&pods, |id| {
-            let entry = cluster.pod(*id).filter(|_| cluster.owned(*id).next().is_some())?;
-            Some(subjects.applying(entry))
-        });
+        let (cluster, subjects, groups) = (&self.cluster, &self.subjects, &self.groups);
+        let wanted = parallel::map_asking(
+            &pods,
+            |ids| cluster.ask_for(ids),
+            |id| {
+                let entry = cluster.pod(*id).filter(|_| cluster.owned(*id).next().is_some())?;
+                let mut of = Direction::ALL.into_iter().zip(subjects.applying(entry));
+                Some([(); 2].map(|()| {
+                    let (direction, applying) = of.next()?;
+                    Some(groups.wanted(entry, direction, applying?, subjects))
+                }))
+            },
+        );
         let mut moved = Vec::new();
-        for (id, applying) in pods.into_iter().zip(applying) {
-            for (direction, applying) in Direction::ALL.into_iter().zip(applying.unwrap_or_default()) {
-                if self.groups.place(id, direction, applying, &mut self.subjects, &mut self.cluster) {
+        for (id, wanted) in pods.into_iter().zip(wanted) {
+            for (direction, wanted) in Direction::ALL.into_iter().zip(wanted.unwrap_or_default()) {
+                if self.groups.place(id, direction, wanted, &mut self.subjects, &mut self.cluster) {
                     moved.push(id);
                 }
             }

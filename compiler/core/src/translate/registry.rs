@@ -5,8 +5,8 @@
 
 use slab::Slab;
 
-use super::lookup::Lookup;
-use crate::identity::{Identity, Name, ShortHash};
+use super::lookup::{Key, Lookup};
+use crate::identity::{Hashed, Identity, Name};
 use crate::idset::number;
 
 /// One part.
@@ -25,7 +25,6 @@ pub(super) struct Registry<T> {
     parts: Slab<Part<T>>,
     /// Parts by the short hash of their identities.
     by_short: Lookup,
-    hash: ShortHash,
     /// Parts whose names have changed since the caller last asked.
     renamed: Vec<u32>,
     /// Parts that may have lost their last holder.
@@ -33,19 +32,19 @@ pub(super) struct Registry<T> {
 }
 
 impl<T> Registry<T> {
-    pub(super) fn new(hash: ShortHash) -> Self {
-        Self { parts: Slab::new(), by_short: Lookup::default(), hash, renamed: Vec::new(), idle: Vec::new() }
+    pub(super) fn new() -> Self {
+        Self { parts: Slab::new(), by_short: Lookup::default(), renamed: Vec::new(), idle: Vec::new() }
     }
 
     /// The part of an identity, if it is known.
-    pub(super) fn find(&self, identity: &Identity) -> Option<u32> {
-        let key = self.by_short.key(&(self.hash)(identity));
-        self.by_short.find(key, |id| self.get(id).is_some_and(|part| part.identity == *identity))
+    pub(super) fn find(&self, wanted: &Hashed) -> Option<u32> {
+        let key = self.by_short.key(&wanted.short);
+        self.by_short.find(key, |id| self.get(id).is_some_and(|part| part.identity == wanted.identity))
     }
 
     /// The parts of one short hash: at most one, but for collisions.
-    fn colliding(&self, short: u64) -> Vec<u32> {
-        let parts = self.by_short.all(self.by_short.key(&short));
+    fn colliding(&self, key: Key, short: u64) -> Vec<u32> {
+        let parts = self.by_short.all(key);
         parts.filter(|id| self.get(*id).is_some_and(|part| part.name.short() == short)).collect()
     }
 
@@ -58,9 +57,10 @@ impl<T> Registry<T> {
     }
 
     /// Adds a part that nobody holds yet; `value` is made of its name.
-    pub(super) fn add(&mut self, identity: Identity, value: impl FnOnce(&Name) -> T) -> u32 {
-        let short = (self.hash)(&identity);
-        let others = self.colliding(short);
+    pub(super) fn add(&mut self, new: Hashed, value: impl FnOnce(&Name) -> T) -> u32 {
+        let Hashed { identity, short } = new;
+        let key = self.by_short.key(&short);
+        let others = self.colliding(key, short);
         let name = if others.is_empty() { Name::unique(short) } else { Name::colliding(short, identity) };
         if let [only] = *others
             && let Some(other) = self.parts.get_mut(only as usize)
@@ -70,7 +70,7 @@ impl<T> Registry<T> {
         }
         let value = value(&name);
         let id = number(self.parts.insert(Part { identity, name, holders: 0, value }));
-        self.by_short.insert(self.by_short.key(&short), id);
+        self.by_short.insert(key, id);
         self.idle.push(id);
         id
     }
@@ -104,8 +104,9 @@ impl<T> Registry<T> {
             }
             let part = self.parts.remove(id as usize);
             let short = part.name.short();
-            self.by_short.remove(self.by_short.key(&short), id);
-            if let [only] = *self.colliding(short)
+            let key = self.by_short.key(&short);
+            self.by_short.remove(key, id);
+            if let [only] = *self.colliding(key, short)
                 && let Some(other) = self.parts.get_mut(only as usize)
             {
                 other.name = Name::unique(short);
@@ -132,10 +133,10 @@ mod tests {
     use super::*;
     use crate::identity::Digest;
 
-    fn identity(number: u8) -> Identity {
+    fn identity(number: u8) -> Hashed {
         let mut digest = Digest::new();
         digest.tag(number);
-        digest.finish()
+        Hashed::new(digest.finish(), |_| 7)
     }
 
     fn names(registry: &Registry<()>) -> Vec<String> {
@@ -146,8 +147,8 @@ mod tests {
 
     #[test]
     fn colliding_names_differ_and_depend_on_who_is_there_alone() {
-        let mut forwards = Registry::new(|_| 7);
-        let mut backwards = Registry::new(|_| 7);
+        let mut forwards = Registry::new();
+        let mut backwards = Registry::new();
         for number in 0..3 {
             let id = forwards.add(identity(number), |_| ());
             forwards.hold(id);

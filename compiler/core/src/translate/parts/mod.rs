@@ -7,6 +7,8 @@ mod tenancy;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use smallvec::SmallVec;
+
 use self::tenancy::Tenancies;
 use super::budget::{Budgets, OverBudget};
 use super::cluster::Cluster;
@@ -15,7 +17,7 @@ use super::plan::{Plan, SetPlan, UnionPlan};
 use super::registry::Registry;
 use super::sets::Sets;
 use crate::block::{Family, Ranges};
-use crate::identity::{Digest, Identity, Name, ShortHash};
+use crate::identity::{Digest, Hashed, Identity, Name};
 use crate::output::{BlockSet, Fingerprint, NamedRanges, Peers, RuleSet, Union};
 
 /// A rule set has a budget of members if it looks up more different sets than this. Fewer could only go over it in a
@@ -37,15 +39,18 @@ struct PeersPart {
     ids: UnionIds,
 }
 
+/// Mostly so few that they need no allocation.
+type Few = SmallVec<[u32; 4]>;
+
 /// A rule set, and what it refers to.
 #[derive(Debug)]
 pub(super) struct RuleSetPart {
     pub(super) rules: Arc<RuleSet>,
     any_port: UnionIds,
-    peers: Box<[u32]>,
+    peers: Few,
     named: Option<u32>,
     /// Every set that its chains look up, each once, in order.
-    pub(super) sets: Box<[u32]>,
+    pub(super) sets: Few,
     /// Whether it has gone over budget: its pods are closed.
     pub(super) over: Option<OverBudget>,
     /// How many groups of namespaces within budget have it.
@@ -82,13 +87,13 @@ pub(super) struct Ground<'a> {
 }
 
 impl Parts {
-    pub(super) fn new(hash: ShortHash, budgets: Budgets) -> Self {
+    pub(super) fn new(budgets: Budgets) -> Self {
         Self {
-            rule_sets: Registry::new(hash),
-            peers: Registry::new(hash),
-            blocks4: Registry::new(hash),
-            blocks6: Registry::new(hash),
-            sets: Sets::new(hash),
+            rule_sets: Registry::new(),
+            peers: Registry::new(),
+            blocks4: Registry::new(),
+            blocks6: Registry::new(),
+            sets: Sets::new(),
             wide: BTreeSet::new(),
             over: BTreeSet::new(),
             uncounted: Vec::new(),
@@ -119,7 +124,7 @@ impl Parts {
         // One that is empty has no ports; equal ones are the same part.
         let filled = |plan: UnionPlan| (!plan.is_empty()).then(|| self.peers(plan, ground));
         let unions: Vec<Option<u32>> = unions.into_iter().map(filled).collect();
-        let mut peers_ids = Vec::with_capacity(ranges.len());
+        let mut peers_ids = Few::with_capacity(ranges.len());
         let mut ports = Vec::with_capacity(ranges.len());
         for (range, place) in ranges {
             let Some(id) = unions.get(place).copied().flatten() else { continue };
@@ -129,13 +134,13 @@ impl Parts {
             self.peers.hold(id);
         }
         let in_ports = peers_ids.iter().filter_map(|id| self.peers.get(*id)?.value.ids.set);
-        let mut sets: Vec<u32> = Vec::with_capacity(peers_ids.len() + 2);
-        sets.extend(in_ports.chain(any_port_ids.set).chain(named));
+        let mut sets: Few = in_ports.chain(any_port_ids.set).chain(named).collect();
         sets.sort_unstable();
         sets.dedup();
         let definition = named.and_then(|id| self.sets.registry.get(id)).map(|part| &part.value.definition);
         let definition = definition.map(Arc::clone);
         let id = self.rule_sets.add(identity, |name| {
+            let identity = identity.identity;
             let rules = RuleSet {
                 digest: identity,
                 fingerprint: Fingerprint::default(),
@@ -149,9 +154,9 @@ impl Parts {
             RuleSetPart {
                 rules: Arc::new(finished(identity, rules)),
                 any_port: any_port_ids,
-                peers: peers_ids.into(),
+                peers: peers_ids,
                 named,
-                sets: sets.into(),
+                sets,
                 over: None,
                 live: 0,
                 stores: false,
@@ -234,7 +239,7 @@ fn named<T>(ranges: &Arc<NamedRanges<T>>) -> BlockSet<T> {
 fn blocks<T: Family>(
     registry: &mut Registry<Arc<NamedRanges<T>>>,
     ranges: Ranges<T>,
-    identity: Option<Identity>,
+    identity: Option<Hashed>,
 ) -> (BlockSet<T>, Option<u32>) {
     let Some(identity) = identity else {
         return (if ranges.is_empty() { BlockSet::Nowhere } else { BlockSet::Everywhere }, None);

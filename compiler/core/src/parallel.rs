@@ -1,27 +1,40 @@
 //! Pure work on several cores, where there is enough of it.
 
+use std::cmp::Ordering;
 use std::thread::{self, ScopedJoinHandle};
 
 /// Fewer items than this are not worth a thread.
 const WORTH_IT: usize = 512;
+/// So many items are asked for at a time (see [`crate::ahead`]): what they take fits into the nearest cache.
+const ASKED: usize = 32;
 
 fn cores() -> usize {
     thread::available_parallelism().map_or(1, usize::from).min(8)
 }
 
 /// Maps items in order.
-pub(super) fn map<T: Sync, R: Send>(items: &[T], f: impl Fn(&T) -> R + Sync) -> Vec<R> {
-    map_with(items, || (), |(), item| f(item))
+pub(crate) fn map<T: Sync, R: Send>(items: &[T], f: impl Fn(&T) -> R + Sync) -> Vec<R> {
+    map_with(items, || (), |_| (), |(), item| f(item))
 }
 
-/// Maps items in order, with something that each core has of its own.
-pub(super) fn map_with<'a, T: Sync, S, R: Send>(
+/// Maps items in order, and has memory asked for some of them before they are mapped.
+pub(crate) fn map_asking<T: Sync, R: Send>(
+    items: &[T],
+    ask: impl Fn(&[T]) + Sync,
+    f: impl Fn(&T) -> R + Sync,
+) -> Vec<R> {
+    map_with(items, || (), ask, |(), item| f(item))
+}
+
+/// Maps items in order, with something that each core has of its own; `ask` asks memory for some of them.
+pub(crate) fn map_with<'a, T: Sync, S, R: Send>(
     items: &'a [T],
     own: impl Fn() -> S + Sync,
+    ask: impl Fn(&'a [T]) + Sync,
     f: impl Fn(&mut S, &'a T) -> R + Sync,
 ) -> Vec<R> {
     let threads = if items.len() < WORTH_IT { 1 } else { cores() };
-    map_on(threads, items, &own, &f)
+    map_on(threads, items, &own, &ask, &f)
 }
 
 /// Maps items in order on so many threads, this one among them.
@@ -29,11 +42,15 @@ fn map_on<'a, T: Sync, S, R: Send>(
     threads: usize,
     items: &'a [T],
     own: &(impl Fn() -> S + Sync),
+    ask: &(impl Fn(&'a [T]) + Sync),
     f: &(impl Fn(&mut S, &'a T) -> R + Sync),
 ) -> Vec<R> {
     let map_share = &|share: &'a [T], results: &mut Vec<R>| {
         let mut own = own();
-        results.extend(share.iter().map(|item| f(&mut own, item)));
+        for items in share.chunks(ASKED) {
+            ask(items);
+            results.extend(items.iter().map(|item| f(&mut own, item)));
+        }
     };
     let mut results = Vec::with_capacity(items.len());
     let mut shares = items.chunks(items.len().div_ceil(threads).max(1));
@@ -56,23 +73,24 @@ fn map_on<'a, T: Sync, S, R: Send>(
 
 /// Maps items in order, a batch at a time. Each batch is mapped by other threads while this one takes the results of
 /// the batch before.
-pub(super) fn ahead<T: Sync, R: Send>(
+pub(crate) fn ahead<T: Sync, R: Send>(
     items: &[T],
     batch: usize,
+    ask: impl Fn(&[T]) + Sync,
     f: impl Fn(&T) -> R + Sync,
     mut take: impl FnMut(Vec<R>),
 ) {
     let mut batches = items.chunks(batch);
     let Some(first) = batches.next() else { return };
-    let (mut results, others) = (map(first, &f), cores() - 1);
-    let f = &f;
+    let (f, ask) = (&f, &ask);
+    let (mut results, others) = (map_asking(first, ask, f), cores() - 1);
     for next in batches {
         if others == 0 {
-            take(std::mem::replace(&mut results, map(next, f)));
+            take(std::mem::replace(&mut results, map_asking(next, ask, f)));
             continue;
         }
         results = thread::scope(|scope| {
-            let next = scope.spawn(move || map_on(others, next, &|| (), &|(), item| f(item)));
+            let next = scope.spawn(move || map_on(others, next, &|| (), ask, &|(), item| f(item)));
             take(std::mem::take(&mut results));
             join(next)
         });
@@ -80,8 +98,20 @@ pub(super) fn ahead<T: Sync, R: Send>(
     take(results);
 }
 
+/// Sorts a part of the items for each core, in place: a stable sort then only has to merge them.
+pub(crate) fn sort_parts<T: Send>(items: &mut [T], compare: impl Fn(&T, &T) -> Ordering + Sync) {
+    let threads = if items.len() < WORTH_IT { 1 } else { cores() };
+    let compare = &compare;
+    thread::scope(|scope| {
+        let mut parts = items.chunks_mut(items.len().div_ceil(threads).max(1));
+        let first = parts.next();
+        parts.for_each(|part| _ = scope.spawn(move || part.sort_by(compare)));
+        first.into_iter().for_each(|part| part.sort_by(compare));
+    });
+}
+
 /// Does two things at once, one of them here.
-pub(super) fn both<A: Send, B>(there: impl FnOnce() -> A + Send, here: impl FnOnce() -> B) -> (A, B) {
+pub(crate) fn both<A: Send, B>(there: impl FnOnce() -> A + Send, here: impl FnOnce() -> B) -> (A, B) {
     thread::scope(|scope| {
         let there = scope.spawn(there);
         let here = here();

@@ -1,0 +1,112 @@
+//! Asking memory for what is about to be followed from object to object, nearest first.
+
+use std::sync::Arc;
+
+use super::cluster::{Cluster, NodeEntry, PodEntry};
+use super::frames::{Few, Sources};
+use super::groups::{Group, Groups, Outcome};
+use super::subjects;
+use crate::ahead::ask;
+use crate::object::{Direction, Peer, PeerMatch, Pod, RulePorts};
+use crate::output::{Frame, Output, Subjects};
+
+impl Sources<'_> {
+    /// Asks for what the frame of a node is put together from.
+    pub(super) fn ask_for(&self, node: &NodeEntry) {
+        let entries: Vec<&PodEntry> = node.pods.iter().filter_map(|id| self.cluster.pod(id)).collect();
+        ask(entries.iter().map(|entry| entry.namespace));
+        let pods: Vec<&Pod> = entries.iter().map(|entry| &*entry.pod).collect();
+        ask(pods.iter().map(|pod| pod.lifecycle as u8));
+        let addresses = || pods.iter().filter_map(|pod| pod.addresses());
+        ask(addresses().map(|addresses| addresses.len() as u64));
+        ask(addresses().filter_map(|addresses| addresses.first()).map(|address| address.is_ipv4()));
+        // A key's strings stand beside the counts of who refers to them.
+        ask(pods.iter().map(|pod| byte(pod.key.namespace.as_str())));
+        ask(pods.iter().map(|pod| byte(pod.key.name.as_str())));
+        let groups = entries.iter().flat_map(|entry| Direction::ALL.map(|direction| entry.group(direction)));
+        let outcomes = groups.flatten().filter_map(|group| self.groups.get(group)).map(|group| group.outcome);
+        let rules: Vec<u32> = outcomes
+            .filter_map(|outcome| match outcome {
+                Outcome::Rules(id) => Some(id),
+                Outcome::Open | Outcome::Closed(_) => None,
+            })
+            .collect();
+        let parts = || rules.iter().filter_map(|id| self.parts.rule_sets.get(*id)).map(|part| &part.value);
+        ask(parts().map(|part| part.sets.len() as u64));
+        ask(parts().map(|part| part.rules.name.short()));
+        let sets: Vec<u32> = parts().flat_map(|part| part.sets.iter().copied()).collect();
+        let sets = || sets.iter().filter_map(|id| self.parts.sets.registry.get(*id)).map(|part| &part.value);
+        ask(sets().map(|set| set.count as u64));
+        let stored = || sets().filter_map(|set| set.stored.as_ref());
+        ask(stored().map(|set| set.script_bytes as u64));
+        ask(stored().map(|set| set.definition.name.short()));
+    }
+}
+
+impl Sources<'_> {
+    /// Asks for what tells how some nodes are to be edited.
+    pub(super) fn ask_for_fits(&self, fits: &[(u32, Few<u32>)]) {
+        let outputs = self.ask_for_outputs(fits.iter().map(|(node, _)| *node));
+        let frames: Vec<&Frame> = outputs.iter().map(|output| &**output.frame()).collect();
+        ask(frames.iter().map(|frame| frame.families.v4));
+        ask(frames.iter().map(|frame| frame.owners.len() as u64));
+        ask(frames.iter().map(|frame| frame.anchors.len() as u64));
+        Subjects::ask_for(frames.iter().map(|frame| &frame.subjects));
+        let entries = fits.iter().flat_map(|(_, pods)| pods).filter_map(|id| self.cluster.pod(*id));
+        let entries: Vec<&PodEntry> = entries.collect();
+        ask(entries.iter().map(|entry| entry.namespace));
+        ask(entries.iter().map(|entry| entry.pod.lifecycle as u8));
+        let addresses = entries.iter().filter_map(|entry| entry.pod.addresses()?.first());
+        ask(addresses.map(|address| address.is_ipv4()));
+    }
+
+    /// Asks for the outputs of some nodes and for the sets that they refer to.
+    pub(super) fn ask_for_outputs(&self, nodes: impl Iterator<Item = u32>) -> Vec<&Output> {
+        let nodes: Vec<&NodeEntry> = nodes.filter_map(|node| self.cluster.node(node)).collect();
+        ask(nodes.iter().map(|node| node.sets.len() as u64));
+        ask(nodes.iter().flat_map(|node| node.sets.iter().copied()));
+        let outputs: Vec<&Output> = nodes.iter().filter_map(|node| node.output.as_deref()).collect();
+        ask(outputs.iter().map(|output| output.sets().len() as u64));
+        let sets = outputs.iter().flat_map(|output| output.sets());
+        ask(sets.map(|set| Arc::strong_count(set) as u64));
+        outputs
+    }
+}
+
+impl Cluster {
+    /// Asks for what tells which policies select some pods.
+    pub(super) fn ask_for(&self, pods: &[u32]) {
+        let pods: Vec<&Pod> = pods.iter().filter_map(|id| self.pod(*id)).map(|entry| &*entry.pod).collect();
+        ask(pods.iter().map(|pod| pod.lifecycle as u8));
+        ask(pods.iter().map(|pod| pod.ports.first().is_some_and(|port| port.number > 0)));
+        let labels = || pods.iter().flat_map(|pod| pod.labels.pairs());
+        ask(labels().map(|(key, _)| byte(key)));
+        ask(labels().map(|(_, value)| byte(value)));
+    }
+}
+
+impl Groups {
+    /// Asks for the rules of some groups.
+    pub(super) fn ask_for(&self, groups: &[u32], subjects: &subjects::Subjects) {
+        let groups: Vec<&Group> = groups.iter().filter_map(|id| self.get(*id)).collect();
+        ask(groups.iter().map(|group| group.namespace()));
+        let ids: Vec<u32> = groups.iter().flat_map(|group| group.applying().rules()).collect();
+        let rules = || ids.iter().filter_map(|id| subjects.rules(*id)).flat_map(|entry| &*entry.rules);
+        ask(rules().map(|rule| matches!(rule.ports, RulePorts::Any)));
+        let peers = || {
+            rules().flat_map(|rule| match &rule.peers {
+                PeerMatch::Any => &[][..],
+                PeerMatch::OneOf(peers) => peers,
+            })
+        };
+        ask(peers().map(|peer| matches!(peer, Peer::Block(_))));
+        ask(peers().map(|peer| match peer {
+            Peer::Pods(peer) => peer.pods.is_everything(),
+            Peer::Block(_) => false,
+        }));
+    }
+}
+
+fn byte(text: &str) -> u8 {
+    text.bytes().next().unwrap_or_default()
+}
