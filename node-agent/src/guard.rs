@@ -6,7 +6,7 @@
 
 use std::fmt;
 
-use flock_shared::TABLE;
+use flock_shared::{PAST_PREFIX, Revision, TABLE};
 
 /// What nft reads files or defines variables by: nowhere outside of quotes, not even as a part of a word, for nft
 /// finds its keywords within what looks like one.
@@ -149,6 +149,10 @@ fn top(line: &str, words: &[&str]) -> Result<bool, Why> {
     {
         return Ok(false);
     }
+    // How a delta checks its base; nothing else needs an object that must not be there.
+    if line.strip_prefix("create chain ").is_some_and(|rest| is_past(rest)) {
+        return Ok(false);
+    }
     let [verb, object, family, table, name, ..] = words else { return other() };
     let ours = format!("{verb} {object} {TABLE} {name}");
     let verb_fits = match *object {
@@ -164,6 +168,13 @@ fn top(line: &str, words: &[&str]) -> Result<bool, Why> {
         return other();
     }
     Ok(*object == "rule")
+}
+
+/// Whether this is our table and the chain that says that it has gone on from a revision.
+fn is_past(name: &str) -> bool {
+    let revision =
+        name.strip_prefix(TABLE).and_then(|rest| rest.strip_prefix(' ')?.strip_prefix(PAST_PREFIX));
+    revision.is_some_and(|revision| revision.parse::<Revision>().is_ok())
 }
 
 /// How deep the line ends. At the top a line is one statement, and nothing but the rest of a rule stands behind braces.

@@ -41,6 +41,30 @@ fn statements_of_deltas_pass() {
 }
 
 #[test]
+fn what_only_adds_may_create_the_chain_of_its_base_and_nothing_else() {
+    let base = "0123456789abcdef0123456789abcdef";
+    let line = format!("create chain inet flock_netpol past_{base}\n");
+    let end = format!("{line}add rule inet flock_netpol past_{base} ip saddr @rev_{base}\n");
+    assert_eq!(check(end.as_bytes()), Ok(()));
+    for refused_line in [
+        line.replace("past_", "ingress_"),
+        line.replace("chain", "set"),
+        line.replace("chain", "table"),
+        line.replace("inet flock_netpol", "ip filter"),
+        line.replace("past_0", "past_x"),
+        line.replace('\n', " { type filter hook forward priority 0; policy drop; }\n"),
+        line.replace('\n', " { comment \"x\"; }\n"),
+        line.replace('\n', "; flush ruleset\n"),
+        line.replace("past_", "past_ "),
+        line.replace("create ", "create  "),
+        "create table inet flock_netpol\n".to_owned(),
+        format!("insert rule inet flock_netpol past_{base} drop\n"),
+    ] {
+        assert!(matches!(refused(&refused_line), Why::Statement(_)), "{refused_line}");
+    }
+}
+
+#[test]
 fn files_and_variables_are_refused() {
     for script in [
         "include \"/etc/shadow\"\n".to_owned(),

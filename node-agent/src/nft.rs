@@ -1,9 +1,10 @@
-//! What the agent asks of nft: apply a script, look for a revision's marker, remove the table, tell its version.
+//! What the agent asks of nft: apply a script, tell whether a revision stands, remove the table, tell its version.
 
 use std::time::Duration;
 
 use flock_proto::{Outcome, VERSION_LIMIT};
-use flock_shared::{MARKER_PREFIX, Revision, Script, TABLE};
+use flock_shared::marker::leaving;
+use flock_shared::{Revision, Script, TABLE};
 
 use crate::child::{ChildError, Program};
 
@@ -38,16 +39,15 @@ impl Nft {
         self.program.run(&["-f", "-"], script.bytes(), self.limit).await.map(drop)
     }
 
-    /// Whether the kernel's table is the one of `revision`: whether its marker is there.
+    /// Whether the kernel's table is the one of `revision`: whether its marker is there and the table has not gone on
+    /// from it. nft is asked to go on from it, and told not to commit; whatever else the table holds, that lists
+    /// neither elements nor rules.
     ///
     /// # Errors
     /// When nft gives no answer.
-    pub async fn holds(&self, revision: &Revision) -> Result<bool, ChildError> {
-        let marker = format!("{MARKER_PREFIX}{revision}");
-        let mut arguments = vec!["list", "set"];
-        arguments.extend(TABLE.split(' '));
-        arguments.push(&marker);
-        match self.program.run(&arguments, b"", self.limit.min(QUESTION_LIMIT)).await {
+    pub async fn stands(&self, revision: &Revision) -> Result<bool, ChildError> {
+        let limit = self.limit.min(QUESTION_LIMIT);
+        match self.program.run(&["-c", "-f", "-"], leaving(revision).as_bytes(), limit).await {
             Ok(_) => Ok(true),
             Err(ChildError::Failed { .. }) => Ok(false),
             Err(error) => Err(error),

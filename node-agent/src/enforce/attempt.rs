@@ -11,12 +11,12 @@ use crate::ledger::Sight;
 use crate::nft;
 
 impl Enforcer {
-    /// Asks nft for the marker of what should stand, and brings back what was lost.
+    /// Asks nft whether what should stand does, and brings back what was lost.
     pub(super) async fn check(&mut self) {
         let Some(standing) = self.enforcement.holds() else {
             return;
         };
-        match self.nft.holds(&standing.revision).await {
+        match self.nft.stands(&standing.revision).await {
             Ok(true) => {}
             Ok(false) => {
                 warn!(revision = %standing.revision, "the table is gone or was changed by something else");
@@ -87,7 +87,7 @@ impl Enforcer {
         self.saw(earlier);
         let mut result = self.nft.apply(&job.script).await;
         if result.as_ref().is_err_and(nft::may_have_committed)
-            && matches!(self.nft.holds(&job.revision).await, Ok(true))
+            && matches!(self.nft.stands(&job.revision).await, Ok(true))
         {
             result = Ok(());
         }

@@ -10,7 +10,7 @@ const SCRIPT: &str = r#"
 here=$(dirname "$0")
 case "$1" in
 --version) echo 'nftables v1.0.6 (Fake)' ;;
-list) test -e "$here/kernel/$5" ;;
+-c) test -e "$here/kernel/$(grep -o 'rev_[0-9a-f]*' | tail -n 1)" ;;
 -f)
     run=$here/runs/$(ls "$here/runs" | wc -l)
     cat > "$run.part"
