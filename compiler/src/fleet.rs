@@ -202,14 +202,15 @@ impl AgentStatus {
 #[cfg(test)]
 mod tests {
     use flock_proto::Position;
-    use flock_shared::ScriptHash;
+    use flock_shared::{ScriptHash, Superseded};
 
     use super::*;
 
     fn hello(node: &str) -> Hello {
         let node = NodeName::new(node).unwrap();
         let (agent_version, nft_version) = ("1".into(), "2".into());
-        Hello { node, agent_version, nft_version, applied: None, position: Position::default(), drifts: 0 }
+        let (position, superseded) = (Position::default(), Superseded::default());
+        Hello { node, agent_version, nft_version, applied: None, position, drifts: 0, superseded }
     }
 
     fn ack(outcome: Outcome) -> Ack {

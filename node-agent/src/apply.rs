@@ -1,7 +1,7 @@
 //! What to do with an update: the agent's decisions, without any I/O.
 
 use flock_proto::{Outcome, Position, Update, UpdateKind, WireError, v1};
-use flock_shared::{Revision, Script};
+use flock_shared::{Revision, Script, Superseded};
 
 use crate::guard::{self, Refused};
 use crate::journal::{Entry, Journal};
@@ -13,6 +13,8 @@ pub struct Standing {
     pub revision: Revision,
     /// How far into the cluster's history it reaches.
     pub position: Position,
+    /// What the table has gone on from and still holds markers of: the compiler's to know.
+    pub superseded: Superseded,
     /// What led to it, from anywhere; `None` once that became too long.
     pub journal: Option<Journal>,
 }
@@ -35,6 +37,8 @@ pub struct Job {
     pub revision: Revision,
     /// How far into the cluster's history that state reaches.
     pub position: Position,
+    /// What the table has gone on from then and still holds markers of.
+    pub superseded: Superseded,
     /// What nft reads.
     pub script: Script,
     /// Where it applies.
@@ -55,8 +59,8 @@ pub enum Scope {
 impl Job {
     /// A full script.
     #[must_use]
-    pub fn full(Entry { revision, position, script }: Entry) -> Self {
-        Self { revision, position, script, scope: Scope::Full }
+    pub fn full(Entry { revision, position, superseded, script }: Entry) -> Self {
+        Self { revision, position, superseded, script, scope: Scope::Full }
     }
 }
 
@@ -111,8 +115,8 @@ impl Enforcement {
 
     /// A state of an earlier run, which may stand or not: see [`Enforcement::repair`].
     pub fn remember(&mut self, journal: Journal) {
-        let Entry { revision, position, .. } = journal.last().clone();
-        self.kernel = Kernel::Lost(Standing { revision, position, journal: Some(journal) });
+        let Entry { revision, position, superseded, .. } = journal.last().clone();
+        self.kernel = Kernel::Lost(Standing { revision, position, superseded, journal: Some(journal) });
     }
 
     /// The state that stands in the kernel, as far as is known.
@@ -155,23 +159,25 @@ impl Enforcement {
         }
     }
 
-    fn decide(&mut self, Update { revision, kind, position }: Update) -> Step {
+    fn decide(&mut self, Update { revision, kind, position, superseded }: Update) -> Step {
         if let Kernel::Holds(standing) = &mut self.kernel
             && standing.revision == revision
         {
             standing.position = position.clone();
             if let UpdateKind::Full(script) = kind {
-                standing.journal = Some(Journal::new(Entry { revision: revision.clone(), position, script }));
+                // nft is not run, so the table keeps what it holds.
+                let (revision, superseded) = (revision.clone(), standing.superseded.clone());
+                standing.journal = Some(Journal::new(Entry { revision, position, superseded, script }));
             }
             self.pending = None;
             return Step::Answer(Answer::success(revision, Outcome::Unchanged));
         }
         let job = match kind {
-            UpdateKind::Full(script) => Job::full(Entry { revision, position, script }),
+            UpdateKind::Full(script) => Job::full(Entry { revision, position, superseded, script }),
             UpdateKind::Delta { base, script }
                 if self.holds().is_some_and(|standing| standing.revision == base) =>
             {
-                Job { revision, position, script, scope: Scope::Delta }
+                Job { revision, position, superseded, script, scope: Scope::Delta }
             }
             UpdateKind::Delta { base, .. } => return self.base_mismatch(revision, &base),
             UpdateKind::Current => match self.repair() {
@@ -191,11 +197,16 @@ impl Enforcement {
 
     /// nft committed the job, or the kernel was found to hold it already.
     pub fn committed(&mut self, job: Job) -> Answer {
-        let Job { revision, position, script, scope } = job;
+        let Job { revision, position, superseded, script, scope } = job;
         let answer = Answer::success(revision.clone(), Outcome::Applied);
         // A repair leaves a newer job due.
         self.pending.take_if(|pending| pending.revision == revision);
-        let entry = Entry { revision: revision.clone(), position: position.clone(), script };
+        let entry = Entry {
+            revision: revision.clone(),
+            position: position.clone(),
+            superseded: superseded.clone(),
+            script,
+        };
         let journal = match (scope, std::mem::replace(&mut self.kernel, Kernel::Unknown)) {
             (Scope::Full, _) => Some(Journal::new(entry)),
             (Scope::Repair, Kernel::Lost(standing) | Kernel::Holds(standing)) => standing.journal,
@@ -204,7 +215,7 @@ impl Enforcement {
             }
             (Scope::Repair | Scope::Delta, _) => None,
         };
-        self.kernel = Kernel::Holds(Standing { revision, position, journal });
+        self.kernel = Kernel::Holds(Standing { revision, position, superseded, journal });
         answer
     }
 
@@ -242,9 +253,10 @@ impl Enforcement {
     #[must_use]
     pub fn repair(&self) -> Option<Job> {
         match &self.kernel {
-            Kernel::Lost(Standing { revision, position, journal: Some(journal) }) => Some(Job {
+            Kernel::Lost(Standing { revision, position, superseded, journal: Some(journal) }) => Some(Job {
                 revision: revision.clone(),
                 position: position.clone(),
+                superseded: superseded.clone(),
                 script: journal.script(),
                 scope: Scope::Repair,
             }),

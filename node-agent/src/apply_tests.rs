@@ -38,7 +38,8 @@ fn at(name: &str, update: v1::Update) -> v1::Update {
 }
 
 fn entry(name: &str) -> Entry {
-    Entry { revision: revision(name), position: Position::default(), script: script(name) }
+    let (position, superseded) = (Position::default(), Superseded::default());
+    Entry { revision: revision(name), position, superseded, script: script(name) }
 }
 
 fn job(name: &str) -> Job {
@@ -48,8 +49,9 @@ fn job(name: &str) -> Job {
 /// What brings back the last of these, the first of which came as a full script.
 fn repair(names: &[&str]) -> Job {
     let scripts: String = names.iter().map(|name| statement(name)).collect();
-    let last = revision(names.last().unwrap());
-    Job { revision: last, position: Position::default(), script: Script::new(scripts), scope: Scope::Repair }
+    let (position, superseded) = (Position::default(), Superseded::default());
+    let (revision, script) = (revision(names.last().unwrap()), Script::new(scripts));
+    Job { revision, position, superseded, script, scope: Scope::Repair }
 }
 
 fn applied(update: v1::Update) -> Enforcement {
@@ -286,4 +288,51 @@ fn a_script_that_reaches_beyond_its_table_is_refused_and_what_stands_stays() {
     }
     assert_eq!(enforcement.holds().map(|standing| &standing.revision), Some(&revision("a")));
     assert_eq!(enforcement.pending(), None);
+}
+
+fn leaving(names: &[&str], update: v1::Update) -> v1::Update {
+    v1::Update { superseded: names.iter().map(|name| revision(name).to_string()).collect(), ..update }
+}
+
+fn left(names: &[&str]) -> Superseded {
+    Superseded::new(names.iter().copied().map(revision).collect()).unwrap()
+}
+
+#[test]
+fn what_the_table_has_gone_on_from_is_kept_as_nft_left_it() {
+    let superseded = |enforcement: &Enforcement| enforcement.newest().unwrap().superseded.clone();
+    let journaled = |enforcement: &Enforcement| {
+        let journal = enforcement.newest().unwrap().journal.clone().unwrap();
+        journal.last().superseded.clone()
+    };
+    let mut enforcement = applied(full("a"));
+    apply(&mut enforcement, leaving(&["a"], delta("a", "b")));
+    assert_eq!((superseded(&enforcement), journaled(&enforcement)), (left(&["a"]), left(&["a"])));
+
+    let Step::Run(refused) = enforcement.receive(leaving(&["a", "b"], delta("b", "c"))) else {
+        panic!("nothing to run")
+    };
+    enforcement.failed(refused, Outcome::NftFailed, String::new());
+    assert_eq!(superseded(&enforcement), left(&["a"]), "what is refused leaves nothing");
+
+    assert_eq!(outcome(enforcement.receive(full("b"))), Outcome::Unchanged);
+    let kept = (superseded(&enforcement), journaled(&enforcement));
+    assert_eq!(kept, (left(&["a"]), left(&["a"])), "nft was not run");
+
+    enforcement.lost();
+    assert_eq!(superseded(&enforcement), left(&["a"]));
+    let repair = enforcement.repair().unwrap();
+    enforcement.committed(repair);
+    assert_eq!(superseded(&enforcement), left(&["a"]));
+    apply(&mut enforcement, delta("b", "c"));
+    assert_eq!(superseded(&enforcement), left(&[]), "it swept");
+}
+
+#[test]
+fn what_an_earlier_run_went_on_from_is_known() {
+    let mut journal = Journal::new(entry("a"));
+    journal.push(Entry { superseded: left(&["a"]), ..entry("b") }).unwrap();
+    let mut enforcement = Enforcement::new();
+    enforcement.remember(journal);
+    assert_eq!(enforcement.newest().unwrap().superseded, left(&["a"]));
 }

@@ -9,8 +9,8 @@ use std::future::pending;
 use std::time::Duration;
 
 use flock_proto::{Ack, Outcome, Position};
-use flock_shared::Revision;
 use flock_shared::backoff::Backoff;
+use flock_shared::{Revision, Superseded};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 use tracing::{info, warn};
@@ -56,6 +56,8 @@ pub struct Applied {
     pub revision: Option<Revision>,
     /// The position of the newest state that was committed.
     pub position: Position,
+    /// What its table has gone on from and still holds markers of.
+    pub superseded: Superseded,
     /// How often the table was found changed by something else.
     pub drifts: u32,
 }
@@ -200,8 +202,9 @@ impl Enforcer {
         let revision = self.enforcement.holds().map(|standing| standing.revision.clone());
         let newest = self.enforcement.newest();
         let position = newest.map(|standing| standing.position.clone()).unwrap_or_default();
+        let superseded = newest.map(|standing| standing.superseded.clone()).unwrap_or_default();
         let drifts = self.drift.found();
-        self.outlets.applied.send_replace(Applied { revision, position, drifts });
+        self.outlets.applied.send_replace(Applied { revision, position, superseded, drifts });
         if let Some(journal) = newest.and_then(|standing| standing.journal.clone()) {
             self.outlets.journal.send_replace(Some(journal));
         }

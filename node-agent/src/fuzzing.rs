@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use flock_proto::Position;
 use flock_proto::v1;
-use flock_shared::{NodeName, Revision, Script, ScriptHash};
+use flock_shared::{NodeName, Revision, SUPERSEDED_LIMIT, Script, ScriptHash, Superseded};
 
 use crate::apply::{Enforcement, Step};
 use crate::guard;
@@ -90,7 +90,9 @@ pub fn records(bytes: &[u8]) {
     let Ok(node) = "n1".parse::<NodeName>() else { return };
     let Ok(position) = Position::new(&bytes[..bytes.len().min(64)]) else { return };
     let script = Script::new(whole);
-    let entry = Entry { revision: Revision::of(script.hash()), position, script };
+    let left = bytes.iter().take(SUPERSEDED_LIMIT).map(|byte| Revision::of(ScriptHash::of(&[*byte])));
+    let superseded = Superseded::new(left.collect()).unwrap_or_default();
+    let entry = Entry { revision: Revision::of(script.hash()), position, superseded, script };
     let (full, delta) = (record::full(&entry, &node), record::delta(&entry, nothing));
     let written = |header: &record::Header| [header.text.as_bytes(), bytes].concat();
     assert_eq!(record::read_full(&written(&full).into()), Ok((node, entry.clone(), full.seal)));

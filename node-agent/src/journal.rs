@@ -5,7 +5,7 @@
 
 use bytes::Bytes;
 use flock_proto::Position;
-use flock_shared::{Revision, Script};
+use flock_shared::{Revision, Script, Superseded};
 
 /// Deltas that are kept. What nft needs for a transaction grows with the square of them: at so many it is 0.15 s on top
 /// of what the full script takes.
@@ -21,6 +21,8 @@ pub struct Entry {
     pub revision: Revision,
     /// How far into the cluster's history the state reaches.
     pub position: Position,
+    /// What the table had gone on from then and still held markers of.
+    pub superseded: Superseded,
     /// The script.
     pub script: Script,
 }
@@ -28,8 +30,11 @@ pub struct Entry {
 impl Entry {
     /// Whether the other is the same, by its hash.
     fn is(&self, other: &Self) -> bool {
-        let Self { revision, position, script } = self;
-        script.hash() == other.script.hash() && *revision == other.revision && *position == other.position
+        let Self { revision, position, superseded, script } = self;
+        script.hash() == other.script.hash()
+            && *revision == other.revision
+            && *position == other.position
+            && *superseded == other.superseded
     }
 }
 
@@ -121,7 +126,8 @@ mod tests {
 
     fn entry(text: &str) -> Entry {
         let script = Script::new(text.to_owned());
-        Entry { revision: Revision::of(script.hash()), position: Position::default(), script }
+        let (position, superseded) = (Position::default(), Superseded::default());
+        Entry { revision: Revision::of(script.hash()), position, superseded, script }
     }
 
     fn journal(full: &str, deltas: &[&str]) -> Journal {

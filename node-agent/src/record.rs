@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 
 use bytes::Bytes;
 use flock_proto::Position;
-use flock_shared::{NodeName, Revision, Script, ScriptHash};
+use flock_shared::{NodeName, Revision, Script, ScriptHash, Superseded};
 
 use crate::journal::Entry;
 
@@ -60,7 +60,7 @@ pub(crate) fn read_delta(bytes: &Bytes, after: ScriptHash) -> Result<(Entry, Scr
     if header.text == found.text { Ok((entry, header.seal, end)) } else { Err(Changed) }
 }
 
-fn state(Entry { revision, position, script }: &Entry) -> String {
+fn state(Entry { revision, position, superseded, script }: &Entry) -> String {
     let mut lines = format!("revision {revision}\n");
     if !position.is_unknown() {
         lines.push_str("position ");
@@ -69,6 +69,10 @@ fn state(Entry { revision, position, script }: &Entry) -> String {
             let _ = write!(lines, "{byte:02x}");
         }
         lines.push('\n');
+    }
+    if !superseded.is_empty() {
+        let revisions: Vec<&str> = superseded.iter().map(Revision::as_str).collect();
+        let _ = writeln!(lines, "superseded {}", revisions.join(" "));
     }
     let _ = writeln!(lines, "sha256 {}", script.hash());
     lines
@@ -98,7 +102,10 @@ impl<'a> Found<'a> {
         let revision: Revision = self.field("revision ")?.parse().map_err(|_| Changed)?;
         let position =
             Position::new(&digits(self.field("position ").unwrap_or_default())?).map_err(|_| Changed)?;
-        Ok(Entry { revision, position, script: Script::new(script) })
+        let superseded = self.field("superseded ").unwrap_or_default().split_whitespace();
+        let superseded = superseded.map(str::parse).collect::<Result<_, _>>().map_err(|_| Changed)?;
+        let superseded = Superseded::new(superseded).map_err(|_| Changed)?;
+        Ok(Entry { revision, position, superseded, script: Script::new(script) })
     }
 }
 
@@ -109,11 +116,20 @@ fn digits(text: &str) -> Result<Vec<u8>, Changed> {
 
 #[cfg(test)]
 mod tests {
+    use flock_shared::SUPERSEDED_LIMIT;
+
     use super::*;
 
     fn entry(text: &'static str, position: &[u8]) -> Entry {
-        let script = Script::new(text);
-        Entry { revision: Revision::of(script.hash()), position: Position::new(position).unwrap(), script }
+        let (script, superseded) = (Script::new(text), Superseded::default());
+        let (revision, position) = (Revision::of(script.hash()), Position::new(position).unwrap());
+        Entry { revision, position, superseded, script }
+    }
+
+    /// The same, on a table that has gone on so often.
+    fn after(count: usize, entry: Entry) -> Entry {
+        let revision = |number: usize| Revision::of(ScriptHash::of(&number.to_be_bytes()));
+        Entry { superseded: Superseded::new((0..count).map(revision).collect()).unwrap(), ..entry }
     }
 
     fn node() -> NodeName {
@@ -126,8 +142,9 @@ mod tests {
 
     #[test]
     fn what_was_written_is_read() {
-        for position in [&b""[..], b"Pod=7", &[0xff; 256]] {
-            let (first, second) = (entry("a\n\n\nb\n", position), entry("c\n", position));
+        for (position, count) in [(&b""[..], 0), (b"Pod=7", 1), (&[0xff; 256], SUPERSEDED_LIMIT)] {
+            let [first, second] =
+                [entry("a\n\n\nb\n", position), entry("c\n", position)].map(|it| after(count, it));
             let header = full(&first, &node());
             assert!(header.text.len() <= HEADER_LENGTH);
             assert_eq!(read_full(&record(&header, &first).into()), Ok((node(), first, header.seal)));
@@ -142,7 +159,7 @@ mod tests {
 
     #[test]
     fn any_changed_or_missing_byte_is_noticed() {
-        let entry = entry("a\n\n\nb\n", b"Pod=7");
+        let entry = after(2, entry("a\n\n\nb\n", b"Pod=7"));
         let seal = ScriptHash::of(b"");
         let (full, delta) = (record(&full(&entry, &node()), &entry), record(&delta(&entry, seal), &entry));
         for place in 0..full.len().max(delta.len()) {
@@ -173,8 +190,8 @@ mod tests {
     }
 
     #[test]
-    fn what_was_written_before_there_were_positions_is_read() {
-        let entry = entry("a\n", b"");
-        assert!(!full(&entry, &node()).text.contains("position"));
+    fn what_was_written_before_there_were_positions_and_superseded_revisions_is_read() {
+        let header = full(&entry("a\n", b""), &node());
+        assert!(!header.text.contains("position") && !header.text.contains("superseded"));
     }
 }

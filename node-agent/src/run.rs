@@ -151,7 +151,7 @@ async fn follow(config: &Config, mut ends: Ends, applied: watch::Receiver<Applie
         };
         match connected {
             Ok((channel, token)) => {
-                let Applied { revision: applied, position, drifts } = applied.borrow().clone();
+                let Applied { revision: applied, position, superseded, drifts } = applied.borrow().clone();
                 let name = applied.as_ref().map_or("none", Revision::as_str);
                 info!(%compiler, applied = name, "connected");
                 let agent_version = env!("CARGO_PKG_VERSION").to_owned();
@@ -162,6 +162,7 @@ async fn follow(config: &Config, mut ends: Ends, applied: watch::Receiver<Applie
                     applied,
                     position,
                     drifts,
+                    superseded,
                 };
                 let since = Instant::now();
                 let ended = session::run(channel, token.as_ref(), hello, &mut ends).await;

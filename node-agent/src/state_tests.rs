@@ -1,13 +1,15 @@
 //! Tests of the journal on disk.
 
 use flock_proto::Position;
-use flock_shared::{Revision, Script};
+use flock_shared::{Revision, Script, Superseded};
 
 use super::*;
 
 fn entry(text: &str) -> Entry {
     let script = Script::new(format!("# {text}\n\n\nadd table inet flock_netpol\n"));
-    Entry { revision: Revision::of(script.hash()), position: Position::new(text.as_bytes()).unwrap(), script }
+    let (revision, position) = (Revision::of(script.hash()), Position::new(text.as_bytes()).unwrap());
+    let superseded = Superseded::new(vec![revision.clone()]).unwrap();
+    Entry { revision, position, superseded, script }
 }
 
 fn journal(full: &str, deltas: &[&str]) -> Journal {

@@ -1,6 +1,6 @@
 //! Why a message that decoded as protobuf still means nothing.
 
-use flock_shared::{HashMismatch, NameError, Revision, RevisionError};
+use flock_shared::{HashMismatch, NameError, Revision, RevisionError, SupersededError};
 
 /// What is wrong with a message. The field is named as in the `.proto` file.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -37,6 +37,14 @@ pub enum WireError {
         field: &'static str,
         /// What was found.
         source: RevisionError,
+    },
+    /// Superseded revisions are too many, or one is there twice.
+    #[error("{field}: {source}")]
+    Superseded {
+        /// Message and field.
+        field: &'static str,
+        /// What is wrong with them.
+        source: SupersededError,
     },
     /// The SHA-256 is not 32 bytes long.
     #[error("update.sha256 has {length} bytes; expected 32")]

@@ -1,6 +1,6 @@
 //! The agent's introduction.
 
-use flock_shared::{NodeName, Revision};
+use flock_shared::{NodeName, Revision, Superseded};
 
 use crate::{Position, WireError, text, v1};
 
@@ -22,6 +22,9 @@ pub struct Hello {
     pub position: Position,
     /// How often since its start the agent has found the table changed by something else.
     pub drifts: u32,
+    /// What the table has gone on from and may still hold markers of; as [`crate::Update::superseded`] came with the
+    /// update that was applied last.
+    pub superseded: Superseded,
 }
 
 impl From<Hello> for v1::Hello {
@@ -33,6 +36,7 @@ impl From<Hello> for v1::Hello {
             applied_revision: hello.applied.map(|revision| revision.to_string()).unwrap_or_default(),
             applied_position: hello.position.into_wire(),
             drifts: hello.drifts,
+            superseded: text::of_superseded(&hello.superseded),
         }
     }
 }
@@ -48,6 +52,7 @@ impl TryFrom<v1::Hello> for Hello {
             applied: text::optional_revision("hello.applied_revision", &hello.applied_revision)?,
             position: Position::from_wire("hello.applied_position", &hello.applied_position)?,
             drifts: hello.drifts,
+            superseded: text::superseded("hello.superseded", &hello.superseded)?,
         })
     }
 }
@@ -66,6 +71,7 @@ mod tests {
             applied: Some(Revision::of(ScriptHash::of(b""))),
             position: Position::new(b"Pod=7").unwrap(),
             drifts: 3,
+            superseded: Superseded::new(vec![Revision::of(ScriptHash::of(b"old"))]).unwrap(),
         }
     }
 
@@ -99,6 +105,12 @@ mod tests {
         let applied = v1::Hello { applied_revision: "no revision".into(), ..wire() };
         let refused = Hello::try_from(applied);
         assert!(matches!(refused, Err(WireError::Revision { field: "hello.applied_revision", .. })));
+        let twice = v1::Hello { superseded: vec![hello().applied.unwrap().to_string(); 2], ..wire() };
+        let refused = Hello::try_from(twice);
+        assert!(matches!(refused, Err(WireError::Superseded { field: "hello.superseded", .. })));
+        let many = v1::Hello { superseded: vec![String::new(); 100_000], ..wire() };
+        let refused = Hello::try_from(many);
+        assert!(matches!(refused, Err(WireError::Superseded { field: "hello.superseded", .. })));
         let position = v1::Hello { applied_position: vec![b'7'; 257].into(), ..wire() };
         let too_long = WireError::TooLong { field: "hello.applied_position", length: 257, limit: 256 };
         assert_eq!(Hello::try_from(position), Err(too_long));

@@ -37,7 +37,7 @@ impl TryFrom<v1::AgentMessage> for AgentMessage {
 mod tests {
     use std::time::Duration;
 
-    use flock_shared::NodeName;
+    use flock_shared::{NodeName, Superseded};
 
     use super::*;
     use crate::{Outcome, Position};
@@ -51,6 +51,7 @@ mod tests {
             applied: None,
             position: Position::default(),
             drifts: 0,
+            superseded: Superseded::default(),
         };
         let ack = Ack {
             revision: None,

@@ -1,6 +1,6 @@
 //! Strings of bounded length: cutting what is sent, refusing what is received.
 
-use flock_shared::Revision;
+use flock_shared::{Revision, SUPERSEDED_LIMIT, Superseded, SupersededError};
 
 use crate::WireError;
 
@@ -35,6 +35,23 @@ pub(crate) fn revision(field: &'static str, text: &str) -> Result<Revision, Wire
 /// A revision that may be absent, which the wire writes as the empty string.
 pub(crate) fn optional_revision(field: &'static str, text: &str) -> Result<Option<Revision>, WireError> {
     if text.is_empty() { Ok(None) } else { revision(field, text).map(Some) }
+}
+
+/// Revisions that a table has gone on from.
+pub(crate) fn superseded(field: &'static str, texts: &[String]) -> Result<Superseded, WireError> {
+    let refused = |source| WireError::Superseded { field, source };
+    // Counted before any is read.
+    if texts.len() > SUPERSEDED_LIMIT {
+        return Err(refused(SupersededError::TooMany { count: texts.len() }));
+    }
+    let revisions: Vec<Revision> =
+        texts.iter().map(|text| revision(field, text)).collect::<Result<_, _>>()?;
+    Superseded::new(revisions).map_err(refused)
+}
+
+/// The same on the wire.
+pub(crate) fn of_superseded(superseded: &Superseded) -> Vec<String> {
+    superseded.iter().map(Revision::to_string).collect()
 }
 
 #[cfg(test)]

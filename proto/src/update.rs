@@ -1,7 +1,7 @@
 //! What the compiler sends: the way to a state of the node's table.
 
 use bytes::Bytes;
-use flock_shared::{Revision, Script, ScriptHash};
+use flock_shared::{Revision, Script, ScriptHash, Superseded};
 
 use crate::{Position, WireError, text, v1};
 
@@ -14,19 +14,28 @@ pub struct Update {
     pub kind: UpdateKind,
     /// How far into the cluster's history the state reaches.
     pub position: Position,
+    /// What the table has gone on from once the script is committed, and still holds markers of.
+    pub superseded: Superseded,
 }
 
 impl Update {
-    /// The way to a state whose position is not known.
+    /// The way to a state whose position is not known, and that leaves nothing behind.
     #[must_use]
     pub fn new(revision: Revision, kind: UpdateKind) -> Self {
-        Self { revision, kind, position: Position::default() }
+        Self { revision, kind, position: Position::default(), superseded: Superseded::default() }
     }
 
     /// The same, with the position known.
     #[must_use]
     pub fn at(mut self, position: Position) -> Self {
         self.position = position;
+        self
+    }
+
+    /// The same, with markers that are left.
+    #[must_use]
+    pub fn leaving(mut self, superseded: Superseded) -> Self {
+        self.superseded = superseded;
         self
     }
 }
@@ -57,7 +66,8 @@ impl From<Update> for v1::Update {
         };
         let sha256 = Bytes::copy_from_slice(script.hash().as_bytes());
         let script = script.bytes().clone();
-        Self { revision, base_revision, script, sha256, position: update.position.into_wire() }
+        let superseded = text::of_superseded(&update.superseded);
+        Self { revision, base_revision, script, sha256, position: update.position.into_wire(), superseded }
     }
 }
 
@@ -82,7 +92,8 @@ impl TryFrom<v1::Update> for Update {
             (_, true) => return Err(WireError::EmptyScript { revision }),
         };
         let position = Position::from_wire("update.position", &update.position)?;
-        Ok(Self { revision, kind, position })
+        let superseded = text::superseded("update.superseded", &update.superseded)?;
+        Ok(Self { revision, kind, position, superseded })
     }
 }
 
@@ -97,6 +108,7 @@ mod tests {
     fn full() -> Update {
         Update::new(revision("new"), UpdateKind::Full(Script::new("add table inet t\n")))
             .at(Position::new(b"Pod=7").unwrap())
+            .leaving(Superseded::new(vec![revision("older"), revision("old")]).unwrap())
     }
 
     #[test]
@@ -135,6 +147,16 @@ mod tests {
         let position = Update::try_from(v1::Update { position: vec![b'7'; 257].into(), ..wire() });
         let too_long = WireError::TooLong { field: "update.position", length: 257, limit: 256 };
         assert_eq!(position, Err(too_long));
+        let revisions = |count: usize| (0..count).map(|number| revision(&number.to_string()).to_string());
+        let superseded =
+            |revisions: Vec<String>| Update::try_from(v1::Update { superseded: revisions, ..wire() });
+        assert!(superseded(revisions(16).collect()).is_ok());
+        for refused in [revisions(17).collect(), revisions(2).chain(revisions(1)).collect()] {
+            let refused = superseded(refused);
+            assert!(matches!(refused, Err(WireError::Superseded { field: "update.superseded", .. })));
+        }
+        let injected = superseded(vec!["x } ; flush ruleset".into()]);
+        assert!(matches!(injected, Err(WireError::Revision { field: "update.superseded", .. })));
         for base in [String::new(), revision("old").to_string()] {
             let kind = UpdateKind::Full(Script::new(""));
             let wire = v1::Update::from(Update { kind, ..full() });

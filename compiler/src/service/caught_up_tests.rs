@@ -6,7 +6,7 @@ use std::time::Duration;
 use flock_compiler_core::object::Namespace;
 use flock_compiler_core::{Change, Edit};
 use flock_proto::{Ack, Outcome};
-use flock_shared::{Revision, ScriptHash};
+use flock_shared::{Revision, ScriptHash, Superseded};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Code;
@@ -136,6 +136,7 @@ fn hello(position: &str) -> Hello {
         applied,
         position,
         drifts: 0,
+        superseded: Superseded::default(),
     }
 }
 

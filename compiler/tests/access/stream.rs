@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use flock_proto::v1::node_service_client::NodeServiceClient;
 use flock_proto::{Ack, AgentMessage, Hello, Outcome, Position, Update, UpdateKind, v1};
-use flock_shared::Revision;
 use flock_shared::token::BearerToken;
+use flock_shared::{Revision, Superseded};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_stream::wrappers::ReceiverStream;
@@ -34,6 +34,7 @@ impl Stream {
             applied: None,
             position: Position::default(),
             drifts: 0,
+            superseded: Superseded::default(),
         };
         let stream = Self::silent(channel, token).await?;
         // The stream may have ended already, which the next update tells.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use flock_proto::v1::node_service_client::NodeServiceClient;
 use flock_proto::{Ack, AgentMessage, Hello, Outcome, Position, Update, UpdateKind, v1};
-use flock_shared::Revision;
+use flock_shared::{Revision, Superseded};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Endpoint;
@@ -22,6 +22,7 @@ const LIMIT: Duration = Duration::from_secs(60);
 pub(super) struct Agent {
     pub(super) applied: Option<Revision>,
     pub(super) position: Position,
+    pub(super) superseded: Superseded,
 }
 
 /// An agent's stream to one replica.
@@ -44,6 +45,7 @@ impl Agent {
             applied: self.applied.clone(),
             position: self.position.clone(),
             drifts: 0,
+            superseded: self.superseded.clone(),
         };
         acks.send(AgentMessage::Hello(hello).into()).await.unwrap();
         let updates = client.subscribe(ReceiverStream::new(messages)).await.unwrap().into_inner();
@@ -67,6 +69,9 @@ impl Agent {
         };
         self.applied = Some(update.revision.clone());
         self.position = update.position.clone();
+        if outcome == Outcome::Applied {
+            self.superseded = update.superseded.clone();
+        }
         let revision = Some(update.revision.clone());
         let ack = Ack { revision, outcome, error: String::new(), took: Duration::ZERO, drifts: 0 };
         stream.acks.send(AgentMessage::Ack(ack).into()).await.unwrap();

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use flock_proto::v1::node_service_client::NodeServiceClient;
 use flock_proto::{Ack, AgentMessage, Hello, MAX_MESSAGE_BYTES, Outcome, Position, Update, UpdateKind, v1};
-use flock_shared::Revision;
+use flock_shared::{Revision, Superseded};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Channel;
@@ -28,6 +28,16 @@ impl Agent {
     }
 
     pub(super) async fn hello(channel: Channel, node: usize, applied: Option<Revision>) -> Self {
+        Self::hello_after(channel, node, applied, Superseded::default()).await
+    }
+
+    /// The same, with a table that has gone on from others.
+    pub(super) async fn hello_after(
+        channel: Channel,
+        node: usize,
+        applied: Option<Revision>,
+        superseded: Superseded,
+    ) -> Self {
         let agent = Self::silent(channel).await;
         let hello = Hello {
             node: node_name(node),
@@ -36,6 +46,7 @@ impl Agent {
             applied,
             position: Position::default(),
             drifts: 0,
+            superseded,
         };
         agent.say(AgentMessage::Hello(hello)).await;
         agent
@@ -75,7 +86,7 @@ impl Agent {
 
     /// Takes the next update as a healthy agent does; what it reached, and how.
     pub(super) async fn apply(&mut self) -> (Revision, UpdateKind) {
-        let Update { revision, kind, position: _ } = self.update().await;
+        let Update { revision, kind, .. } = self.update().await;
         let outcome = if kind == UpdateKind::Current { Outcome::Unchanged } else { Outcome::Applied };
         self.answer(&revision, outcome).await;
         (revision, kind)

@@ -26,7 +26,7 @@ impl Session {
         patiently(self.updates.send(Ok(update))).await.unwrap();
     }
 
-    pub(crate) async fn fail(self) {
+    pub(crate) async fn fail(&self) {
         patiently(self.updates.send(Err(Status::unavailable("on purpose")))).await.unwrap();
     }
 

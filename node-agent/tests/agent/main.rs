@@ -2,6 +2,7 @@
 //! against the kernel's nft in a network namespace.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, reason = "these are tests")]
 
+mod additive;
 mod compiler;
 mod disk;
 mod drift;

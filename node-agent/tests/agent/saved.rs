@@ -6,7 +6,7 @@ use flock_node_agent::journal::{Entry, Journal};
 use flock_node_agent::nft::Nft;
 use flock_node_agent::state::StateDir;
 use flock_proto::{Outcome, Position};
-use flock_shared::NodeName;
+use flock_shared::{NodeName, Superseded};
 use tempfile::TempDir;
 
 use crate::compiler::{at, delta, full, revision, script};
@@ -26,6 +26,7 @@ pub(crate) fn journal(names: &[&str]) -> Journal {
     let mut entries = names.iter().map(|name| Entry {
         revision: revision(name),
         position: Position::new(name.as_bytes()).unwrap(),
+        superseded: Superseded::default(),
         script: script(name),
     });
     let mut journal = Journal::new(entries.next().unwrap());

@@ -70,6 +70,7 @@ fn main() -> anyhow::Result<()> {
             revision: revision.clone(),
             kind: UpdateKind::Full(script.clone()),
             position: flock_proto::Position::default(),
+            superseded: flock_shared::Superseded::default(),
         };
         let nft = apply(&node, &script)?;
         clean(&node)?;

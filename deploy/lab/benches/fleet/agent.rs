@@ -14,7 +14,7 @@ use anyhow::{Context as _, bail};
 use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
 use flock_proto::{Ack, AgentMessage, Hello, Outcome, Position, Update, UpdateKind, v1};
 use flock_shared::backoff::Backoff;
-use flock_shared::{NodeName, Revision};
+use flock_shared::{NodeName, Revision, Superseded};
 use prost::Message as _;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
@@ -114,6 +114,7 @@ impl Agent {
             applied: applied.clone(),
             position: Position::default(),
             drifts: 0,
+            superseded: Superseded::default(),
         };
         out.send_data(framed(AgentMessage::Hello(hello)), false)?;
         let mut body = response.await?.into_body();
