@@ -29,7 +29,7 @@ pub mod translate;
 pub mod world;
 
 pub use change::{Change, Edit};
-pub use delta::{Body, Delta, diff};
+pub use delta::{Body, Delta, End, diff};
 pub use label::{Labels, Operator, Requirement, Selector};
 pub use layout::{layout, render};
 pub use output::Output;

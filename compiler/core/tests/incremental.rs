@@ -8,13 +8,14 @@ mod support;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use flock_compiler_core::delta::Markers;
 use flock_compiler_core::identity::{Identity, ShortHash, fnv1a};
 use flock_compiler_core::nft::{Table, write};
 use flock_compiler_core::translate::{Budgets, translate_with};
 use flock_compiler_core::{
     Body, Consequence, Options, Output, Pass, Problem, Translator, diff, layout, render,
 };
-use flock_shared::NodeName;
+use flock_shared::{NodeName, Superseded};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::Config;
@@ -26,13 +27,50 @@ use support::history::Walk;
 
 /// What an agent would have on each node.
 #[derive(Default)]
-struct Agents(BTreeMap<NodeName, (Arc<Output>, Table)>);
+struct Agents(BTreeMap<NodeName, Agent>);
+
+struct Agent {
+    held: Arc<Output>,
+    table: Table,
+    markers: Markers,
+    /// What the compiler believes of them.
+    superseded: Superseded,
+}
+
+impl Agent {
+    fn full(output: &Arc<Output>) -> Self {
+        Self {
+            held: Arc::clone(output),
+            table: layout(output),
+            markers: Markers::full(output.revision()),
+            superseded: Superseded::default(),
+        }
+    }
+
+    /// Ends the delta to an output as the stream would.
+    fn end(&mut self, body: &Body, after: &Output, counts: &mut Counts) {
+        let end = body.end(self.held.revision(), after.revision(), &self.superseded);
+        self.markers.apply(&end).unwrap();
+        self.superseded = end.superseded();
+        let text = String::from_utf8(body.script(&end).bytes().to_vec()).unwrap();
+        let waits = text.lines().any(|line| line.starts_with("delete ") || line.starts_with("flush "));
+        assert_eq!(waits, self.superseded.is_empty(), "{text}");
+        assert!(waits || !body.deletes(), "{text}");
+        counts.additive += usize::from(!waits);
+        counts.swept += usize::from(waits && !body.deletes());
+        let (stands, left) = self.markers.sorted();
+        assert_eq!((stands, left.len()), (vec![after.revision()], self.superseded.len()));
+    }
+}
 
 #[derive(Default, Debug)]
 struct Counts {
     events: usize,
     passes: usize,
     deltas: usize,
+    /// Deltas that delete nothing, and those that would not if there were no markers to sweep away.
+    additive: usize,
+    swept: usize,
     fulls: usize,
     frames: usize,
     refits: usize,
@@ -47,26 +85,32 @@ impl Agents {
             let node = change.after.node().clone();
             match &change.before {
                 None => {
-                    self.0.insert(node, (Arc::clone(&change.after), layout(&change.after)));
+                    self.0.insert(node, Agent::full(&change.after));
                 }
                 Some(before) => {
-                    let (held, table) = self.0.get_mut(&node).unwrap();
-                    assert_eq!(held.revision(), before.revision(), "the base is what the agent has");
+                    let agent = self.0.get_mut(&node).unwrap();
+                    assert_eq!(agent.held.revision(), before.revision(), "the base is what the agent has");
                     match diff(before, &change.after) {
                         Some(delta) => {
-                            delta.apply(table).unwrap_or_else(|error| panic!("{node}: {error}\n{delta:#?}"));
+                            delta
+                                .apply(&mut agent.table)
+                                .unwrap_or_else(|error| panic!("{node}: {error}\n{delta:#?}"));
                             let differs = before.revision() != change.after.revision();
                             let body = differs.then(|| Body::of(&delta));
                             assert_eq!(change.body, body, "{node}");
+                            if let (Some(one), Some(other)) = (&change.body, &body) {
+                                assert_eq!(one.deletes(), other.deletes(), "{node}");
+                                agent.end(one, &change.after, counts);
+                            }
                             counts.deltas += usize::from(differs);
                         }
                         None => {
                             assert!(change.body.is_none(), "{node}");
-                            *table = layout(&change.after);
+                            *agent = Agent::full(&change.after);
                             counts.fulls += 1;
                         }
                     }
-                    *held = Arc::clone(&change.after);
+                    agent.held = Arc::clone(&change.after);
                 }
             }
         }
@@ -91,7 +135,7 @@ fn compare(translator: &Translator, agents: &Agents, hash: ShortHash, budgets: B
         assert_eq!(found.revision(), expected.revision(), "{node}");
         assert_eq!(*found, **expected, "{node}");
         assert_eq!(render(&found).bytes(), render(expected).bytes(), "{node}");
-        let (held, table) = &agents.0[node];
+        let Agent { held, table, .. } = &agents.0[node];
         assert_eq!(**held, **expected, "{node}: what the deltas led to");
         let script = render(expected);
         let expected = layout(expected);
@@ -143,7 +187,10 @@ const EVENTS: usize = 1_000;
 fn check(clusters: &[Cluster], seed: u64, hash: ShortHash) -> Counts {
     let counts = history(clusters, &mut Dice(seed), EVENTS, hash, Budgets::default());
     assert!(
-        counts.deltas > 0 && counts.refits > 0 && counts.frames + counts.members > counts.passes / 10,
+        counts.deltas > 0
+            && counts.additive > 0
+            && counts.refits > 0
+            && counts.frames + counts.members > counts.passes / 10,
         "the history does not exercise deltas: {counts:?}"
     );
     counts

@@ -8,7 +8,8 @@ use flock_compiler_core::object::{
     Lifecycle, Node, Pod, PodCidr, PodNetwork, Policy, PolicyBody, PolicyRules,
 };
 use flock_compiler_core::{Change, Edit, Labels, Options, Pass, Selector, Translator, UnreadyPods};
-use flock_shared::{NodeName, PodKey, PolicyKey};
+use flock_shared::marker::leaving;
+use flock_shared::{NodeName, PodKey, PolicyKey, Superseded};
 
 fn name(number: u8) -> NodeName {
     NodeName::new(&format!("n{number}")).unwrap()
@@ -72,10 +73,11 @@ fn a_pods_start_is_an_element_in_each_direction_on_its_own_node_and_nothing_else
     let pass = made(&mut translator, pod(1, "10.244.1.3"));
     assert_eq!(nodes(&pass), ["n1"]);
     let change = &pass.changes[0];
-    let base = change.before.as_ref().unwrap().revision();
-    let script = change.body.as_ref().unwrap().script(base, change.after.revision());
+    let (base, body) = (change.before.as_ref().unwrap().revision(), change.body.as_ref().unwrap());
+    let script = body.script(&body.end(base, change.after.revision(), &Superseded::default()));
     let text = String::from_utf8(script.bytes().to_vec()).unwrap();
     assert_eq!(text.matches("10.244.1.3 : accept").count(), 2, "{text}");
+    let text = text.replace(&leaving(base), "");
     assert!(!text.contains("chain") && !text.contains("10.244.1.2"), "{text}");
 }
 

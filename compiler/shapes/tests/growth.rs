@@ -5,8 +5,9 @@
 
 use allocation_counter::{AllocationInfo, measure};
 use flock_compiler_core::object::PodCidr;
-use flock_compiler_core::{Change, Translator, Work};
+use flock_compiler_core::{Change, NodeChange, Translator, Work};
 use flock_shapes::{Cluster, EventKind, Events, Reach, Shape, parts};
+use flock_shared::Superseded;
 
 /// A cluster that every event of a kind is made in.
 struct Site {
@@ -115,6 +116,26 @@ fn what_guards_unready_pods_costs_an_event_one_node_at_most() {
             );
             let most = plain_allocated.count_total + plain_allocated.count_total / 4 + 400;
             assert!(allocated.count_total <= most, "{kind}: {} allocations", allocated.count_total);
+        }
+    }
+}
+
+#[test]
+fn a_pod_more_deletes_nothing_and_so_waits_for_no_grace_period() {
+    for mut site in [Site::new(20), Site::guarded(20)] {
+        for reach in [Reach::Few, Reach::All] {
+            let event = site.events.event(EventKind::PodAdded, reach, 0).expect("the shape has such objects");
+            site.translator.apply(event.change);
+            let changes = site.translator.pass().changes;
+            assert!(!changes.is_empty());
+            for NodeChange { before, after, body } in changes {
+                let (before, body) = (before.unwrap(), body.unwrap());
+                let end = body.end(before.revision(), after.revision(), &Superseded::default());
+                let script = String::from_utf8(body.script(&end).bytes().to_vec()).unwrap();
+                assert!(!script.contains("delete") && !script.contains("flush"), "{script}");
+            }
+            site.translator.apply(event.undo);
+            site.translator.pass();
         }
     }
 }

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 
-use flock_compiler_core::{Body, NodeChange, Output, Pass, Translator, diff, render};
-use flock_shared::{NodeName, Revision, Script};
+use flock_compiler_core::{Body, End, NodeChange, Output, Pass, Translator, diff, render};
+use flock_shared::{NodeName, Revision, Script, Superseded};
 use tokio::sync::watch;
 
 use super::Desired;
@@ -81,16 +81,15 @@ impl Published {
         self.full_size.get().copied()
     }
 
-    /// The way that reaches this state from `base`, the node's earlier state, and from no other. `None` when only a
-    /// full script leads there. As cheap as the change is small.
+    /// The way that reaches this state from `base`, the node's earlier state, and from no other, on a table that has
+    /// gone on from `superseded` before. `None` when only a full script leads there. As cheap as the change is small.
     #[must_use]
-    pub fn delta_from(&self, base: &Self) -> Option<DeltaScript> {
-        let (base_revision, revision) = (base.revision().clone(), self.revision().clone());
+    pub fn delta_from(&self, base: &Self, superseded: &Superseded) -> Option<DeltaScript> {
         let body = match &self.step {
-            Some(step) if step.base == base_revision => Some(step.body.clone()),
+            Some(step) if step.base == *base.revision() => Some(step.body.clone()),
             _ => diff(&base.output, &self.output).as_ref().map(Body::of),
         };
-        body.map(|body| DeltaScript { body, base: base_revision, revision })
+        body.map(|body| DeltaScript { end: body.end(base.revision(), self.revision(), superseded), body })
     }
 }
 
@@ -98,8 +97,7 @@ impl Published {
 #[derive(Debug)]
 pub struct DeltaScript {
     body: Body,
-    base: Revision,
-    revision: Revision,
+    end: End,
 }
 
 impl DeltaScript {
@@ -109,10 +107,16 @@ impl DeltaScript {
         self.body.len()
     }
 
+    /// What the table has gone on from afterwards and still holds markers of.
+    #[must_use]
+    pub fn superseded(&self) -> Superseded {
+        self.end.superseded()
+    }
+
     /// The script.
     #[must_use]
     pub fn script(&self) -> Script {
-        self.body.script(&self.base, &self.revision)
+        self.body.script(&self.end)
     }
 }
 

@@ -6,7 +6,7 @@ use std::future::pending;
 use std::sync::Arc;
 
 use flock_proto::{Ack, AgentMessage, Hello, Update, UpdateKind, v1};
-use flock_shared::{NodeName, Revision, Script};
+use flock_shared::{NodeName, Revision, Script, Superseded};
 use http::HeaderMap;
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::{Instant, sleep_until, timeout};
@@ -158,7 +158,7 @@ impl Agent {
                 return Err(denied.into());
             }
         };
-        let session = Session::new(hello.applied, *limits);
+        let session = Session::new(hello.applied, hello.superseded, *limits);
         Ok(Open { pass, desired, fleet, session, stamp, node: hello.node, _counted: counted })
     }
 }
@@ -178,12 +178,16 @@ impl Open {
                 (Some(newest), Due::Current) => return Ok(self.current(shared, newest)),
                 (Some(newest), due @ (Due::From(_) | Due::Full)) => {
                     let way = match due {
-                        Due::From(base) => newest.delta_from(&base).map(|delta| (base, delta)),
+                        Due::From(base) => {
+                            let delta = newest.delta_from(&base, self.session.superseded());
+                            delta.map(|delta| (base, delta))
+                        }
                         _ => None,
                     };
                     match (way, turn.take()) {
                         (Some((base, delta)), _) if delta.size() < shared.context.limits.large => {
-                            return Ok(self.delta(shared, newest, &base, delta.script(), None));
+                            let leaves = delta.superseded();
+                            return Ok(self.delta(shared, newest, &base, (delta.script(), leaves), None));
                         }
                         // The wait may be long; what is the newest is asked again after it.
                         (_, None) => {
@@ -191,9 +195,10 @@ impl Open {
                             continue;
                         }
                         (Some((base, delta)), Some(turn)) => {
+                            let leaves = delta.superseded();
                             let Rendered { script, room } =
                                 shared.pace.render(turn, move || delta.script()).await;
-                            return Ok(self.delta(shared, newest, &base, script, room));
+                            return Ok(self.delta(shared, newest, &base, (script, leaves), room));
                         }
                         (None, Some(turn)) => return Ok(self.full(shared, newest, turn).await),
                     }
@@ -217,7 +222,8 @@ impl Open {
 
     fn current(&mut self, shared: &Shared, state: Arc<Published>) -> Outbound {
         shared.context.metrics.update("current");
-        self.send(state, Kind::Current, UpdateKind::Current, None)
+        let leaves = self.session.superseded().clone();
+        self.send(state, Kind::Current, UpdateKind::Current, leaves, None)
     }
 
     fn delta(
@@ -225,12 +231,13 @@ impl Open {
         shared: &Shared,
         state: Arc<Published>,
         base: &Published,
-        script: Script,
+        (script, leaves): (Script, Superseded),
         room: Option<OwnedSemaphorePermit>,
     ) -> Outbound {
         shared.context.metrics.update("delta");
         shared.context.metrics.sent_bytes.inc_by(script.bytes().len() as u64);
-        self.send(state, Kind::Delta, UpdateKind::Delta { base: base.revision().clone(), script }, room)
+        let update = UpdateKind::Delta { base: base.revision().clone(), script };
+        self.send(state, Kind::Delta, update, leaves, room)
     }
 
     async fn full(&mut self, shared: &Shared, state: Arc<Published>, turn: Turn) -> Outbound {
@@ -238,7 +245,7 @@ impl Open {
         let Rendered { script, room } = shared.pace.render(turn, move || rendered.full()).await;
         shared.context.metrics.update("full");
         shared.context.metrics.sent_bytes.inc_by(script.bytes().len() as u64);
-        self.send(state, Kind::Full, UpdateKind::Full(script), room)
+        self.send(state, Kind::Full, UpdateKind::Full(script), Superseded::default(), room)
     }
 
     fn send(
@@ -246,14 +253,16 @@ impl Open {
         state: Arc<Published>,
         kind: Kind,
         update: UpdateKind,
+        leaves: Superseded,
         room: Option<OwnedSemaphorePermit>,
     ) -> Outbound {
         if state.presence() == Presence::Unknown && kind != Kind::Delta {
             let node = &self.node;
             tracing::warn!(%node, "no Node object and no pod has this name: nothing is isolated there; is it right?");
         }
-        let update = Update::new(state.revision().clone(), update).at(self.stamp.position());
-        self.session.sent(state, kind, Instant::now());
+        let update = Update::new(state.revision().clone(), update);
+        let update = update.at(self.stamp.position()).leaving(leaves.clone());
+        self.session.sent(state, kind, leaves, Instant::now());
         Outbound { update, room }
     }
 

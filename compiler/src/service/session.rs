@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use flock_proto::{Ack, Outcome};
-use flock_shared::Revision;
+use flock_shared::{Revision, Superseded};
 use tokio::time::Instant;
 
 use super::limits::Limits;
@@ -52,6 +52,8 @@ pub(super) enum Kind {
 struct Sent<S> {
     state: Arc<S>,
     kind: Kind,
+    /// What the table has gone on from once nft has taken it.
+    leaves: Superseded,
     at: Instant,
 }
 
@@ -60,6 +62,7 @@ struct Sent<S> {
 struct Refused<S> {
     state: Arc<S>,
     kind: Kind,
+    leaves: Superseded,
     /// When a newer state may be sent.
     newer: Instant,
     /// When the same may be sent once more; `None`: the agent itself tries again.
@@ -96,6 +99,9 @@ pub(super) enum Verdict {
 #[derive(Debug)]
 pub(super) struct Session<S> {
     has: Has<S>,
+    /// What the agent's table has gone on from and may still hold markers of. If that is wrong, a delta is refused at
+    /// worst.
+    superseded: Superseded,
     sent: Option<Sent<S>>,
     refused: Option<Refused<S>>,
     /// The next pause before the same is sent again.
@@ -104,10 +110,15 @@ pub(super) struct Session<S> {
 }
 
 impl<S: State> Session<S> {
-    /// After a hello that named `applied`.
-    pub(super) fn new(applied: Option<Revision>, limits: Limits) -> Self {
+    /// After a hello that named `applied` and `superseded`.
+    pub(super) fn new(applied: Option<Revision>, superseded: Superseded, limits: Limits) -> Self {
         let has = applied.map_or(Has::Unknown, Has::Said);
-        Self { has, sent: None, refused: None, pause: limits.resend_first, limits }
+        Self { has, superseded, sent: None, refused: None, pause: limits.resend_first, limits }
+    }
+
+    /// What the agent's table has gone on from.
+    pub(super) const fn superseded(&self) -> &Superseded {
+        &self.superseded
     }
 
     /// What to do for `desired`.
@@ -135,9 +146,9 @@ impl<S: State> Session<S> {
         }
     }
 
-    /// An update was sent.
-    pub(super) fn sent(&mut self, state: Arc<S>, kind: Kind, now: Instant) {
-        self.sent = Some(Sent { state, kind, at: now });
+    /// An update was sent that leaves markers behind.
+    pub(super) fn sent(&mut self, state: Arc<S>, kind: Kind, leaves: Superseded, now: Instant) {
+        self.sent = Some(Sent { state, kind, leaves, at: now });
     }
 
     /// The agent has answered.
@@ -146,7 +157,7 @@ impl<S: State> Session<S> {
         let answers = |state: &S| ack.revision.as_ref().is_none_or(|revision| revision == state.revision());
         if let Some(sent) = self.sent.take_if(|sent| answers(&sent.state)) {
             return if ack.outcome.is_success() {
-                self.settle(sent.state)
+                self.settle(sent.state, sent.leaves, ack.outcome)
             } else {
                 self.refuse(sent, ack.outcome, now)
             };
@@ -156,19 +167,24 @@ impl<S: State> Session<S> {
             && self.sent.is_none()
             && let Some(refused) = self.refused.take_if(|refused| answers(&refused.state))
         {
-            return self.settle(refused.state);
+            return self.settle(refused.state, refused.leaves, ack.outcome);
         }
         Verdict::Settled
     }
 
-    fn settle(&mut self, state: Arc<S>) -> Verdict {
+    fn settle(&mut self, state: Arc<S>, leaves: Superseded, outcome: Outcome) -> Verdict {
         self.has = Has::State(state);
+        // Also a full script may find its state in place: then the table holds what it held.
+        if outcome != Outcome::Unchanged {
+            self.superseded = leaves;
+        }
         self.refused = None;
         self.pause = self.limits.resend_first;
         Verdict::Settled
     }
 
-    fn refuse(&mut self, Sent { state, kind, .. }: Sent<S>, outcome: Outcome, now: Instant) -> Verdict {
+    fn refuse(&mut self, sent: Sent<S>, outcome: Outcome, now: Instant) -> Verdict {
+        let Sent { state, kind, leaves, .. } = sent;
         if outcome == Outcome::BaseMismatch {
             self.has = Has::Unknown;
         }
@@ -181,7 +197,7 @@ impl<S: State> Session<S> {
             );
         let pause = self.pause;
         let again = (!held).then(|| now + pause);
-        self.refused = Some(Refused { state, kind, newer, again });
+        self.refused = Some(Refused { state, kind, leaves, newer, again });
         if held {
             return Verdict::Settled;
         }

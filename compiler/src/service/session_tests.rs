@@ -17,6 +17,10 @@ fn revision(name: &str) -> Revision {
     Revision::of(ScriptHash::of(name.as_bytes()))
 }
 
+fn names(names: &[&str]) -> Superseded {
+    Superseded::new(names.iter().copied().map(revision).collect()).unwrap()
+}
+
 /// A session at a moment that only the test moves.
 struct Talk {
     session: Session<Named>,
@@ -25,7 +29,17 @@ struct Talk {
 
 impl Talk {
     fn hello(applied: Option<&str>) -> Self {
-        Self { session: Session::new(applied.map(revision), Limits::default()), now: Instant::now() }
+        Self::hello_after(applied, &[])
+    }
+
+    /// The same, with a table that has gone on from others.
+    fn hello_after(applied: Option<&str>, superseded: &[&str]) -> Self {
+        let session = Session::new(applied.map(revision), names(superseded), Limits::default());
+        Self { session, now: Instant::now() }
+    }
+
+    fn superseded(&self) -> Superseded {
+        self.session.superseded().clone()
     }
 
     /// What there is to do for a desired state, in words.
@@ -44,7 +58,11 @@ impl Talk {
     }
 
     fn send(&mut self, state: &str, kind: Kind) {
-        self.session.sent(Arc::new(Named(revision(state))), kind, self.now);
+        self.send_leaving(state, kind, &[]);
+    }
+
+    fn send_leaving(&mut self, state: &str, kind: Kind, leaves: &[&str]) {
+        self.session.sent(Arc::new(Named(revision(state))), kind, names(leaves), self.now);
     }
 
     fn answer(&mut self, of: &str, outcome: Outcome) -> Verdict {
@@ -214,4 +232,37 @@ fn a_newer_state_does_not_wait_for_the_longer_pauses() {
     talk.answer("b", Outcome::Applied);
     talk.send("c", Kind::Delta);
     assert_eq!(talk.answer("c", Outcome::HashMismatch), Verdict::Resend(Duration::from_secs(1)));
+}
+
+#[test]
+fn what_is_left_behind_is_what_was_acknowledged() {
+    let mut talk = Talk::at_a();
+    talk.send_leaving("b", Kind::Delta, &["a"]);
+    assert_eq!(talk.superseded(), names(&[]));
+    talk.answer("b", Outcome::Applied);
+    assert_eq!(talk.superseded(), names(&["a"]));
+    talk.send_leaving("c", Kind::Delta, &["a", "b"]);
+    talk.answer("c", Outcome::NftKilled);
+    assert_eq!(talk.superseded(), names(&["a"]));
+    talk.answer("c", Outcome::Applied);
+    assert_eq!(talk.superseded(), names(&["a", "b"]), "after all");
+    talk.send("d", Kind::Full);
+    talk.answer("d", Outcome::Applied);
+    assert_eq!(talk.superseded(), names(&[]));
+}
+
+#[test]
+fn what_an_agent_says_that_was_left_behind_is_believed_until_nft_has_run() {
+    for (kind, outcome, left) in [
+        (Kind::Current, Outcome::Unchanged, &["x"][..]),
+        // The table was lost, and came back by what had led to it.
+        (Kind::Current, Outcome::Applied, &["x"]),
+        (Kind::Full, Outcome::Unchanged, &["x"]),
+        (Kind::Full, Outcome::Applied, &[]),
+    ] {
+        let mut talk = Talk::hello_after(Some("a"), &["x"]);
+        talk.send_leaving("a", kind, if kind == Kind::Current { &["x"] } else { &[] });
+        talk.answer("a", outcome);
+        assert_eq!(talk.superseded(), names(left), "{kind:?} {outcome}");
+    }
 }

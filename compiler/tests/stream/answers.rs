@@ -1,7 +1,8 @@
 //! What follows which answer.
 
 use flock_compiler::service::Limits;
-use flock_proto::{Outcome, UpdateKind};
+use flock_proto::{Outcome, Update, UpdateKind};
+use flock_shared::{SUPERSEDED_LIMIT, Superseded};
 use tonic::Code;
 
 use super::agent::Agent;
@@ -125,4 +126,39 @@ async fn who_says_nothing_is_asked_to_leave() {
     let mut agent = Agent::silent(compiler.dial().await.0).await;
     let ended = agent.end().await;
     assert_eq!((ended.code(), ended.message()), (Code::DeadlineExceeded, "no hello within 10s"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn markers_that_deltas_leave_behind_are_few_and_survive_a_reconnect() {
+    let mut compiler = Compiler::start(1, Limits::default()).await;
+    let mut agent = compiler.agent(0, None).await;
+    let (mut has, _) = agent.apply().await;
+    let mut left = Superseded::default();
+    let mut counts = Vec::new();
+    for step in 0..2 * SUPERSEDED_LIMIT + 3 {
+        compiler.change().await;
+        let Update { revision, kind: UpdateKind::Delta { base, script }, superseded, .. } =
+            agent.update().await
+        else {
+            panic!("a delta is due")
+        };
+        assert_eq!(base, has);
+        let script = String::from_utf8(script.bytes().to_vec()).unwrap();
+        let swept =
+            left.iter().filter(|it| script.contains(&format!("delete set inet flock_netpol rev_{it}\n")));
+        assert_eq!(swept.count(), if superseded.is_empty() { left.len() } else { 0 }, "{script}");
+        assert_eq!(script.contains("delete"), superseded.is_empty(), "{script}");
+        agent.answer(&revision, Outcome::Applied).await;
+        (has, left) = (revision, superseded);
+        counts.push(left.len());
+        if step % 5 == 0 {
+            let channel = compiler.dial().await.0;
+            agent = Agent::hello_after(channel, 0, Some(has.clone()), left.clone()).await;
+            let update = agent.update().await;
+            assert_eq!((update.kind, update.superseded), (UpdateKind::Current, left.clone()));
+            agent.answer(&has, Outcome::Unchanged).await;
+        }
+    }
+    let expected = (1..=SUPERSEDED_LIMIT).chain([0]).cycle();
+    assert!(counts.iter().copied().eq(expected.take(counts.len())), "{counts:?}");
 }

@@ -4,12 +4,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use flock_shared::{MARKER_PREFIX, Revision, Script, TABLE};
+use flock_shared::{Revision, Script, Superseded};
 
 use super::comparison::Comparison;
+use super::end::End;
 use super::parts::Parts;
 use super::{Delta, diff};
-use crate::layout::marker;
 use crate::nft::Transaction;
 use crate::output::Output;
 
@@ -21,6 +21,8 @@ pub struct Body {
     frame: Bytes,
     /// The parts' other edits, and what of them goes.
     edits: Bytes,
+    /// Whether anything of this deletes.
+    deletes: bool,
 }
 
 /// Equal statements, however they are shared.
@@ -37,7 +39,8 @@ impl Body {
     #[must_use]
     pub fn of(delta: &Delta) -> Self {
         let (additions, edits) = parts(&delta.parts);
-        Self { additions, frame: frame(&delta.frame), edits }
+        let deletes = delta.parts.deletes() || delta.frame.deletes();
+        Self { additions, frame: delta.frame.write().into(), edits, deletes }
     }
 
     fn pieces(&self) -> [&Bytes; 3] {
@@ -56,17 +59,26 @@ impl Body {
         self.len() == 0
     }
 
-    /// The script that applies on `base` and reaches `revision`. nft refuses it as a whole where the marker of
-    /// `base` is missing.
+    /// Whether anything is deleted, for which nft waits.
     #[must_use]
-    pub fn script(&self, base: &Revision, revision: &Revision) -> Script {
-        let marker = marker(revision);
-        let end = ["delete set ", TABLE, " ", MARKER_PREFIX, base.as_str(), "\n", &marker];
+    pub const fn deletes(&self) -> bool {
+        self.deletes
+    }
+
+    /// How the delta from `base` to `revision` ends on a table that has gone on from `superseded` before.
+    #[must_use]
+    pub fn end(&self, base: &Revision, revision: &Revision, superseded: &Superseded) -> End {
+        End::of(self.deletes, base, revision, superseded)
+    }
+
+    /// The script that ends like this. nft refuses it as a whole where its base does not stand.
+    #[must_use]
+    pub fn script(&self, end: &End) -> Script {
+        let end = end.write();
         // As long as it will be: what is too long would be copied once more.
-        let length = self.len() + end.iter().map(|part| part.len()).sum::<usize>();
-        let mut script = Vec::with_capacity(length);
+        let mut script = Vec::with_capacity(self.len() + end.len());
         self.pieces().into_iter().for_each(|piece| script.extend_from_slice(piece));
-        end.into_iter().for_each(|part| script.extend_from_slice(part.as_bytes()));
+        script.extend_from_slice(end.as_bytes());
         Script::new(script)
     }
 }
@@ -74,10 +86,6 @@ impl Body {
 /// Additions, and the rest.
 fn parts(transaction: &Transaction) -> (Bytes, Bytes) {
     (transaction.write_additions().into(), transaction.write_edits().into())
-}
-
-fn frame(transaction: &Transaction) -> Bytes {
-    transaction.write().into()
 }
 
 /// Writes the deltas of many nodes. It remembers what it has written of their parts.
@@ -105,10 +113,11 @@ impl Bodies {
             return diff(old, new).as_ref().map(Body::of);
         }
         let comparison = Comparison::of(old, new);
-        let frame = comparison.write_frame()?.into();
+        let (frame, frame_deletes) = comparison.write_frame()?;
         let place = self.place(comparison.parts);
         let (additions, edits) = self.written.get(place)?.clone()?;
-        Some(Body { additions, frame, edits })
+        let deletes = frame_deletes || !edits.is_empty();
+        Some(Body { additions, frame: frame.into(), edits, deletes })
     }
 
     /// Where the statements of parts are.

@@ -42,14 +42,17 @@ impl<'a> Comparison<'a> {
         Self { old, new, subjects, parts }
     }
 
-    /// The statements of the node's own: those of its transaction, without the way through tables where all that
-    /// differs is which chains addresses are sent to, which is most often so. `None`: only a full script leads there.
-    pub(super) fn write_frame(&self) -> Option<String> {
-        let Some(maps) = self.sent_elsewhere() else { return self.frame().map(|frame| frame.write()) };
+    /// The statements of the node's own, and whether they delete anything: those of its transaction, without the way
+    /// through tables where all that differs is which chains addresses are sent to, which is most often so. `None`: only
+    /// a full script leads there.
+    pub(super) fn write_frame(&self) -> Option<(String, bool)> {
+        let Some(maps) = self.sent_elsewhere() else {
+            return self.frame().map(|frame| (frame.write(), frame.deletes()));
+        };
         let mut out = String::with_capacity(512);
         // Writing to a String cannot fail.
         let _: std::fmt::Result = write_changed_keys(&mut out, &maps);
-        Some(out)
+        Some((out, !maps.is_empty()))
     }
 
     /// The addresses that are sent to another chain, by dispatch map, if nothing else differs.

@@ -10,6 +10,7 @@
 
 mod body;
 mod comparison;
+mod end;
 mod parts;
 
 use crate::layout::layout;
@@ -17,6 +18,7 @@ use crate::nft::{ApplyError, Table, Transaction};
 use crate::output::Output;
 
 pub use body::{Bodies, Body};
+pub use end::{End, Markers};
 
 use comparison::Comparison;
 

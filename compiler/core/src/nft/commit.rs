@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use flock_shared::Revision;
+
 use super::model::{Chain, Content, Map, Table};
 use super::name::{ChainName, MapName, SetName};
 use super::transaction::{Removal, Transaction};
@@ -22,6 +24,9 @@ pub enum ApplyError {
     /// A chain that is to be added is there, or one that is to be rewritten or removed is not.
     #[error("chain {0} is there, or is not there")]
     Chain(ChainName),
+    /// The marker of the base is not there, or the table has gone on from it.
+    #[error("{0} does not stand")]
+    Base(Revision),
     /// A set or map that is to be removed, or that is to lose elements, is not there.
     #[error("{0} is not there")]
     Missing(String),

@@ -129,6 +129,14 @@ impl Transaction {
         *self == Self::default()
     }
 
+    /// Whether anything is deleted or flushed, for which nft waits.
+    #[must_use]
+    pub fn deletes(&self) -> bool {
+        let Self { added: _, lost, lost_keys, changed_keys: _, rewritten, .. } = self;
+        // A key that changes is lost first.
+        !lost.is_empty() || !lost_keys.is_empty() || !rewritten.is_empty() || !self.removals().is_empty()
+    }
+
     /// The statements, in an order that nft and the kernel accept.
     #[must_use]
     pub fn write(&self) -> String {

@@ -1,7 +1,7 @@
 //! The one place where this bench calls the compiler's core.
 
 use flock_compiler_core::{Change, NodeChange, Pass, Translator, render};
-use flock_shared::Script;
+use flock_shared::{Script, Superseded};
 
 /// What an event came to.
 pub(crate) struct Done {
@@ -51,7 +51,10 @@ pub(crate) fn follow(translator: &mut Translator, change: Change) -> Done {
 /// The script that takes a node's agent to its new output, and whether it is a full one.
 fn script(change: &NodeChange) -> (Script, bool) {
     match (&change.before, &change.body) {
-        (Some(before), Some(body)) => (body.script(before.revision(), change.after.revision()), false),
+        (Some(before), Some(body)) => {
+            let end = body.end(before.revision(), change.after.revision(), &Superseded::default());
+            (body.script(&end), false)
+        }
         _ => (render(&change.after), true),
     }
 }

@@ -6,6 +6,8 @@
 #[allow(dead_code, reason = "shared")]
 mod table;
 
+mod ends;
+
 /// Random clusters and histories, as the tests of the core have them.
 #[path = "../../../../compiler/core/tests/support/mod.rs"]
 mod words;
@@ -14,11 +16,11 @@ use std::sync::Arc;
 
 use flock_compiler_core::{Output, Translator, render};
 use flock_lab::{Lab, Node, skipped};
-use flock_shared::{NodeName, Script};
+use flock_shared::{NodeName, Script, Superseded};
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::TestRunner;
 
-use table::{differences, table};
+use table::{differences, left_behind, table};
 use words::cluster::Cluster;
 use words::dice::Dice;
 use words::history::Walk;
@@ -32,6 +34,11 @@ const BETWEEN: usize = 12;
 fn load(node: &Node, script: &Script, what: &str) {
     let text = std::str::from_utf8(script.bytes()).unwrap();
     node.nft(text).unwrap_or_else(|error| panic!("{what}: {error}\n{text}"));
+}
+
+fn sorted(mut texts: Vec<String>) -> Vec<String> {
+    texts.sort();
+    texts
 }
 
 /// Compares what deltas have led to with what a full script makes of nothing.
@@ -49,12 +56,16 @@ fn a_history_of_deltas_ends_where_the_full_script_does() {
     }
     let lab = Lab::new("deltas").unwrap();
     let (followed, fresh) = (lab.node("followed").unwrap(), lab.node("fresh").unwrap());
+    // What an agent's journal makes of nothing: the scripts one after the other, as one transaction.
+    let (replayed, mut journal) = (lab.node("replayed").unwrap(), Vec::new());
     let mut runner = TestRunner::new(config(1));
     let clusters: Vec<Cluster> =
         (0..3).map(|_| generator::cluster().new_tree(&mut runner).unwrap().current()).collect();
     let (mut walk, mut dice, mut translator) = (Walk::new(&clusters), Dice(7), Translator::new());
     let name: NodeName = to_core::node_name(clusters[0].node_names()[0]);
     let (mut events, mut deltas, mut held) = (0, 0, None::<Arc<Output>>);
+    // Deltas that delete nothing, and how many markers they leave behind at most.
+    let (mut superseded, mut additive, mut most) = (Superseded::default(), 0, 0);
     while events < EVENTS {
         let batch = walk.changes(&mut dice);
         events += batch.len();
@@ -68,19 +79,39 @@ fn a_history_of_deltas_ends_where_the_full_script_does() {
         };
         let (revision, body) = (change.after.revision(), change.body);
         match held.replace(Arc::clone(&change.after)) {
-            None => load(&followed, &render(&change.after), "a full script"),
+            None => {
+                journal = render(&change.after).bytes().to_vec();
+                load(&followed, &Script::new(journal.clone()), "a full script");
+                superseded = Superseded::default();
+            }
             Some(before) if before.revision() == revision => {}
             Some(before) => {
                 let body = body.expect("a delta must do where no names collide");
-                load(&followed, &body.script(before.revision(), revision), "a delta");
+                let end = body.end(before.revision(), revision, &superseded);
+                let script = body.script(&end);
+                load(&followed, &script, "a delta");
+                journal.extend_from_slice(script.bytes());
+                superseded = end.superseded();
+                (additive, most) =
+                    (additive + usize::from(!superseded.is_empty()), most.max(superseded.len()));
                 deltas += 1;
                 if deltas % BETWEEN == 0 {
+                    load(&replayed, &Script::new(journal.clone()), "a journal");
+                    assert_eq!(differences(&table(&followed), &table(&replayed)), [""; 0], "a journal");
+                    for node in [&followed, &replayed] {
+                        let left: Vec<_> = superseded.iter().map(ToString::to_string).collect();
+                        assert_eq!(left_behind(node), sorted(left));
+                    }
+                    if deltas % (16 * BETWEEN) == 0 {
+                        journal = render(&change.after).bytes().to_vec();
+                    }
                     compare(&followed, &fresh, &change.after, deltas);
                 }
             }
         }
     }
     assert!(deltas > 100, "the history comes to {deltas} deltas only");
+    assert!(additive > deltas / 10 && most > 2, "{additive} of {deltas} delete nothing, {most} in a row");
     compare(&followed, &fresh, &held.expect("the node is there"), deltas);
 }
 
@@ -104,7 +135,8 @@ fn a_delta_on_another_base_changes_nothing() {
     load(&node, &render(&third), "a full script");
     let before = table(&node);
     let way = flock_compiler_core::diff(&first, &second).unwrap();
-    let delta = flock_compiler_core::Body::of(&way).script(first.revision(), second.revision());
+    let body = flock_compiler_core::Body::of(&way);
+    let delta = body.script(&body.end(first.revision(), second.revision(), &Superseded::default()));
     assert!(node.nft(std::str::from_utf8(delta.bytes()).unwrap()).is_err(), "the base is not there");
     assert_eq!(differences(&before, &table(&node)), [""; 0]);
 }

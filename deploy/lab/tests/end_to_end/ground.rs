@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use std::path::Path;
 
 use flock_lab::{Lab, Node, Pod, Protocol, skipped};
+use flock_shared::marker::leaving;
 use tempfile::TempDir;
 
 use crate::support::process::Process;
@@ -124,9 +125,8 @@ impl Ground {
 
     /// Whether the kernel has a revision's table.
     pub(crate) fn holds(&self, node: &str, revision: &str) -> bool {
-        self.node(node)
-            .run("nft", &["list", "set", "inet", "flock_netpol", &format!("rev_{revision}")], "")
-            .is_ok()
+        let leaving = leaving(&revision.parse().unwrap());
+        self.node(node).run("nft", &["-c", "-f", "-"], &leaving).is_ok()
     }
 
     /// Whether the kernel has any table of ours.

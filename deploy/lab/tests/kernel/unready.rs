@@ -1,6 +1,7 @@
 //! Pods that have started and that nobody has seen yet: where a node's pod CIDRs are known and there is a policy, nothing
 //! is forwarded to or from them, until a delta makes them known.
 
+use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -8,7 +9,7 @@ use std::time::Duration;
 use flock_compiler_core::object::Pod;
 use flock_compiler_core::{Change, Edit, Translator, World, render};
 use flock_lab::{Node, Probe, Protocol, probe_all};
-use flock_shared::{NodeName, PodKey, Script};
+use flock_shared::{NodeName, PodKey, Script, Superseded};
 
 use crate::cluster::Cluster;
 use crate::flow::SERVICES;
@@ -36,6 +37,7 @@ fn without_policy(names: &[&str]) -> Objects {
 struct Followed<'a> {
     cluster: &'a Cluster,
     translator: Translator,
+    superseded: BTreeMap<NodeName, Superseded>,
 }
 
 impl<'a> Followed<'a> {
@@ -52,7 +54,7 @@ impl<'a> Followed<'a> {
         for change in translator.pass().changes {
             load(node(cluster, change.after.node()), &render(&change.after));
         }
-        Self { cluster, translator }
+        Self { cluster, translator, superseded: BTreeMap::new() }
     }
 
     /// Makes one change, by deltas.
@@ -60,7 +62,11 @@ impl<'a> Followed<'a> {
         self.translator.apply(change);
         for change in self.translator.pass().changes {
             let base = change.before.unwrap();
-            let script = change.body.unwrap().script(base.revision(), change.after.revision());
+            let (body, left) =
+                (change.body.unwrap(), self.superseded.entry(base.node().clone()).or_default());
+            let end = body.end(base.revision(), change.after.revision(), left);
+            *left = end.superseded();
+            let script = body.script(&end);
             load(node(self.cluster, change.after.node()), &script);
         }
     }

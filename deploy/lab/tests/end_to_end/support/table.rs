@@ -1,21 +1,43 @@
 //! The kernel's table as comparable lines, and its drop counter.
 
 use flock_lab::Node;
+use flock_shared::{MARKER_PREFIX, PAST_PREFIX};
 use serde_json::Value;
 
 /// The table of a node as nft lists it, without what differs between equal tables: handles, counts, the order of
-/// objects and of elements. One line for each object; rules stay in their order. Empty if there is no table.
+/// objects and of elements, and markers that were left behind. One line for each object; rules stay in their order. Empty if there is no table.
 pub(crate) fn table(node: &Node) -> Vec<String> {
     let Ok(listed) = node.run("nft", &["-j", "-s", "list", "table", "inet", "flock_netpol"], "") else {
         return Vec::new();
     };
     let mut objects = objects(&listed);
+    let past = past(&objects);
+    let of = |object: &Value, field: &str| object[field].as_str().unwrap_or_default().to_owned();
+    objects.retain(|(kind, object)| match kind.as_str() {
+        "chain" => !of(object, "name").starts_with(PAST_PREFIX),
+        "rule" => !of(object, "chain").starts_with(PAST_PREFIX),
+        _ => !past.iter().any(|revision| of(object, "name") == format!("{MARKER_PREFIX}{revision}")),
+    });
     // Stable, so the rules of a chain keep their order.
     objects.sort_by_key(|(kind, object)| {
         let name = if kind == "rule" { &object["chain"] } else { &object["name"] };
         (kind.clone(), name.as_str().unwrap_or_default().to_owned())
     });
     objects.into_iter().map(|(kind, object)| format!("{kind} {object}")).collect()
+}
+
+/// The revisions that the table of a node has gone on from and still holds markers of.
+pub(crate) fn left_behind(node: &Node) -> Vec<String> {
+    let listed = node.run("nft", &["-j", "-s", "list", "table", "inet", "flock_netpol"], "");
+    past(&objects(&listed.unwrap()))
+}
+
+fn past(objects: &[(String, Value)]) -> Vec<String> {
+    let chains = objects.iter().filter(|(kind, _)| kind == "chain");
+    let names = chains.filter_map(|(_, chain)| chain["name"].as_str()?.strip_prefix(PAST_PREFIX));
+    let mut names: Vec<_> = names.map(str::to_owned).collect();
+    names.sort();
+    names
 }
 
 /// What of two tables is in one only: `- ` in the first, `+ ` in the second. A rule in another place counts as gone.
