@@ -150,7 +150,7 @@ fn top(line: &str, words: &[&str]) -> Result<bool, Why> {
         return Ok(false);
     }
     // How a delta checks its base; nothing else needs an object that must not be there.
-    if line.strip_prefix("create chain ").is_some_and(|rest| is_past(rest)) {
+    if line.strip_prefix("create chain ").is_some_and(is_past) {
         return Ok(false);
     }
     let [verb, object, family, table, name, ..] = words else { return other() };
