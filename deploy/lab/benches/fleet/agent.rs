@@ -60,11 +60,18 @@ pub(crate) struct Agent {
     pub(crate) news: mpsc::UnboundedSender<Verified>,
 }
 
+/// What an agent remembers.
+#[derive(Default)]
+struct Applied {
+    revision: Option<Revision>,
+    superseded: Superseded,
+}
+
 impl Agent {
     /// One stream after the other, with the pauses of a real agent.
     pub(crate) async fn run(self) {
         let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(30));
-        let mut applied = None;
+        let mut applied = Applied::default();
         loop {
             // Why a stream ended does not matter: the bench counts what arrives.
             let _ = self.stream(&mut applied, &mut backoff).await;
@@ -72,7 +79,7 @@ impl Agent {
         }
     }
 
-    async fn stream(&self, applied: &mut Option<Revision>, backoff: &mut Backoff) -> anyhow::Result<()> {
+    async fn stream(&self, applied: &mut Applied, backoff: &mut Backoff) -> anyhow::Result<()> {
         let socket = TcpStream::connect(self.compiler).await?;
         socket.set_nodelay(true)?;
         self.bytes.store(0, Ordering::Relaxed);
@@ -97,7 +104,7 @@ impl Agent {
     async fn talk(
         &self,
         sender: h2::client::SendRequest<Bytes>,
-        applied: &mut Option<Revision>,
+        applied: &mut Applied,
         backoff: &mut Backoff,
     ) -> anyhow::Result<()> {
         let request =
@@ -111,10 +118,10 @@ impl Agent {
             node: self.node.clone(),
             agent_version: env!("CARGO_PKG_VERSION").to_owned(),
             nft_version: "nftables v1.0.6 (Lester Gooch #5)".to_owned(),
-            applied: applied.clone(),
+            applied: applied.revision.clone(),
             position: Position::default(),
             drifts: 0,
-            superseded: Superseded::default(),
+            superseded: applied.superseded.clone(),
         };
         out.send_data(framed(AgentMessage::Hello(hello)), false)?;
         let mut body = response.await?.into_body();
@@ -125,15 +132,16 @@ impl Agent {
             body.flow_control().release_capacity(chunk.len())?;
             buffer.extend_from_slice(&chunk);
             while let Some(message) = unframed(&mut buffer)? {
-                let Update { revision, kind, .. } = Update::try_from(v1::Update::decode(message)?)?;
+                let Update { revision, kind, superseded, .. } =
+                    Update::try_from(v1::Update::decode(message)?)?;
                 let kind = match kind {
                     UpdateKind::Full(_) => Kind::Full,
-                    UpdateKind::Delta { base, .. } if applied.as_ref() == Some(&base) => Kind::Delta,
+                    UpdateKind::Delta { base, .. } if applied.revision.as_ref() == Some(&base) => Kind::Delta,
                     UpdateKind::Delta { .. } => bail!("a delta on a base that this agent does not have"),
                     UpdateKind::Current => Kind::Current,
                 };
                 let outcome = if kind == Kind::Current { Outcome::Unchanged } else { Outcome::Applied };
-                *applied = Some(revision.clone());
+                *applied = Applied { revision: Some(revision.clone()), superseded };
                 let took = Duration::from_millis(1);
                 let ack = Ack { revision: Some(revision), outcome, error: String::new(), took, drifts: 0 };
                 out.send_data(framed(AgentMessage::Ack(ack)), false)?;
