@@ -54,8 +54,8 @@ fn main() -> anyhow::Result<()> {
     let mut results = Vec::new();
     for which in NodeTable::ALL {
         progress.say(format_args!("{which}: making the scripts"));
-        let tables = Tables::of(which)?;
-        results.push((which, measure(&node, &tables, &options, &mut progress)?, tables));
+        let mut tables = Tables::of(which)?;
+        results.push((which, measure(&node, &mut tables, &options, &mut progress)?, tables));
     }
     drop(progress);
     let mut out = std::io::stdout().lock();
@@ -85,7 +85,7 @@ type Figures = Vec<(ChangeKind, Summary)>;
 
 fn measure(
     node: &Node,
-    tables: &Tables,
+    tables: &mut Tables,
     options: &Options,
     progress: &mut Progress,
 ) -> anyhow::Result<Figures> {
@@ -106,13 +106,13 @@ fn measure(
     for _ in 0..options.replacements {
         replaced(&tables.full, ChangeKind::FullScript)?;
     }
+    let which = tables.which;
     let mut changes = Changes::new(tables);
     node.nft(&changes.scratch())?;
     for round in 0..=options.rounds {
-        progress
-            .say(format_args!("{}: round {round} of {} (round 0 warms up)", tables.which, options.rounds));
+        progress.say(format_args!("{which}: round {round} of {} (round 0 warms up)", options.rounds));
         for kind in ChangeKind::SMALL {
-            let script = changes.next(kind);
+            let script = changes.next(kind)?;
             std::thread::sleep(PAUSE);
             let taken = apply(node, &script).with_context(|| format!("{kind}"))?;
             if round > 0

@@ -5,10 +5,15 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use flock_compiler_core::object::Peer;
-use flock_compiler_core::{Change, Edit, Labels, Selector, World, render, translate};
+use flock_compiler_core::{Change, Edit, Labels, Selector, Translator, World, render};
 use flock_shapes::parts::{self, Pair};
+use flock_shared::NodeName;
 
 use crate::ancestor::Ancestor;
+use crate::changes::text;
+
+/// The namespace that gains pods and loses them.
+pub(crate) const PEERS: &str = "peers-0";
 
 /// Pods on the node, the usual limit of a kubelet.
 const LOCAL: usize = 110;
@@ -33,8 +38,9 @@ pub(crate) struct Tables {
     pub(crate) ancestor: String,
     /// A set of peers' addresses in the full script.
     pub(crate) set: String,
-    /// The name of its marker set.
-    pub(crate) marker: String,
+    /// The compiler, which has made it.
+    pub(crate) translator: Translator,
+    pub(crate) node: NodeName,
 }
 
 impl NodeTable {
@@ -64,14 +70,16 @@ impl Tables {
     pub(crate) fn of(which: NodeTable) -> anyhow::Result<Self> {
         let world = world(which);
         let node = parts::node(0).name;
-        let output = translate(&world).output(&node);
-        let full = String::from_utf8(render(&output).bytes().to_vec())?;
+        let mut translator = Translator::new();
+        changes(&world).into_iter().for_each(|change| _ = translator.apply(change));
+        let changes = translator.pass().changes;
+        let change = changes.iter().find(|change| *change.after.node() == node);
+        let full = text(&render(&change.context("the node has no table")?.after))?;
         let names = full.lines().filter_map(|line| line.trim().strip_prefix("set pods4_"));
         // Sets of contested addresses and of subjects have other names; the largest is a set of peers.
         let set = names.filter_map(|line| line.strip_suffix(" {")).next().context("no set of addresses")?;
-        let marker = format!("rev_{}", output.revision());
         let ancestor = Ancestor::new(&world).script(&node, usize::MAX).text;
-        Ok(Self { which, set: format!("pods4_{set}"), marker, ancestor, full })
+        Ok(Self { which, set: format!("pods4_{set}"), translator, node, ancestor, full })
     }
 }
 
@@ -96,7 +104,7 @@ fn world(which: NodeTable) -> World {
         pods.push(parts::pod(&own, &format!("pod-{number}"), Some(&node), labels, address, &[]));
     }
     for (set, port) in (0..sets).zip(1_000..) {
-        let name = parts::namespace_name(&format!("peers-{set}"));
+        let name = parts::namespace_name(&if set == 0 { PEERS.to_owned() } else { format!("peers-{set}") });
         let label: Pair = (team.clone(), format!("team-{set}").into());
         for member in 0..members {
             let address = parts::address(LOCAL + set * members + member);
@@ -111,9 +119,23 @@ fn world(which: NodeTable) -> World {
         allow(number, block, port);
     }
     let mut world = World::default();
-    world.apply(Change::Node(Edit::Replace(vec![node])));
-    world.apply(Change::Namespace(Edit::Replace(namespaces)));
-    world.apply(Change::Pod(Edit::Replace(pods)));
-    world.apply(Change::Policy(Edit::Replace(policies)));
+    for change in [
+        Change::Node(Edit::Replace(vec![node])),
+        Change::Namespace(Edit::Replace(namespaces)),
+        Change::Pod(Edit::Replace(pods)),
+        Change::Policy(Edit::Replace(policies)),
+    ] {
+        world.apply(change);
+    }
     world
+}
+
+/// What makes a world of nothing.
+fn changes(world: &World) -> [Change; 4] {
+    [
+        Change::Node(Edit::Replace(world.nodes().values().map(|it| (**it).clone()).collect())),
+        Change::Namespace(Edit::Replace(world.namespaces().values().map(|it| (**it).clone()).collect())),
+        Change::Pod(Edit::Replace(world.pods().values().map(|it| (**it).clone()).collect())),
+        Change::Policy(Edit::Replace(world.policies().values().map(|it| (**it).clone()).collect())),
+    ]
 }
