@@ -62,7 +62,7 @@ fn lay_out<O: Objects>(output: &Output, objects: O) -> O {
         isolation.rule_sets().iter().map(|rules| ((rules.direction, &rules.name, reached(isolation)), rules))
     });
     let mut chains: Vec<_> = chains.collect();
-    chains.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+    chains.sort_unstable_by_key(|(chain, _)| *chain);
     chains.dedup_by(|(a, _), (b, _)| a == b);
     output.sets().iter().for_each(|set| layout.members(set));
     chains.into_iter().for_each(|((.., allow), rules)| layout.rule_set(rules, allow));

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use super::tenancy::Crossing;
 use super::{FEW_SETS, Parts};
 use crate::translate::budget::{self, OverBudget};
 use crate::translate::cluster::Cluster;
@@ -55,7 +56,7 @@ impl Parts {
     fn review_tenancies(&mut self, counted: &BTreeSet<u32>) {
         let sets = &self.sets.registry;
         let count = |set| sets.get(set).map_or(0, |part| part.value.count);
-        for (namespace, over, rule_sets) in self.tenancies.review(counted, count) {
+        for Crossing { namespace, over, rule_sets } in self.tenancies.review(counted, count) {
             self.crossed.insert(namespace);
             for (id, groups) in rule_sets {
                 if let Some(part) = self.rule_sets.get_mut(id) {

@@ -16,6 +16,14 @@ struct Tenancy {
     sets: Counts,
 }
 
+/// A namespace that has gone over budget, or came back.
+pub(super) struct Crossing {
+    pub(super) namespace: u32,
+    pub(super) over: bool,
+    /// Its rule sets, and how many of its groups have each.
+    pub(super) rule_sets: Vec<(u32, u32)>,
+}
+
 /// What each namespace looks up.
 #[derive(Debug)]
 pub(super) struct Tenancies {
@@ -110,12 +118,12 @@ impl Tenancies {
     }
 
     /// Looks again at the namespaces that look up other sets than before, or one of these whose members have changed.
-    /// Those that have gone over budget (`true`), or came back, each with its rule sets and how many groups have them.
+    /// Those that have gone over budget, or came back.
     pub(super) fn review<'a>(
         &mut self,
         counted: impl IntoIterator<Item = &'a u32>,
         count: impl Fn(u32) -> usize,
-    ) -> Vec<(u32, bool, Vec<(u32, u32)>)> {
+    ) -> Vec<Crossing> {
         let mut namespaces = std::mem::take(&mut self.changed);
         for set in counted {
             namespaces.extend(self.wide.range((*set, 0)..=(*set, u32::MAX)).map(|(_, namespace)| *namespace));
@@ -125,7 +133,7 @@ impl Tenancies {
             let over = self.is_wide(namespace) && self.members(namespace, &count) > self.budgets.members;
             let Some(tenancy) = self.tenancies.get(&namespace) else { continue };
             if if over { self.over.insert(namespace) } else { self.over.remove(&namespace) } {
-                news.push((namespace, over, tenancy.rule_sets.iter().collect()));
+                news.push(Crossing { namespace, over, rule_sets: tenancy.rule_sets.iter().collect() });
             }
         }
         news
