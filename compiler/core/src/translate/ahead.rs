@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::cluster::{Cluster, NodeEntry, PodEntry};
 use super::frames::{Few, Sources};
 use super::groups::{Group, Groups, Outcome};
+use super::pass::distinct;
 use super::subjects;
 use crate::ahead::ask;
 use crate::object::{Direction, Peer, PeerMatch, Pod, RulePorts};
@@ -25,12 +26,12 @@ impl Sources<'_> {
         ask(pods.iter().map(|pod| byte(pod.key.name.as_str())));
         let groups = entries.iter().flat_map(|entry| Direction::ALL.map(|direction| entry.group(direction)));
         let outcomes = groups.flatten().filter_map(|group| self.groups.get(group)).map(|group| group.outcome);
-        let rules: Vec<u32> = outcomes
-            .filter_map(|outcome| match outcome {
-                Outcome::Rules(id) => Some(id),
-                Outcome::Open | Outcome::Closed(_) => None,
-            })
-            .collect();
+        let rules = outcomes.filter_map(|outcome| match outcome {
+            Outcome::Rules(id) => Some(id),
+            Outcome::Open | Outcome::Closed(_) => None,
+        });
+        // All pods of a node may have the same, and it may be long.
+        let rules = distinct(&mut rules.collect());
         let parts = || rules.iter().filter_map(|id| self.parts.rule_sets.get(*id)).map(|part| &part.value);
         ask(parts().map(|part| part.sets.len() as u64));
         ask(parts().map(|part| part.rules.name.short()));
@@ -41,9 +42,7 @@ impl Sources<'_> {
         ask(stored().map(|set| set.script_bytes as u64));
         ask(stored().map(|set| set.definition.name.short()));
     }
-}
 
-impl Sources<'_> {
     /// Asks for what tells how some nodes are to be edited.
     pub(super) fn ask_for_fits(&self, fits: &[(u32, Few<u32>)]) {
         let outputs = self.ask_for_outputs(fits.iter().map(|(node, _)| *node));
@@ -88,8 +87,10 @@ impl Cluster {
 impl Groups {
     /// Asks for the rules of some groups.
     pub(super) fn ask_for(&self, groups: &[u32], subjects: &subjects::Subjects) {
-        let groups: Vec<&Group> = groups.iter().filter_map(|id| self.get(*id)).collect();
-        ask(groups.iter().map(|group| group.namespace()));
+        let groups = groups.iter().filter_map(|id| self.get(*id));
+        // Nobody looks at the rules of the others.
+        let groups = groups.filter(|group| self.tenants.over(group.namespace()).is_none());
+        let groups: Vec<&Group> = groups.collect();
         let ids: Vec<u32> = groups.iter().flat_map(|group| group.applying().rules()).collect();
         let rules = || ids.iter().filter_map(|id| subjects.rules(*id)).flat_map(|entry| &*entry.rules);
         ask(rules().map(|rule| matches!(rule.ports, RulePorts::Any)));
