@@ -174,7 +174,8 @@ impl Metrics {
         metrics
     }
 
-    /// Counts a peer that was dropped: its updates stayed `unanswered`, or bytes stayed `unread`.
+    /// Counts a peer that was dropped: its updates stayed `unanswered`, or bytes stayed `unread`; it was `slow` to read a
+    /// large script; it was one of the `strangers` that did not say in time who they are, or was `crowding` an address.
     pub fn dropped(&self, what: &'static str) {
         self.dropped.get_or_create(&vec![("what", what)]).inc();
     }

@@ -24,9 +24,6 @@ const HANDSHAKE: Duration = Duration::from_secs(10);
 /// Strangers on the admin port, where nobody is ever known: in all, and of one address.
 const ADMIN_STRANGERS: (usize, usize) = (1024, 64);
 
-/// The Secret that holds the compiler's own certificates.
-const SECRET: &str = "flock-compiler-tls";
-
 /// Keeps the certificate as it should be, for as long as it is polled.
 pub(crate) type Upkeep = Pin<Box<dyn Future<Output = ()> + Send>>;
 
@@ -65,7 +62,7 @@ impl Protection {
                 };
                 let place = Place {
                     namespace: namespace.clone(),
-                    secret: object(SECRET)?,
+                    secret: object(access::TLS_SECRET)?,
                     config_map: object(access::CA_CONFIG_MAP)?,
                     key: access::CA_KEY.to_owned(),
                 };

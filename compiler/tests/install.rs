@@ -62,7 +62,7 @@ fn the_programs_find_what_they_look_for() {
     assert_eq!(service["metadata"]["namespace"], access::NAMESPACE);
     assert_eq!(service["spec"]["ports"][0]["port"], access::PORT);
     find(&objects, "ConfigMap", access::CA_CONFIG_MAP);
-    find(&objects, "Secret", "flock-compiler-tls");
+    find(&objects, "Secret", access::TLS_SECRET);
     find(&objects, "ServiceAccount", access::CLIENT_ACCOUNT);
     let viewer = find(&objects, "ClusterRole", "flock-viewer");
     assert_eq!(viewer["rules"][0]["apiGroups"][0], access::API_GROUP);

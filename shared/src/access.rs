@@ -28,6 +28,9 @@ pub const CA_CONFIG_MAP: &str = "flock-compiler-ca";
 /// See [`CA_CONFIG_MAP`].
 pub const CA_KEY: &str = "ca.crt";
 
+/// The Secret that holds the compiler's own certificates, beside them its authorities' keys.
+pub const TLS_SECRET: &str = "flock-compiler-tls";
+
 /// The ServiceAccount of the node agents.
 pub const AGENT_ACCOUNT: &str = "flock-node-agent";
 

@@ -1,4 +1,4 @@
-//! A connection that knows how far its peer has read, and can be closed from elsewhere.
+//! A connection that knows who its peer is and how far it has read, and can be closed from elsewhere.
 //!
 //! HTTP/2 takes whole messages into its buffers and tells nobody when they are out. What is written to the socket does.
 

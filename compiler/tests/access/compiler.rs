@@ -15,7 +15,7 @@ use flock_compiler::source::Source;
 use flock_compiler::source::kubernetes::{KubernetesSource, client};
 use flock_compiler::tls::Certificate;
 use flock_compiler::tls::own::{Keeper, Place, Terms};
-use flock_shared::access::{AGENT_ACCOUNT, AUDIENCE, CA_CONFIG_MAP, CA_KEY, NAMESPACE};
+use flock_shared::access::{AGENT_ACCOUNT, AUDIENCE, CA_CONFIG_MAP, CA_KEY, NAMESPACE, TLS_SECRET};
 use flock_shared::dial::{self, CompilerUrl, DialError, Trust};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
@@ -52,7 +52,7 @@ pub(super) fn agents() -> ServiceAccount {
 pub(super) fn place() -> Place {
     Place {
         namespace: NAMESPACE.parse().unwrap(),
-        secret: "flock-compiler-tls".parse().unwrap(),
+        secret: TLS_SECRET.parse().unwrap(),
         config_map: CA_CONFIG_MAP.parse().unwrap(),
         key: CA_KEY.to_owned(),
     }

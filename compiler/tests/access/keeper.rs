@@ -7,7 +7,7 @@ use flock_compiler::metrics::Metrics;
 use flock_compiler::source::kubernetes::client;
 use flock_compiler::tls::Certificate;
 use flock_compiler::tls::own::{KeepError, Keeper, Terms};
-use flock_shared::access::{CA_CONFIG_MAP, NAMESPACE};
+use flock_shared::access::{CA_CONFIG_MAP, NAMESPACE, TLS_SECRET};
 use flock_testkit::{CONFIG_MAP, Failure, SECRET, Verb};
 use serde_json::json;
 
@@ -21,7 +21,7 @@ fn keeper(cluster: &Cluster) -> (Keeper, Certificate) {
 }
 
 fn secret(cluster: &Cluster) -> serde_json::Value {
-    cluster.api.store().get(SECRET, NAMESPACE, "flock-compiler-tls").expect("there is a Secret")
+    cluster.api.store().get(SECRET, NAMESPACE, TLS_SECRET).expect("there is a Secret")
 }
 
 fn writes(cluster: &Cluster) -> u64 {
@@ -56,7 +56,7 @@ async fn objects_that_are_there_and_empty_are_filled() {
     let metadata =
         |name: &str| json!({ "namespace": NAMESPACE, "name": name, "labels": { "of": "manifest" } });
     let store = cluster.api.store();
-    store.put(SECRET, json!({ "metadata": metadata("flock-compiler-tls"), "type": "Opaque" })).unwrap();
+    store.put(SECRET, json!({ "metadata": metadata(TLS_SECRET), "type": "Opaque" })).unwrap();
     store.put(CONFIG_MAP, json!({ "metadata": metadata(CA_CONFIG_MAP) })).unwrap();
     let (mut keeper, certificate) = keeper(&cluster);
     keeper.look().await.unwrap();
@@ -85,7 +85,7 @@ async fn what_somebody_has_done_to_the_config_map_is_put_right() {
 async fn a_secret_of_somebody_else_is_reported_and_left_alone() {
     let cluster = Cluster::start().await;
     let object = json!({
-        "metadata": { "namespace": NAMESPACE, "name": "flock-compiler-tls" },
+        "metadata": { "namespace": NAMESPACE, "name": TLS_SECRET },
         "stringData": { "tls.crt": "a certificate", "tls.key": "-----BEGIN PRIVATE KEY-----\nc2VjcmV0\n" },
     });
     cluster.api.store().put(SECRET, object).unwrap();
@@ -105,7 +105,7 @@ async fn a_server_that_fails_costs_nothing_that_is_there() {
     let failure = || Failure { code: 500, retry_after: None };
     cluster.api.faults().fail(SECRET, Verb::Get, failure(), 1);
     let error = replica.look().await.unwrap_err();
-    assert_eq!(error.to_string(), "Secret flock-system/flock-compiler-tls");
+    assert_eq!(error.to_string(), format!("Secret {NAMESPACE}/{TLS_SECRET}"));
     assert!(!certificate.is_there());
     replica.look().await.unwrap();
     cluster.api.faults().fail(CONFIG_MAP, Verb::Get, failure(), 1);

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use flock_compiler::tls::own::Terms;
+use flock_shared::access::TLS_SECRET;
 use flock_shared::dial::Trust;
 use flock_testkit::{POD, SECRET};
 use serde_json::json;
@@ -22,7 +23,7 @@ fn hasty() -> Setup {
 
 /// The leaf that is kept.
 fn leaf(cluster: &Cluster) -> String {
-    let secret = cluster.api.store().get(SECRET, "flock-system", "flock-compiler-tls").unwrap();
+    let secret = cluster.api.store().get(SECRET, "flock-system", TLS_SECRET).unwrap();
     secret["data"]["tls.crt"].as_str().unwrap().to_owned()
 }
 

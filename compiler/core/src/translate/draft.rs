@@ -183,14 +183,21 @@ fn merge_ports(ranges: &[(PortRange, &PeerMatch)], any_port: &Union) -> Result<M
     Ok((ranges.into_iter().map(|range| (range, 0)).collect(), vec![union]))
 }
 
-/// The same for ranges with different peers.
-fn take_apart(ranges: &[(PortRange, &PeerMatch)], any_port: &Union) -> Result<Merged, OverBudget> {
+/// The different peers of ranges in order, and the ranges with the places of theirs.
+pub(super) fn by_place<'a>(
+    ranges: &[(PortRange, &'a PeerMatch)],
+) -> (Vec<&'a PeerMatch>, Vec<(PortRange, usize)>) {
     let mut peers: Vec<&PeerMatch> = ranges.iter().map(|(_, peers)| *peers).collect();
     peers.sort_unstable();
     peers.dedup();
     let place = |wanted: &PeerMatch| peers.binary_search(&wanted).unwrap_or_default();
-    let ranges: Vec<(PortRange, usize)> =
-        ranges.iter().map(|(range, peers)| (*range, place(peers))).collect();
+    let ranges = ranges.iter().map(|(range, peers)| (*range, place(peers))).collect();
+    (peers, ranges)
+}
+
+/// The same for ranges with different peers.
+fn take_apart(ranges: &[(PortRange, &PeerMatch)], any_port: &Union) -> Result<Merged, OverBudget> {
+    let (peers, ranges) = by_place(ranges);
     let mut places: BTreeMap<Vec<usize>, usize> = BTreeMap::new();
     let mut unions: Vec<Union> = Vec::new();
     let mut merged: Vec<(PortRange, usize)> = Vec::new();

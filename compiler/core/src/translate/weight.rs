@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::budget::ENTRIES;
-use super::draft::{Resolution, numbers};
+use super::draft::{Resolution, by_place, numbers};
 use crate::label::{Operator, Selector};
 use crate::object::{Direction, NamespaceScope, Peer, PeerMatch, PodPeer, Rule, RulePorts};
 use crate::port::{PortRange, split};
@@ -103,12 +103,7 @@ pub(super) fn merged<'a>(
             }
         }
     }
-    let mut peers: Vec<&PeerMatch> = ranges.iter().map(|(_, peers)| *peers).collect();
-    peers.sort_unstable();
-    peers.dedup();
-    let place = |wanted: &PeerMatch| peers.binary_search(&wanted).unwrap_or_default();
-    let ranges: Vec<(PortRange, usize)> =
-        ranges.iter().map(|(range, peers)| (*range, place(peers))).collect();
+    let (peers, ranges) = by_place(&ranges);
     let pieces = split(&ranges, ENTRIES)?;
     let weights: Vec<u64> = peers.iter().map(|peers| of_peers(peers)).collect();
     let unions: BTreeSet<&[usize]> = pieces.iter().map(|(_, covering)| &**covering).collect();
