@@ -14,7 +14,7 @@ fn cores() -> usize {
 
 /// Maps items in order.
 pub(crate) fn map<T: Sync, R: Send>(items: &[T], f: impl Fn(&T) -> R + Sync) -> Vec<R> {
-    map_with(items, || (), |_| (), |(), item| f(item))
+    map_with(items, || (), |(), item| f(item))
 }
 
 /// Maps items in order, and has memory asked for some of them before they are mapped.
@@ -23,18 +23,20 @@ pub(crate) fn map_asking<T: Sync, R: Send>(
     ask: impl Fn(&[T]) + Sync,
     f: impl Fn(&T) -> R + Sync,
 ) -> Vec<R> {
-    map_with(items, || (), ask, |(), item| f(item))
+    map_on(threads_for(items), items, &|| (), &ask, &|(), item| f(item))
 }
 
-/// Maps items in order, with something that each core has of its own; `ask` asks memory for some of them.
+/// Maps items in order, with something that each core has of its own.
 pub(crate) fn map_with<'a, T: Sync, S, R: Send>(
     items: &'a [T],
     own: impl Fn() -> S + Sync,
-    ask: impl Fn(&'a [T]) + Sync,
     f: impl Fn(&mut S, &'a T) -> R + Sync,
 ) -> Vec<R> {
-    let threads = if items.len() < WORTH_IT { 1 } else { cores() };
-    map_on(threads, items, &own, &ask, &f)
+    map_on(threads_for(items), items, &own, &|_| (), &f)
+}
+
+fn threads_for<T>(items: &[T]) -> usize {
+    if items.len() < WORTH_IT { 1 } else { cores() }
 }
 
 /// Maps items in order on so many threads, this one among them.
@@ -100,8 +102,7 @@ pub(crate) fn ahead<T: Sync, R: Send>(
 
 /// Sorts a part of the items for each core, in place: a stable sort then only has to merge them.
 pub(crate) fn sort_parts<T: Send>(items: &mut [T], compare: impl Fn(&T, &T) -> Ordering + Sync) {
-    let threads = if items.len() < WORTH_IT { 1 } else { cores() };
-    let compare = &compare;
+    let (threads, compare) = (threads_for(items), &compare);
     thread::scope(|scope| {
         let mut parts = items.chunks_mut(items.len().div_ceil(threads).max(1));
         let first = parts.next();

@@ -9,7 +9,6 @@ use std::sync::Arc;
 
 use super::frame::{Isolation, Subject};
 use super::rule_set::Fingerprint;
-use crate::ahead::ask;
 use crate::identity::Identity;
 use crate::revision::Encoded;
 
@@ -123,14 +122,6 @@ impl Subjects {
         let chunks = self.chunks.iter().filter(move |chunk| wanted(chunk.fingerprint));
         let subjects = chunks.flat_map(|chunk| &*chunk.entries).map(|(_, subject)| subject);
         subjects.filter(move |subject| wanted(subject.fingerprint()))
-    }
-
-    /// Asks memory for what stands beside the chunks, and for the chunks' first entries: there too is counted who
-    /// shares them.
-    pub(crate) fn ask_for<'a>(all: impl Iterator<Item = &'a Self> + Clone) {
-        let chunks = all.flat_map(|subjects| &subjects.chunks);
-        ask(chunks.clone().map(|chunk| chunk.last.is_ipv4()));
-        ask(chunks.filter_map(|chunk| chunk.entries.first()).map(|(address, _)| address.is_ipv4()));
     }
 
     /// How many there are.

@@ -1,15 +1,12 @@
 //! Asking memory for what is about to be followed from object to object, nearest first.
 
-use std::sync::Arc;
-
 use super::cluster::{Cluster, NodeEntry, PodEntry};
-use super::frames::{Few, Sources};
+use super::frames::Sources;
 use super::groups::{Group, Groups, Outcome};
 use super::pass::distinct;
-use super::subjects;
+use super::subjects::Subjects;
 use crate::ahead::ask;
 use crate::object::{Direction, Peer, PeerMatch, Pod, RulePorts};
-use crate::output::{Frame, Output, Subjects};
 
 impl Sources<'_> {
     /// Asks for what the frame of a node is put together from.
@@ -42,34 +39,6 @@ impl Sources<'_> {
         ask(stored().map(|set| set.script_bytes as u64));
         ask(stored().map(|set| set.definition.name.short()));
     }
-
-    /// Asks for what tells how some nodes are to be edited.
-    pub(super) fn ask_for_fits(&self, fits: &[(u32, Few<u32>)]) {
-        let outputs = self.ask_for_outputs(fits.iter().map(|(node, _)| *node));
-        let frames: Vec<&Frame> = outputs.iter().map(|output| &**output.frame()).collect();
-        ask(frames.iter().map(|frame| frame.families.v4));
-        ask(frames.iter().map(|frame| frame.owners.len() as u64));
-        ask(frames.iter().map(|frame| frame.anchors.len() as u64));
-        Subjects::ask_for(frames.iter().map(|frame| &frame.subjects));
-        let entries = fits.iter().flat_map(|(_, pods)| pods).filter_map(|id| self.cluster.pod(*id));
-        let entries: Vec<&PodEntry> = entries.collect();
-        ask(entries.iter().map(|entry| entry.namespace));
-        ask(entries.iter().map(|entry| entry.pod.lifecycle as u8));
-        let addresses = entries.iter().filter_map(|entry| entry.pod.addresses()?.first());
-        ask(addresses.map(|address| address.is_ipv4()));
-    }
-
-    /// Asks for the outputs of some nodes and for the sets that they refer to.
-    pub(super) fn ask_for_outputs(&self, nodes: impl Iterator<Item = u32>) -> Vec<&Output> {
-        let nodes: Vec<&NodeEntry> = nodes.filter_map(|node| self.cluster.node(node)).collect();
-        ask(nodes.iter().map(|node| node.sets.len() as u64));
-        ask(nodes.iter().flat_map(|node| node.sets.iter().copied()));
-        let outputs: Vec<&Output> = nodes.iter().filter_map(|node| node.output.as_deref()).collect();
-        ask(outputs.iter().map(|output| output.sets().len() as u64));
-        let sets = outputs.iter().flat_map(|output| output.sets());
-        ask(sets.map(|set| Arc::strong_count(set) as u64));
-        outputs
-    }
 }
 
 impl Cluster {
@@ -86,7 +55,7 @@ impl Cluster {
 
 impl Groups {
     /// Asks for the rules of some groups.
-    pub(super) fn ask_for(&self, groups: &[u32], subjects: &subjects::Subjects) {
+    pub(super) fn ask_for(&self, groups: &[u32], subjects: &Subjects) {
         let groups = groups.iter().filter_map(|id| self.get(*id));
         // Nobody looks at the rules of the others.
         let groups = groups.filter(|group| self.tenants.over(group.namespace()).is_none());

@@ -140,15 +140,10 @@ impl Translator {
     fn rebuild(&mut self, nodes: &[u32], work: &mut Work) -> Vec<NodeChange> {
         work.frames = nodes.len();
         let sources = self.sources();
-        let built = parallel::map_with(
-            nodes,
-            Bodies::default,
-            |_| (),
-            |bodies, id| {
-                let entry = sources.cluster.node(*id)?;
-                Some(Built::anew(*id, entry, &sources, bodies))
-            },
-        );
+        let built = parallel::map_with(nodes, Bodies::default, |bodies, id| {
+            let entry = sources.cluster.node(*id)?;
+            Some(Built::anew(*id, entry, &sources, bodies))
+        });
         self.take_over(built, work)
     }
 
@@ -156,8 +151,7 @@ impl Translator {
     fn refit(&mut self, fits: &[(u32, Few<u32>)], changed: &[u32], work: &mut Work) -> Vec<NodeChange> {
         work.refits = fits.len();
         let sources = self.sources();
-        let ask = |fits: &[(u32, Few<u32>)]| sources.ask_for_fits(fits);
-        let built = parallel::map_with(fits, Bodies::default, ask, |bodies, (id, pods)| {
+        let built = parallel::map_with(fits, Bodies::default, |bodies, (id, pods)| {
             let entry = sources.cluster.node(*id)?;
             let (output, sets) = sources.refitted(entry, entry.output.as_ref()?, pods, changed);
             if sources.is_too_large(&output) {
@@ -187,9 +181,7 @@ impl Translator {
         let behind: Vec<(u32, Vec<u32>)> = by_node.into_iter().filter(|(node, _)| is_behind(*node)).collect();
         work.members = behind.len();
         let sources = self.sources();
-        let ask =
-            |behind: &[(u32, Vec<u32>)]| drop(sources.ask_for_outputs(behind.iter().map(|(node, _)| *node)));
-        let built = parallel::map_with(&behind, Bodies::default, ask, |bodies, (id, changed)| {
+        let built = parallel::map_with(&behind, Bodies::default, |bodies, (id, changed)| {
             let entry = sources.cluster.node(*id)?;
             if !entry.closed.is_empty() {
                 return Some(Built::anew(*id, entry, &sources, bodies));
