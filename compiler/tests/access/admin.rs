@@ -15,17 +15,13 @@ use flock_compiler::tls::Certificate;
 use flock_compiler::tls::own::Keeper;
 use flock_shared::access::AUDIENCE;
 use flock_testkit::{AccountToken, Grant, Subject};
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
-use tokio_rustls::TlsConnector;
 
-use super::cluster::{Cluster, NAME, names};
-use super::compiler::{agents, place};
+use super::cluster::{Cluster, names};
+use super::compiler::{agents, place, tls};
 
 struct Admin {
     address: SocketAddr,
@@ -73,16 +69,7 @@ impl Admin {
 
     /// Status and body of a page.
     async fn get(&self, cluster: &Cluster, path: &str, token: Option<&str>) -> (u16, String) {
-        let mut roots = RootCertStore::empty();
-        let bundle = cluster.bundle();
-        roots
-            .add_parsable_certificates(CertificateDer::pem_slice_iter(bundle.as_bytes()).map(Result::unwrap));
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-        let config = config.unwrap().with_root_certificates(roots).with_no_client_auth();
-        let tcp = TcpStream::connect(self.address).await.unwrap();
-        let name = ServerName::try_from(NAME).unwrap();
-        let mut stream = TlsConnector::from(Arc::new(config)).connect(name, tcp).await.unwrap();
+        let mut stream = tls(self.address, cluster, &[]).await;
         let header = token.map_or(String::new(), |token| format!("authorization: Bearer {token}\r\n"));
         let request = format!("GET {path} HTTP/1.1\r\nhost: compiler\r\n{header}\r\n");
         stream.write_all(request.as_bytes()).await.unwrap();

@@ -1,25 +1,17 @@
 //! Bytes that no agent would send, from one who is known and from one who is not: refused, and nobody else's concern.
 
-use std::sync::Arc;
-
 use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
 use flock_shared::token::BearerToken;
 use http::uri::PathAndQuery;
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
 use tokio::time::timeout;
-use tokio_rustls::TlsConnector;
-use tokio_rustls::client::TlsStream;
 use tonic::client::Grpc;
 use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::transport::Channel;
 use tonic::{Code, Request, Status};
 
-use super::cluster::{Cluster, NAME, PATIENCE};
-use super::compiler::Compiler;
+use super::cluster::{Cluster, PATIENCE};
+use super::compiler::{Compiler, tls};
 use super::stream::Stream;
 
 /// Messages as they are.
@@ -74,20 +66,6 @@ async fn ends(channel: Channel, token: &BearerToken, messages: Vec<Bytes>) -> Co
         Ok::<_, Status>(())
     });
     ended.await.expect("it ends").map_or_else(|status| status.code(), |()| Code::Ok)
-}
-
-/// A connection after its handshake.
-async fn tls(compiler: &Compiler, cluster: &Cluster) -> TlsStream<TcpStream> {
-    let mut roots = RootCertStore::empty();
-    let bundle = cluster.bundle();
-    roots.add_parsable_certificates(CertificateDer::pem_slice_iter(bundle.as_bytes()).map(Result::unwrap));
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
-    let mut config = config.with_root_certificates(roots).with_no_client_auth();
-    config.alpn_protocols = vec![b"h2".to_vec()];
-    let tcp = TcpStream::connect(compiler.address).await.unwrap();
-    let name = ServerName::try_from(NAME).unwrap();
-    TlsConnector::from(Arc::new(config)).connect(name, tcp).await.unwrap()
 }
 
 #[tokio::test]
@@ -145,7 +123,7 @@ async fn bytes_that_are_no_http_end_their_connection_only() {
         ("a stream that is not open", lost),
         ("a header that refers to nothing", header),
     ] {
-        let mut stream = tls(&compiler, &cluster).await;
+        let mut stream = tls(compiler.address, &cluster, &[b"h2"]).await;
         stream.write_all(&bytes).await.unwrap();
         let mut answer = Vec::new();
         // An end without a farewell is one too.
