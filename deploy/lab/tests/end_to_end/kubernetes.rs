@@ -11,6 +11,7 @@ use crate::compiler::Compiler;
 use crate::flockctl::Flockctl;
 use crate::ground::{Ground, NODES};
 use crate::manifests::{render, revision_of};
+use crate::shop::{allow, pod};
 use crate::site::settle;
 use crate::support::wait::wait_until;
 
@@ -39,35 +40,10 @@ impl Api {
     }
 }
 
-pub(crate) fn pod(name: &str, node: &str, address: &str) -> Value {
-    json!({
-        "metadata": { "namespace": "shop", "name": name, "labels": { "app": name } },
-        "spec": { "nodeName": node },
-        "status": { "phase": "Running", "podIPs": [{ "ip": address }] },
-    })
-}
-
-pub(crate) fn allow(from: &str) -> Value {
-    json!({
-        "metadata": { "namespace": "shop", "name": "allow" },
-        "spec": {
-            "podSelector": {},
-            "policyTypes": ["Ingress"],
-            "ingress": [{ "from": [{ "podSelector": { "matchLabels": { "app": from } } }] }],
-        },
-    })
-}
-
 #[test]
 fn an_api_server_is_followed_also_after_it_was_gone() {
     let Some(ground) = Ground::new("api") else { return };
-    let api = Api::start();
-    for node in NODES {
-        api.put(NODE, json!({ "metadata": { "name": node } }));
-    }
-    api.put(NAMESPACE, json!({ "metadata": { "name": "shop" } }));
-    api.put(POD, pod("web", "n1", "10.1.0.2"));
-    api.put(POD, pod("db", "n2", "10.1.0.4"));
+    let api = Api::with_shop();
     let kubeconfig = api.server.write_kubeconfig(ground.directory()).unwrap();
     let mut compiler = Compiler::start(["--kubeconfig", kubeconfig.to_str().unwrap()], ground.directory());
     let flockctl = Flockctl::new(compiler.url());
@@ -126,13 +102,7 @@ fn deny(name: &str) -> Value {
 #[test]
 fn a_server_that_comes_back_with_everything_changed_opens_nothing_on_the_way() {
     let Some(ground) = Ground::new("api-changed") else { return };
-    let api = Api::start();
-    for node in NODES {
-        api.put(NODE, json!({ "metadata": { "name": node } }));
-    }
-    api.put(NAMESPACE, json!({ "metadata": { "name": "shop" } }));
-    api.put(POD, pod("web", "n1", "10.1.0.2"));
-    api.put(POD, pod("db", "n2", "10.1.0.4"));
+    let api = Api::with_shop();
     api.put(NETWORK_POLICY, deny("before"));
     let web = ground.pod("n1", "web", "10.1.0.2");
     let db = ground.pod("n2", "db", "10.1.0.4");

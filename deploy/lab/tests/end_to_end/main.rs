@@ -19,6 +19,7 @@ mod refused;
 mod replicas;
 mod restart;
 mod secured;
+mod shop;
 mod site;
 mod support;
 mod through_cluster;

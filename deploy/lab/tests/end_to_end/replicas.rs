@@ -9,7 +9,7 @@ use crate::api::Api;
 use crate::compiler::Compiler;
 use crate::flockctl::Flockctl;
 use crate::ground::Ground;
-use crate::kubernetes::{allow, pod};
+use crate::shop::{allow, pod};
 use crate::site::settle;
 use crate::support::process::Process;
 use crate::support::wait::wait_until;

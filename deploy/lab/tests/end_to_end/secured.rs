@@ -5,13 +5,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use flock_shared::access::{AGENT_ACCOUNT, AUDIENCE, CA_CONFIG_MAP, CA_KEY, NAMESPACE as OURS};
-use flock_testkit::{AccountToken, CONFIG_MAP, NAMESPACE, NETWORK_POLICY, NODE, POD};
+use flock_testkit::{AccountToken, CONFIG_MAP, NETWORK_POLICY, POD};
 use serde_json::json;
 
 use crate::api::Api;
 use crate::compiler::Compiler;
 use crate::ground::{Ground, NODES};
-use crate::kubernetes::{allow, pod};
+use crate::shop::allow;
 use crate::support::process::Process;
 use crate::support::wait::{wait_for, wait_until};
 
@@ -26,15 +26,11 @@ impl Secured {
     /// `None` where namespaces cannot be made, which is said.
     fn new(tag: &str) -> Option<Self> {
         let ground = Ground::new(tag)?;
-        let api = Api::start();
+        let api = Api::with_shop();
         for node in NODES {
-            api.put(NODE, json!({ "metadata": { "name": node } }));
             let metadata = json!({ "namespace": OURS, "name": format!("agent-{node}") });
             api.put(POD, json!({ "metadata": metadata, "spec": { "nodeName": node, "hostNetwork": true } }));
         }
-        api.put(NAMESPACE, json!({ "metadata": { "name": "shop" } }));
-        api.put(POD, pod("web", "n1", "10.1.0.2"));
-        api.put(POD, pod("db", "n2", "10.1.0.4"));
         api.put(NETWORK_POLICY, allow("web"));
         let kubeconfig = api.server.write_kubeconfig(ground.directory()).unwrap();
         let options = ["--kubeconfig", kubeconfig.to_str().unwrap(), "--tls", "on"];

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 use crate::api::Api;
 use crate::compiler::Compiler;
-use crate::kubernetes::pod;
+use crate::shop::pod;
 use crate::support::programs::{FLOCKCTL, program};
 use crate::support::wait::wait_until;
 
