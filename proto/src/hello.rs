@@ -59,7 +59,8 @@ impl TryFrom<v1::Hello> for Hello {
 
 #[cfg(test)]
 mod tests {
-    use flock_shared::{NameError, ScriptHash};
+    use flock_shared::{NameError, SUPERSEDED_LIMIT, ScriptHash};
+    use prost::Message as _;
 
     use super::*;
 
@@ -111,6 +112,10 @@ mod tests {
         let many = v1::Hello { superseded: vec![String::new(); 100_000], ..wire() };
         let refused = Hello::try_from(many);
         assert!(matches!(refused, Err(WireError::Superseded { field: "hello.superseded", .. })));
+        let most = (0..SUPERSEDED_LIMIT).map(|number| Revision::of(ScriptHash::of(&[number as u8])));
+        let longest = Hello { superseded: Superseded::new(most.collect()).unwrap(), ..hello() };
+        // A reconnect takes some 500 bytes without them, and less than 1 KB in all.
+        assert!(v1::Hello::from(longest).encoded_len() < wire().encoded_len() + 450);
         let position = v1::Hello { applied_position: vec![b'7'; 257].into(), ..wire() };
         let too_long = WireError::TooLong { field: "hello.applied_position", length: 257, limit: 256 };
         assert_eq!(Hello::try_from(position), Err(too_long));

@@ -99,6 +99,8 @@ impl TryFrom<v1::Update> for Update {
 
 #[cfg(test)]
 mod tests {
+    use flock_shared::SUPERSEDED_LIMIT;
+
     use super::*;
 
     fn revision(of: &str) -> Revision {
@@ -150,8 +152,9 @@ mod tests {
         let revisions = |count: usize| (0..count).map(|number| revision(&number.to_string()).to_string());
         let superseded =
             |revisions: Vec<String>| Update::try_from(v1::Update { superseded: revisions, ..wire() });
-        assert!(superseded(revisions(16).collect()).is_ok());
-        for refused in [revisions(17).collect(), revisions(2).chain(revisions(1)).collect()] {
+        assert!(superseded(revisions(SUPERSEDED_LIMIT).collect()).is_ok());
+        for refused in [revisions(SUPERSEDED_LIMIT + 1).collect(), revisions(2).chain(revisions(1)).collect()]
+        {
             let refused = superseded(refused);
             assert!(matches!(refused, Err(WireError::Superseded { field: "update.superseded", .. })));
         }

@@ -16,8 +16,9 @@ pub const MARKER_PREFIX: &str = "rev_";
 /// Nothing jumps there.
 pub const PAST_PREFIX: &str = "past_";
 
-/// How many revisions a table may have gone on from before their markers are swept away.
-pub const SUPERSEDED_LIMIT: usize = 16;
+/// How many revisions a table may have gone on from before their markers are swept away. So many that an agent that
+/// reconnects still needs less than 1 KB to say them.
+pub const SUPERSEDED_LIMIT: usize = 12;
 
 /// Statements that go on from a revision, and that nft refuses on a table where that does not stand: the chain must not
 /// be there, and the rule needs the marker.
@@ -122,7 +123,7 @@ mod tests {
         assert_eq!(full.iter().cloned().collect::<Vec<_>>(), most);
         assert_eq!(full.with(&revision(99)), None);
         let more = (0..=SUPERSEDED_LIMIT).map(revision).collect();
-        assert_eq!(Superseded::new(more), Err(SupersededError::TooMany { count: 17 }));
+        assert_eq!(Superseded::new(more), Err(SupersededError::TooMany { count: SUPERSEDED_LIMIT + 1 }));
         let twice = vec![revision(1), revision(2), revision(1)];
         assert_eq!(Superseded::new(twice), Err(SupersededError::Repeated(revision(1))));
     }

@@ -260,8 +260,11 @@ impl Open {
             let node = &self.node;
             tracing::warn!(%node, "no Node object and no pod has this name: nothing is isolated there; is it right?");
         }
-        let update = Update::new(state.revision().clone(), update);
-        let update = update.at(self.stamp.position()).leaving(leaves.clone());
+        let mut update = Update::new(state.revision().clone(), update).at(self.stamp.position());
+        // An agent that is current keeps the list that it came with.
+        if kind != Kind::Current {
+            update = update.leaving(leaves.clone());
+        }
         self.session.sent(state, kind, leaves, Instant::now());
         Outbound { update, room }
     }

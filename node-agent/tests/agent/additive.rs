@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use flock_proto::{Outcome, Update, UpdateKind, v1};
 use flock_shared::marker::leaving;
-use flock_shared::{MARKER_PREFIX, PAST_PREFIX, Script, Superseded};
+use flock_shared::{MARKER_PREFIX, PAST_PREFIX, SUPERSEDED_LIMIT, Script, Superseded};
 use rustix::process::Signal;
 
 use crate::compiler::revision;
@@ -105,7 +105,7 @@ async fn asking_whether_it_stands_disturbs_nobody() {
     let Some(mut stage) = Stage::new("asks").await else { return };
     stage.change("--check-interval", "0.05");
     stage.restart(Signal::TERM, |_| ()).await;
-    let members: Vec<String> = (1..=16).map(|member| format!("m{member}")).collect();
+    let members: Vec<String> = (1..=SUPERSEDED_LIMIT).map(|member| format!("m{member}")).collect();
     let (mut base, mut left) = ("1", Vec::new());
     for (member, name) in (1..).zip(&members) {
         left.push(base);

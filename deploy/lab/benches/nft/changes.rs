@@ -79,7 +79,7 @@ impl fmt::Display for ChangeKind {
             Self::AddBlock => "one member more, and no marker",
             Self::AddElement => "… by `add element`",
             Self::DeltaAdds => "delta: one member more",
-            Self::DeltaSweeps => "… and 16 markers swept away",
+            Self::DeltaSweeps => "… and all markers swept away",
             Self::DeltaDeletes => "delta: one member less",
             Self::FullScript => "full script",
             Self::AncestorReplaces => "ancestor: table replaced",
