@@ -127,9 +127,10 @@ impl Bodies {
         }
         let wanted = Arc::new(wanted);
         let place = self.places.get(&wanted).copied().unwrap_or_else(|| {
+            let place = self.written.len();
             self.written.push(wanted.transaction().as_ref().map(parts));
-            self.places.insert(Arc::clone(&wanted), self.written.len() - 1);
-            self.written.len() - 1
+            self.places.insert(Arc::clone(&wanted), place);
+            place
         });
         self.newest = Some((wanted, place));
         place

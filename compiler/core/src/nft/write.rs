@@ -20,22 +20,10 @@ const ELEMENTS_PER_DELETION: usize = 64;
 /// The full script: replaces whatever our table holds, in one transaction.
 #[must_use]
 pub fn write(table: &Table) -> String {
-    let mut out = String::with_capacity(least(table));
+    let mut out = String::new();
     // Writing to a String cannot fail.
     let _: fmt::Result = write_table(&mut out, table);
     out
-}
-
-/// What the script will have at least, about: bytes.
-fn least(table: &Table) -> usize {
-    let sets = table.sets.values().map(|set| match &set.content {
-        Content::Members4(members) => 64 + 10 * members.len(),
-        Content::Members6(members) => 64 + 20 * members.len(),
-        Content::Ranges4(_) | Content::Ranges6(_) | Content::Elements(_) => 64,
-    });
-    let maps = table.maps.values().map(|map| 64 + 48 * map.elements.len());
-    let chains = table.chains.values().map(|chain| 32 + 48 * chain.rules.len());
-    sets.sum::<usize>() + maps.sum::<usize>() + chains.sum::<usize>()
 }
 
 /// What stands before the objects of a full script.

@@ -63,8 +63,8 @@ impl Lookup {
     }
 }
 
-/// Hands the bytes of a value on in large pieces. Objects consist of small ones, and each costs a hasher of this kind
-/// about as much as thirty bytes.
+/// Hands the bytes of a value on in large pieces: objects consist of small ones, and a hasher of this kind takes longer
+/// to be fed those than to hash them.
 struct Gathering<H> {
     hasher: H,
     bytes: [u8; 128],
