@@ -128,11 +128,12 @@ impl Translator {
             |ids| cluster.ask_for(ids),
             |id| {
                 let entry = cluster.pod(*id).filter(|_| cluster.owned(*id).next().is_some())?;
-                let mut of = Direction::ALL.into_iter().zip(subjects.applying(entry));
-                Some([(); 2].map(|()| {
-                    let (direction, applying) = of.next()?;
-                    Some(groups.wanted(entry, direction, applying?, subjects))
-                }))
+                let wanted = |direction, applying| groups.wanted(entry, direction, applying, subjects);
+                let [ingress, egress] = subjects.applying(entry);
+                Some([
+                    ingress.map(|applying| wanted(Direction::Ingress, applying)),
+                    egress.map(|applying| wanted(Direction::Egress, applying)),
+                ])
             },
         );
         let mut moved = Vec::new();
