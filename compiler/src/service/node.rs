@@ -107,12 +107,7 @@ impl Agent {
     /// Waits until there is an update to send; the status with which the stream ends, if it does.
     pub(super) async fn next(&mut self) -> Result<Outbound, Status> {
         if self.open.is_none() {
-            let headers = std::mem::take(&mut self.headers);
-            let admitting = self.shared.context.access.agent(&headers, self.link.peer());
-            let pass = admission::admit(&self.link, admitting).await?;
-            let hello = self.hello().await?;
-            pass.admits(&hello.node).inspect_err(|_| self.link.estrange())?;
-            self.open = Some(self.open(hello, pass).await?);
+            self.open = Some(self.open().await?);
         }
         let Self { shared, link, messages, stopping, open: Some(open), .. } = self else {
             return Err(Status::internal("a stream that was not opened"));
@@ -130,6 +125,16 @@ impl Agent {
         next
     }
 
+    /// Lets the agent in and waits until it can be served.
+    async fn open(&mut self) -> Result<Open, Status> {
+        let headers = std::mem::take(&mut self.headers);
+        let admitting = self.shared.context.access.agent(&headers, self.link.peer());
+        let pass = admission::admit(&self.link, admitting).await?;
+        let hello = self.hello().await?;
+        pass.admits(&hello.node).inspect_err(|_| self.link.estrange())?;
+        self.subscribe(hello, pass).await
+    }
+
     async fn hello(&mut self) -> Result<Hello, Status> {
         let limit = self.shared.context.limits.hello;
         let first = timeout(limit, self.messages.next())
@@ -143,7 +148,7 @@ impl Agent {
         }
     }
 
-    async fn open(&mut self, hello: Hello, mut pass: Pass) -> Result<Open, Status> {
+    async fn subscribe(&mut self, hello: Hello, mut pass: Pass) -> Result<Open, Status> {
         let context = &self.shared.context;
         let Context { engine, fleet, limits, .. } = context;
         let desired = engine.subscribe(hello.node.clone()).await.map_err(stopped)?;

@@ -123,3 +123,36 @@ fn trailers(status: &Status) -> HeaderMap {
     }
     trailers
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use tokio::sync::watch;
+    use tonic::transport::server::Connected as _;
+
+    use super::super::{Context, Limits, link::Links, pace::Pace, panicked::Alarm};
+    use super::*;
+    use crate::access::Access;
+    use crate::engine::Engine;
+    use crate::fleet::Fleet;
+    use crate::listen::Arrival;
+    use crate::metrics::Metrics;
+
+    /// Thousands of streams wait for months: what only their beginning needs is not theirs for as long.
+    #[tokio::test]
+    async fn a_stream_is_small() {
+        let metrics = Arc::new(Metrics::default());
+        let (_engine, engine) = Engine::new(Arc::clone(&metrics));
+        let limits = Limits::default();
+        let (fleet, stopping) = (Arc::new(Fleet::default()), watch::channel(false).1);
+        let context = Context { engine, fleet, metrics, stopping, access: Access::Open, limits };
+        let node = Node::new(context, Arc::new(Pace::new(&limits)), Alarm::default());
+        let link = Links::default().wrap(Arrival::known(tokio::io::empty(), None)).connect_info();
+        let settings = BufferSettings::new(READ_BUFFER, READ_BUFFER);
+        let messages = Streaming::new_request(ProstDecoder::new(settings), Body::empty(), None, None);
+        let stream = frames(node.agent(HeaderMap::new(), link.clone(), messages), link);
+        let size = size_of_val(&stream);
+        assert!(size <= 4096, "{size}");
+    }
+}
