@@ -1,12 +1,15 @@
 //! Pure work on several cores, where there is enough of it.
 
 use std::cmp::Ordering;
+use std::sync::{Mutex, PoisonError};
 use std::thread::{self, ScopedJoinHandle};
 
 /// Fewer items than this are not worth a thread.
 const WORTH_IT: usize = 512;
 /// So many items are asked for at a time (see [`crate::ahead`]): what they take fits into the nearest cache.
 const ASKED: usize = 32;
+/// So many items are taken at a time: no trouble to take, and little to wait for.
+const TURN: usize = 4 * ASKED;
 
 fn cores() -> usize {
     thread::available_parallelism().map_or(1, usize::from).min(8)
@@ -39,7 +42,8 @@ fn threads_for<T>(items: &[T]) -> usize {
     if items.len() < WORTH_IT { 1 } else { cores() }
 }
 
-/// Maps items in order on so many threads, this one among them.
+/// Maps items in order on so many threads, this one among them. Whoever is done with some takes the next: a core that
+/// is taken away for a while holds up the others for no longer than those take.
 fn map_on<'a, T: Sync, S, R: Send>(
     threads: usize,
     items: &'a [T],
@@ -47,30 +51,27 @@ fn map_on<'a, T: Sync, S, R: Send>(
     ask: &(impl Fn(&'a [T]) + Sync),
     f: &(impl Fn(&mut S, &'a T) -> R + Sync),
 ) -> Vec<R> {
-    let map_share = &|share: &'a [T], results: &mut Vec<R>| {
+    let mut results: Vec<Option<R>> = Vec::new();
+    results.resize_with(items.len(), || None);
+    let turns = &Mutex::new(items.chunks(TURN).zip(results.chunks_mut(TURN)));
+    // Nothing panics while it is held.
+    let next = || turns.lock().unwrap_or_else(PoisonError::into_inner).next();
+    let work = || {
         let mut own = own();
-        for items in share.chunks(ASKED) {
-            ask(items);
-            results.extend(items.iter().map(|item| f(&mut own, item)));
+        while let Some((items, results)) = next() {
+            for (items, results) in items.chunks(ASKED).zip(results.chunks_mut(ASKED)) {
+                ask(items);
+                items.iter().zip(results).for_each(|(item, result)| *result = Some(f(&mut own, item)));
+            }
         }
     };
-    let mut results = Vec::with_capacity(items.len());
-    let mut shares = items.chunks(items.len().div_ceil(threads).max(1));
-    let first = shares.next().unwrap_or_default();
     thread::scope(|scope| {
-        let others: Vec<_> = shares
-            .map(|share| {
-                scope.spawn(move || {
-                    let mut results = Vec::with_capacity(share.len());
-                    map_share(share, &mut results);
-                    results
-                })
-            })
-            .collect();
-        map_share(first, &mut results);
-        others.into_iter().for_each(|other| results.append(&mut join(other)));
-        results
-    })
+        let others: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
+        work();
+        others.into_iter().for_each(join);
+    });
+    // Every one is there.
+    results.into_iter().flatten().collect()
 }
 
 /// Maps items in order, a batch at a time. Each batch is mapped by other threads while this one takes the results of

@@ -97,6 +97,8 @@ pub struct Bodies {
     places: HashMap<Arc<Parts>, usize>,
     /// The newest: to the next node mostly happens the same.
     newest: Option<(Arc<Parts>, usize)>,
+    /// Where statements of nodes' own are written, so that what is kept of them is as long as they are.
+    frame: String,
 }
 
 impl Bodies {
@@ -113,11 +115,13 @@ impl Bodies {
             return diff(old, new).as_ref().map(Body::of);
         }
         let comparison = Comparison::of(old, new);
-        let (frame, frame_deletes) = comparison.write_frame()?;
+        self.frame.clear();
+        let frame_deletes = comparison.write_frame(&mut self.frame)?;
+        let frame = Bytes::copy_from_slice(self.frame.as_bytes());
         let place = self.place(comparison.parts);
         let (additions, edits) = self.written.get(place)?.clone()?;
         let deletes = frame_deletes || !edits.is_empty();
-        Some(Body { additions, frame: frame.into(), edits, deletes })
+        Some(Body { additions, frame, edits, deletes })
     }
 
     /// Where the statements of parts are.

@@ -42,17 +42,18 @@ impl<'a> Comparison<'a> {
         Self { old, new, subjects, parts }
     }
 
-    /// The statements of the node's own, and whether they delete anything: those of its transaction, without the way
-    /// through tables where all that differs is which chains addresses are sent to, which is most often so. `None`: only
-    /// a full script leads there.
-    pub(super) fn write_frame(&self) -> Option<(String, bool)> {
+    /// Writes the statements of the node's own; whether they delete anything. They are those of its transaction, without
+    /// the way through tables where all that differs is which chains addresses are sent to, which is most often so.
+    /// `None`: only a full script leads there.
+    pub(super) fn write_frame(&self, out: &mut String) -> Option<bool> {
         let Some(maps) = self.sent_elsewhere() else {
-            return self.frame().map(|frame| (frame.write(), frame.deletes()));
+            let frame = self.frame()?;
+            out.push_str(&frame.write());
+            return Some(frame.deletes());
         };
-        let mut out = String::with_capacity(512);
         // Writing to a String cannot fail.
-        let _: std::fmt::Result = write_changed_keys(&mut out, &maps);
-        Some((out, !maps.is_empty()))
+        let _: std::fmt::Result = write_changed_keys(out, &maps);
+        Some(!maps.is_empty())
     }
 
     /// The addresses that are sent to another chain, by dispatch map, if nothing else differs.

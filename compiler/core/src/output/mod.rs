@@ -120,6 +120,11 @@ impl Output {
         &self.sets
     }
 
+    /// Whether both have the very same sets. Where they do not, equal ones may be there twice.
+    pub(crate) fn shares_sets_with(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.sets, &other.sets)
+    }
+
     /// The set of a definition's name.
     #[must_use]
     pub fn set(&self, name: &Name) -> Option<&Arc<MemberSet>> {

@@ -11,15 +11,15 @@ use super::cluster::NodeEntry;
 use super::frames::{self, Few, Sources};
 use super::pass::{NodeChange, Work, distinct};
 use super::refit::MANY;
-use crate::delta::Bodies;
+use crate::delta::{Bodies, Body};
 use crate::output::Output;
 use crate::parallel;
 
 /// What a node's output has become.
 struct Built {
     node: u32,
-    /// `None`: it is as it was.
-    change: Option<NodeChange>,
+    /// The output now, and the way there; `None`: it is as it was.
+    change: Option<(Arc<Output>, Option<Body>)>,
     /// The numbers of the sets that it refers to, in the output's order; `None`: the same as before.
     sets: Option<Vec<u32>>,
     /// The namespaces that are closed on it.
@@ -32,15 +32,12 @@ impl Built {
     fn new(node: u32, entry: &NodeEntry, after: Output, sets: Option<Vec<u32>>, bodies: &mut Bodies) -> Self {
         let known = bodies.written();
         let change = match &entry.output {
-            None => Some(NodeChange { before: None, after: Arc::new(after), body: None }),
             Some(before) if before.revision() != after.revision() => {
                 let body = bodies.body(before, &after);
-                Some(NodeChange { before: Some(Arc::clone(before)), after: Arc::new(after), body })
+                Some((Arc::new(after), body))
             }
             Some(before) if **before == after => None,
-            Some(before) => {
-                Some(NodeChange { before: Some(Arc::clone(before)), after: Arc::new(after), body: None })
-            }
+            None | Some(_) => Some((Arc::new(after), None)),
         };
         Self { node, change, sets, closed: BTreeSet::new(), written: bodies.written() - known }
     }
@@ -153,8 +150,10 @@ impl Translator {
         let sources = self.sources();
         let built = parallel::map_with(fits, Bodies::default, |bodies, (id, pods)| {
             let entry = sources.cluster.node(*id)?;
-            let (output, sets) = sources.refitted(entry, entry.output.as_ref()?, pods, changed);
-            if sources.is_too_large(&output) {
+            let before = entry.output.as_ref()?;
+            let (output, sets) = sources.refitted(entry, before, pods, changed);
+            // Most often the sets are those of before, which are not too large.
+            if !output.shares_sets_with(before) && sources.is_too_large(&output) {
                 return Some(Built::anew(*id, entry, &sources, bodies));
             }
             Some(Built::new(*id, entry, output, sets, bodies))
@@ -209,9 +208,9 @@ impl Translator {
                 self.parts.sets.join(id, new.iter().filter(|set| old.binary_search(set).is_err()));
                 node.sets = sets;
             }
-            if let Some(change) = change {
-                node.output = Some(Arc::clone(&change.after));
-                changes.push(change);
+            if let Some((after, body)) = change {
+                let before = node.output.replace(Arc::clone(&after));
+                changes.push(NodeChange { before, after, body });
             }
         }
         changes

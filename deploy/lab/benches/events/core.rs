@@ -1,7 +1,12 @@
 //! The one place where this bench calls the compiler's core.
 
+use std::sync::Mutex;
+
 use flock_compiler_core::{Change, NodeChange, Pass, Translator, render};
 use flock_shared::{Script, Superseded};
+
+/// So many scripts a thread writes at a time.
+const SOME: usize = 256;
 
 /// What an event came to.
 pub(crate) struct Done {
@@ -28,24 +33,29 @@ pub(crate) fn translator(changes: [Change; 4]) -> Translator {
 pub(crate) fn follow(translator: &mut Translator, change: Change) -> Done {
     translator.apply(change);
     let pass = translator.pass();
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let scripts = scripts(&pass.changes);
+    let full = scripts.iter().filter(|(_, full)| *full).count();
+    Done { scripts: scripts.into_iter().map(|(script, _)| script).collect(), full, pass }
+}
+
+/// The scripts of all nodes, made by threads that take some at a time, as the compiler's streams are served.
+fn scripts(changes: &[NodeChange]) -> Vec<(Script, bool)> {
+    let turns = &Mutex::new(changes.chunks(SOME));
+    let next = || turns.lock().ok()?.next();
+    let write = || std::iter::from_fn(next).flatten().map(script).collect();
     // A thread takes longer to start than a few scripts to write.
-    let share = pass.changes.len().div_ceil(cores).max(256);
-    let scripts: Vec<(Script, bool)> = std::thread::scope(|scope| {
-        let mut shares = pass.changes.chunks(share);
-        let own = shares.next().unwrap_or_default();
-        let others: Vec<_> = shares.map(|share| scope.spawn(|| share.iter().map(script).collect())).collect();
-        let mut scripts: Vec<(Script, bool)> = own.iter().map(script).collect();
+    let cores = std::thread::available_parallelism().map_or(1, usize::from).min(changes.len().div_ceil(SOME));
+    std::thread::scope(|scope| {
+        let others: Vec<_> = (1..cores).map(|_| scope.spawn(write)).collect();
+        let mut scripts: Vec<(Script, bool)> = write();
         for other in others {
             match other.join() {
-                Ok(other) => scripts.extend::<Vec<_>>(other),
+                Ok(other) => scripts.extend(other),
                 Err(panic) => std::panic::resume_unwind(panic),
             }
         }
         scripts
-    });
-    let full = scripts.iter().filter(|(_, full)| *full).count();
-    Done { scripts: scripts.into_iter().map(|(script, _)| script).collect(), full, pass }
+    })
 }
 
 /// The script that takes a node's agent to its new output, and whether it is a full one.

@@ -1,6 +1,6 @@
 //! One event in the largest cluster: from the change of an object to the deltas of all nodes that it touches.
 //!
-//! `deploy/bench events [--events N] [--markdown]`
+//! `deploy/bench events [--events N] [--only WORDS] [--markdown]`
 
 #[path = "../ancestor.rs"]
 mod ancestor;
@@ -27,6 +27,9 @@ struct Options {
     /// Events of each kind and reach; each is also taken back, which counts as another.
     #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u16).range(1..))]
     events: u16,
+    /// Only the rows whose names contain this.
+    #[arg(long, default_value = "", hide_default_value = true)]
+    only: String,
     /// Print Markdown.
     #[arg(long)]
     markdown: bool,
@@ -91,16 +94,20 @@ fn main() -> anyhow::Result<()> {
     ]);
     for reach in Reach::ALL {
         for kind in EventKind::ALL {
+            let name = format!("{kind}, {reach}");
+            if !name.contains(&options.only) {
+                continue;
+            }
             let mut row = Row::default();
             for number in 0..usize::from(options.events) {
-                progress.say(format_args!("{kind}, {reach}: {number} of {}", options.events));
+                progress.say(format_args!("{name}: {number} of {}", options.events));
                 let event = events.event(kind, reach, number).context("the shape has such objects")?;
                 row.add(&mut translator, event.change);
                 row.add(&mut translator, event.undo);
             }
             let Summary { count, median, p99, most, .. } = summary(row.seconds);
             table.row([
-                format!("{kind}, {reach}").into(),
+                name.into(),
                 time(median).into(),
                 Cell::at_most(time(p99), p99, bar(reach)),
                 time(most).into(),
