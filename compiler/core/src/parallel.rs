@@ -17,7 +17,7 @@ fn cores() -> usize {
 
 /// Maps items in order.
 pub(crate) fn map<T: Sync, R: Send>(items: &[T], f: impl Fn(&T) -> R + Sync) -> Vec<R> {
-    map_with(items, || (), |(), item| f(item))
+    map_asking(items, |_| (), f)
 }
 
 /// Maps items in order, and has memory asked for some of them before they are mapped.
@@ -29,13 +29,15 @@ pub(crate) fn map_asking<T: Sync, R: Send>(
     map_on(threads_for(items), items, &|| (), &ask, &|(), item| f(item))
 }
 
-/// Maps items in order, with something that each core has of its own.
+/// Maps items in order, with something that each core has of its own; has memory asked for some of them before they are
+/// mapped.
 pub(crate) fn map_with<'a, T: Sync, S, R: Send>(
     items: &'a [T],
     own: impl Fn() -> S + Sync,
+    ask: impl Fn(&'a [T]) + Sync,
     f: impl Fn(&mut S, &'a T) -> R + Sync,
 ) -> Vec<R> {
-    map_on(threads_for(items), items, &own, &|_| (), &f)
+    map_on(threads_for(items), items, &own, &ask, &f)
 }
 
 fn threads_for<T>(items: &[T]) -> usize {

@@ -16,13 +16,25 @@ use crate::output::Output;
 /// The statements of a delta, without those that change the marker: many nodes may share them.
 #[derive(Debug, Clone)]
 pub struct Body {
-    /// What the parts add.
-    additions: Bytes,
+    parts: Arc<Statements>,
     frame: Bytes,
-    /// The parts' other edits, and what of them goes.
-    edits: Bytes,
     /// Whether anything of this deletes.
     deletes: bool,
+}
+
+/// The statements of parts.
+#[derive(Debug)]
+struct Statements {
+    /// What they add.
+    additions: String,
+    /// Their other edits, and what of them goes.
+    edits: String,
+}
+
+impl Statements {
+    fn of(transaction: &Transaction) -> Self {
+        Self { additions: transaction.write_additions(), edits: transaction.write_edits() }
+    }
 }
 
 /// Equal statements, however they are shared.
@@ -38,19 +50,19 @@ impl Body {
     /// The statements of a delta.
     #[must_use]
     pub fn of(delta: &Delta) -> Self {
-        let (additions, edits) = parts(&delta.parts);
+        let parts = Arc::new(Statements::of(&delta.parts));
         let deletes = delta.parts.deletes() || delta.frame.deletes();
-        Self { additions, frame: delta.frame.write().into(), edits, deletes }
+        Self { parts, frame: delta.frame.write().into(), deletes }
     }
 
-    fn pieces(&self) -> [&Bytes; 3] {
-        [&self.additions, &self.frame, &self.edits]
+    fn pieces(&self) -> [&[u8]; 3] {
+        [self.parts.additions.as_bytes(), &self.frame, self.parts.edits.as_bytes()]
     }
 
     /// The length of the statements, in bytes.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.pieces().into_iter().map(Bytes::len).sum()
+        self.pieces().into_iter().map(<[u8]>::len).sum()
     }
 
     /// Whether there are no statements.
@@ -83,16 +95,11 @@ impl Body {
     }
 }
 
-/// Additions, and the rest.
-fn parts(transaction: &Transaction) -> (Bytes, Bytes) {
-    (transaction.write_additions().into(), transaction.write_edits().into())
-}
-
 /// Writes the deltas of many nodes. It remembers what it has written of their parts.
 #[derive(Debug, Default)]
 pub struct Bodies {
-    /// The statements of parts, where any lead there: what they add, and the rest.
-    written: Vec<Option<(Bytes, Bytes)>>,
+    /// The statements of parts, where any lead there.
+    written: Vec<Option<Arc<Statements>>>,
     /// Their places by what they are of.
     places: HashMap<Arc<Parts>, usize>,
     /// The newest: to the next node mostly happens the same.
@@ -119,9 +126,9 @@ impl Bodies {
         let frame_deletes = comparison.write_frame(&mut self.frame)?;
         let frame = Bytes::copy_from_slice(self.frame.as_bytes());
         let place = self.place(comparison.parts);
-        let (additions, edits) = self.written.get(place)?.clone()?;
-        let deletes = frame_deletes || !edits.is_empty();
-        Some(Body { additions, frame, edits, deletes })
+        let parts = self.written.get(place)?.clone()?;
+        let deletes = frame_deletes || !parts.edits.is_empty();
+        Some(Body { parts, frame, deletes })
     }
 
     /// Where the statements of parts are.
@@ -132,7 +139,7 @@ impl Bodies {
         let wanted = Arc::new(wanted);
         let place = self.places.get(&wanted).copied().unwrap_or_else(|| {
             let place = self.written.len();
-            self.written.push(wanted.transaction().as_ref().map(parts));
+            self.written.push(wanted.transaction().as_ref().map(|it| Arc::new(Statements::of(it))));
             self.places.insert(Arc::clone(&wanted), place);
             place
         });

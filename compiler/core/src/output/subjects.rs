@@ -1,49 +1,62 @@
 //! The isolated addresses of a node: ordered, persistent, with digests that cost what a change costs.
 //!
 //! They lie in chunks of about four. Where a chunk ends depends on the addresses alone, so equal subjects have equal
-//! chunks however they came to be. A policy that isolates one of a node's pods in another way copies one chunk, and lays
-//! it over those that stay: to count a reference to each of them would be to fetch each from memory.
+//! chunks however they came to be. What a policy changes of a few subjects is laid over the chunks: to copy one and to count
+//! a reference to each of the others would be to fetch all of them from memory.
 
 use std::hash::Hasher as _;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use smallvec::SmallVec;
+
 use super::frame::{Isolation, Subject};
 use super::rule_set::Fingerprint;
+use crate::ahead::ask;
 use crate::identity::Identity;
 use crate::revision::Encoded;
 
 /// Isolated addresses with how they are isolated, in order. Cloning shares them.
 #[derive(Debug, Clone, Default)]
 pub struct Subjects {
-    base: Arc<[Chunk]>,
-    /// Chunks that stand in the place of others with the same addresses, by place. At most [`LAID_OVER`].
-    newer: Box<[(usize, Chunk)]>,
+    chunks: Arc<[Chunk]>,
+    /// Subjects that stand in the place of those of the chunks, in order. At most [`LAID_OVER`].
+    newer: Box<[Newer]>,
 }
 
 /// Beyond so many the chunks are put together anew.
 const LAID_OVER: usize = 4;
 
-/// Equal chunks, wherever they lie.
-impl PartialEq for Subjects {
-    fn eq(&self, other: &Self) -> bool {
-        self.chunks().eq(other.chunks())
-    }
-}
-
-impl Eq for Subjects {}
-
 type Entry = (IpAddr, Subject);
 type Edit = (IpAddr, Option<Subject>);
 
 /// What finding and keeping a chunk takes stands beside the others', apart from its entries.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 struct Chunk {
     last: IpAddr,
     digest: Identity,
     fingerprint: Fingerprint,
     entries: Arc<[Entry]>,
 }
+
+/// A subject that stands in the place of another one with its address.
+#[derive(Debug, Clone)]
+struct Newer {
+    entry: Entry,
+    /// Its chunk.
+    place: usize,
+    /// The digest of that with all that is newer in it.
+    digest: Identity,
+}
+
+/// Equal subjects, wherever they lie.
+impl PartialEq for Subjects {
+    fn eq(&self, other: &Self) -> bool {
+        self.iter().eq(other.iter())
+    }
+}
+
+impl Eq for Subjects {}
 
 /// A chunk ends after an address whose hash has these bits clear: one in four. The higher bits of FNV-1a depend little on
 /// the end of an input as short as an address.
@@ -62,35 +75,49 @@ impl Chunk {
     /// `None`: there are no entries.
     fn new(entries: Arc<[Entry]>) -> Option<Self> {
         let last = entries.last()?.0;
-        let mut encoded = Encoded::default();
+        let digest = digest_of(entries.iter());
         let prints = entries.iter().map(|(_, subject)| subject.fingerprint());
         let fingerprint = prints.fold(Fingerprint::default(), Fingerprint::union);
-        for (address, subject) in entries.iter() {
-            encoded.address(address);
-            for isolation in [&subject.ingress, &subject.egress] {
-                match isolation {
-                    Isolation::Open => encoded.tag(0),
-                    Isolation::Closed => encoded.tag(1),
-                    Isolation::Rules(rules) => {
-                        encoded.tag(2);
-                        encoded.identity(&rules.digest);
-                    }
-                    Isolation::All(several) => {
-                        encoded.tag(3);
-                        encoded.count(several.len());
-                        several.iter().for_each(|rules| encoded.identity(&rules.digest));
-                    }
-                }
-            }
-            encoded.count(subject.siblings.len());
-            subject.siblings.iter().for_each(|sibling| encoded.address(sibling));
-        }
-        Some(Self { last, digest: encoded.finish(), fingerprint, entries })
+        Some(Self { last, digest, fingerprint, entries })
     }
 
     fn is(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.entries, &other.entries)
     }
+}
+
+/// The digest of a chunk with these entries.
+fn digest_of<'a>(entries: impl Iterator<Item = &'a Entry>) -> Identity {
+    let mut encoded = Encoded::default();
+    for (address, subject) in entries {
+        encoded.address(address);
+        for isolation in [&subject.ingress, &subject.egress] {
+            match isolation {
+                Isolation::Open => encoded.tag(0),
+                Isolation::Closed => encoded.tag(1),
+                Isolation::Rules(rules) => {
+                    encoded.tag(2);
+                    encoded.identity(&rules.digest);
+                }
+                Isolation::All(several) => {
+                    encoded.tag(3);
+                    encoded.count(several.len());
+                    several.iter().for_each(|rules| encoded.identity(&rules.digest));
+                }
+            }
+        }
+        encoded.count(subject.siblings.len());
+        subject.siblings.iter().for_each(|sibling| encoded.address(sibling));
+    }
+    encoded.finish()
+}
+
+/// The entries of a chunk, those that are newer in their places.
+fn laid_over<'a>(chunk: &'a Chunk, newer: &'a [Newer]) -> impl Iterator<Item = &'a Entry> + Clone {
+    chunk.entries.iter().map(|entry| {
+        let newer = newer.iter().find(|newer| newer.entry.0 == entry.0);
+        newer.map_or(entry, |newer| &newer.entry)
+    })
 }
 
 /// Cuts ordered entries into chunks.
@@ -115,28 +142,18 @@ impl Cutter {
 
     fn finish(mut self) -> Subjects {
         self.close();
-        Subjects { base: self.chunks.into(), newer: Box::default() }
+        Subjects { chunks: self.chunks.into(), newer: Box::default() }
     }
 }
 
 impl Subjects {
-    fn chunks(&self) -> impl Iterator<Item = &Chunk> + Clone {
-        let mut newer = self.newer.iter().peekable();
-        self.base.iter().enumerate().map(move |(place, chunk)| {
-            newer.next_if(|(other, _)| *other == place).map_or(chunk, |(_, newer)| newer)
-        })
-    }
-
-    /// The chunk in which an address is, if it is anywhere, and its place.
-    fn around(&self, address: &IpAddr) -> Option<(usize, &Chunk)> {
-        let place = self.base.partition_point(|chunk| chunk.last < *address);
-        let newer = self.newer.iter().find(|(other, _)| *other == place);
-        newer.map(|(_, chunk)| chunk).or_else(|| self.base.get(place)).map(|chunk| (place, chunk))
-    }
-
     /// The addresses and how they are isolated, in order.
     pub fn iter(&self) -> impl Iterator<Item = (&IpAddr, &Subject)> + Clone {
-        self.chunks().flat_map(|chunk| &*chunk.entries).map(|(address, subject)| (address, subject))
+        self.entries().map(|(address, subject)| (address, subject))
+    }
+
+    fn entries(&self) -> impl Iterator<Item = &Entry> + Clone {
+        self.chunks.iter().flat_map(|chunk| laid_over(chunk, &self.newer))
     }
 
     /// How the addresses are isolated, in their order.
@@ -144,88 +161,116 @@ impl Subjects {
         self.iter().map(|(_, subject)| subject)
     }
 
-    /// Those whose fingerprints are as wanted, which must be so of their unions too.
+    /// Those whose fingerprints are as wanted, which must be so of their unions too, in any order.
     pub(crate) fn matching(
         &self,
         wanted: impl Fn(Fingerprint) -> bool + Copy,
     ) -> impl Iterator<Item = &Subject> {
-        let chunks = self.chunks().filter(move |chunk| wanted(chunk.fingerprint));
-        let subjects = chunks.flat_map(|chunk| &*chunk.entries).map(|(_, subject)| subject);
-        subjects.filter(move |subject| wanted(subject.fingerprint()))
+        let chunks = self.chunks.iter().filter(move |chunk| wanted(chunk.fingerprint));
+        let older = chunks.flat_map(|chunk| &*chunk.entries).filter(|(at, _)| self.newer(at).is_none());
+        let newer = self.newer.iter().map(|newer| &newer.entry);
+        older.chain(newer).map(|(_, subject)| subject).filter(move |subject| wanted(subject.fingerprint()))
     }
 
     /// How many there are.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.chunks().map(|chunk| chunk.entries.len()).sum()
+        self.chunks.iter().map(|chunk| chunk.entries.len()).sum()
     }
 
     /// Whether nothing is isolated.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.base.is_empty()
+        self.chunks.is_empty()
     }
 
     /// How an address is isolated; `None`: not at all.
     #[must_use]
     pub fn get(&self, address: &IpAddr) -> Option<&Subject> {
-        let (_, chunk) = self.around(address)?;
-        let place = chunk.entries.binary_search_by(|(other, _)| other.cmp(address)).ok()?;
-        chunk.entries.get(place).map(|(_, subject)| subject)
+        let entry = self.newer(address).map(|newer| &newer.entry).or_else(|| {
+            let (_, chunk) = self.around(address)?;
+            let place = chunk.entries.binary_search_by(|(other, _)| other.cmp(address)).ok()?;
+            chunk.entries.get(place)
+        });
+        entry.map(|(_, subject)| subject)
+    }
+
+    fn newer(&self, address: &IpAddr) -> Option<&Newer> {
+        self.newer.iter().find(|newer| newer.entry.0 == *address)
+    }
+
+    /// The chunk in which an address is, if it is anywhere, and its place.
+    fn around(&self, address: &IpAddr) -> Option<(usize, &Chunk)> {
+        let place = self.chunks.partition_point(|chunk| chunk.last < *address);
+        self.chunks.get(place).map(|chunk| (place, chunk))
+    }
+
+    /// Asks for what an edit reads of all chunks.
+    pub(crate) fn ask(&self) {
+        ask(self.chunks.iter().map(|chunk| chunk.last.is_ipv4()));
+        ask(self.newer.iter().map(|newer| newer.place as u64));
+    }
+
+    /// Whether anything in the chunk at a place is newer than its entries.
+    fn is_laid_over(&self, place: usize) -> bool {
+        self.newer.iter().any(|newer| newer.place == place)
     }
 
     /// Feeds the subjects: the digests of their chunks.
     pub(crate) fn identify(&self, encoded: &mut Encoded) {
-        encoded.count(self.base.len());
-        self.chunks().for_each(|chunk| encoded.identity(&chunk.digest));
+        encoded.count(self.chunks.len());
+        for (place, chunk) in self.chunks.iter().enumerate() {
+            let newer = self.newer.iter().find(|newer| newer.place == place);
+            encoded.identity(newer.map_or(&chunk.digest, |newer| &newer.digest));
+        }
     }
 
-    /// The subjects after edits, which are in order and name each address once; `None`: not isolated any more. Costs the
-    /// chunks that change; where addresses come or go, a reference to each of the others too.
+    /// The subjects after edits, which are in order and name each address once; `None`: not isolated any more. Costs
+    /// what changes; where addresses come or go, a reference to each chunk too.
     #[must_use]
     pub fn edited(&self, mut edits: impl AsMut<[Edit]>) -> Self {
         let edits = edits.as_mut();
         let same_addresses = edits.iter().all(|(at, edit)| edit.is_some() && self.get(at).is_some());
-        if same_addresses { self.replaced(edits) } else { self.cut_anew(edits) }
+        let others = self.newer.iter().filter(|newer| edits.iter().all(|(at, _)| *at != newer.entry.0));
+        let few = others.count() + edits.len() <= LAID_OVER;
+        if same_addresses && few { self.replaced(edits) } else { self.cut_anew(edits) }
     }
 
     /// The subjects after edits of addresses that are there. Takes the subjects out of the edits.
-    fn replaced(&self, mut edits: &mut [Edit]) -> Self {
+    fn replaced(&self, edits: &mut [Edit]) -> Self {
         let mut newer = Vec::with_capacity(self.newer.len() + edits.len());
-        newer.extend_from_slice(&self.newer);
-        while let Some((place, chunk)) = edits.first().and_then(|(first, _)| self.around(first)) {
-            let here = edits.partition_point(|(address, _)| *address <= chunk.last);
-            let (here, later) = edits.split_at_mut(here);
-            let mut here = here.iter_mut().peekable();
-            let entry = |(address, subject): &Entry| {
-                let edit = here.next_if(|(other, _)| other == address).and_then(|(_, edit)| edit.take());
-                (*address, edit.unwrap_or_else(|| subject.clone()))
-            };
-            let chunk = Chunk::new(chunk.entries.iter().map(entry).collect());
-            newer.retain(|(other, _)| *other != place);
-            newer.extend(chunk.map(|chunk| (place, chunk)));
-            edits = later;
+        let stays = |newer: &&Newer| edits.binary_search_by(|(at, _)| at.cmp(&newer.entry.0)).is_err();
+        newer.extend(self.newer.iter().filter(stays).cloned());
+        let kept = newer.len();
+        newer.extend(edits.iter_mut().filter_map(|(address, edit)| {
+            let (place, chunk) = self.around(address)?;
+            Some(Newer { entry: (*address, edit.take()?), place, digest: chunk.digest })
+        }));
+        let places: SmallVec<[usize; LAID_OVER]> = newer.iter().skip(kept).map(|newer| newer.place).collect();
+        newer.sort_unstable_by_key(|newer| newer.entry.0);
+        for place in places {
+            let Some(chunk) = self.chunks.get(place) else { continue };
+            let digest = digest_of(laid_over(chunk, &newer));
+            newer.iter_mut().filter(|newer| newer.place == place).for_each(|newer| newer.digest = digest);
         }
-        newer.sort_unstable_by_key(|(place, _)| *place);
-        let edited = Self { base: Arc::clone(&self.base), newer: newer.into() };
-        let few = edited.newer.len() <= LAID_OVER;
-        if few { edited } else { Self { base: edited.chunks().cloned().collect(), newer: Box::default() } }
+        Self { chunks: Arc::clone(&self.chunks), newer: newer.into() }
     }
 
     /// The subjects after any edits. Takes the subjects out of the edits.
     fn cut_anew(&self, edits: &mut [Edit]) -> Self {
-        let chunks = Vec::with_capacity(self.base.len());
+        let chunks = Vec::with_capacity(self.chunks.len());
         let mut cutter = Cutter { chunks, open: Vec::new() };
         let mut edits = edits.iter_mut().peekable();
-        for chunk in self.chunks() {
+        for (place, chunk) in self.chunks.iter().enumerate() {
             let later = edits.peek().is_none_or(|(address, _)| *address > chunk.last);
             // The last chunk may end where the addresses do: what follows belongs into it.
-            if cutter.open.is_empty() && later && (ends_chunk(&chunk.last) || edits.peek().is_none()) {
+            let ends = ends_chunk(&chunk.last) || edits.peek().is_none();
+            if cutter.open.is_empty() && later && ends && !self.is_laid_over(place) {
                 cutter.chunks.push(chunk.clone());
                 continue;
             }
             cutter.open.reserve(chunk.entries.len());
-            for (address, subject) in &*chunk.entries {
+            for (address, subject) in laid_over(chunk, &self.newer) {
                 while let Some((new, edit)) = edits.next_if(|(new, _)| new < address) {
                     edit.take().into_iter().for_each(|subject| cutter.push((*new, subject)));
                 }
@@ -249,9 +294,12 @@ impl Subjects {
         new: &'a Self,
     ) -> impl Iterator<Item = (IpAddr, Option<&'a Subject>, Option<&'a Subject>)> {
         let own = |all: &'a Self, others: &'a Self| {
-            let shared =
-                |chunk: &&Chunk| others.around(&chunk.last).is_some_and(|(_, other)| other.is(chunk));
-            all.chunks().filter(move |chunk| !shared(chunk)).flat_map(|chunk| &*chunk.entries).peekable()
+            let shared = |place: usize, chunk: &Chunk| {
+                let other = others.around(&chunk.last).filter(|(_, other)| other.is(chunk));
+                other.is_some_and(|(other, _)| !all.is_laid_over(place) && !others.is_laid_over(other))
+            };
+            let unshared = all.chunks.iter().enumerate().filter(move |(place, chunk)| !shared(*place, chunk));
+            unshared.flat_map(|(_, chunk)| laid_over(chunk, &all.newer)).peekable()
         };
         let (mut before, mut after) = (own(self, new), own(new, self));
         std::iter::from_fn(move || {
@@ -340,7 +388,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn chunks_that_are_laid_over_others_are_those_that_would_be_there(
+        fn subjects_that_are_laid_over_others_are_those_that_would_be_there(
             addresses in 1u8..60,
             history in proptest::collection::vec(
                 proptest::collection::btree_map(0u8..60, proptest::bool::ANY, 1..4), 1..20),
@@ -373,8 +421,8 @@ mod tests {
             (0..1000).map(|number| (v4(number), closed())).collect::<Subjects>(),
             (0..1000).map(|number| (v6(number), closed())).collect::<Subjects>(),
         ] {
-            assert!((200..=320).contains(&subjects.base.len()), "{} chunks", subjects.base.len());
-            let longest = subjects.base.iter().map(|chunk| chunk.entries.len()).max();
+            assert!((200..=320).contains(&subjects.chunks.len()), "{} chunks", subjects.chunks.len());
+            let longest = subjects.chunks.iter().map(|chunk| chunk.entries.len()).max();
             assert!(longest < Some(40), "{longest:?}");
         }
     }

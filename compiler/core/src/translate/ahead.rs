@@ -1,7 +1,9 @@
 //! Asking memory for what is about to be followed from object to object, nearest first.
 
+use std::sync::Arc;
+
 use super::cluster::{Cluster, NodeEntry, PodEntry};
-use super::frames::Sources;
+use super::frames::{Few, Sources};
 use super::groups::{Group, Groups, Outcome};
 use super::pass::distinct;
 use super::subjects::Subjects;
@@ -38,6 +40,26 @@ impl Sources<'_> {
         let stored = || sets().filter_map(|set| set.stored.as_ref());
         ask(stored().map(|set| set.script_bytes as u64));
         ask(stored().map(|set| set.definition.name.short()));
+    }
+}
+
+impl Sources<'_> {
+    /// Asks for what is edited of nodes' outputs where policies isolate these pods in another way.
+    pub(super) fn ask_for_fits(&self, fits: &[(u32, Few<u32>)]) {
+        let output = |node: u32| self.cluster.node(node)?.output.as_deref();
+        let outputs = || fits.iter().filter_map(|(node, _)| output(*node));
+        ask(outputs().map(|output| output.sets().len() as u64));
+        let frames = || outputs().map(|output| &**output.frame());
+        ask(frames().map(|frame| frame.families.v4));
+        ask(outputs().filter_map(|output| output.sets().first()).map(|set| Arc::as_ptr(set) as u64));
+        ask(frames().map(|frame| frame.owners.len() as u64));
+        ask(frames().map(|frame| frame.anchors.len() as u64));
+        frames().for_each(|frame| frame.subjects.ask());
+        let subjects = fits.iter().filter_map(|(node, pods)| {
+            let (address, _) = self.cluster.owned(*pods.first()?).next()?;
+            output(*node)?.frame().subjects.get(&address)
+        });
+        ask(subjects.map(|subject| subject.siblings.len() as u64));
     }
 }
 

@@ -137,10 +137,16 @@ impl Translator {
     fn rebuild(&mut self, nodes: &[u32], work: &mut Work) -> Vec<NodeChange> {
         work.frames = nodes.len();
         let sources = self.sources();
-        let built = parallel::map_with(nodes, Bodies::default, |bodies, id| {
-            let entry = sources.cluster.node(*id)?;
-            Some(Built::anew(*id, entry, &sources, bodies))
-        });
+        // Each node asks for its own: that is a lot.
+        let built = parallel::map_with(
+            nodes,
+            Bodies::default,
+            |_| (),
+            |bodies, id| {
+                let entry = sources.cluster.node(*id)?;
+                Some(Built::anew(*id, entry, &sources, bodies))
+            },
+        );
         self.take_over(built, work)
     }
 
@@ -148,7 +154,8 @@ impl Translator {
     fn refit(&mut self, fits: &[(u32, Few<u32>)], changed: &[u32], work: &mut Work) -> Vec<NodeChange> {
         work.refits = fits.len();
         let sources = self.sources();
-        let built = parallel::map_with(fits, Bodies::default, |bodies, (id, pods)| {
+        let ask = |fits: &[(u32, Few<u32>)]| sources.ask_for_fits(fits);
+        let built = parallel::map_with(fits, Bodies::default, ask, |bodies, (id, pods)| {
             let entry = sources.cluster.node(*id)?;
             let before = entry.output.as_ref()?;
             let (output, sets) = sources.refitted(entry, before, pods, changed);
@@ -180,17 +187,22 @@ impl Translator {
         let behind: Vec<(u32, Vec<u32>)> = by_node.into_iter().filter(|(node, _)| is_behind(*node)).collect();
         work.members = behind.len();
         let sources = self.sources();
-        let built = parallel::map_with(&behind, Bodies::default, |bodies, (id, changed)| {
-            let entry = sources.cluster.node(*id)?;
-            if !entry.closed.is_empty() {
-                return Some(Built::anew(*id, entry, &sources, bodies));
-            }
-            let output = entry.output.as_ref()?.with_sets(sources.newer(&entry.sets, changed));
-            if sources.is_too_large(&output) {
-                return Some(Built::anew(*id, entry, &sources, bodies));
-            }
-            Some(Built::new(*id, entry, output, None, bodies))
-        });
+        let built = parallel::map_with(
+            &behind,
+            Bodies::default,
+            |_| (),
+            |bodies, (id, changed)| {
+                let entry = sources.cluster.node(*id)?;
+                if !entry.closed.is_empty() {
+                    return Some(Built::anew(*id, entry, &sources, bodies));
+                }
+                let output = entry.output.as_ref()?.with_sets(sources.newer(&entry.sets, changed));
+                if sources.is_too_large(&output) {
+                    return Some(Built::anew(*id, entry, &sources, bodies));
+                }
+                Some(Built::new(*id, entry, output, None, bodies))
+            },
+        );
         self.take_over(built, work)
     }
 
