@@ -8,7 +8,7 @@ use std::thread::{self, ScopedJoinHandle};
 const WORTH_IT: usize = 512;
 /// So many items are asked for at a time (see [`crate::ahead`]): what they take fits into the nearest cache.
 const ASKED: usize = 32;
-/// So many items are taken at a time: no trouble to take, and little to wait for.
+/// At most so many items are taken at a time: no trouble to take, and mostly little to wait for.
 const TURN: usize = 4 * ASKED;
 
 fn cores() -> usize {
@@ -29,9 +29,17 @@ pub(crate) fn map_asking<T: Sync, R: Send>(
     map_on(threads_for(items), items, &|| (), &ask, &|(), item| f(item))
 }
 
-/// Maps items in order, with something that each core has of its own; has memory asked for some of them before they are
-/// mapped.
+/// Maps items in order, with something that each core has of its own.
 pub(crate) fn map_with<'a, T: Sync, S, R: Send>(
+    items: &'a [T],
+    own: impl Fn() -> S + Sync,
+    f: impl Fn(&mut S, &'a T) -> R + Sync,
+) -> Vec<R> {
+    map_asking_with(items, own, |_| (), f)
+}
+
+/// Maps items in order, with both.
+pub(crate) fn map_asking_with<'a, T: Sync, S, R: Send>(
     items: &'a [T],
     own: impl Fn() -> S + Sync,
     ask: impl Fn(&'a [T]) + Sync,
@@ -45,7 +53,7 @@ fn threads_for<T>(items: &[T]) -> usize {
 }
 
 /// Maps items in order on so many threads, this one among them. Whoever is done with some takes the next: a core that
-/// is taken away for a while holds up the others for no longer than those take.
+/// is taken away for a while leaves what it has not begun to the others.
 fn map_on<'a, T: Sync, S, R: Send>(
     threads: usize,
     items: &'a [T],
@@ -55,7 +63,8 @@ fn map_on<'a, T: Sync, S, R: Send>(
 ) -> Vec<R> {
     let mut results: Vec<Option<R>> = Vec::new();
     results.resize_with(items.len(), || None);
-    let turns = &Mutex::new(items.chunks(TURN).zip(results.chunks_mut(TURN)));
+    let turn = items.len().div_ceil(threads).clamp(1, TURN);
+    let turns = &Mutex::new(items.chunks(turn).zip(results.chunks_mut(turn)));
     // Nothing panics while it is held.
     let next = || turns.lock().unwrap_or_else(PoisonError::into_inner).next();
     let work = || {
@@ -127,5 +136,40 @@ fn join<R>(thread: ScopedJoinHandle<'_, R>) -> R {
     match thread.join() {
         Ok(results) => results,
         Err(panic) => std::panic::resume_unwind(panic),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    #[test]
+    fn results_come_in_order_and_all_is_asked_for_once_before() {
+        for count in [0, 1, 31, 1_000, 1_001] {
+            let items: Vec<usize> = (0..count).collect();
+            let asked: Vec<AtomicUsize> = items.iter().map(|_| AtomicUsize::new(0)).collect();
+            let ask =
+                |some: &[usize]| some.iter().for_each(|it| _ = asked[*it].fetch_add(1, Ordering::SeqCst));
+            let double = |mapped: &mut usize, item: &usize| {
+                assert_eq!(asked[*item].load(Ordering::SeqCst), 1);
+                // Some take longer than others.
+                (0..(item % 7) * 1_000).for_each(|number| _ = std::hint::black_box(number));
+                *mapped += 1;
+                (item * 2, *mapped)
+            };
+            let results = map_on(3, &items, &|| 0, &ask, &double);
+            assert!(results.iter().map(|(doubled, _)| *doubled).eq((0..count).map(|it| it * 2)));
+            assert!(results.iter().all(|(_, mapped)| *mapped > 0));
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "item 700")]
+    fn a_panic_is_that_of_the_item() {
+        let items: Vec<usize> = (0..1_000).collect();
+        let f = |(): &mut (), item: &usize| assert_ne!(*item, 700, "item 700");
+        map_on(3, &items, &|| (), &|_| (), &f);
     }
 }

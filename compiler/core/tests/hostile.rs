@@ -223,6 +223,35 @@ fn a_node_whose_script_would_be_too_large_is_without_the_namespace_that_asks_for
 }
 
 #[test]
+fn a_script_is_not_too_large_by_what_an_owner_of_an_address_elsewhere_looks_up() {
+    let all = || pods_of(NamespaceScope::Matching(Selector::everything()), Selector::everything());
+    let greedy = policy("hostile", 0, Selector::everything(), vec![rule(vec![all()], [(80, 80)])]);
+    let decent = policy("decent", 0, Selector::everything(), vec![rule(vec![block(0)], [(80, 80)])]);
+    let budgets = Budgets { node_bytes: 10_000, ..Budgets::default() };
+    let shared = NodeName::new("shared").unwrap();
+    let translated = |policies: &[&Policy]| {
+        let mut translator = Translator::with(Options { budgets, ..Options::default() });
+        let namespaces = ["claims", "decent", "hostile"]
+            .map(|name| Namespace { name: NamespaceName::new(name).unwrap(), labels: Labels::default() });
+        translator.apply(Change::Namespace(Edit::Replace(namespaces.to_vec())));
+        let elsewhere = (0..1_000).map(|number| pod("hostile", number, "elsewhere"));
+        let contested = Pod { network: pod("hostile", 0, "shared").network, ..pod("claims", 0, "shared") };
+        let pods = elsewhere.chain([contested, pod("decent", 1, "shared")]);
+        pods.for_each(|pod| _ = translator.apply(Change::Pod(Edit::Upsert(pod))));
+        for policy in policies {
+            translator.apply(Change::Policy(Edit::Upsert((*policy).clone())));
+            translator.pass();
+        }
+        translator.output(&shared).unwrap()
+    };
+    let (one_by_one, at_once) = (translated(&[&greedy, &decent]), translated(&[&decent, &greedy]));
+    assert_eq!(one_by_one.revision(), at_once.revision());
+    assert!(one_by_one.sets().is_empty(), "the namespace of an owner elsewhere is closed here");
+    let decent = pod("decent", 1, "shared").addresses().unwrap()[0];
+    assert!(matches!(one_by_one.frame().subjects[&decent].ingress, Isolation::Rules(_)));
+}
+
+#[test]
 fn a_hundred_thousand_policies_that_say_the_same_come_to_one() {
     let same =
         |number| policy("hostile", number, Selector::everything(), vec![rule(vec![block(0)], [(80, 80)])]);

@@ -17,7 +17,7 @@ use crate::object::{Direction, HostInterface};
 /// All that a node enforces but the members of sets of pods.
 ///
 /// What follows the policies stands apart from what follows the node's pods, so that a policy that changes on thousands
-/// of nodes copies a few words for each of their pods.
+/// of nodes copies the subjects that it isolates in another way, and nothing of the other pods.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Frame {
     /// The families that pods of the cluster have addresses of; sets of other families are left out.

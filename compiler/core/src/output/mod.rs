@@ -99,7 +99,11 @@ impl Output {
     /// The same output, with the frame of another one if both are equal.
     #[must_use]
     pub(crate) fn sharing_frame(self, other: &Self) -> Self {
-        if self.frame == other.frame { Self { frame: Arc::clone(&other.frame), ..self } } else { self }
+        if self.frame_digest == other.frame_digest && self.frame == other.frame {
+            Self { frame: Arc::clone(&other.frame), ..self }
+        } else {
+            self
+        }
     }
 
     /// The node.

@@ -41,9 +41,7 @@ impl Sources<'_> {
         ask(stored().map(|set| set.script_bytes as u64));
         ask(stored().map(|set| set.definition.name.short()));
     }
-}
 
-impl Sources<'_> {
     /// Asks for what is edited of nodes' outputs where policies isolate these pods in another way.
     pub(super) fn ask_for_fits(&self, fits: &[(u32, Few<u32>)]) {
         let output = |node: u32| self.cluster.node(node)?.output.as_deref();

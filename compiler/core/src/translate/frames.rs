@@ -60,10 +60,14 @@ impl Sources<'_> {
         output.sets().iter().map(|set| set.script_bytes).sum::<usize>() > self.node_bytes
     }
 
-    /// The namespaces with pods on a node, by what the sets take that their rules look up.
+    /// The namespaces of the pods that own a node's addresses, wherever those are, by what the sets take that their
+    /// rules look up.
     fn largest_first(&self, node: &NodeEntry) -> Vec<u32> {
         let mut sets: BTreeMap<u32, BTreeSet<u32>> = BTreeMap::new();
-        for entry in node.pods.iter().filter_map(|id| self.cluster.pod(id)) {
+        let addresses = node.pods.iter().flat_map(|id| self.cluster.owned(id));
+        let others = addresses.filter(|(_, alone)| !alone).flat_map(|(at, _)| self.cluster.owners_of(&at));
+        let owners: BTreeSet<u32> = node.pods.iter().chain(others).collect();
+        for entry in owners.into_iter().filter_map(|id| self.cluster.pod(id)) {
             for group in Direction::ALL.into_iter().filter_map(|direction| entry.group(direction)) {
                 if let Some(Outcome::Rules(id)) = self.groups.get(group).map(|group| group.outcome)
                     && let Some(part) = self.parts.rule_sets.get(id)

@@ -18,7 +18,7 @@ use crate::parallel;
 /// What a node's output has become.
 struct Built {
     node: u32,
-    /// The output now, and the way there; `None`: it is as it was.
+    /// The output now, and the statements that lead there, if a delta does; `None`: it is as it was.
     change: Option<(Arc<Output>, Option<Body>)>,
     /// The numbers of the sets that it refers to, in the output's order; `None`: the same as before.
     sets: Option<Vec<u32>>,
@@ -137,16 +137,10 @@ impl Translator {
     fn rebuild(&mut self, nodes: &[u32], work: &mut Work) -> Vec<NodeChange> {
         work.frames = nodes.len();
         let sources = self.sources();
-        // Each node asks for its own: that is a lot.
-        let built = parallel::map_with(
-            nodes,
-            Bodies::default,
-            |_| (),
-            |bodies, id| {
-                let entry = sources.cluster.node(*id)?;
-                Some(Built::anew(*id, entry, &sources, bodies))
-            },
-        );
+        let built = parallel::map_with(nodes, Bodies::default, |bodies, id| {
+            let entry = sources.cluster.node(*id)?;
+            Some(Built::anew(*id, entry, &sources, bodies))
+        });
         self.take_over(built, work)
     }
 
@@ -155,11 +149,11 @@ impl Translator {
         work.refits = fits.len();
         let sources = self.sources();
         let ask = |fits: &[(u32, Few<u32>)]| sources.ask_for_fits(fits);
-        let built = parallel::map_with(fits, Bodies::default, ask, |bodies, (id, pods)| {
+        let built = parallel::map_asking_with(fits, Bodies::default, ask, |bodies, (id, pods)| {
             let entry = sources.cluster.node(*id)?;
             let before = entry.output.as_ref()?;
             let (output, sets) = sources.refitted(entry, before, pods, changed);
-            // Most often the sets are those of before, which are not too large.
+            // No namespace is closed here, so the sets of before were not too large.
             if !output.shares_sets_with(before) && sources.is_too_large(&output) {
                 return Some(Built::anew(*id, entry, &sources, bodies));
             }
@@ -187,22 +181,17 @@ impl Translator {
         let behind: Vec<(u32, Vec<u32>)> = by_node.into_iter().filter(|(node, _)| is_behind(*node)).collect();
         work.members = behind.len();
         let sources = self.sources();
-        let built = parallel::map_with(
-            &behind,
-            Bodies::default,
-            |_| (),
-            |bodies, (id, changed)| {
-                let entry = sources.cluster.node(*id)?;
-                if !entry.closed.is_empty() {
-                    return Some(Built::anew(*id, entry, &sources, bodies));
-                }
-                let output = entry.output.as_ref()?.with_sets(sources.newer(&entry.sets, changed));
-                if sources.is_too_large(&output) {
-                    return Some(Built::anew(*id, entry, &sources, bodies));
-                }
-                Some(Built::new(*id, entry, output, None, bodies))
-            },
-        );
+        let built = parallel::map_with(&behind, Bodies::default, |bodies, (id, changed)| {
+            let entry = sources.cluster.node(*id)?;
+            if !entry.closed.is_empty() {
+                return Some(Built::anew(*id, entry, &sources, bodies));
+            }
+            let output = entry.output.as_ref()?.with_sets(sources.newer(&entry.sets, changed));
+            if sources.is_too_large(&output) {
+                return Some(Built::anew(*id, entry, &sources, bodies));
+            }
+            Some(Built::new(*id, entry, output, None, bodies))
+        });
         self.take_over(built, work)
     }
 

@@ -10,7 +10,7 @@ const SOME: usize = 256;
 
 /// What an event came to.
 pub(crate) struct Done {
-    /// The transaction of every node that it touched.
+    /// The transaction of every node that it touched, in any order.
     pub(crate) scripts: Vec<Script>,
     /// Those of them that are full scripts, since no delta leads there.
     pub(crate) full: usize,

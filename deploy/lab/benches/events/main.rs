@@ -9,7 +9,7 @@ mod core;
 use std::io::Write as _;
 use std::time::{Duration, Instant};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use clap::Parser;
 use flock_compiler_core::{Change, Translator, World};
 use flock_lab::figures::{Cell, Progress, Summary, Table, bytes, machine, summary, time};
@@ -73,6 +73,7 @@ const fn bar(reach: Reach) -> f64 {
 
 fn main() -> anyhow::Result<()> {
     let options = Options::parse();
+    let rows = rows(&options.only)?;
     let mut progress = Progress::new();
     progress.say("the ancestor's way");
     let ancestor = ancestor_seconds();
@@ -92,32 +93,26 @@ fn main() -> anyhow::Result<()> {
         "full scripts",
         "events",
     ]);
-    for reach in Reach::ALL {
-        for kind in EventKind::ALL {
-            let name = format!("{kind}, {reach}");
-            if !name.contains(&options.only) {
-                continue;
-            }
-            let mut row = Row::default();
-            for number in 0..usize::from(options.events) {
-                progress.say(format_args!("{name}: {number} of {}", options.events));
-                let event = events.event(kind, reach, number).context("the shape has such objects")?;
-                row.add(&mut translator, event.change);
-                row.add(&mut translator, event.undo);
-            }
-            let Summary { count, median, p99, most, .. } = summary(row.seconds);
-            table.row([
-                name.into(),
-                time(median).into(),
-                Cell::at_most(time(p99), p99, bar(reach)),
-                time(most).into(),
-                span(row.nodes).into(),
-                span(row.looked_at).into(),
-                bytes(summary(row.delta).most as u64).into(),
-                row.full.to_string().into(),
-                count.to_string().into(),
-            ]);
+    for (name, kind, reach) in rows {
+        let mut row = Row::default();
+        for number in 0..usize::from(options.events) {
+            progress.say(format_args!("{name}: {number} of {}", options.events));
+            let event = events.event(kind, reach, number).context("the shape has such objects")?;
+            row.add(&mut translator, event.change);
+            row.add(&mut translator, event.undo);
         }
+        let Summary { count, median, p99, most, .. } = summary(row.seconds);
+        table.row([
+            name.into(),
+            time(median).into(),
+            Cell::at_most(time(p99), p99, bar(reach)),
+            time(most).into(),
+            span(row.nodes).into(),
+            span(row.looked_at).into(),
+            bytes(summary(row.delta).most as u64).into(),
+            row.full.to_string().into(),
+            count.to_string().into(),
+        ]);
     }
     drop(progress);
     let mut out = std::io::stdout().lock();
@@ -133,6 +128,16 @@ fn main() -> anyhow::Result<()> {
         time(PATIENCE.as_secs_f64())
     )?;
     Ok(())
+}
+
+/// The rows whose names contain this.
+fn rows(only: &str) -> anyhow::Result<Vec<(String, EventKind, Reach)>> {
+    let all = Reach::ALL.into_iter().flat_map(|reach| EventKind::ALL.map(|kind| (kind, reach)));
+    let named = all.map(|(kind, reach)| (format!("{kind}, {reach}"), kind, reach));
+    let (found, others): (Vec<_>, Vec<_>) = named.partition(|(name, ..)| name.contains(only));
+    let names = || others.iter().map(|(name, ..)| name.as_str()).collect::<Vec<_>>().join("; ");
+    ensure!(!found.is_empty(), "--only {only:?}: expected words of one of: {}", names());
+    Ok(found)
 }
 
 /// The smallest and the largest, if they differ.
