@@ -3,8 +3,6 @@
 use std::fmt;
 use std::ops::Deref;
 
-use smallvec::SmallVec;
-
 /// A set as a slice: ordered, each value once. Empty allocates nothing.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Sorted<T>(Box<[T]>);
@@ -48,11 +46,10 @@ impl<T> Deref for Sorted<T> {
 
 impl<T: Ord> FromIterator<T> for Sorted<T> {
     fn from_iter<I: IntoIterator<Item = T>>(values: I) -> Self {
-        // Most are short, and then there is one allocation, of the right length.
-        let mut values: SmallVec<[T; 4]> = values.into_iter().collect();
+        let mut values: Vec<T> = values.into_iter().collect();
         values.sort_unstable();
         values.dedup();
-        Self(values.into_boxed_slice())
+        Self(values.into())
     }
 }
 
