@@ -4,13 +4,18 @@
 //! chunks however they came to be. What a policy changes of a few subjects is laid over the chunks: to copy one and to
 //! count a reference to each of the others would be to fetch all of them from memory.
 
-use std::hash::Hasher as _;
+mod chunk;
+#[cfg(test)]
+mod tests;
+
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use super::frame::{Isolation, Subject};
+use chunk::{Chunk, Cutter, Entry, digest_of, ends_chunk};
+
+use super::frame::Subject;
 use super::rule_set::Fingerprint;
 use crate::ahead::ask;
 use crate::identity::Identity;
@@ -27,17 +32,7 @@ pub struct Subjects {
 /// Beyond so many the chunks are put together anew. What is laid over is kept until then.
 const LAID_OVER: usize = 4;
 
-type Entry = (IpAddr, Subject);
 type Edit = (IpAddr, Option<Subject>);
-
-/// What finding and keeping a chunk takes stands beside the others', apart from its entries.
-#[derive(Debug, Clone)]
-struct Chunk {
-    last: IpAddr,
-    digest: Identity,
-    fingerprint: Fingerprint,
-    entries: Arc<[Entry]>,
-}
 
 /// A subject that stands in the place of another one with its address.
 #[derive(Debug, Clone)]
@@ -59,60 +54,6 @@ impl PartialEq for Subjects {
 
 impl Eq for Subjects {}
 
-/// A chunk ends after an address whose hash has these bits clear: one in four. The higher bits of FNV-1a depend little on
-/// the end of an input as short as an address.
-const BOUNDARY: u64 = 3;
-
-fn ends_chunk(address: &IpAddr) -> bool {
-    let mut hasher = fnv::FnvHasher::default();
-    match address {
-        IpAddr::V4(address) => hasher.write(&address.octets()),
-        IpAddr::V6(address) => hasher.write(&address.octets()),
-    }
-    hasher.finish() & BOUNDARY == 0
-}
-
-impl Chunk {
-    /// `None`: there are no entries.
-    fn new(entries: Arc<[Entry]>) -> Option<Self> {
-        let last = entries.last()?.0;
-        let digest = digest_of(entries.iter());
-        let prints = entries.iter().map(|(_, subject)| subject.fingerprint());
-        let fingerprint = prints.fold(Fingerprint::default(), Fingerprint::union);
-        Some(Self { last, digest, fingerprint, entries })
-    }
-
-    fn is(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.entries, &other.entries)
-    }
-}
-
-/// The digest of a chunk with these entries.
-fn digest_of<'a>(entries: impl Iterator<Item = &'a Entry>) -> Identity {
-    let mut encoded = Encoded::default();
-    for (address, subject) in entries {
-        encoded.address(address);
-        for isolation in [&subject.ingress, &subject.egress] {
-            match isolation {
-                Isolation::Open => encoded.tag(0),
-                Isolation::Closed => encoded.tag(1),
-                Isolation::Rules(rules) => {
-                    encoded.tag(2);
-                    encoded.identity(&rules.digest);
-                }
-                Isolation::All(several) => {
-                    encoded.tag(3);
-                    encoded.count(several.len());
-                    several.iter().for_each(|rules| encoded.identity(&rules.digest));
-                }
-            }
-        }
-        encoded.count(subject.siblings.len());
-        subject.siblings.iter().for_each(|sibling| encoded.address(sibling));
-    }
-    encoded.finish()
-}
-
 /// The entries of a chunk, those that are newer in their places.
 fn laid_over<'a>(chunk: &'a Chunk, newer: &'a [Newer]) -> impl Iterator<Item = &'a Entry> + Clone {
     chunk.entries.iter().map(|entry| {
@@ -121,40 +62,11 @@ fn laid_over<'a>(chunk: &'a Chunk, newer: &'a [Newer]) -> impl Iterator<Item = &
     })
 }
 
-/// Cuts ordered entries into chunks.
-#[derive(Default)]
-struct Cutter {
-    chunks: Vec<Chunk>,
-    open: Vec<Entry>,
-}
-
-impl Cutter {
-    fn push(&mut self, entry: Entry) {
-        let ends = ends_chunk(&entry.0);
-        self.open.push(entry);
-        if ends {
-            self.close();
-        }
-    }
-
-    fn close(&mut self) {
-        self.chunks.extend(Chunk::new(self.open.drain(..).collect()));
-    }
-
-    fn finish(mut self) -> Subjects {
-        self.close();
-        Subjects { chunks: self.chunks.into(), newer: Box::default() }
-    }
-}
-
 impl Subjects {
     /// The addresses and how they are isolated, in order.
     pub fn iter(&self) -> impl Iterator<Item = (&IpAddr, &Subject)> + Clone {
-        self.entries().map(|(address, subject)| (address, subject))
-    }
-
-    fn entries(&self) -> impl Iterator<Item = &Entry> + Clone {
-        self.chunks.iter().flat_map(|chunk| laid_over(chunk, &self.newer))
+        let entries = self.chunks.iter().flat_map(|chunk| laid_over(chunk, &self.newer));
+        entries.map(|(address, subject)| (address, subject))
     }
 
     /// How the addresses are isolated, in their order.
@@ -264,18 +176,16 @@ impl Subjects {
 
     /// The subjects after any edits. Takes the subjects out of the edits.
     fn cut_anew(&self, edits: &mut [Edit]) -> Self {
-        let chunks = Vec::with_capacity(self.chunks.len());
-        let mut cutter = Cutter { chunks, open: Vec::new() };
+        let mut cutter = Cutter::with_capacity(self.chunks.len());
         let mut edits = edits.iter_mut().peekable();
         for (place, chunk) in self.chunks.iter().enumerate() {
             let later = edits.peek().is_none_or(|(address, _)| *address > chunk.last);
             // The last chunk may end where the addresses do: what follows belongs into it.
             let ends = ends_chunk(&chunk.last) || edits.peek().is_none();
-            if cutter.open.is_empty() && later && ends && !self.is_laid_over(place) {
-                cutter.chunks.push(chunk.clone());
+            if cutter.is_between() && later && ends && !self.is_laid_over(place) {
+                cutter.keep(chunk);
                 continue;
             }
-            cutter.open.reserve(chunk.entries.len());
             for (address, subject) in laid_over(chunk, &self.newer) {
                 while let Some((new, edit)) = edits.next_if(|(new, _)| new < address) {
                     edit.take().into_iter().for_each(|subject| cutter.push((*new, subject)));
@@ -291,7 +201,7 @@ impl Subjects {
         for (address, edit) in edits {
             edit.take().into_iter().for_each(|subject| cutter.push((*address, subject)));
         }
-        cutter.finish()
+        Self { chunks: cutter.finish(), newer: Box::default() }
     }
 
     /// The subjects of two nodes' chunks that they do not share, by address, in order. What is equal may be among them.
@@ -327,7 +237,7 @@ impl FromIterator<Entry> for Subjects {
         entries.dedup_by(|(a, _), (b, _)| a == b);
         let mut cutter = Cutter::default();
         entries.into_iter().for_each(|entry| cutter.push(entry));
-        cutter.finish()
+        Self { chunks: cutter.finish(), newer: Box::default() }
     }
 }
 
@@ -340,123 +250,5 @@ impl std::ops::Index<&IpAddr> for Subjects {
     /// If it is not.
     fn index(&self, address: &IpAddr) -> &Subject {
         self.get(address).unwrap_or_else(|| panic!("{address} is not isolated"))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::collections::BTreeMap;
-    use std::net::{Ipv4Addr, Ipv6Addr};
-
-    use super::*;
-
-    fn entry((number, closed): (&u8, &bool)) -> Entry {
-        let of = |closed| if closed { Isolation::Closed } else { Isolation::Open };
-        let address = Ipv4Addr::from(u32::from(*number)).into();
-        (address, Subject::new(of(*closed), of(!*closed), Box::default()))
-    }
-
-    proptest::proptest! {
-        #[test]
-        fn edits_lead_to_the_subjects_that_are_built_at_once(
-            first in proptest::collection::btree_map(0u8.., proptest::bool::ANY, 0..120),
-            edits in proptest::collection::btree_map(0u8.., proptest::option::of(proptest::bool::ANY), 0..20),
-        ) {
-            let before: Subjects = first.iter().map(entry).collect();
-            let mut model: BTreeMap<u8, bool> = first.clone();
-            for (number, edit) in &edits {
-                match edit {
-                    Some(closed) => _ = model.insert(*number, *closed),
-                    None => _ = model.remove(number),
-                }
-            }
-            let list: Vec<_> = edits
-                .iter()
-                .map(|(number, edit)| {
-                    (entry((number, &false)).0, edit.map(|closed| entry((number, &closed)).1))
-                })
-                .collect();
-            let after = before.edited(list);
-            let at_once: Subjects = model.iter().map(entry).collect();
-            proptest::prop_assert_eq!(&after, &at_once);
-            proptest::prop_assert_eq!(digest(&after), digest(&at_once));
-            proptest::prop_assert_eq!(after.len(), model.len());
-            let differ: Vec<_> =
-                before.unshared(&after).filter(|(_, old, new)| old != new).map(|(at, ..)| at).collect();
-            let expected = edits.keys().filter(|number| first.get(number) != model.get(number));
-            proptest::prop_assert_eq!(differ, expected.map(|n| entry((n, &false)).0).collect::<Vec<_>>());
-            for number in edits.keys() {
-                let (address, subject) = entry((number, model.get(number).unwrap_or(&false)));
-                let expected = model.contains_key(number).then_some(&subject);
-                proptest::prop_assert_eq!(after.get(&address), expected);
-            }
-        }
-    }
-
-    fn digest(subjects: &Subjects) -> Identity {
-        let mut encoded = Encoded::default();
-        subjects.identify(&mut encoded);
-        encoded.finish()
-    }
-
-    proptest::proptest! {
-        #[test]
-        fn subjects_that_are_laid_over_others_are_those_that_would_be_there(
-            addresses in 1u8..60,
-            history in proptest::collection::vec(proptest::collection::btree_map(
-                0u8..60, proptest::option::weighted(0.97, proptest::bool::ANY), 1..5), 1..20),
-        ) {
-            let first: BTreeMap<u8, bool> = (0..addresses).map(|number| (number, false)).collect();
-            let at_first: Subjects = first.iter().map(entry).collect();
-            let (mut model, mut subjects) = (first.clone(), at_first.clone());
-            for edits in history {
-                // Addresses seldom come or go.
-                let edits = edits.into_iter().filter(|(number, edit)| edit.is_none() || model.contains_key(number));
-                let edits: BTreeMap<u8, Option<bool>> = edits.collect();
-                let list: Vec<Edit> = edits
-                    .iter()
-                    .map(|(number, edit)| (entry((number, &false)).0, edit.map(|it| entry((number, &it)).1)))
-                    .collect();
-                subjects = subjects.edited(list);
-                for (number, edit) in edits {
-                    match edit {
-                        Some(closed) => _ = model.insert(number, closed),
-                        None => _ = model.remove(&number),
-                    }
-                }
-                let at_once: Subjects = model.iter().map(entry).collect();
-                proptest::prop_assert_eq!(&subjects, &at_once);
-                proptest::prop_assert_eq!(digest(&subjects), digest(&at_once));
-                proptest::prop_assert_eq!(subjects.len(), model.len());
-                proptest::prop_assert!(subjects.newer.len() <= LAID_OVER);
-                proptest::prop_assert_eq!(subjects.matching(|_| true).count(), model.len());
-                let closed = |subjects: &Subjects| {
-                    subjects.matching(|_| true).filter(|it| it.ingress == Isolation::Closed).count()
-                };
-                proptest::prop_assert_eq!(closed(&subjects), closed(&at_once));
-                for number in 0..60 {
-                    let expected = model.get_key_value(&number).map(|it| entry(it).1);
-                    proptest::prop_assert_eq!(subjects.get(&entry((&number, &false)).0), expected.as_ref());
-                }
-                let unshared = at_first.unshared(&subjects).filter(|(_, old, new)| old != new);
-                let differ = (0..60).filter(|number| first.get(number) != model.get(number));
-                proptest::prop_assert!(unshared.map(|(at, ..)| at).eq(differ.map(|it| entry((&it, &false)).0)));
-            }
-        }
-    }
-
-    #[test]
-    fn chunks_hold_a_few_addresses_of_either_family_as_nodes_count_them_up() {
-        let closed = || Subject::new(Isolation::Closed, Isolation::Open, Box::default());
-        let v4 = |number: u32| IpAddr::from(Ipv4Addr::from(0x0af4_0100 + number));
-        let v6 = |number: u32| IpAddr::from(Ipv6Addr::from((0xfd00_u128 << 112) + u128::from(number)));
-        for subjects in [
-            (0..1000).map(|number| (v4(number), closed())).collect::<Subjects>(),
-            (0..1000).map(|number| (v6(number), closed())).collect::<Subjects>(),
-        ] {
-            assert!((200..=320).contains(&subjects.chunks.len()), "{} chunks", subjects.chunks.len());
-            let longest = subjects.chunks.iter().map(|chunk| chunk.entries.len()).max();
-            assert!(longest < Some(40), "{longest:?}");
-        }
     }
 }
