@@ -99,11 +99,9 @@ impl Body {
 #[derive(Debug, Default)]
 pub struct Bodies {
     /// The statements of parts, where any lead there.
-    written: Vec<Option<Arc<Statements>>>,
-    /// Their places by what they are of.
-    places: HashMap<Arc<Parts>, usize>,
+    written: HashMap<Arc<Parts>, Option<Arc<Statements>>>,
     /// The newest: to the next node mostly happens the same.
-    newest: Option<(Arc<Parts>, usize)>,
+    newest: Option<(Arc<Parts>, Option<Arc<Statements>>)>,
     /// Where statements of nodes' own are written, so that what is kept of them is as long as they are.
     frame: String,
 }
@@ -125,25 +123,20 @@ impl Bodies {
         self.frame.clear();
         let frame_deletes = comparison.write_frame(&mut self.frame)?;
         let frame = Bytes::copy_from_slice(self.frame.as_bytes());
-        let place = self.place(comparison.parts);
-        let parts = self.written.get(place)?.clone()?;
+        let parts = self.statements(comparison.parts)?;
         let deletes = frame_deletes || !parts.edits.is_empty();
         Some(Body { parts, frame, deletes })
     }
 
-    /// Where the statements of parts are.
-    fn place(&mut self, wanted: Parts) -> usize {
-        if let Some((_, place)) = self.newest.as_ref().filter(|(newest, _)| **newest == wanted) {
-            return *place;
+    /// The statements of parts; `None`: none lead there.
+    fn statements(&mut self, wanted: Parts) -> Option<Arc<Statements>> {
+        if let Some((_, found)) = self.newest.as_ref().filter(|(newest, _)| **newest == wanted) {
+            return found.clone();
         }
         let wanted = Arc::new(wanted);
-        let place = self.places.get(&wanted).copied().unwrap_or_else(|| {
-            let place = self.written.len();
-            self.written.push(wanted.transaction().as_ref().map(|it| Arc::new(Statements::of(it))));
-            self.places.insert(Arc::clone(&wanted), place);
-            place
-        });
-        self.newest = Some((wanted, place));
-        place
+        let write = || wanted.transaction().map(|transaction| Arc::new(Statements::of(&transaction)));
+        let found = self.written.entry(Arc::clone(&wanted)).or_insert_with(write).clone();
+        self.newest = Some((wanted, found.clone()));
+        found
     }
 }
