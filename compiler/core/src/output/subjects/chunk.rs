@@ -87,7 +87,8 @@ pub(super) struct Cutter {
 impl Cutter {
     /// One with room for so many chunks.
     pub(super) fn with_capacity(chunks: usize) -> Self {
-        Self { chunks: Vec::with_capacity(chunks), open: Vec::new() }
+        // Twice of what a chunk mostly holds.
+        Self { chunks: Vec::with_capacity(chunks), open: Vec::with_capacity(8) }
     }
 
     /// Adds a chunk as it is, between two others.
