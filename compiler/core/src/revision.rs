@@ -19,7 +19,7 @@ use smallvec::SmallVec;
 use crate::identity::{Digest, Identity, Name};
 use crate::members::{Member, Members};
 use crate::object::HostInterface;
-use crate::output::{Frame, MemberSet, SetDefinition, Unready};
+use crate::output::{Frame, Links, MemberSet, SetDefinition, Unready};
 
 /// Raised when the same output is laid out or written in another way: replicas of different versions must not give
 /// different tables the same revision.
@@ -117,6 +117,22 @@ fn of_unready(unready: &Unready) -> Identity {
     digest.finish()
 }
 
+/// The digest of the node's links.
+fn of_links(links: &Links) -> Identity {
+    let mut digest = Digest::new();
+    digest.count(links.pod_bridges.len());
+    for bridge in &links.pod_bridges {
+        digest.text(bridge.as_str());
+    }
+    digest.count(links.tunnel_ports.len());
+    for port in &links.tunnel_ports {
+        digest.bytes(&port.to_be_bytes());
+    }
+    digest.count(links.node_addresses.len());
+    links.node_addresses.iter().for_each(|at| address(&mut digest, at));
+    digest.finish()
+}
+
 /// The digest of what a frame is laid out to; the names of pods are not part of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct FrameDigest(Identity);
@@ -140,6 +156,9 @@ impl FrameDigest {
         frame.subjects.identify(&mut encoded);
         if let Some(unready) = &frame.unready {
             encoded.identity(&of_unready(unready));
+        }
+        if *frame.links != Links::default() {
+            encoded.identity(&of_links(&frame.links));
         }
         Self(encoded.finish())
     }

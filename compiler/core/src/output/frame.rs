@@ -9,6 +9,7 @@ use flock_shared::PodKey;
 use litemap::LiteMap;
 use smallvec::SmallVec;
 
+use super::links::Links;
 use super::rule_set::{Fingerprint, RuleSet};
 use super::subjects::Subjects;
 use super::unready::Unready;
@@ -30,6 +31,8 @@ pub struct Frame {
     pub anchors: Arc<BTreeMap<HostInterface, BTreeSet<IpAddr>>>,
     /// The blocks in which addresses are isolated unless they are known; `None`: there are none.
     pub unready: Option<Arc<Unready>>,
+    /// By which ways frames and tunnelled packets come to the pods.
+    pub links: Arc<Links>,
 }
 
 /// The pods that own an address: one, unless it is contested. In order.

@@ -4,6 +4,7 @@
 //! exists once.
 
 mod frame;
+mod links;
 mod member_set;
 mod rule_set;
 mod subjects;
@@ -18,6 +19,7 @@ use crate::identity::Name;
 use crate::revision::{FrameDigest, SetTree};
 
 pub use frame::{Families, Frame, Isolation, Owners, Subject};
+pub use links::Links;
 pub use member_set::{MemberSet, Membership, NamedDestination, SetDefinition};
 pub use rule_set::{Bits, BlockSet, Fingerprint, NamedRanges, Peers, RuleSet, Union};
 pub use subjects::Subjects;

@@ -109,6 +109,7 @@ impl Sources<'_> {
             subjects: subjects.into_iter().collect(),
             anchors: Arc::new(anchors),
             unready,
+            links: Arc::default(),
         };
         rule_sets.sort_unstable();
         rule_sets.dedup();

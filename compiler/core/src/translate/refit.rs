@@ -48,7 +48,8 @@ impl Sources<'_> {
         edits.sort_unstable_by_key(|(address, _)| *address);
         let subjects = known.subjects.edited(edits);
         let (anchors, unready) = (Arc::clone(&known.anchors), known.unready.clone());
-        let frame = Frame { families: known.families, subjects, owners, anchors, unready };
+        let links = Arc::clone(&known.links);
+        let frame = Frame { families: known.families, subjects, owners, anchors, unready, links };
         used.sort_unstable();
         used.dedup();
         let (lost, mut gained) = self.sets(node, before, &frame, &used, gone);

@@ -1,0 +1,18 @@
+//! Links: what is known of the ways by which frames and tunnelled packets come to the node's pods.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use crate::object::InterfaceName;
+
+/// What is known of the node's own links: from its agent's facts, and from the Node objects of the cluster.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Links {
+    /// The bridges that pods of the node hang on. Frames of other bridges are nobody's business.
+    pub pod_bridges: BTreeSet<InterfaceName>,
+    /// UDP ports at which the node takes tunnelled packets in, beside the well-known ones.
+    pub tunnel_ports: BTreeSet<u16>,
+    /// The addresses of all nodes of the cluster (`Node.status.addresses`); empty where no interface of a pod is known.
+    pub node_addresses: Arc<BTreeSet<IpAddr>>,
+}
