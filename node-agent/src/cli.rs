@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::error::ErrorKind;
-use clap::{CommandFactory as _, Parser};
+use clap::{CommandFactory as _, Parser, value_parser};
 use flock_shared::NodeName;
 
 use crate::child::Program;
@@ -64,6 +64,10 @@ pub struct Options {
     #[arg(long, env = "FLOCK_NFT_TIMEOUT", value_name = "SECONDS", default_value = "30", value_parser = seconds)]
     nft_timeout: Duration,
 
+    /// How much memory nft may have, in MiB
+    #[arg(long, env = "FLOCK_NFT_MEMORY", value_name = "MIB", default_value = "512", value_parser = value_parser!(u32).range(16..))]
+    nft_memory: u32,
+
     /// How often to look whether the table is still in place
     #[arg(long, env = "FLOCK_CHECK_INTERVAL", value_name = "SECONDS", default_value = "30", value_parser = seconds)]
     check_interval: Duration,
@@ -95,7 +99,7 @@ impl Options {
     /// # Errors
     /// When an option is missing that the task needs.
     pub fn task(self) -> Result<Task, clap::Error> {
-        let nft = Nft::new(self.nft, self.nft_timeout);
+        let nft = Nft::new(self.nft.within(u64::from(self.nft_memory) << 20), self.nft_timeout);
         if self.uninstall {
             return Ok(Task::Uninstall { nft, state_dir: self.state_dir });
         }
@@ -191,6 +195,8 @@ mod tests {
             ("--nft", ""),
             ("--nft-timeout", "0"),
             ("--nft-timeout", "NaN"),
+            ("--nft-memory", "15"),
+            ("--nft-memory", "x"),
             ("--check-interval", "inf"),
             ("--check-interval", "-1"),
         ] {

@@ -21,6 +21,16 @@ pub enum WireError {
         /// Bytes allowed.
         limit: usize,
     },
+    /// There are more of something than the protocol allows.
+    #[error("{field} holds {length}; at most {limit} are allowed")]
+    TooMany {
+        /// Message and field.
+        field: &'static str,
+        /// How many were found.
+        length: usize,
+        /// How many are allowed.
+        limit: usize,
+    },
     /// A string that is shown to people holds control characters.
     #[error("{field} holds control characters")]
     Unprintable {

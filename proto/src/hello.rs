@@ -7,6 +7,9 @@ use crate::{Position, WireError, text, v1};
 /// The longest version string, in bytes.
 pub const VERSION_LIMIT: usize = 256;
 
+/// The most lines of [`Hello::refused`].
+pub const REFUSED_LIMIT: usize = 16;
+
 /// Who opens a stream and what it has.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hello {
@@ -25,6 +28,9 @@ pub struct Hello {
     /// What the table has gone on from and may still hold markers of; as [`crate::Update::superseded`] came with the
     /// update that was applied last.
     pub superseded: Superseded,
+    /// What the node refuses of the statements that scripts may hold, in nft's words, one line each. Cut to
+    /// [`REFUSED_LIMIT`] lines of [`VERSION_LIMIT`] bytes when sent.
+    pub refused: Vec<String>,
 }
 
 impl From<Hello> for v1::Hello {
@@ -37,6 +43,12 @@ impl From<Hello> for v1::Hello {
             applied_position: hello.position.into_wire(),
             drifts: hello.drifts,
             superseded: text::of_superseded(&hello.superseded),
+            refused: hello
+                .refused
+                .into_iter()
+                .take(REFUSED_LIMIT)
+                .map(|line| text::truncated(line, VERSION_LIMIT))
+                .collect(),
         }
     }
 }
@@ -45,7 +57,14 @@ impl TryFrom<v1::Hello> for Hello {
     type Error = WireError;
 
     fn try_from(hello: v1::Hello) -> Result<Self, WireError> {
+        if hello.refused.len() > REFUSED_LIMIT {
+            let (length, limit) = (hello.refused.len(), REFUSED_LIMIT);
+            return Err(WireError::TooMany { field: "hello.refused", length, limit });
+        }
+        let refused = hello.refused.into_iter();
+        let refused = refused.map(|line| text::printable("hello.refused", line, VERSION_LIMIT));
         Ok(Self {
+            refused: refused.collect::<Result<_, _>>()?,
             node: NodeName::new(&hello.node).map_err(WireError::Node)?,
             agent_version: text::printable("hello.agent_version", hello.agent_version, VERSION_LIMIT)?,
             nft_version: text::printable("hello.nft_version", hello.nft_version, VERSION_LIMIT)?,
@@ -73,13 +92,15 @@ mod tests {
             position: Position::new(b"Pod=7").unwrap(),
             drifts: 3,
             superseded: Superseded::new(vec![Revision::of(ScriptHash::of(b"old"))]).unwrap(),
+            refused: vec![],
         }
     }
 
     #[test]
     fn survives_the_wire() {
         for applied in [hello().applied, None] {
-            let hello = Hello { applied, ..hello() };
+            let refused = vec!["set: Operation not supported".to_owned()];
+            let hello = Hello { applied, refused, ..hello() };
             assert_eq!(Hello::try_from(v1::Hello::from(hello.clone())), Ok(hello));
         }
     }
@@ -89,6 +110,8 @@ mod tests {
         let wire = v1::Hello::from(Hello { nft_version: "x".repeat(1000), ..hello() });
         assert_eq!(wire.nft_version.len(), VERSION_LIMIT);
         assert!(Hello::try_from(wire).is_ok());
+        let wire = v1::Hello::from(Hello { refused: vec!["x".repeat(1000); 100], ..hello() });
+        assert_eq!((wire.refused.len(), wire.refused[0].len()), (REFUSED_LIMIT, VERSION_LIMIT));
     }
 
     #[test]
@@ -106,6 +129,11 @@ mod tests {
         let applied = v1::Hello { applied_revision: "no revision".into(), ..wire() };
         let refused = Hello::try_from(applied);
         assert!(matches!(refused, Err(WireError::Revision { field: "hello.applied_revision", .. })));
+        let refused = v1::Hello { refused: vec![String::new(); 17], ..wire() };
+        let too_many = WireError::TooMany { field: "hello.refused", length: 17, limit: 16 };
+        assert_eq!(Hello::try_from(refused), Err(too_many));
+        let refused = v1::Hello { refused: vec!["a\nb".into()], ..wire() };
+        assert_eq!(Hello::try_from(refused), Err(WireError::Unprintable { field: "hello.refused" }));
         let twice = v1::Hello { superseded: vec![hello().applied.unwrap().to_string(); 2], ..wire() };
         let refused = Hello::try_from(twice);
         assert!(matches!(refused, Err(WireError::Superseded { field: "hello.superseded", .. })));

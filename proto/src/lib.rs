@@ -13,10 +13,10 @@ mod position;
 mod text;
 mod update;
 
-pub use ack::{Ack, ERROR_LIMIT, Outcome};
+pub use ack::{Ack, ERROR_LIMIT, Outcome, STRIKES_LIMIT};
 pub use error::WireError;
 pub use framed::Framed;
-pub use hello::{Hello, VERSION_LIMIT};
+pub use hello::{Hello, REFUSED_LIMIT, VERSION_LIMIT};
 pub use message::AgentMessage;
 pub use position::{POSITION_LIMIT, Position, PositionError};
 pub use update::{Update, UpdateKind};

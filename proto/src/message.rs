@@ -52,6 +52,7 @@ mod tests {
             position: Position::default(),
             drifts: 0,
             superseded: Superseded::default(),
+            refused: vec![],
         };
         let ack = Ack {
             revision: None,
