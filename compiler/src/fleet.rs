@@ -29,7 +29,14 @@ pub struct AgentStatus {
     pub failure: Option<Failure>,
     /// How often since its start it has found the table changed by something else, once it has said so.
     pub drifts: Option<u32>,
+    /// What its nft or kernel refuses of the statements that scripts may hold, a line each.
+    pub refused: Vec<String>,
+    /// Why it is sent the closed form, in nft's words; `None` while it is not.
+    pub closed: Option<String>,
 }
+
+/// What is said where the words are not known.
+const EARLIER: &str = "refused on an earlier stream";
 
 /// An update that did not reach the kernel.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,6 +88,7 @@ impl Fleet {
             status.stream = Some(id);
             status.agent_version.clone_from(&hello.agent_version);
             status.nft_version.clone_from(&hello.nft_version);
+            status.refused.clone_from(&hello.refused);
             if status.applied.as_ref().map(|(revision, _)| revision) != hello.applied.as_ref() {
                 status.applied = hello.applied.clone().map(|revision| (revision, SystemTime::now()));
             }
@@ -152,6 +160,19 @@ impl Stream {
         drifts
     }
 
+    /// Whether the agent is sent the closed form, and why; the words are empty if they went to an earlier stream.
+    pub fn closed(&self, words: Option<&str>) {
+        self.agent.send_if_modified(|status| match (words, &status.closed) {
+            (None, None) => false,
+            (Some(words), Some(known)) if words.is_empty() || words == known => false,
+            (words, _) => {
+                let unknown = |words: &str| if words.is_empty() { EARLIER } else { words }.to_owned();
+                status.closed = words.map(unknown);
+                true
+            }
+        });
+    }
+
     /// How often the agent had found its table changed when the stream was opened, since the one before.
     #[must_use]
     pub const fn drifts(&self) -> u32 {
@@ -210,7 +231,8 @@ mod tests {
         let node = NodeName::new(node).unwrap();
         let (agent_version, nft_version) = ("1".into(), "2".into());
         let (position, superseded) = (Position::default(), Superseded::default());
-        Hello { node, agent_version, nft_version, applied: None, position, drifts: 0, superseded }
+        let refused = Vec::new();
+        Hello { node, agent_version, nft_version, applied: None, position, drifts: 0, superseded, refused }
     }
 
     fn ack(outcome: Outcome) -> Ack {
@@ -256,6 +278,21 @@ mod tests {
             "by an agent that has started anew"
         );
         assert_eq!(fleet.all().values().next().unwrap().drifts, Some(1));
+    }
+
+    #[test]
+    fn words_of_a_closed_node_outlive_its_stream() {
+        let fleet = Fleet::default();
+        let closed = || fleet.all().values().next().unwrap().closed.clone();
+        let stream = fleet.open(&hello("n"));
+        stream.closed(Some(""));
+        assert_eq!(closed().as_deref(), Some(EARLIER));
+        stream.closed(Some("exit 1"));
+        let stream = fleet.open(&hello("n"));
+        stream.closed(Some(""));
+        assert_eq!(closed().as_deref(), Some("exit 1"));
+        stream.closed(None);
+        assert_eq!(closed(), None);
     }
 
     #[test]

@@ -49,6 +49,7 @@ fn node_row(status: &v1::NodeStatus) -> Vec<Cell> {
     let short = |revision: &str| revision.get(..SHORT).unwrap_or("-").to_owned();
     let failed = view::outcome(status);
     let (state, tone) = match (status.connected, view::is_current(status), &failed) {
+        _ if !status.closed.is_empty() => ("closed", Tone::Bad),
         (_, _, Some(_)) => ("failing", Tone::Bad),
         _ if status.unknown => ("unknown", Tone::Bad),
         (true, true, None) => ("current", Tone::Good),
@@ -56,7 +57,8 @@ fn node_row(status: &v1::NodeStatus) -> Vec<Cell> {
         (false, _, None) if status.agent_version.is_empty() => ("no agent", Tone::Warning),
         (false, ..) => ("offline", Tone::Bad),
     };
-    let error = failed.map(|outcome| format!("{outcome}: {}", status.last_error)).unwrap_or_default();
+    let error = failed.map(|outcome| format!("{outcome}: {}", status.last_error));
+    let error = error.unwrap_or_else(|| status.closed.clone());
     // Seconds are enough for people.
     let since = status
         .applied_since

@@ -23,6 +23,7 @@ pub(crate) struct Node<'a> {
     script_bytes: u64,
     isolated_pods: u32,
     drifts: u32,
+    closed: Option<&'a str>,
 }
 
 fn present(text: &str) -> Option<&str> {
@@ -71,6 +72,7 @@ impl<'a> From<&'a v1::NodeStatus> for Node<'a> {
             script_bytes: status.script_bytes,
             isolated_pods: status.isolated_pods,
             drifts: status.drifts,
+            closed: present(&status.closed),
         }
     }
 }

@@ -47,6 +47,7 @@ impl Agent {
             position: Position::default(),
             drifts: 0,
             superseded,
+            refused: Vec::new(),
         };
         agent.say(AgentMessage::Hello(hello)).await;
         agent

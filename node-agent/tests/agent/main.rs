@@ -12,6 +12,7 @@ mod kernel_deltas;
 mod process;
 mod saved;
 mod stage;
+mod steps;
 mod stream;
 mod survival;
 mod unheard;

@@ -5,6 +5,7 @@ pub mod interpret;
 pub mod model;
 mod name;
 mod objects;
+mod steps;
 mod text;
 pub mod transaction;
 mod words;
@@ -17,6 +18,8 @@ pub use model::{
 };
 pub use name::{Allow, ChainName, Family, MapName, SetName};
 pub(crate) use objects::{Objects, Texts};
+pub(crate) use steps::sets_in_steps;
+pub use steps::write_in_steps;
 pub use transaction::Transaction;
 pub use write::write;
 pub(crate) use write::write_changed_keys;

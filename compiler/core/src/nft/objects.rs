@@ -3,6 +3,8 @@
 use std::fmt;
 use std::ops::Range;
 
+use flock_shared::steps::STEP_OBJECTS;
+
 use super::model::{Chain, Map, Set, Table};
 use super::name::{ChainName, MapName, SetName};
 use super::write::{FOOT, head, write_chain, write_map, write_set};
@@ -36,6 +38,8 @@ impl Objects for Table {
 #[derive(Debug, Default)]
 pub(crate) struct Texts {
     text: String,
+    /// How many there are, and what they hold.
+    count: usize,
     sets: Vec<(SetName, Range<usize>)>,
     maps: Vec<(MapName, Range<usize>)>,
     chains: Vec<(ChainName, Range<usize>)>,
@@ -43,18 +47,24 @@ pub(crate) struct Texts {
 
 impl Objects for Texts {
     fn add_set(&mut self, name: SetName, set: Set) {
-        let place = written(&mut self.text, |out| write_set(out, &name, &set));
-        self.sets.push((name, place));
+        if self.counted(set.content.len()) {
+            let place = written(&mut self.text, |out| write_set(out, &name, &set));
+            self.sets.push((name, place));
+        }
     }
 
     fn add_map(&mut self, name: MapName, map: Map) {
-        let place = written(&mut self.text, |out| write_map(out, &name, &map));
-        self.maps.push((name, place));
+        if self.counted(map.elements.len()) {
+            let place = written(&mut self.text, |out| write_map(out, &name, &map));
+            self.maps.push((name, place));
+        }
     }
 
     fn add_chain(&mut self, name: ChainName, chain: Chain) {
-        let place = written(&mut self.text, |out| write_chain(out, &name, &chain));
-        self.chains.push((name, place));
+        if self.counted(chain.rules.len()) {
+            let place = written(&mut self.text, |out| write_chain(out, &name, &chain));
+            self.chains.push((name, place));
+        }
     }
 }
 
@@ -74,9 +84,19 @@ fn in_order<N: Ord>(mut objects: Vec<(N, Range<usize>)>) -> impl Iterator<Item =
 }
 
 impl Texts {
-    /// The full script of these objects, and `end` behind it: the same as [`super::write()`] makes of the table.
-    pub(crate) fn script(self, end: &str) -> String {
-        let Self { text, sets, maps, chains } = self;
+    /// Takes one more object down; returns false if they are more than one step holds, and no text is made of them.
+    const fn counted(&mut self, held: usize) -> bool {
+        self.count = self.count.saturating_add(held).saturating_add(1);
+        self.count <= STEP_OBJECTS
+    }
+
+    /// The full script of these objects, and `end` behind it: the same as [`super::write()`] makes of the table. `None`
+    /// if they are more than one step holds.
+    pub(crate) fn script(self, end: &str) -> Option<String> {
+        let Self { text, count, sets, maps, chains } = self;
+        if count > STEP_OBJECTS {
+            return None;
+        }
         let head = head();
         let mut out = String::with_capacity(head.len() + text.len() + FOOT.len() + end.len());
         out.push_str(&head);
@@ -85,6 +105,6 @@ impl Texts {
         }
         out.push_str(FOOT);
         out.push_str(end);
-        out
+        Some(out)
     }
 }
