@@ -60,8 +60,8 @@ pub struct Runner {
 }
 
 /// A series on its way.
+#[derive(Default)]
 struct Course {
-    deadline: Instant,
     transactions: u32,
 }
 
@@ -80,7 +80,7 @@ impl Runner {
 
     /// Runs a script that leads to `revision` from one state.
     pub async fn delta(&self, script: &Script, revision: &Revision) -> Run {
-        let mut course = Course::new(&self.nft);
+        let mut course = Course::default();
         let failure = course.take(self, Series::of(script).steps(), self.nft.stands(revision)).await.err();
         // Its first step leaves the base.
         let left = if course.transactions == 0 { Left::Before } else { Left::Other };
@@ -90,7 +90,7 @@ impl Runner {
     /// Runs a script that leads to `revision` from anywhere.
     pub async fn full(&mut self, script: &Script, revision: &Revision) -> Run {
         let series = Series::of(script);
-        let mut course = Course::new(&self.nft);
+        let mut course = Course::default();
         let (result, left) = if series.is_stepped() {
             self.passes(&mut course, &series, revision).await
         } else {
@@ -171,20 +171,17 @@ struct Broken {
 }
 
 impl Course {
-    fn new(nft: &Nft) -> Self {
-        Self { deadline: Instant::now() + nft.limit(), transactions: 0 }
-    }
-
-    /// Has nft take steps. If nft could not say how the last one went, the kernel is asked, and believed: `is_there`.
+    /// Has nft take the steps of a pass, within its time for one script. If nft could not say how the last one went, the kernel is asked, and believed: `is_there`.
     async fn take(
         &mut self,
         runner: &Runner,
         steps: Vec<bytes::Bytes>,
         is_there: impl Future<Output = Result<bool, ChildError>>,
     ) -> Result<(), Broken> {
+        let deadline = Instant::now() + runner.nft.limit();
         let count = steps.len();
         for (place, step) in steps.into_iter().enumerate() {
-            let limit = self.deadline.saturating_duration_since(Instant::now()).max(LEAST);
+            let limit = deadline.saturating_duration_since(Instant::now()).max(LEAST);
             let Err(error) = runner.nft.apply(&step, limit).await else {
                 self.transactions += 1;
                 continue;

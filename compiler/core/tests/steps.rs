@@ -40,11 +40,11 @@ fn policy() -> Policy {
         namespaces: NamespaceScope::Named(flock_shared::NamespaceName::new("shop").unwrap()),
         pods: Selector::everything(),
     };
-    let rule = Rule { peers: PeerMatch::OneOf(vec![Peer::Pods(pods)]), ports: RulePorts::Any };
+    let rule = Rule { peers: PeerMatch::OneOf(vec![Peer::Pods(pods.into())]), ports: RulePorts::Any };
     Policy {
         key: PolicyKey::new("shop", "all").unwrap(),
         subjects: Selector::everything(),
-        body: PolicyBody::Understood(PolicyRules { ingress: Some(vec![rule]), egress: None }),
+        body: PolicyBody::Understood(PolicyRules { ingress: Some([rule].into()), egress: None }),
     }
 }
 

@@ -199,3 +199,66 @@ async fn an_nft_that_wants_more_memory_than_it_may_have_fails_in_words() {
     assert_eq!(output.status.code(), Some(0));
     assert_eq!(namespace.list(TABLES), "");
 }
+
+/// A host behind the router, which is the namespace in which nft works.
+fn host(router: &Namespace, number: u8, address: &str, gateway: &str) -> Namespace {
+    let host = Namespace::new(&format!("host{number}")).unwrap();
+    let (inside, outside) = (host.name(), format!("to{number}"));
+    let router = router.name();
+    for command in [
+        format!("ip link add {outside} netns {router} type veth peer name eth0 netns {inside}"),
+        format!("ip -n {router} address add {gateway}/24 dev {outside}"),
+        format!("ip -n {router} link set {outside} up"),
+        format!("ip -n {inside} address add {address}/24 dev eth0"),
+        format!("ip -n {inside} link set eth0 up"),
+        format!("ip -n {inside} route add default via {gateway}"),
+    ] {
+        let words: Vec<&str> = command.split(' ').collect();
+        assert!(std::process::Command::new(words[0]).args(&words[1..]).status().unwrap().success(), "{command}");
+    }
+    host
+}
+
+/// The packets that a rule of the table `watch` has counted.
+fn counted(namespace: &Namespace, comment: &str) -> u64 {
+    let table = namespace.list("list table ip watch");
+    let line = table.lines().find(|line| line.contains(comment)).unwrap();
+    line.split_once("packets ").unwrap().1.split(' ').next().unwrap().parse().unwrap()
+}
+
+#[tokio::test]
+async fn no_denied_packet_passes_and_allowed_ones_go_on_while_a_table_is_replaced_in_steps() {
+    let Some(router) = Namespace::new("flood") else { return };
+    let allowed = host(&router, 1, "10.0.0.5", "10.0.0.1");
+    let denied = host(&router, 2, "10.200.0.5", "10.200.0.1");
+    let _target = host(&router, 3, "10.99.0.2", "10.99.0.1");
+    let sysctl = ["netns", "exec", router.name(), "sysctl", "-qw", "net.ipv4.ip_forward=1"];
+    assert!(std::process::Command::new("ip").args(sysctl).status().unwrap().success());
+    router.apply(
+        "table ip watch {
+           chain come { type filter hook prerouting priority -400; ip saddr 10.0.0.5 counter comment \"came\"; }
+           chain go { type filter hook postrouting priority 400; \
+             ip saddr 10.0.0.5 counter comment \"passed\"; ip saddr 10.200.0.5 counter comment \"leaked\"; }
+         }",
+    );
+    let mut runner = runner(&router);
+    runner.full(&stepped("a", 12_000, ""), &revision("a")).await.result.unwrap();
+    let flood = |from: &Namespace| {
+        let shell = "while :; do echo x > /dev/udp/10.99.0.2/9; done";
+        let mut command = tokio::process::Command::new("ip");
+        command.args(["netns", "exec", from.name(), "bash", "-c", shell]).kill_on_drop(true);
+        command.stderr(std::process::Stdio::null()).spawn().unwrap()
+    };
+    let mut senders = [flood(&allowed), flood(&denied)];
+    until(|| counted(&router, "passed") > 100).await;
+    for name in ["b", "c", "d", "e"] {
+        runner.full(&stepped(name, 12_000, ""), &revision(name)).await.result.unwrap();
+    }
+    for sender in &mut senders {
+        sender.kill().await.unwrap();
+    }
+    let (came, passed) = (counted(&router, "came"), counted(&router, "passed"));
+    assert_eq!(counted(&router, "leaked"), 0);
+    assert!(passed > 0 && passed * 100 >= came * 99, "{passed} of {came} passed");
+    println!("{passed} of {came} allowed packets passed during four replacements");
+}
