@@ -68,7 +68,8 @@ fn class(word: &str) -> String {
     if word.starts_with('"') {
         return "name".to_owned();
     }
-    if let Some((address, _)) = word.split_once('/').and_then(|(base, length)| Some((address(base)?, length))) {
+    if let Some((address, _)) = word.split_once('/').and_then(|(base, length)| Some((address(base)?, length)))
+    {
         return format!("{address}/n");
     }
     if let Some((first, last)) = word.split_once('-')

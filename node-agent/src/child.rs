@@ -81,7 +81,9 @@ impl Complaint {
 
     /// Returns true if it is about memory of its own: what nft says, or the library that it counts with.
     fn is_of_memory(&self) -> bool {
-        ["Memory allocation failure", "GNU MP: Cannot allocate memory"].iter().any(|words| self.0.contains(words))
+        ["Memory allocation failure", "GNU MP: Cannot allocate memory"]
+            .iter()
+            .any(|words| self.0.contains(words))
     }
 
     /// The text.
@@ -280,7 +282,8 @@ impl Program {
     /// Limits the memory of a child that runs already: between fork and exec nothing can be done without unsafe code.
     /// What it has by then is little, and each further request is held against the limit.
     fn limit(&self, child: &Child) {
-        let (Some(memory), Some(pid)) = (self.memory, child.id().and_then(|id| Pid::from_raw(id.cast_signed())))
+        let (Some(memory), Some(pid)) =
+            (self.memory, child.id().and_then(|id| Pid::from_raw(id.cast_signed())))
         else {
             return;
         };

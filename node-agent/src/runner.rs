@@ -145,7 +145,10 @@ impl Runner {
 
     async fn standing(&self, series: &Series) -> Result<Standing, ChildError> {
         // In this order: where a stand-in judges, what there is of the table does not.
-        if self.stand_in != StandIn::Absent && self.nft.has(STAND_IN_TABLE).await? && self.nft.stand_in_judges().await? {
+        if self.stand_in != StandIn::Absent
+            && self.nft.has(STAND_IN_TABLE).await?
+            && self.nft.stand_in_judges().await?
+        {
             return Ok(Standing::StandIn);
         }
         for table in series.tables() {
@@ -161,7 +164,6 @@ impl Runner {
         self.stand_in == StandIn::Unknown && self.nft.has(STAND_IN_TABLE).await.unwrap_or(false)
     }
 }
-
 
 /// Why a pass is not at its end.
 struct Broken {
@@ -206,7 +208,9 @@ impl Course {
     async fn clean(&mut self, runner: &Runner, statements: &str) {
         match runner.nft.apply(statements.as_bytes(), runner.nft.limit()).await {
             Ok(()) => self.transactions += 1,
-            Err(error) => warn!(error = error.to_string().lines().next(), "what a script left was not removed"),
+            Err(error) => {
+                warn!(error = error.to_string().lines().next(), "what a script left was not removed")
+            }
         }
     }
 

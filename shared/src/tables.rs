@@ -19,8 +19,7 @@ pub const STAND_IN_TABLE: &str = "inet flock_netpol_next";
 pub const TRIAL_TABLE: &str = "inet flock_netpol_trial";
 
 /// Every table that is ours.
-pub const ALL: [&str; 5] =
-    [TABLE, STAND_IN_TABLE, TRIAL_TABLE, BRIDGE_TABLE, "bridge flock_netpol_next"];
+pub const ALL: [&str; 5] = [TABLE, STAND_IN_TABLE, TRIAL_TABLE, BRIDGE_TABLE, "bridge flock_netpol_next"];
 
 #[cfg(test)]
 mod tests {

@@ -10,8 +10,8 @@ use std::process::{Command, Stdio};
 
 use flock_compiler_core::nft::{SetType, write, write_in_steps};
 use flock_compiler_core::object::{
-    Lifecycle, NamespaceScope, Peer, PeerMatch, Pod, PodNetwork, PodPeer, Policy, PolicyBody, PolicyRules, Rule,
-    RulePorts,
+    Lifecycle, NamespaceScope, Peer, PeerMatch, Pod, PodNetwork, PodPeer, Policy, PolicyBody, PolicyRules,
+    Rule, RulePorts,
 };
 use flock_compiler_core::output::Isolation;
 use flock_compiler_core::{Body, Change, Edit, Labels, Output, Selector, Translator, diff, layout, render};
@@ -110,7 +110,12 @@ fn the_closed_form_denies_and_is_plain() {
     assert!(text.contains("10.0.0.0 : goto ingress_denied"), "{text}");
     assert!(!text.contains(" fib ") && !text.contains("interval") && !text.contains("@pods"), "{text}");
     assert!(layout(&closed).sets.is_empty());
-    assert!(layout(&closed).maps.values().all(|map| matches!(map.kind, SetType::Addresses(_) | SetType::Families)));
+    assert!(
+        layout(&closed)
+            .maps
+            .values()
+            .all(|map| matches!(map.kind, SetType::Addresses(_) | SetType::Families))
+    );
     assert!(diff(&normal, &closed).is_none() && diff(&closed, &normal).is_none());
 }
 
@@ -169,6 +174,8 @@ fn step_by_step_it_is_the_table_of_one_transaction() {
             translator.pass();
             for node in ["n0", "n1"].map(|node| NodeName::new(node).unwrap()) {
                 let Some(output) = translator.output(&node) else { continue };
+                let closed = render(&output.closed());
+                namespace.nft(&["-f", "-"], std::str::from_utf8(closed.bytes()).unwrap());
                 let table = layout(&output);
                 namespace.nft(&["-f", "-"], &write(&table));
                 let whole = sorted(namespace.table());

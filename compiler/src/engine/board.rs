@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 
-use flock_compiler_core::{Body, End, NodeChange, Output, Pass, Translator, diff, render};
 use flock_compiler_core::output::Form;
+use flock_compiler_core::{Body, End, NodeChange, Output, Pass, Translator, diff, render};
 use flock_shared::{NodeName, Revision, Script, Superseded};
 use tokio::sync::watch;
 
@@ -42,7 +42,14 @@ pub enum Presence {
 
 impl Published {
     fn new(output: Arc<Output>, step: Option<Step>, presence: Presence) -> Self {
-        Self { output, step, since: SystemTime::now(), presence, full_size: OnceLock::new(), closed: OnceLock::new() }
+        Self {
+            output,
+            step,
+            since: SystemTime::now(),
+            presence,
+            full_size: OnceLock::new(),
+            closed: OnceLock::new(),
+        }
     }
 
     /// The name of this state.

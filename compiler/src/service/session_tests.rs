@@ -61,7 +61,8 @@ impl Talk {
 
     /// What there is to do for a desired state, in words.
     fn due(&mut self, desired: &str) -> String {
-        let is_desired = |state: &Named| if state.name == desired { String::new() } else { format!(" {}", state.name) };
+        let is_desired =
+            |state: &Named| if state.name == desired { String::new() } else { format!(" {}", state.name) };
         match self.session.due(&Named::new(desired), self.now) {
             Due::Nothing => "nothing".into(),
             Due::At(at) => format!("in {:?}", at - self.now),
@@ -286,7 +287,10 @@ fn other_objects_are_closed_at_once_and_tried_after_a_pause_that_grows() {
     }
     for number in 0..5 {
         talk.later(3600);
-        assert_eq!(talk.due(&number.to_string()), format!("from closed f {number}").replace(&format!(" {number}"), ""));
+        assert_eq!(
+            talk.due(&number.to_string()),
+            format!("from closed f {number}").replace(&format!(" {number}"), "")
+        );
         talk.send(&number.to_string(), Kind::Full);
         talk.answer(&number.to_string(), Outcome::NftFailed);
         talk.send("closed f", Kind::Current);

@@ -61,7 +61,9 @@ async fn a_node_that_refuses_its_table_twice_gets_the_closed_form_from_every_rep
     for _ in 0..2 {
         agent.answer(&refused, Outcome::NftFailed).await;
     }
-    let Update { revision: closed, kind: UpdateKind::Full(script), .. } = agent.update().await else { panic!() };
+    let Update { revision: closed, kind: UpdateKind::Full(script), .. } = agent.update().await else {
+        panic!()
+    };
     assert_ne!(closed, refused);
     assert!(std::str::from_utf8(script.bytes()).unwrap().contains(closed.as_str()));
     agent.answer(&closed, Outcome::Applied).await;

@@ -35,7 +35,8 @@ fn stepped(name: &str, addresses: usize, last: &str) -> Script {
         );
     }
     let marker = format!("add set inet flock_netpol rev_{} {{ typeof ip saddr; }}\n", revision(name));
-    let base = "  type filter hook forward priority filter - 9; policy drop;\n  ip saddr @pods counter accept\n";
+    let base =
+        "  type filter hook forward priority filter - 9; policy drop;\n  ip saddr @pods counter accept\n";
     let _ = write!(text, "# step\n{table} {{\n chain ingress {{\n{base} }}\n}}\n{last}{marker}");
     Script::new(text)
 }
@@ -138,7 +139,8 @@ async fn steps_are_the_agents_own_and_no_drift_and_come_back_at_boot() {
     }
     // A delta in steps: the first goes on from the base, the last wants that it has.
     let (base, next): (Revision, Revision) = (revision("c"), revision("d"));
-    let fill = "table inet flock_netpol {\n set more {\n  typeof ip saddr\n  elements = { 10.9.9.9 }\n }\n}\n";
+    let fill =
+        "table inet flock_netpol {\n set more {\n  typeof ip saddr\n  elements = { 10.9.9.9 }\n }\n}\n";
     let mark = format!("add set inet flock_netpol rev_{next} {{ typeof ip saddr; }}\n");
     let left = flock_shared::marker::has_left(&base);
     let leaving = flock_shared::marker::leaving(&base);
@@ -214,7 +216,10 @@ fn host(router: &Namespace, number: u8, address: &str, gateway: &str) -> Namespa
         format!("ip -n {inside} route add default via {gateway}"),
     ] {
         let words: Vec<&str> = command.split(' ').collect();
-        assert!(std::process::Command::new(words[0]).args(&words[1..]).status().unwrap().success(), "{command}");
+        assert!(
+            std::process::Command::new(words[0]).args(&words[1..]).status().unwrap().success(),
+            "{command}"
+        );
     }
     host
 }

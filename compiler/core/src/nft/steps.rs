@@ -84,7 +84,8 @@ impl Steps {
             self.used += 1;
             map_to(&mut self.out, name, map.kind, std::iter::empty::<&str>())?;
         }
-        let (base, others): (Vec<_>, Vec<_>) = table.chains.iter().partition(|(_, chain)| chain.hook.is_some());
+        let (base, others): (Vec<_>, Vec<_>) =
+            table.chains.iter().partition(|(_, chain)| chain.hook.is_some());
         for (name, _) in &others {
             self.room();
             self.used += 1;

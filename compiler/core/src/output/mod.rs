@@ -69,7 +69,8 @@ impl Output {
             (*address, Subject::new(ingress, egress, Box::default()))
         });
         // Links stay: they are the node's own, and no tenant's.
-        let frame = Frame { subjects: subjects.collect(), anchors: Arc::default(), ..Frame::clone(&self.frame) };
+        let frame =
+            Frame { subjects: subjects.collect(), anchors: Arc::default(), ..Frame::clone(&self.frame) };
         let (tree, frame_digest) = (SetTree::of(&[]), FrameDigest::of(&frame));
         let revision = tree.closed_revision(&frame_digest);
         let (node, frame) = (self.node.clone(), Arc::new(frame));
