@@ -209,7 +209,7 @@ impl Course {
         match runner.nft.apply(statements.as_bytes(), runner.nft.limit()).await {
             Ok(()) => self.transactions += 1,
             Err(error) => {
-                warn!(error = error.to_string().lines().next(), "what a script left was not removed")
+                warn!(error = error.to_string().lines().next(), "what a script left was not removed");
             }
         }
     }
