@@ -249,7 +249,8 @@ async fn no_denied_packet_passes_and_allowed_ones_go_on_while_a_table_is_replace
     let mut runner = runner(&router);
     runner.full(&stepped("a", 12_000, ""), &revision("a")).await.result.unwrap();
     let flood = |from: &Namespace| {
-        let shell = "while :; do echo x > /dev/udp/10.99.0.2/9; done";
+        let shell =
+            "while :; do for _ in 1 2 3 4 5 6 7 8; do echo x > /dev/udp/10.99.0.2/9; done; sleep 0.005; done";
         let mut command = tokio::process::Command::new("ip");
         command.args(["netns", "exec", from.name(), "bash", "-c", shell]).kill_on_drop(true);
         command.stderr(std::process::Stdio::null()).spawn().unwrap()
