@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use flock_shared::Revision;
 
 use super::model::{Chain, Content, Map, Table};
-use super::name::{ChainName, MapName, SetName};
+use super::name::{ChainName, MapName, SetName, TableName};
 use super::transaction::{Removal, Transaction};
 use crate::members::{Element, Members};
 
@@ -51,7 +51,7 @@ impl Table {
                 return Err(ApplyError::Key(name.clone()));
             }
         }
-        self.add(&Table { maps: transaction.changed_keys.clone(), ..Self::default() })?;
+        self.add(&Self { maps: transaction.changed_keys.clone(), ..Self::default() })?;
         for (name, rules) in &transaction.rewritten {
             let chain = self.chains.get_mut(name).ok_or_else(|| ApplyError::Chain(name.clone()))?;
             chain.rules.clone_from(rules);
@@ -70,10 +70,16 @@ impl Table {
                 }));
             }
         }
+        if transaction.removed_bridge {
+            self.bridge = false;
+            self.sets.retain(|name, _| name.table() != TableName::Bridge);
+            self.chains.retain(|name, _| name.table() != TableName::Bridge);
+        }
         Ok(())
     }
 
     fn add(&mut self, added: &Self) -> Result<(), ApplyError> {
+        self.bridge |= added.bridge;
         for (name, set) in &added.sets {
             match self.sets.get_mut(name) {
                 None => drop(self.sets.insert(name.clone(), set.clone())),

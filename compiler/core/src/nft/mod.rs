@@ -15,7 +15,7 @@ pub use model::{
     Chain, Content, Element, Field, Fields, Hook, Icmp, Map, Match, Rule, Set, SetType, Statement, Table,
     Verdict,
 };
-pub use name::{Allow, ChainName, Family, MapName, SetName};
+pub use name::{Allow, ChainName, Family, MapName, SetName, TableName};
 pub(crate) use objects::{Objects, Texts};
 pub use transaction::Transaction;
 pub use write::write;

@@ -3,9 +3,12 @@
 use std::fmt;
 use std::net::IpAddr;
 
+use flock_shared::{BRIDGE_TABLE, TABLE};
+
 use super::model::Verdict;
 use crate::identity::Name;
 use crate::object::Direction;
+use crate::port::Protocol;
 
 /// An address family, as far as a match on an address implies one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -51,8 +54,8 @@ pub enum SetName {
     Blocks(Family, Name),
     /// Destinations by named port.
     Named(Family, Name),
-    /// Contested peers that are allowed on some ports, by rule set.
-    Contested(Direction, Family, Name),
+    /// Contested peers that are allowed on some ports of a protocol, by rule set.
+    Contested(Direction, Family, Name, Protocol),
     /// Contested peers that are allowed on every port, by rule set.
     ContestedAny(Direction, Family, Name),
     /// Pairs of addresses that always reach each other.
@@ -63,6 +66,60 @@ pub enum SetName {
     ClaimedInterfaces,
     /// Interfaces with the addresses that may enter there.
     Anchors(Family),
+    /// Addresses of local pods that are isolated in at least one direction.
+    Isolated(Family),
+    /// Interfaces by which packets of pods enter the node: computed ones, and bridges that pods hang on.
+    PodLinks,
+    /// Addresses of all nodes.
+    NodeAddresses(Family),
+    /// Family bridge: addresses of local pods.
+    BridgePods(Family),
+    /// Family bridge: ports of pods that nothing isolates.
+    OpenPorts,
+    /// Family bridge: ports of bridges that no pod hangs on.
+    OtherPorts,
+    /// Family bridge: ports that lead out of the node.
+    Uplinks,
+}
+
+/// A table of ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum TableName {
+    /// `inet flock_netpol`: judges packets.
+    Inet,
+    /// `bridge flock_netpol`: judges frames between ports of bridges that pods hang on.
+    Bridge,
+}
+
+impl TableName {
+    /// Both, in the order of a script.
+    pub const ALL: [Self; 2] = [Self::Inet, Self::Bridge];
+
+    /// Family and name.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Inet => TABLE,
+            Self::Bridge => BRIDGE_TABLE,
+        }
+    }
+}
+
+impl fmt::Display for TableName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl SetName {
+    /// The table that it is in.
+    #[must_use]
+    pub const fn table(&self) -> TableName {
+        match self {
+            Self::BridgePods(_) | Self::OpenPorts | Self::OtherPorts | Self::Uplinks => TableName::Bridge,
+            _ => TableName::Inet,
+        }
+    }
 }
 
 impl fmt::Display for SetName {
@@ -80,8 +137,8 @@ impl fmt::Display for SetName {
                 words(f, &["named", family.digit(), "_"])?;
                 name.fmt(f)
             }
-            Self::Contested(direction, family, name) => {
-                words(f, &[direction.as_str(), "_contested", family.digit(), "_"])?;
+            Self::Contested(direction, family, name, protocol) => {
+                words(f, &[direction.as_str(), "_contested", family.digit(), "_", protocol.word(), "_"])?;
                 name.fmt(f)
             }
             Self::ContestedAny(direction, family, name) => {
@@ -92,6 +149,13 @@ impl fmt::Display for SetName {
             Self::ComputedInterfaces => f.write_str("interfaces"),
             Self::ClaimedInterfaces => f.write_str("claimed_interfaces"),
             Self::Anchors(family) => words(f, &["anchors", family.digit()]),
+            Self::Isolated(family) => words(f, &["isolated", family.digit()]),
+            Self::PodLinks => f.write_str("pod_links"),
+            Self::NodeAddresses(family) => words(f, &["nodes", family.digit()]),
+            Self::BridgePods(family) => words(f, &["pods", family.digit()]),
+            Self::OpenPorts => f.write_str("open_ports"),
+            Self::OtherPorts => f.write_str("other_ports"),
+            Self::Uplinks => f.write_str("uplinks"),
         }
     }
 }
@@ -105,8 +169,8 @@ pub enum MapName {
     Open,
     /// Single ports of a rule set.
     Ports(Direction, Name, Allow),
-    /// Port ranges of a rule set.
-    PortRanges(Direction, Name, Allow),
+    /// Port ranges of a rule set, of one protocol.
+    PortRanges(Direction, Name, Allow, Protocol),
 }
 
 impl fmt::Display for MapName {
@@ -119,8 +183,8 @@ impl fmt::Display for MapName {
                 name.fmt(f)?;
                 allow.fmt(f)
             }
-            Self::PortRanges(direction, name, allow) => {
-                words(f, &[direction.as_str(), "_ranges_"])?;
+            Self::PortRanges(direction, name, allow, protocol) => {
+                words(f, &[direction.as_str(), "_ranges_", protocol.word(), "_"])?;
                 name.fmt(f)?;
                 allow.fmt(f)
             }
@@ -174,6 +238,29 @@ pub enum ChainName {
     Peers(Direction, Name, Allow),
     /// The rule sets of a contested address, which must all allow a flow.
     All(Direction, IpAddr),
+    /// What begins a connection in mid-stream is judged here first.
+    MidStream,
+    /// Where mid-stream packets of isolated pods end.
+    Reset,
+    /// What comes from a pod and ends a tunnel is judged here first.
+    Tunnel,
+    /// Family bridge: the base chain.
+    Bridged,
+    /// Family bridge: frames between ports of bridges that pods hang on.
+    Frames,
+    /// Family bridge: packets from a known source.
+    FramesTo,
+}
+
+impl ChainName {
+    /// The table that it is in.
+    #[must_use]
+    pub const fn table(&self) -> TableName {
+        match self {
+            Self::Bridged | Self::Frames | Self::FramesTo => TableName::Bridge,
+            _ => TableName::Inet,
+        }
+    }
 }
 
 impl fmt::Display for ChainName {
@@ -193,6 +280,12 @@ impl fmt::Display for ChainName {
                 name.fmt(f)?;
                 allow.fmt(f)
             }
+            Self::MidStream => f.write_str("midstream"),
+            Self::Reset => f.write_str("midstream_denied"),
+            Self::Tunnel => f.write_str("tunnel"),
+            Self::Bridged => f.write_str("forward"),
+            Self::Frames => f.write_str("frames"),
+            Self::FramesTo => f.write_str("frames_to"),
             Self::All(direction, IpAddr::V4(address)) => {
                 write!(f, "{direction}_all_{:08x}", u32::from(*address))
             }

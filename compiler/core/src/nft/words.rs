@@ -20,15 +20,16 @@ pub(super) fn fields_of(kind: SetType) -> [Option<Field>; 3] {
         SetType::AddressPairs(family) => {
             [Some(Field::Source(family)), Some(Field::Destination(family)), None]
         }
-        SetType::Destinations(family) | SetType::AddressPorts(family) => {
+        SetType::Destinations(family) => {
             [Some(Field::Destination(family)), Some(Field::Protocol), Some(Field::DestinationPort)]
+        }
+        SetType::AddressPorts(family) => {
+            [Some(Field::Destination(family)), Some(Field::DestinationPort), None]
         }
         SetType::Families => [Some(Field::Family), None, None],
         SetType::Interfaces => [Some(Field::Inbound), None, None],
         SetType::Anchors(family) => [Some(Field::Inbound), Some(Field::Source(family)), None],
-        // The port first: the kernel matches a range key field by field and carries on what matched so far, which
-        // for the protocol would be nearly every element.
-        SetType::PortRanges => [Some(Field::DestinationPort), Some(Field::Protocol), None],
+        SetType::PortRanges => [Some(Field::DestinationPort), None, None],
         SetType::Ports => [Some(Field::Protocol), Some(Field::DestinationPort), None],
     }
 }
@@ -53,6 +54,7 @@ const fn word(field: Field) -> &'static str {
         Field::Protocol => "meta l4proto",
         Field::DestinationPort => "th dport",
         Field::Inbound => "iifname",
+        Field::Outbound => "oifname",
     }
 }
 
@@ -61,7 +63,9 @@ const fn routed(field: Field) -> &'static str {
     match field {
         Field::Source(_) => "saddr",
         Field::Destination(_) => "daddr",
-        Field::Family | Field::Protocol | Field::DestinationPort | Field::Inbound => word(field),
+        Field::Family | Field::Protocol | Field::DestinationPort | Field::Inbound | Field::Outbound => {
+            word(field)
+        }
     }
 }
 
@@ -104,7 +108,7 @@ struct Ports<'a>(&'a PortRange);
 
 impl fmt::Display for Ports<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(protocol(self.0.protocol()))?;
+        f.write_str(self.0.protocol().word())?;
         f.write_str(" . ")?;
         Numbers(self.0).fmt(f)
     }
@@ -124,14 +128,6 @@ impl fmt::Display for Numbers<'_> {
     }
 }
 
-const fn protocol(protocol: Protocol) -> &'static str {
-    match protocol {
-        Protocol::Tcp => "tcp",
-        Protocol::Udp => "udp",
-        Protocol::Sctp => "sctp",
-    }
-}
-
 impl fmt::Display for Element {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -141,11 +137,12 @@ impl fmt::Display for Element {
                 f.write_str(" . ")?;
                 Plain(*destination).fmt(f)
             }
-            Self::AddressPorts(address, range) => write!(f, "{} . {}", Plain(*address), Ports(range)),
+            Self::AddressPorts(address, range) => write!(f, "{} . {}", Plain(*address), Numbers(range)),
+            Self::Destination(address, range) => write!(f, "{} . {}", Plain(*address), Ports(range)),
             Self::Family(Family::V4) => f.write_str("ipv4"),
             Self::Family(Family::V6) => f.write_str("ipv6"),
             Self::Ports(range) => Ports(range).fmt(f),
-            Self::PortRange(range) => write!(f, "{} . {}", Numbers(range), protocol(range.protocol())),
+            Self::PortRange(range) => Numbers(range).fmt(f),
             Self::Interface(name) => write!(f, "\"{name}\""),
             Self::Anchor(name, address) => write!(f, "\"{name}\" . {}", Plain(*address)),
         }
@@ -182,6 +179,7 @@ impl fmt::Display for Rule {
                 f.write_str("counter ")?;
                 verdict.fmt(f)
             }
+            Statement::Reset => f.write_str("counter reject with tcp reset"),
             Statement::Map(fields, map) => {
                 write_key(f, fields.iter().copied())?;
                 f.write_str(" vmap @")?;
@@ -204,6 +202,34 @@ impl fmt::Display for Match {
             }
             Self::Within(field, block) => write!(f, "{} {block}", word(*field)),
             Self::NotLocal(field) => write!(f, "fib {} type != local", routed(*field)),
+            Self::Local(field) => write!(f, "fib {} type local", routed(*field)),
+            Self::Protocol(of) => write!(f, "meta l4proto {}", of.word()),
+            Self::MidStreamTcp => f.write_str("ct state new tcp flags & (fin | syn | rst | ack) != syn"),
+            // The type of the first chunk, behind the 12 bytes of the header: nft has a word for it, which Linux 5.10
+            // does not take.
+            Self::MidStreamSctp => f.write_str("ct state new meta l4proto sctp @th,96,8 != 1"),
+            Self::TunnelPorts(ports) => {
+                f.write_str("udp dport { ")?;
+                for (index, port) in ports.iter().enumerate() {
+                    write!(f, "{}{port}", if index > 0 { ", " } else { "" })?;
+                }
+                f.write_str(" }")
+            }
+            Self::TunnelProtocols => f.write_str("meta l4proto { 4, 41, 47 }"),
+            Self::Tagged => f.write_str("ether type { 8021q, 8021ad }"),
+            Self::Arp => f.write_str("ether type arp"),
+            Self::Neighbour => {
+                f.write_str("icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } ip6 hoplimit 255")
+            }
+            Self::ListenerReport => f.write_str(
+                "icmpv6 type { mld-listener-report, mld-listener-done, mld2-listener-report }",
+            ),
+            Self::GroupFrame => {
+                f.write_str("ether daddr & 01:00:00:00:00:00 == 01:00:00:00:00:00")
+            }
+            Self::Between(field, first, last) => {
+                write!(f, "{} {}-{}", word(*field), Plain(*first), Plain(*last))
+            }
             Self::RelatedError(Family::V4) => f.write_str(
                 "ct state related icmp type { destination-unreachable, time-exceeded, parameter-problem }",
             ),
@@ -212,8 +238,7 @@ impl fmt::Display for Match {
                  parameter-problem }",
             ),
             Self::NeighbourDiscovery => f.write_str(
-                "ip6 hoplimit 255 icmpv6 type { nd-router-solicit, nd-router-advert, nd-neighbor-solicit, \
-                 nd-neighbor-advert }",
+                "ip6 hoplimit 255 icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert }",
             ),
             Self::AddressDetection => f.write_str("ip6 saddr :: icmpv6 type nd-neighbor-solicit"),
             Self::LinkLocal => f.write_str("ip6 saddr fe80::/10 ip6 daddr { fe80::/10, ff02::/16 }"),
