@@ -3,9 +3,9 @@
 use std::fmt;
 use std::net::IpAddr;
 
-use super::model::Verdict;
+use crate::direction::Direction;
 use crate::identity::Name;
-use crate::object::Direction;
+use crate::model::Verdict;
 
 /// An address family, as far as a match on an address implies one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
