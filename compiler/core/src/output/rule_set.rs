@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+pub use flock_nft::NamedRanges;
+
 use super::member_set::SetDefinition;
-use crate::block::Ranges;
 use crate::identity::{Identity, Name};
 use crate::object::Direction;
 use crate::port::{PortRange, PortSet};
@@ -156,13 +157,4 @@ impl<T> BlockSet<T> {
             Self::Some(ranges) => Some(&ranges.name),
         }
     }
-}
-
-/// Ranges of one family with the name of their set.
-#[derive(Debug, PartialEq, Eq)]
-pub struct NamedRanges<T> {
-    /// The variable part of the set's name.
-    pub name: Name,
-    /// The addresses.
-    pub ranges: Ranges<T>,
 }

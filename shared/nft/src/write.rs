@@ -8,9 +8,9 @@ use std::fmt::{self, Write as _};
 
 use flock_shared::TABLE;
 
-use super::model::{Chain, Content, Element, Hook, Map, Set, SetType, Table, Verdict};
-use super::name::{ChainName, MapName, SetName, TableName};
-use super::words::{Mapped, fields_of, write_key};
+use crate::model::{Chain, Content, Element, Hook, Map, Set, SetType, Table, Verdict};
+use crate::name::{ChainName, MapName, SetName, TableName};
+use crate::words::{Mapped, fields_of, write_key};
 
 /// Elements on one line of a script.
 const ELEMENTS_PER_LINE: usize = 8;
@@ -27,13 +27,13 @@ pub fn write(table: &Table) -> String {
 }
 
 /// What stands before the objects of a full script: the tables that it replaces are gone.
-pub(super) fn head(bridge: bool) -> String {
+pub(crate) fn head(bridge: bool) -> String {
     let tables = TableName::ALL.into_iter().filter(|table| bridge || *table != TableName::Bridge);
     tables.map(|table| format!("add table {table}\ndelete table {table}\n")).collect()
 }
 
 /// What stands behind the objects of a block.
-pub(super) const FOOT: &str = "}\n";
+pub(crate) const FOOT: &str = "}\n";
 
 fn write_table(out: &mut String, table: &Table) -> fmt::Result {
     out.push_str(&head(table.bridge));
@@ -42,7 +42,7 @@ fn write_table(out: &mut String, table: &Table) -> fmt::Result {
 }
 
 /// A block that adds the objects of one of the tables, and elements to those that are there with the same properties.
-pub(super) fn write_block(out: &mut String, objects: &Table, table: TableName) -> fmt::Result {
+pub(crate) fn write_block(out: &mut String, objects: &Table, table: TableName) -> fmt::Result {
     writeln!(out, "table {table} {{")?;
     let sets = objects.sets.iter().filter(|(name, _)| name.table() == table);
     sets.into_iter().try_for_each(|(name, set)| write_set(out, name, set))?;
@@ -56,7 +56,7 @@ pub(super) fn write_block(out: &mut String, objects: &Table, table: TableName) -
 }
 
 /// Statements by which keys of maps that are there get other verdicts: maps in order of their names, keys in order.
-pub(crate) fn write_changed_keys<K: AsRef<[(Element, Verdict)]>>(
+pub fn write_changed_keys<K: AsRef<[(Element, Verdict)]>>(
     out: &mut String,
     maps: &[(MapName, SetType, K)],
 ) -> fmt::Result {
@@ -76,7 +76,7 @@ pub(crate) fn write_changed_keys<K: AsRef<[(Element, Verdict)]>>(
 }
 
 /// A block with maps alone.
-pub(super) fn write_maps(out: &mut String, maps: &BTreeMap<MapName, Map>) -> fmt::Result {
+pub(crate) fn write_maps(out: &mut String, maps: &BTreeMap<MapName, Map>) -> fmt::Result {
     writeln!(out, "table {TABLE} {{")?;
     maps_to(out, maps)?;
     out.push_str("}\n");
@@ -87,7 +87,7 @@ fn maps_to(out: &mut String, maps: &BTreeMap<MapName, Map>) -> fmt::Result {
     maps.iter().try_for_each(|(name, map)| write_map(out, name, map))
 }
 
-pub(super) fn write_map(out: &mut String, name: &MapName, map: &Map) -> fmt::Result {
+pub(crate) fn write_map(out: &mut String, name: &MapName, map: &Map) -> fmt::Result {
     map_to(out, name, map.kind, map.elements.iter().map(|(key, verdict)| Mapped(key, verdict)))
 }
 
@@ -108,7 +108,7 @@ fn map_to<T: fmt::Display>(
     Ok(())
 }
 
-pub(super) fn write_set(out: &mut String, name: &SetName, set: &Set) -> fmt::Result {
+pub(crate) fn write_set(out: &mut String, name: &SetName, set: &Set) -> fmt::Result {
     out.push_str("\tset ");
     write!(out, "{name}")?;
     out.push_str(" {\n\t\ttypeof ");
@@ -127,7 +127,7 @@ pub(super) fn write_set(out: &mut String, name: &SetName, set: &Set) -> fmt::Res
 }
 
 /// Statements that delete the elements of a set.
-pub(super) fn write_deletions(out: &mut String, name: &SetName, content: &Content) -> fmt::Result {
+pub(crate) fn write_deletions(out: &mut String, name: &SetName, content: &Content) -> fmt::Result {
     match content {
         Content::Members4(members) => delete_elements(out, name.table(), name, members.iter()),
         Content::Members6(members) => delete_elements(out, name.table(), name, members.iter()),
@@ -138,7 +138,7 @@ pub(super) fn write_deletions(out: &mut String, name: &SetName, content: &Conten
 }
 
 /// Statements that delete elements of a set or map, a few at a time.
-pub(super) fn delete_elements<T: fmt::Display>(
+pub(crate) fn delete_elements<T: fmt::Display>(
     out: &mut String,
     table: TableName,
     name: impl fmt::Display,
@@ -189,7 +189,7 @@ fn write_elements<T: fmt::Display>(
     Ok(())
 }
 
-pub(super) fn write_chain(out: &mut String, name: &ChainName, chain: &Chain) -> fmt::Result {
+pub(crate) fn write_chain(out: &mut String, name: &ChainName, chain: &Chain) -> fmt::Result {
     out.push_str("\tchain ");
     write!(out, "{name}")?;
     out.push_str(" {\n");

@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 
 /// Decimal numbers and what stands between them, at most so many bytes.
-pub(super) struct Decimals<const N: usize> {
+pub(crate) struct Decimals<const N: usize> {
     text: [u8; N],
     length: usize,
 }
@@ -16,7 +16,7 @@ impl<const N: usize> Default for Decimals<N> {
 
 impl<const N: usize> Decimals<N> {
     /// Adds an ASCII character, if there is room.
-    pub(super) fn push(&mut self, byte: u8) {
+    pub(crate) fn push(&mut self, byte: u8) {
         if let Some(place) = self.text.get_mut(self.length) {
             *place = byte;
             self.length += 1;
@@ -24,7 +24,7 @@ impl<const N: usize> Decimals<N> {
     }
 
     /// Adds a number.
-    pub(super) fn number(&mut self, number: u16) {
+    pub(crate) fn number(&mut self, number: u16) {
         for unit in [10_000, 1_000, 100, 10] {
             if number >= unit {
                 self.digit(number / unit % 10);
@@ -38,13 +38,13 @@ impl<const N: usize> Decimals<N> {
     }
 
     /// What was added.
-    pub(super) fn as_str(&self) -> &str {
+    pub(crate) fn as_str(&self) -> &str {
         self.text.get(..self.length).and_then(|text| std::str::from_utf8(text).ok()).unwrap_or_default()
     }
 }
 
 /// An IPv4 address.
-pub(super) fn v4(address: Ipv4Addr) -> Decimals<15> {
+pub(crate) fn v4(address: Ipv4Addr) -> Decimals<15> {
     let mut text = Decimals::default();
     for (index, octet) in address.octets().into_iter().enumerate() {
         if index > 0 {

@@ -4,15 +4,15 @@ use std::borrow::Borrow;
 use std::fmt;
 use std::net::IpAddr;
 
-use super::model::{Element, Field, Match, Rule, SetType, Statement, Verdict};
-use super::name::Family;
-use super::text::{Decimals, v4};
 use crate::members::{Member, Service};
-use crate::port::{PortRange, Protocol};
+use crate::model::{Element, Field, Match, Rule, SetType, Statement, Verdict};
+use crate::name::Family;
+use crate::port::PortRange;
+use crate::text::{Decimals, v4};
 
 /// The fields that the elements of a set are made of. A set serves sources and destinations alike: only the data
 /// type of its `typeof` counts.
-pub(super) fn fields_of(kind: SetType) -> [Option<Field>; 3] {
+pub(crate) fn fields_of(kind: SetType) -> [Option<Field>; 3] {
     match kind {
         SetType::Addresses(family) | SetType::AddressRanges(family) => {
             [Some(Field::Source(family)), None, None]
@@ -34,7 +34,7 @@ pub(super) fn fields_of(kind: SetType) -> [Option<Field>; 3] {
     }
 }
 
-pub(super) fn write_key(out: &mut impl fmt::Write, fields: impl IntoIterator<Item = Field>) -> fmt::Result {
+pub(crate) fn write_key(out: &mut impl fmt::Write, fields: impl IntoIterator<Item = Field>) -> fmt::Result {
     for (index, field) in fields.into_iter().enumerate() {
         if index > 0 {
             out.write_str(" . ")?;
@@ -69,7 +69,7 @@ const fn routed(field: Field) -> &'static str {
     }
 }
 
-pub(super) struct Mapped<K, V>(pub(super) K, pub(super) V);
+pub(crate) struct Mapped<K, V>(pub(crate) K, pub(crate) V);
 
 impl<K: Borrow<Element>, V: Borrow<Verdict>> fmt::Display for Mapped<K, V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -8,6 +8,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
 
+use crate::identity::{Digest, Identify};
+
 /// An address family's addresses as numbers.
 pub trait Family: Copy + Ord + fmt::Debug {
     /// The address type.
@@ -228,6 +230,33 @@ impl Blocks {
     /// All ranges for people, IPv4 first.
     pub fn display(&self) -> impl Iterator<Item = String> {
         self.v4.display().chain(self.v6.display())
+    }
+}
+
+impl Identify for Ranges<u32> {
+    fn identify(&self, digest: &mut Digest) {
+        digest.count(self.iter().len());
+        for (first, last) in self.iter() {
+            digest.bytes(&first.to_be_bytes());
+            digest.bytes(&last.to_be_bytes());
+        }
+    }
+}
+
+impl Identify for Ranges<u128> {
+    fn identify(&self, digest: &mut Digest) {
+        digest.count(self.iter().len());
+        for (first, last) in self.iter() {
+            digest.number(first);
+            digest.number(last);
+        }
+    }
+}
+
+impl Identify for Blocks {
+    fn identify(&self, digest: &mut Digest) {
+        self.v4.identify(digest);
+        self.v6.identify(digest);
     }
 }
 

@@ -1,10 +1,17 @@
 //! nftables as types: what a table is, how it is written, and what it does to a packet.
 
+pub mod block;
 mod commit;
+pub mod direction;
+pub mod identity;
+pub mod interface;
 pub mod interpret;
+pub mod members;
 pub mod model;
 mod name;
 mod objects;
+pub mod pod_cidr;
+pub mod port;
 mod text;
 pub mod transaction;
 mod words;
@@ -12,11 +19,10 @@ mod write;
 
 pub use commit::ApplyError;
 pub use model::{
-    Chain, Content, Element, Field, Fields, Hook, Icmp, Map, Match, Rule, Set, SetType, Statement, Table,
-    Verdict,
+    Chain, Content, Element, Field, Fields, Hook, Icmp, Map, Match, NamedRanges, Rule, Set, SetType,
+    Statement, Table, Verdict,
 };
 pub use name::{Allow, ChainName, Family, MapName, SetName, TableName};
-pub(crate) use objects::{Objects, Texts};
+pub use objects::{Objects, Texts};
 pub use transaction::Transaction;
-pub use write::write;
-pub(crate) use write::write_changed_keys;
+pub use write::{write, write_changed_keys};

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use flock_shared::Revision;
 
-use super::model::{Chain, Content, Map, Table};
-use super::name::{ChainName, MapName, SetName, TableName};
-use super::transaction::{Removal, Transaction};
 use crate::members::{Element, Members};
+use crate::model::{Chain, Content, Map, Table};
+use crate::name::{ChainName, MapName, SetName, TableName};
+use crate::transaction::{Removal, Transaction};
 
 /// Why a table does not take a transaction: nft or the kernel would refuse it as a whole.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -34,12 +34,12 @@ pub enum ApplyError {
 
 impl Table {
     /// Takes over what a transaction adds.
-    pub(crate) fn extend(&mut self, transaction: &Transaction) -> Result<(), ApplyError> {
+    pub fn extend(&mut self, transaction: &Transaction) -> Result<(), ApplyError> {
         self.add(&transaction.added)
     }
 
     /// Takes over the rest of a transaction.
-    pub(crate) fn edit(&mut self, transaction: &Transaction) -> Result<(), ApplyError> {
+    pub fn edit(&mut self, transaction: &Transaction) -> Result<(), ApplyError> {
         for (name, lost) in &transaction.lost {
             let set = self.sets.get_mut(name).ok_or_else(|| ApplyError::Missing(name.to_string()))?;
             set.content =

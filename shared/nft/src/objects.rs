@@ -3,15 +3,15 @@
 use std::fmt;
 use std::ops::Range;
 
-use super::model::{Chain, Map, Set, Table};
-use super::name::{ChainName, MapName, SetName, TableName};
-use super::write::{FOOT, head, write_chain, write_map, write_set};
+use crate::model::{Chain, Map, Set, Table};
+use crate::name::{ChainName, MapName, SetName, TableName};
+use crate::write::{FOOT, head, write_chain, write_map, write_set};
 
 /// What stands around the objects of both tables, in bytes.
 const BRACES: usize = 64;
 
 /// Takes the objects of a table, in any order. What comes twice is equal.
-pub(crate) trait Objects {
+pub trait Objects {
     /// A set.
     fn add_set(&mut self, name: SetName, set: Set);
     /// A verdict map.
@@ -43,7 +43,7 @@ impl Objects for Table {
 /// The text of each object of a table. Nothing of the model is kept: a table of all nodes' parts would cost more than
 /// writing them.
 #[derive(Debug, Default)]
-pub(crate) struct Texts {
+pub struct Texts {
     text: String,
     sets: Vec<(SetName, Range<usize>)>,
     maps: Vec<(MapName, Range<usize>)>,
@@ -89,7 +89,7 @@ fn in_order<N: Ord>(mut objects: Vec<(N, Range<usize>)>) -> Vec<(N, Range<usize>
 
 impl Texts {
     /// The full script of these objects, and `end` behind it: the same as [`super::write()`] makes of the table.
-    pub(crate) fn script(self, end: &str) -> String {
+    pub fn script(self, end: &str) -> String {
         let Self { text, sets, maps, chains, bridge } = self;
         let (sets, maps, chains) = (in_order(sets), in_order(maps), in_order(chains));
         let head = head(bridge);

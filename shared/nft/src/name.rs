@@ -5,9 +5,9 @@ use std::net::IpAddr;
 
 use flock_shared::{BRIDGE_TABLE, TABLE};
 
-use super::model::Verdict;
+use crate::model::Verdict;
 use crate::identity::Name;
-use crate::object::Direction;
+use crate::direction::Direction;
 use crate::port::Protocol;
 
 /// An address family, as far as a match on an address implies one.

@@ -2,12 +2,12 @@
 
 use std::net::IpAddr;
 
-use super::model::{
+use crate::interface::InterfaceName;
+use crate::members::{Member, Service};
+use crate::model::{
     Chain, Content, Element, Field, Hook, Icmp, Map, Match, SetType, Statement, Table, Verdict,
 };
-use super::name::{ChainName, Family, MapName, SetName};
-use crate::members::{Member, Service};
-use crate::object::InterfaceName;
+use crate::name::{ChainName, Family, MapName, SetName};
 use crate::port::{PortRange, Protocol};
 
 /// A forwarded packet, as far as rules look at it.

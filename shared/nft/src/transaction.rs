@@ -10,10 +10,10 @@ use std::fmt::{self, Write as _};
 
 use flock_shared::{BRIDGE_TABLE, TABLE};
 
-use super::model::{Content, Element, Map, Rule, Set, Table};
-use super::name::{ChainName, MapName, SetName, TableName};
-use super::write::{delete_elements, write_block, write_deletions, write_maps};
 use crate::members::{Changes, Element as MemberElement, Members};
+use crate::model::{Content, Element, Map, Rule, Set, Table};
+use crate::name::{ChainName, MapName, SetName, TableName};
+use crate::write::{delete_elements, write_block, write_deletions, write_maps};
 
 /// What most transactions come to, in bytes.
 const SMALL: usize = 512;
@@ -159,14 +159,14 @@ impl Transaction {
     }
 
     /// The statements that add new objects, and elements to those that are there.
-    pub(crate) fn write_additions(&self) -> String {
+    pub fn write_additions(&self) -> String {
         let mut out = String::with_capacity(SMALL);
         let _: fmt::Result = self.additions_to(&mut out);
         out
     }
 
     /// The other statements, which stand after additions.
-    pub(crate) fn write_edits(&self) -> String {
+    pub fn write_edits(&self) -> String {
         let mut out = String::with_capacity(SMALL);
         let _: fmt::Result = self.edits_to(&mut out);
         out
@@ -216,7 +216,7 @@ impl Transaction {
     }
 
     /// What goes, users before what they use.
-    pub(super) fn removals(&self) -> Vec<Removal<'_>> {
+    pub(crate) fn removals(&self) -> Vec<Removal<'_>> {
         let chains = self.removed_chains.iter().map(Removal::Chain);
         let maps = self.removed_maps.iter().map(Removal::Map);
         let mut all: Vec<Removal<'_>> =
@@ -226,7 +226,7 @@ impl Transaction {
     }
 }
 
-pub(super) enum Removal<'a> {
+pub(crate) enum Removal<'a> {
     Chain(&'a ChainName),
     Map(&'a MapName),
     Set(&'a SetName),

@@ -9,10 +9,12 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use super::name::{ChainName, Family, MapName, SetName};
+use crate::block::Ranges;
+use crate::identity::Name;
+use crate::interface::InterfaceName;
 use crate::members::{Member, Members};
-use crate::object::{InterfaceName, PodCidr};
-use crate::output::NamedRanges;
+use crate::name::{ChainName, Family, MapName, SetName};
+use crate::pod_cidr::PodCidr;
 use crate::port::{PortRange, Protocol};
 
 /// The tables of one node: `inet flock_netpol`, and beside it `bridge flock_netpol` where pods hang on a bridge. The name
@@ -79,6 +81,15 @@ pub enum Content {
     Ranges6(Arc<NamedRanges<u128>>),
     /// Anything else.
     Elements(BTreeSet<Element>),
+}
+
+/// Ranges of one family with the name of their set.
+#[derive(Debug, PartialEq, Eq)]
+pub struct NamedRanges<T> {
+    /// The variable part of the set's name.
+    pub name: Name,
+    /// The addresses.
+    pub ranges: Ranges<T>,
 }
 
 /// An element of a set, or the key of a map's element.

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use crate::identity::{Digest, Identify};
+
 /// A transport protocol that a policy can name (`NetworkPolicyPort.protocol`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Protocol {
@@ -133,6 +135,14 @@ impl fmt::Display for PortRange {
         } else {
             write!(f, "{} {}-{}", self.protocol, self.first, self.last)
         }
+    }
+}
+
+impl Identify for PortRange {
+    fn identify(&self, digest: &mut Digest) {
+        digest.tag(self.protocol() as u8);
+        digest.number(self.first().into());
+        digest.number(self.last().into());
     }
 }
 
