@@ -215,7 +215,9 @@ fn holds(table: &Table, condition: &Match, packet: &Packet) -> Result<bool, Inte
         Match::MidStreamTcp => is_mid_stream(packet, Protocol::Tcp),
         Match::MidStreamSctp => is_mid_stream(packet, Protocol::Sctp),
         Match::TunnelPorts(ports) => match packet.transport {
-            Transport::Ports { protocol: Protocol::Udp, destination_port } => ports.contains(&destination_port),
+            Transport::Ports { protocol: Protocol::Udp, destination_port } => {
+                ports.contains(&destination_port)
+            }
             _ => false,
         },
         Match::TunnelProtocols => matches!(packet.transport, Transport::Other(4 | 41 | 47)),
@@ -321,9 +323,7 @@ fn key(fields: &[Field], kind: SetType, packet: &Packet) -> Result<Option<Elemen
         {
             address(field).zip(port).map(|(address, port)| Element::Destination(address, port))
         }
-        (SetType::AddressPorts(f), [field @ (Source(g) | Destination(g)), DestinationPort])
-            if f == *g =>
-        {
+        (SetType::AddressPorts(f), [field @ (Source(g) | Destination(g)), DestinationPort]) if f == *g => {
             address(field).zip(port).map(|(address, port)| Element::AddressPorts(address, port))
         }
         (SetType::Ports, [L4, DestinationPort]) => port.map(Element::Ports),

@@ -5,9 +5,9 @@ use std::net::IpAddr;
 
 use flock_shared::{BRIDGE_TABLE, TABLE};
 
-use crate::model::Verdict;
-use crate::identity::Name;
 use crate::direction::Direction;
+use crate::identity::Name;
+use crate::model::Verdict;
 use crate::port::Protocol;
 
 /// An address family, as far as a match on an address implies one.

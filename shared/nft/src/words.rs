@@ -221,12 +221,10 @@ impl fmt::Display for Match {
             Self::Neighbour => {
                 f.write_str("icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } ip6 hoplimit 255")
             }
-            Self::ListenerReport => f.write_str(
-                "icmpv6 type { mld-listener-report, mld-listener-done, mld2-listener-report }",
-            ),
-            Self::GroupFrame => {
-                f.write_str("ether daddr & 01:00:00:00:00:00 == 01:00:00:00:00:00")
+            Self::ListenerReport => {
+                f.write_str("icmpv6 type { mld-listener-report, mld-listener-done, mld2-listener-report }")
             }
+            Self::GroupFrame => f.write_str("ether daddr & 01:00:00:00:00:00 == 01:00:00:00:00:00"),
             Self::Between(field, first, last) => {
                 write!(f, "{} {}-{}", word(*field), Plain(*first), Plain(*last))
             }
@@ -237,9 +235,9 @@ impl fmt::Display for Match {
                 "ct state related icmpv6 type { destination-unreachable, packet-too-big, time-exceeded, \
                  parameter-problem }",
             ),
-            Self::NeighbourDiscovery => f.write_str(
-                "ip6 hoplimit 255 icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert }",
-            ),
+            Self::NeighbourDiscovery => {
+                f.write_str("ip6 hoplimit 255 icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert }")
+            }
             Self::AddressDetection => f.write_str("ip6 saddr :: icmpv6 type nd-neighbor-solicit"),
             Self::LinkLocal => f.write_str("ip6 saddr fe80::/10 ip6 daddr { fe80::/10, ff02::/16 }"),
             Self::Unconfigured => f.write_str("ip saddr 0.0.0.0 ip daddr 255.255.255.255 udp dport 67"),
