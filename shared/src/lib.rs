@@ -19,3 +19,6 @@ pub use script::{HashMismatch, Revision, RevisionError, Script, ScriptHash};
 
 /// The family and name of the one nftables table that flock-netpol owns, as nft writes them.
 pub const TABLE: &str = "inet flock_netpol";
+
+/// The table beside it that judges frames between ports of bridges that pods hang on, with its family.
+pub const BRIDGE_TABLE: &str = "bridge flock_netpol";

@@ -2,16 +2,20 @@
 
 pub mod block;
 mod commit;
+pub mod costs;
 pub mod direction;
 pub mod identity;
 pub mod interface;
 pub mod interpret;
+mod kind;
 pub mod members;
 pub mod model;
 mod name;
 mod objects;
+mod phrases;
 pub mod pod_cidr;
 pub mod port;
+pub mod read;
 mod text;
 pub mod transaction;
 mod words;
@@ -22,7 +26,7 @@ pub use model::{
     Chain, Content, Element, Field, Fields, Hook, Icmp, Map, Match, NamedRanges, Rule, Set, SetType,
     Statement, Table, Verdict,
 };
-pub use name::{Allow, ChainName, Family, MapName, SetName};
+pub use name::{Allow, ChainName, Family, MapName, SetName, TableName};
 pub use objects::{Objects, Texts};
 pub use transaction::Transaction;
 pub use write::{write, write_changed_keys};

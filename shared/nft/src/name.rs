@@ -3,9 +3,12 @@
 use std::fmt;
 use std::net::IpAddr;
 
+use flock_shared::{BRIDGE_TABLE, TABLE};
+
 use crate::direction::Direction;
 use crate::identity::Name;
 use crate::model::Verdict;
+use crate::phrases::Phrases as _;
 
 /// An address family, as far as a match on an address implies one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -29,7 +32,7 @@ impl Family {
         }
     }
 
-    const fn digit(self) -> &'static str {
+    pub(crate) const fn digit(self) -> &'static str {
         match self {
             Self::V4 => "4",
             Self::V6 => "6",
@@ -65,6 +68,43 @@ pub enum SetName {
     Anchors(Family),
 }
 
+/// A table of ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum TableName {
+    /// `inet flock_netpol`: judges packets.
+    Inet,
+    /// `bridge flock_netpol`: judges frames between ports of bridges that pods hang on.
+    Bridge,
+}
+
+impl TableName {
+    /// Both, in the order of a script.
+    pub const ALL: [Self; 2] = [Self::Inet, Self::Bridge];
+
+    /// Family and name.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Inet => TABLE,
+            Self::Bridge => BRIDGE_TABLE,
+        }
+    }
+}
+
+impl fmt::Display for TableName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl SetName {
+    /// The table that it is in.
+    #[must_use]
+    pub const fn table(&self) -> TableName {
+        TableName::Inet
+    }
+}
+
 impl fmt::Display for SetName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -88,10 +128,7 @@ impl fmt::Display for SetName {
                 words(f, &[direction.as_str(), "_contested_any", family.digit(), "_"])?;
                 name.fmt(f)
             }
-            Self::Hairpin(family) => words(f, &["hairpin", family.digit()]),
-            Self::ComputedInterfaces => f.write_str("interfaces"),
-            Self::ClaimedInterfaces => f.write_str("claimed_interfaces"),
-            Self::Anchors(family) => words(f, &["anchors", family.digit()]),
+            fixed => f.write_str(fixed.phrase().unwrap_or_default()),
         }
     }
 }
@@ -112,8 +149,7 @@ pub enum MapName {
 impl fmt::Display for MapName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Dispatch(direction, family) => words(f, &[direction.as_str(), family.digit()]),
-            Self::Open => f.write_str("open"),
+            Self::Dispatch(..) | Self::Open => f.write_str(self.phrase().unwrap_or_default()),
             Self::Ports(direction, name, allow) => {
                 words(f, &[direction.as_str(), "_ports_"])?;
                 name.fmt(f)?;
@@ -176,13 +212,18 @@ pub enum ChainName {
     All(Direction, IpAddr),
 }
 
+impl ChainName {
+    /// The table that it is in.
+    #[must_use]
+    pub const fn table(&self) -> TableName {
+        TableName::Inet
+    }
+}
+
 impl fmt::Display for ChainName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Base(direction) => f.write_str(direction.as_str()),
-            Self::Anchor => f.write_str("anchor"),
             Self::Anchored(interfaces) => write!(f, "anchor_{interfaces}"),
-            Self::Denied(direction) => words(f, &[direction.as_str(), "_denied"]),
             Self::RuleSet(direction, name, allow) => {
                 words(f, &[direction.as_str(), "_"])?;
                 name.fmt(f)?;
@@ -199,6 +240,7 @@ impl fmt::Display for ChainName {
             Self::All(direction, IpAddr::V6(address)) => {
                 write!(f, "{direction}_all_{:032x}", u128::from(*address))
             }
+            fixed => f.write_str(fixed.phrase().unwrap_or_default()),
         }
     }
 }

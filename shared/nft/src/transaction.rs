@@ -211,14 +211,10 @@ impl Removal<'_> {
     /// Whatever refers to an object has a lower rank than the object.
     const fn rank(&self) -> u8 {
         match self {
-            Self::Chain(ChainName::Base(_) | ChainName::Anchor) => 0,
-            Self::Map(MapName::Dispatch(..) | MapName::Open) => 1,
-            Self::Chain(ChainName::Anchored(_) | ChainName::All(..)) => 2,
-            Self::Chain(ChainName::RuleSet(..)) => 3,
-            Self::Map(MapName::Ports(..) | MapName::PortRanges(..)) => 4,
-            Self::Chain(ChainName::Peers(..)) => 5,
-            Self::Chain(ChainName::Denied(_)) => 6,
-            Self::Set(_) => 7,
+            Self::Chain(name) => name.rank(),
+            Self::Map(name) => name.rank(),
+            // Nothing that sets refer to.
+            Self::Set(_) => u8::MAX,
         }
     }
 }

@@ -5,9 +5,9 @@ use std::fmt;
 use std::net::IpAddr;
 
 use crate::members::{Member, Service};
-use crate::model::{Element, Field, Match, Rule, SetType, Statement, Verdict};
-use crate::name::Family;
-use crate::port::{PortRange, Protocol};
+use crate::model::{Element, Field, Hook, Match, Rule, SetType, Statement, Verdict};
+use crate::phrases::Phrases as _;
+use crate::port::PortRange;
 use crate::text::{Decimals, v4};
 
 /// The fields that the elements of a set are made of. A set serves sources and destinations alike: only the data
@@ -43,26 +43,8 @@ pub(crate) fn write_key(out: &mut impl fmt::Write, fields: impl IntoIterator<Ite
     Ok(())
 }
 
-const fn word(field: Field) -> &'static str {
-    match field {
-        Field::Source(Family::V4) => "ip saddr",
-        Field::Source(Family::V6) => "ip6 saddr",
-        Field::Destination(Family::V4) => "ip daddr",
-        Field::Destination(Family::V6) => "ip6 daddr",
-        Field::Family => "meta nfproto",
-        Field::Protocol => "meta l4proto",
-        Field::DestinationPort => "th dport",
-        Field::Inbound => "iifname",
-    }
-}
-
-/// A field as a lookup of routes names it, in either family.
-const fn routed(field: Field) -> &'static str {
-    match field {
-        Field::Source(_) => "saddr",
-        Field::Destination(_) => "daddr",
-        Field::Family | Field::Protocol | Field::DestinationPort | Field::Inbound => word(field),
-    }
+pub(crate) fn word(field: Field) -> &'static str {
+    field.phrase().unwrap_or_default()
 }
 
 pub(crate) struct Mapped<K, V>(pub(crate) K, pub(crate) V);
@@ -104,7 +86,7 @@ struct Ports<'a>(&'a PortRange);
 
 impl fmt::Display for Ports<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(protocol(self.0.protocol()))?;
+        f.write_str(self.0.protocol().phrase().unwrap_or_default())?;
         f.write_str(" . ")?;
         Numbers(self.0).fmt(f)
     }
@@ -124,14 +106,6 @@ impl fmt::Display for Numbers<'_> {
     }
 }
 
-const fn protocol(protocol: Protocol) -> &'static str {
-    match protocol {
-        Protocol::Tcp => "tcp",
-        Protocol::Udp => "udp",
-        Protocol::Sctp => "sctp",
-    }
-}
-
 impl fmt::Display for Element {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -142,10 +116,11 @@ impl fmt::Display for Element {
                 Plain(*destination).fmt(f)
             }
             Self::AddressPorts(address, range) => write!(f, "{} . {}", Plain(*address), Ports(range)),
-            Self::Family(Family::V4) => f.write_str("ipv4"),
-            Self::Family(Family::V6) => f.write_str("ipv6"),
+            Self::Family(family) => f.write_str(family.phrase().unwrap_or_default()),
             Self::Ports(range) => Ports(range).fmt(f),
-            Self::PortRange(range) => write!(f, "{} . {}", Numbers(range), protocol(range.protocol())),
+            Self::PortRange(range) => {
+                write!(f, "{} . {}", Numbers(range), range.protocol().phrase().unwrap_or_default())
+            }
             Self::Interface(name) => write!(f, "\"{name}\""),
             Self::Anchor(name, address) => write!(f, "\"{name}\" . {}", Plain(*address)),
         }
@@ -155,9 +130,7 @@ impl fmt::Display for Element {
 impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Accept => f.write_str("accept"),
-            Self::Drop => f.write_str("drop"),
-            Self::Return => f.write_str("return"),
+            Self::Accept | Self::Drop | Self::Return => f.write_str(self.phrase().unwrap_or_default()),
             Self::Jump(chain) => {
                 f.write_str("jump ")?;
                 chain.fmt(f)
@@ -191,34 +164,22 @@ impl fmt::Display for Rule {
     }
 }
 
+impl fmt::Display for Hook {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.phrase().unwrap_or_default())
+    }
+}
+
 impl fmt::Display for Match {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Reply => f.write_str("ct direction reply"),
-            Self::Family(Family::V4) => f.write_str("meta nfproto ipv4"),
-            Self::Family(Family::V6) => f.write_str("meta nfproto ipv6"),
             Self::In(fields, set) => {
                 write_key(f, fields.iter().copied())?;
                 f.write_str(" @")?;
                 set.fmt(f)
             }
             Self::Within(field, block) => write!(f, "{} {block}", word(*field)),
-            Self::NotLocal(field) => write!(f, "fib {} type != local", routed(*field)),
-            Self::RelatedError(Family::V4) => f.write_str(
-                "ct state related icmp type { destination-unreachable, time-exceeded, parameter-problem }",
-            ),
-            Self::RelatedError(Family::V6) => f.write_str(
-                "ct state related icmpv6 type { destination-unreachable, packet-too-big, time-exceeded, \
-                 parameter-problem }",
-            ),
-            Self::NeighbourDiscovery => f.write_str(
-                "ip6 hoplimit 255 icmpv6 type { nd-router-solicit, nd-router-advert, nd-neighbor-solicit, \
-                 nd-neighbor-advert }",
-            ),
-            Self::AddressDetection => f.write_str("ip6 saddr :: icmpv6 type nd-neighbor-solicit"),
-            Self::LinkLocal => f.write_str("ip6 saddr fe80::/10 ip6 daddr { fe80::/10, ff02::/16 }"),
-            Self::Unconfigured => f.write_str("ip saddr 0.0.0.0 ip daddr 255.255.255.255 udp dport 67"),
-            Self::NoRouteBack => f.write_str("fib saddr . iif oif missing"),
+            fixed => f.write_str(fixed.phrase().unwrap_or_default()),
         }
     }
 }
