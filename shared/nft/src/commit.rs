@@ -6,7 +6,7 @@ use flock_shared::Revision;
 
 use crate::members::{Element, Members};
 use crate::model::{Chain, Content, Map, Table};
-use crate::name::{ChainName, MapName, SetName};
+use crate::name::{ChainName, MapName, SetName, TableName};
 use crate::transaction::{Removal, Transaction};
 
 /// Why a table does not take a transaction: nft or the kernel would refuse it as a whole.
@@ -51,7 +51,7 @@ impl Table {
                 return Err(ApplyError::Key(name.clone()));
             }
         }
-        self.add(&Table { maps: transaction.changed_keys.clone(), ..Self::default() })?;
+        self.add(&Self { maps: transaction.changed_keys.clone(), ..Self::default() })?;
         for (name, rules) in &transaction.rewritten {
             let chain = self.chains.get_mut(name).ok_or_else(|| ApplyError::Chain(name.clone()))?;
             chain.rules.clone_from(rules);
@@ -70,10 +70,16 @@ impl Table {
                 }));
             }
         }
+        if transaction.removed_bridge {
+            self.bridge = false;
+            self.sets.retain(|name, _| name.table() != TableName::Bridge);
+            self.chains.retain(|name, _| name.table() != TableName::Bridge);
+        }
         Ok(())
     }
 
     fn add(&mut self, added: &Self) -> Result<(), ApplyError> {
+        self.bridge |= added.bridge;
         for (name, set) in &added.sets {
             match self.sets.get_mut(name) {
                 None => drop(self.sets.insert(name.clone(), set.clone())),

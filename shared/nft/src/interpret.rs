@@ -25,6 +25,8 @@ pub struct Packet {
     pub reply: bool,
     /// Whether it relates to another connection.
     pub related: bool,
+    /// Whether connection tracking meets its connection with it, in mid-stream.
+    pub mid_stream: bool,
     /// Whether the source is an address of the node itself.
     pub from_node: bool,
     /// Whether the destination is an address of the node itself.
@@ -46,6 +48,7 @@ impl Packet {
             transport,
             reply: false,
             related: false,
+            mid_stream: false,
             from_node: false,
             to_node: false,
             route_back: true,
@@ -103,12 +106,14 @@ const JUMP_LIMIT: usize = 16;
 /// # Errors
 /// When the table is inconsistent.
 pub fn judge(table: &Table, packet: &Packet) -> Result<bool, InterpretError> {
-    let mut bases: Vec<&Chain> = table.chains.values().filter(|chain| chain.hook.is_some()).collect();
+    let judges = |chain: &&Chain| chain.hook.is_some_and(|hook| hook != Hook::Bridged);
+    let mut bases: Vec<&Chain> = table.chains.values().filter(judges).collect();
     bases.sort_by_key(|chain| chain.hook);
     for base in bases {
         match (run(table, base, packet, 0)?, base.hook) {
             (Outcome::Accepted, _) | (Outcome::Fell, None | Some(Hook::Entering)) => {}
-            (Outcome::Dropped, _) | (Outcome::Fell, Some(Hook::ForwardFirst | Hook::ForwardSecond)) => {
+            (Outcome::Dropped, _)
+            | (Outcome::Fell, Some(Hook::ForwardFirst | Hook::ForwardSecond | Hook::Bridged)) => {
                 return Ok(false);
             }
         }
@@ -136,6 +141,7 @@ fn run(table: &Table, chain: &Chain, packet: &Packet, depth: usize) -> Result<Ou
         }
         let verdict = match &rule.statement {
             Statement::Verdict(verdict) | Statement::Counted(verdict) => Some(verdict),
+            Statement::Reset => return Ok(Outcome::Dropped),
             Statement::Map(fields, name) => {
                 let map = table.maps.get(name).ok_or_else(|| InterpretError::NoMap(name.clone()))?;
                 find(map, fields, packet)?
@@ -201,11 +207,41 @@ fn holds(table: &Table, condition: &Match, packet: &Packet) -> Result<bool, Inte
             }
             _ => false,
         },
-        Match::NotLocal(Field::Source(_)) => !packet.from_node,
-        Match::NotLocal(Field::Destination(_)) => !packet.to_node,
-        Match::NotLocal(field) => return Err(InterpretError::NoAddress(*field)),
+        Match::NotLocal(field) => !is_local(*field, packet)?,
+        Match::Local(field) => is_local(*field, packet)?,
+        Match::Protocol(wanted) => {
+            matches!(packet.transport, Transport::Ports { protocol, .. } if protocol == *wanted)
+        }
+        Match::MidStreamTcp => is_mid_stream(packet, Protocol::Tcp),
+        Match::MidStreamSctp => is_mid_stream(packet, Protocol::Sctp),
+        Match::TunnelPorts(ports) => match packet.transport {
+            Transport::Ports { protocol: Protocol::Udp, destination_port } => {
+                ports.contains(&destination_port)
+            }
+            _ => false,
+        },
+        Match::TunnelProtocols => matches!(packet.transport, Transport::Other(4 | 41 | 47)),
+        Match::Between(field, first, last) => {
+            address(field, packet).is_some_and(|at| (*first..=*last).contains(&at))
+        }
+        // Of frames, which are not interpreted.
+        Match::Tagged | Match::Arp | Match::Neighbour | Match::ListenerReport | Match::GroupFrame => false,
         Match::NoRouteBack => !packet.route_back,
     })
+}
+
+/// Returns true if the field is an address of the node itself.
+const fn is_local(field: Field, packet: &Packet) -> Result<bool, InterpretError> {
+    match field {
+        Field::Source(_) => Ok(packet.from_node),
+        Field::Destination(_) => Ok(packet.to_node),
+        _ => Err(InterpretError::NoAddress(field)),
+    }
+}
+
+fn is_mid_stream(packet: &Packet, wanted: Protocol) -> bool {
+    let of_protocol = matches!(packet.transport, Transport::Ports { protocol, .. } if protocol == wanted);
+    of_protocol && packet.mid_stream && !packet.reply && !packet.related
 }
 
 /// Whether the packet's fields are in the set; not if the packet lacks one of them.
@@ -224,10 +260,10 @@ fn contains(
         (Content::Members6(members), Element::Address(IpAddr::V6(address))) => {
             members.contains(&Member { address: *address, service: None })
         }
-        (Content::Members4(members), Element::AddressPorts(IpAddr::V4(address), port)) => {
+        (Content::Members4(members), Element::Destination(IpAddr::V4(address), port)) => {
             members.contains(&Member { address: *address, service: Some(service(port)) })
         }
-        (Content::Members6(members), Element::AddressPorts(IpAddr::V6(address), port)) => {
+        (Content::Members6(members), Element::Destination(IpAddr::V6(address), port)) => {
             members.contains(&Member { address: *address, service: Some(service(port)) })
         }
         (Content::Ranges4(ranges), Element::Address(IpAddr::V4(address))) => {
@@ -282,12 +318,16 @@ fn key(fields: &[Field], kind: SetType, packet: &Packet) -> Result<Option<Elemen
         (SetType::AddressPairs(f), [a @ Source(g), b @ Destination(h)]) if f == *g && f == *h => {
             address(a).zip(address(b)).map(|(a, b)| Element::Pair(a, b))
         }
-        (
-            SetType::Destinations(f) | SetType::AddressPorts(f),
-            [field @ (Source(g) | Destination(g)), L4, DestinationPort],
-        ) if f == *g => address(field).zip(port).map(|(address, port)| Element::AddressPorts(address, port)),
+        (SetType::Destinations(f), [field @ (Source(g) | Destination(g)), L4, DestinationPort])
+            if f == *g =>
+        {
+            address(field).zip(port).map(|(address, port)| Element::Destination(address, port))
+        }
+        (SetType::AddressPorts(f), [field @ (Source(g) | Destination(g)), DestinationPort]) if f == *g => {
+            address(field).zip(port).map(|(address, port)| Element::AddressPorts(address, port))
+        }
         (SetType::Ports, [L4, DestinationPort]) => port.map(Element::Ports),
-        (SetType::PortRanges, [DestinationPort, L4]) => port.map(Element::PortRange),
+        (SetType::PortRanges, [DestinationPort]) => port.map(Element::PortRange),
         (SetType::Families, [Field::Family]) => Some(Element::Family(Family::of(&packet.source))),
         (SetType::Interfaces, [Inbound]) => packet.inbound.clone().map(Element::Interface),
         (SetType::Anchors(f), [Inbound, field @ Source(g)]) if f == *g => {

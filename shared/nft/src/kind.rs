@@ -9,12 +9,21 @@ impl SetName {
     #[must_use]
     pub const fn kind(&self) -> SetType {
         match self {
-            Self::Pods(family, _) | Self::ContestedAny(_, family, _) => SetType::Addresses(*family),
+            Self::Pods(family, _)
+            | Self::ContestedAny(_, family, _)
+            | Self::Isolated(family)
+            | Self::NodeAddresses(family)
+            | Self::BridgePods(family) => SetType::Addresses(*family),
             Self::Blocks(family, _) => SetType::AddressRanges(*family),
             Self::Named(family, _) => SetType::Destinations(*family),
-            Self::Contested(_, family, _) => SetType::AddressPorts(*family),
+            Self::Contested(_, family, ..) => SetType::AddressPorts(*family),
             Self::Hairpin(family) => SetType::AddressPairs(*family),
-            Self::ComputedInterfaces | Self::ClaimedInterfaces => SetType::Interfaces,
+            Self::ComputedInterfaces
+            | Self::ClaimedInterfaces
+            | Self::PodLinks
+            | Self::OpenPorts
+            | Self::OtherPorts
+            | Self::Uplinks => SetType::Interfaces,
             Self::Anchors(family) => SetType::Anchors(*family),
         }
     }
@@ -36,8 +45,8 @@ impl MapName {
     #[must_use]
     pub const fn rank(&self) -> u8 {
         match self {
-            Self::Dispatch(..) | Self::Open => 1,
-            Self::Ports(..) | Self::PortRanges(..) => 4,
+            Self::Dispatch(..) | Self::Open => 2,
+            Self::Ports(..) | Self::PortRanges(..) => 5,
         }
     }
 }
@@ -58,7 +67,17 @@ impl ChainName {
             Self::Base(Direction::Egress) => Some(Hook::ForwardFirst),
             Self::Base(Direction::Ingress) => Some(Hook::ForwardSecond),
             Self::Anchor => Some(Hook::Entering),
-            Self::Anchored(_) | Self::Denied(_) | Self::RuleSet(..) | Self::Peers(..) | Self::All(..) => None,
+            Self::Bridged => Some(Hook::Bridged),
+            Self::Anchored(_)
+            | Self::Denied(_)
+            | Self::RuleSet(..)
+            | Self::Peers(..)
+            | Self::All(..)
+            | Self::MidStream
+            | Self::Reset
+            | Self::Tunnel
+            | Self::Frames
+            | Self::FramesTo => None,
         }
     }
 
@@ -67,11 +86,12 @@ impl ChainName {
     #[must_use]
     pub const fn rank(&self) -> u8 {
         match self {
-            Self::Base(_) | Self::Anchor => 0,
-            Self::Anchored(_) | Self::All(..) => 2,
-            Self::RuleSet(..) => 3,
-            Self::Peers(..) => 5,
-            Self::Denied(_) => 6,
+            Self::Base(_) | Self::Anchor | Self::Bridged => 0,
+            Self::MidStream | Self::Tunnel | Self::Frames => 1,
+            Self::Anchored(_) | Self::All(..) | Self::FramesTo => 3,
+            Self::RuleSet(..) => 4,
+            Self::Peers(..) => 6,
+            Self::Denied(_) | Self::Reset => 7,
         }
     }
 

@@ -15,9 +15,10 @@ use crate::interface::InterfaceName;
 use crate::members::{Member, Members};
 use crate::name::{ChainName, Family, MapName, SetName};
 use crate::pod_cidr::PodCidr;
-use crate::port::PortRange;
+use crate::port::{PortRange, Protocol};
 
-/// The table `inet flock_netpol` of one node.
+/// The tables of one node: `inet flock_netpol`, and beside it `bridge flock_netpol` where pods hang on a bridge. The name
+/// of an object says which of the two it is in.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Table {
     /// Sets by name.
@@ -26,6 +27,8 @@ pub struct Table {
     pub maps: BTreeMap<MapName, Map>,
     /// Chains by name.
     pub chains: BTreeMap<ChainName, Chain>,
+    /// Whether there is a table of family bridge; it may be empty.
+    pub bridge: bool,
 }
 
 /// A named set.
@@ -48,7 +51,7 @@ pub enum SetType {
     AddressPairs(Family),
     /// Destination, protocol and port.
     Destinations(Family),
-    /// Address, protocol and port range: an interval set.
+    /// Address and port range, of one protocol: an interval set.
     AddressPorts(Family),
     /// Interfaces.
     Interfaces,
@@ -58,7 +61,10 @@ pub enum SetType {
     Families,
     /// Protocol and port.
     Ports,
-    /// Port range and protocol: an interval set.
+    /// Port ranges of one protocol: an interval set.
+    ///
+    /// The protocol is no field of it: nft 1.0.6 swaps the bytes of the protocol in a concatenation with intervals as if
+    /// it had two, which newer kernels refuse, and the whole script with it.
     PortRanges,
 }
 
@@ -93,13 +99,15 @@ pub enum Element {
     Address(IpAddr),
     /// Two addresses.
     Pair(IpAddr, IpAddr),
-    /// An address with a port range.
+    /// An address with a port range, without its protocol.
     AddressPorts(IpAddr, PortRange),
+    /// A destination: address, protocol and port.
+    Destination(IpAddr, PortRange),
     /// An address family.
     Family(Family),
     /// Ports, protocol first: a key of a hash.
     Ports(PortRange),
-    /// Ports, port first: a key of an interval map.
+    /// Ports without their protocol: a key of an interval map.
     PortRange(PortRange),
     /// An interface.
     Interface(InterfaceName),
@@ -134,6 +142,8 @@ pub enum Hook {
     ForwardFirst,
     /// Forwarded packets, second: `forward`, priority `filter - 9`; policy drop.
     ForwardSecond,
+    /// Frames that a bridge hands on from one port to another: family bridge, `forward`, priority `filter`; policy drop.
+    Bridged,
 }
 
 /// A rule: conditions that must all hold, and what happens then.
@@ -152,6 +162,8 @@ pub enum Statement {
     Verdict(Verdict),
     /// Count it, then this.
     Counted(Verdict),
+    /// Count it, answer with a TCP reset, and drop it.
+    Reset,
     /// What the map says of these fields; a key that is not there: go on with the next rule.
     Map(Fields, MapName),
 }
@@ -184,8 +196,10 @@ pub enum Field {
     Protocol,
     /// `th dport`.
     DestinationPort,
-    /// `iifname`.
+    /// `iifname`; in family bridge, the port.
     Inbound,
+    /// `oifname`; in family bridge, the port.
+    Outbound,
 }
 
 /// The fields of a lookup: three at most.
@@ -204,7 +218,8 @@ pub enum Match {
     Within(Field, PodCidr),
     /// `ct state related` and an ICMP error.
     RelatedError(Family),
-    /// A neighbour discovery message from the link itself (hop limit 255).
+    /// A neighbour solicitation or advertisement from the link itself (hop limit 255). Router advertisements come from
+    /// the node alone, which does not forward them.
     NeighbourDiscovery,
     /// Duplicate address detection: a neighbour solicitation from `::`.
     AddressDetection,
@@ -214,6 +229,30 @@ pub enum Match {
     Unconfigured,
     /// `fib saddr type != local`, `fib daddr type != local`: the field is no address of the node itself.
     NotLocal(Field),
+    /// `fib daddr type local`: the field is an address of the node itself.
+    Local(Field),
+    /// `meta l4proto`.
+    Protocol(Protocol),
+    /// A TCP packet that begins a connection in mid-stream: conntrack calls it new, and it is not a SYN alone.
+    MidStreamTcp,
+    /// An SCTP packet that begins a connection in mid-stream: conntrack calls it new, and its first chunk is not INIT.
+    MidStreamSctp,
+    /// UDP to one of these ports, which tunnels end at.
+    TunnelPorts(Arc<BTreeSet<u16>>),
+    /// A packet in a packet: IP in IP (4), IPv6 (41), GRE (47).
+    TunnelProtocols,
+    /// A frame with a VLAN tag, also one that the kernel has taken out of it.
+    Tagged,
+    /// An ARP frame.
+    Arp,
+    /// Neighbour solicitation or advertisement from the link itself, as family bridge sees it.
+    Neighbour,
+    /// A report of a multicast listener (MLD).
+    ListenerReport,
+    /// A frame to more than one station: the group bit of its destination.
+    GroupFrame,
+    /// The field, an address, is in this range; both ends included.
+    Between(Field, IpAddr, IpAddr),
     /// `fib saddr . iif oif missing`: the route back to the source does not lead to the interface it came from.
     NoRouteBack,
 }
@@ -227,8 +266,10 @@ impl Icmp {
     pub const ERRORS_V4: [u8; 3] = [3, 11, 12];
     /// destination-unreachable, packet-too-big, time-exceeded, parameter-problem.
     pub const ERRORS_V6: [u8; 4] = [1, 2, 3, 4];
-    /// router and neighbour solicitation and advertisement.
-    pub const NEIGHBOUR_DISCOVERY: [u8; 4] = [133, 134, 135, 136];
+    /// neighbour solicitation and advertisement.
+    pub const NEIGHBOUR_DISCOVERY: [u8; 2] = [135, 136];
+    /// listener report and done, listener report of version 2 (RFC 2710, RFC 3810).
+    pub const LISTENER_REPORTS: [u8; 3] = [131, 132, 143];
     /// neighbour solicitation.
     pub const NEIGHBOUR_SOLICITATION: u8 = 135;
 }

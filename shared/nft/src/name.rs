@@ -9,6 +9,7 @@ use crate::direction::Direction;
 use crate::identity::Name;
 use crate::model::Verdict;
 use crate::phrases::Phrases as _;
+use crate::port::Protocol;
 
 /// An address family, as far as a match on an address implies one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -54,8 +55,8 @@ pub enum SetName {
     Blocks(Family, Name),
     /// Destinations by named port.
     Named(Family, Name),
-    /// Contested peers that are allowed on some ports, by rule set.
-    Contested(Direction, Family, Name),
+    /// Contested peers that are allowed on some ports of a protocol, by rule set.
+    Contested(Direction, Family, Name, Protocol),
     /// Contested peers that are allowed on every port, by rule set.
     ContestedAny(Direction, Family, Name),
     /// Pairs of addresses that always reach each other.
@@ -66,6 +67,20 @@ pub enum SetName {
     ClaimedInterfaces,
     /// Interfaces with the addresses that may enter there.
     Anchors(Family),
+    /// Addresses of local pods that are isolated in at least one direction.
+    Isolated(Family),
+    /// Interfaces by which packets of pods enter the node: computed ones, and bridges that pods hang on.
+    PodLinks,
+    /// Addresses of all nodes.
+    NodeAddresses(Family),
+    /// Family bridge: addresses of local pods.
+    BridgePods(Family),
+    /// Family bridge: ports of pods that nothing isolates.
+    OpenPorts,
+    /// Family bridge: ports of bridges that no pod hangs on.
+    OtherPorts,
+    /// Family bridge: ports that lead out of the node.
+    Uplinks,
 }
 
 /// A table of ours.
@@ -101,7 +116,10 @@ impl SetName {
     /// The table that it is in.
     #[must_use]
     pub const fn table(&self) -> TableName {
-        TableName::Inet
+        match self {
+            Self::BridgePods(_) | Self::OpenPorts | Self::OtherPorts | Self::Uplinks => TableName::Bridge,
+            _ => TableName::Inet,
+        }
     }
 }
 
@@ -120,8 +138,8 @@ impl fmt::Display for SetName {
                 words(f, &["named", family.digit(), "_"])?;
                 name.fmt(f)
             }
-            Self::Contested(direction, family, name) => {
-                words(f, &[direction.as_str(), "_contested", family.digit(), "_"])?;
+            Self::Contested(direction, family, name, protocol) => {
+                words(f, &[direction.as_str(), "_contested", family.digit(), "_", protocol.word(), "_"])?;
                 name.fmt(f)
             }
             Self::ContestedAny(direction, family, name) => {
@@ -142,8 +160,8 @@ pub enum MapName {
     Open,
     /// Single ports of a rule set.
     Ports(Direction, Name, Allow),
-    /// Port ranges of a rule set.
-    PortRanges(Direction, Name, Allow),
+    /// Port ranges of a rule set, of one protocol.
+    PortRanges(Direction, Name, Allow, Protocol),
 }
 
 impl fmt::Display for MapName {
@@ -155,8 +173,8 @@ impl fmt::Display for MapName {
                 name.fmt(f)?;
                 allow.fmt(f)
             }
-            Self::PortRanges(direction, name, allow) => {
-                words(f, &[direction.as_str(), "_ranges_"])?;
+            Self::PortRanges(direction, name, allow, protocol) => {
+                words(f, &[direction.as_str(), "_ranges_", protocol.word(), "_"])?;
                 name.fmt(f)?;
                 allow.fmt(f)
             }
@@ -210,13 +228,28 @@ pub enum ChainName {
     Peers(Direction, Name, Allow),
     /// The rule sets of a contested address, which must all allow a flow.
     All(Direction, IpAddr),
+    /// What begins a connection in mid-stream is judged here first.
+    MidStream,
+    /// Where mid-stream packets of isolated pods end.
+    Reset,
+    /// What comes from a pod and ends a tunnel is judged here first.
+    Tunnel,
+    /// Family bridge: the base chain.
+    Bridged,
+    /// Family bridge: frames between ports of bridges that pods hang on.
+    Frames,
+    /// Family bridge: packets from a known source.
+    FramesTo,
 }
 
 impl ChainName {
     /// The table that it is in.
     #[must_use]
     pub const fn table(&self) -> TableName {
-        TableName::Inet
+        match self {
+            Self::Bridged | Self::Frames | Self::FramesTo => TableName::Bridge,
+            _ => TableName::Inet,
+        }
     }
 }
 

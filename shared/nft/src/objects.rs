@@ -4,8 +4,11 @@ use std::fmt;
 use std::ops::Range;
 
 use crate::model::{Chain, Map, Set, Table};
-use crate::name::{ChainName, MapName, SetName};
+use crate::name::{ChainName, MapName, SetName, TableName};
 use crate::write::{FOOT, head, write_chain, write_map, write_set};
+
+/// What stands around the objects of both tables, in bytes.
+const BRACES: usize = 64;
 
 /// Takes the objects of a table, in any order. What comes twice is equal.
 pub trait Objects {
@@ -15,6 +18,8 @@ pub trait Objects {
     fn add_map(&mut self, name: MapName, map: Map);
     /// A chain.
     fn add_chain(&mut self, name: ChainName, chain: Chain);
+    /// The table of family bridge, whether or not anything is in it.
+    fn add_bridge(&mut self);
 }
 
 impl Objects for Table {
@@ -29,6 +34,10 @@ impl Objects for Table {
     fn add_chain(&mut self, name: ChainName, chain: Chain) {
         self.chains.insert(name, chain);
     }
+
+    fn add_bridge(&mut self) {
+        self.bridge = true;
+    }
 }
 
 /// The text of each object of a table. Nothing of the model is kept: a table of all nodes' parts would cost more than
@@ -39,6 +48,7 @@ pub struct Texts {
     sets: Vec<(SetName, Range<usize>)>,
     maps: Vec<(MapName, Range<usize>)>,
     chains: Vec<(ChainName, Range<usize>)>,
+    bridge: bool,
 }
 
 impl Objects for Texts {
@@ -56,6 +66,10 @@ impl Objects for Texts {
         let place = written(&mut self.text, |out| write_chain(out, &name, &chain));
         self.chains.push((name, place));
     }
+
+    fn add_bridge(&mut self) {
+        self.bridge = true;
+    }
 }
 
 fn written(out: &mut String, write: impl FnOnce(&mut String) -> fmt::Result) -> Range<usize> {
@@ -66,24 +80,33 @@ fn written(out: &mut String, write: impl FnOnce(&mut String) -> fmt::Result) -> 
 }
 
 /// The places of texts in order of their names, each name once.
-fn in_order<N: Ord>(mut objects: Vec<(N, Range<usize>)>) -> impl Iterator<Item = Range<usize>> {
+fn in_order<N: Ord>(mut objects: Vec<(N, Range<usize>)>) -> Vec<(N, Range<usize>)> {
     // Objects mostly come in order, which this sort makes use of.
     objects.sort_by(|(a, _), (b, _)| a.cmp(b));
     objects.dedup_by(|(a, _), (b, _)| a == b);
-    objects.into_iter().map(|(_, place)| place)
+    objects
 }
 
 impl Texts {
     /// The full script of these objects, and `end` behind it: the same as [`super::write()`] makes of the table.
     pub fn script(self, end: &str) -> String {
-        let Self { text, sets, maps, chains } = self;
-        let head = head();
-        let mut out = String::with_capacity(head.len() + text.len() + FOOT.len() + end.len());
+        let Self { text, sets, maps, chains, bridge } = self;
+        let (sets, maps, chains) = (in_order(sets), in_order(maps), in_order(chains));
+        let head = head(bridge);
+        let mut out = String::with_capacity(head.len() + text.len() + BRACES + end.len());
         out.push_str(&head);
-        for place in in_order(sets).chain(in_order(maps)).chain(in_order(chains)) {
-            out.push_str(text.get(place).unwrap_or_default());
+        for table in TableName::ALL.into_iter().filter(|table| bridge || *table == TableName::Inet) {
+            out.push_str("table ");
+            out.push_str(table.as_str());
+            out.push_str(" {\n");
+            let sets = sets.iter().filter(|(name, _)| name.table() == table).map(|(_, place)| place);
+            let maps = maps.iter().filter(|_| table == TableName::Inet).map(|(_, place)| place);
+            let chains = chains.iter().filter(|(name, _)| name.table() == table).map(|(_, place)| place);
+            for place in sets.chain(maps).chain(chains) {
+                out.push_str(text.get(place.clone()).unwrap_or_default());
+            }
+            out.push_str(FOOT);
         }
-        out.push_str(FOOT);
         out.push_str(end);
         out
     }

@@ -8,11 +8,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Write as _};
 
-use flock_shared::TABLE;
+use flock_shared::{BRIDGE_TABLE, TABLE};
 
 use crate::members::{Changes, Element as MemberElement, Members};
 use crate::model::{Content, Element, Map, Rule, Set, Table};
-use crate::name::{ChainName, MapName, SetName};
+use crate::name::{ChainName, MapName, SetName, TableName};
 use crate::write::{delete_elements, write_block, write_deletions, write_maps};
 
 /// What most transactions come to, in bytes.
@@ -37,6 +37,8 @@ pub struct Transaction {
     pub removed_maps: BTreeSet<MapName>,
     /// Sets that go.
     pub removed_sets: BTreeSet<SetName>,
+    /// Whether the table of family bridge goes, with all that is in it.
+    pub removed_bridge: bool,
 }
 
 impl Transaction {
@@ -69,6 +71,12 @@ impl Transaction {
         transaction.removed_sets = gone(&old.sets, &new.sets);
         transaction.removed_maps = gone(&old.maps, &new.maps);
         transaction.removed_chains = gone(&old.chains, &new.chains);
+        transaction.added.bridge = new.bridge && !old.bridge;
+        transaction.removed_bridge = old.bridge && !new.bridge;
+        if transaction.removed_bridge {
+            transaction.removed_sets.retain(|name| name.table() != TableName::Bridge);
+            transaction.removed_chains.retain(|name| name.table() != TableName::Bridge);
+        }
         Some(transaction)
     }
 
@@ -134,7 +142,11 @@ impl Transaction {
     pub fn deletes(&self) -> bool {
         let Self { added: _, lost, lost_keys, changed_keys: _, rewritten, .. } = self;
         // A key that changes is lost first.
-        !lost.is_empty() || !lost_keys.is_empty() || !rewritten.is_empty() || !self.removals().is_empty()
+        !lost.is_empty()
+            || !lost_keys.is_empty()
+            || !rewritten.is_empty()
+            || !self.removals().is_empty()
+            || self.removed_bridge
     }
 
     /// The statements, in an order that nft and the kernel accept.
@@ -161,7 +173,16 @@ impl Transaction {
     }
 
     fn additions_to(&self, out: &mut String) -> fmt::Result {
-        if self.added == Table::default() { Ok(()) } else { write_block(out, &self.added) }
+        let added = &self.added;
+        let bridged = |name: TableName| name == TableName::Bridge;
+        let in_bridge = added.bridge
+            || added.sets.keys().any(|name| bridged(name.table()))
+            || added.chains.keys().any(|name| bridged(name.table()));
+        let in_inet = !added.maps.is_empty()
+            || added.sets.keys().any(|name| !bridged(name.table()))
+            || added.chains.keys().any(|name| !bridged(name.table()));
+        let blocks = [(in_inet, TableName::Inet), (in_bridge, TableName::Bridge)];
+        blocks.into_iter().filter(|(any, _)| *any).try_for_each(|(_, table)| write_block(out, added, table))
     }
 
     fn edits_to(&self, out: &mut String) -> fmt::Result {
@@ -169,23 +190,27 @@ impl Transaction {
             write_deletions(out, name, &set.content)?;
         }
         for (name, keys) in &self.lost_keys {
-            delete_elements(out, name, keys.iter())?;
+            delete_elements(out, TableName::Inet, name, keys.iter())?;
         }
         if !self.changed_keys.is_empty() {
             write_maps(out, &self.changed_keys)?;
         }
         for (name, rules) in &self.rewritten {
-            writeln!(out, "flush chain {TABLE} {name}")?;
+            let table = name.table();
+            writeln!(out, "flush chain {table} {name}")?;
             for rule in rules {
-                writeln!(out, "add rule {TABLE} {name} {rule}")?;
+                writeln!(out, "add rule {table} {name} {rule}")?;
             }
         }
         for removal in self.removals() {
             match removal {
-                Removal::Chain(name) => writeln!(out, "delete chain {TABLE} {name}")?,
+                Removal::Chain(name) => writeln!(out, "delete chain {} {name}", name.table())?,
                 Removal::Map(name) => writeln!(out, "delete map {TABLE} {name}")?,
-                Removal::Set(name) => writeln!(out, "delete set {TABLE} {name}")?,
+                Removal::Set(name) => writeln!(out, "delete set {} {name}", name.table())?,
             }
+        }
+        if self.removed_bridge {
+            writeln!(out, "delete table {BRIDGE_TABLE}")?;
         }
         Ok(())
     }

@@ -20,15 +20,16 @@ pub(crate) fn fields_of(kind: SetType) -> [Option<Field>; 3] {
         SetType::AddressPairs(family) => {
             [Some(Field::Source(family)), Some(Field::Destination(family)), None]
         }
-        SetType::Destinations(family) | SetType::AddressPorts(family) => {
+        SetType::Destinations(family) => {
             [Some(Field::Destination(family)), Some(Field::Protocol), Some(Field::DestinationPort)]
+        }
+        SetType::AddressPorts(family) => {
+            [Some(Field::Destination(family)), Some(Field::DestinationPort), None]
         }
         SetType::Families => [Some(Field::Family), None, None],
         SetType::Interfaces => [Some(Field::Inbound), None, None],
         SetType::Anchors(family) => [Some(Field::Inbound), Some(Field::Source(family)), None],
-        // The port first: the kernel matches a range key field by field and carries on what matched so far, which
-        // for the protocol would be nearly every element.
-        SetType::PortRanges => [Some(Field::DestinationPort), Some(Field::Protocol), None],
+        SetType::PortRanges => [Some(Field::DestinationPort), None, None],
         SetType::Ports => [Some(Field::Protocol), Some(Field::DestinationPort), None],
     }
 }
@@ -46,6 +47,12 @@ pub(crate) fn write_key(out: &mut impl fmt::Write, fields: impl IntoIterator<Ite
 pub(crate) fn word(field: Field) -> &'static str {
     field.phrase().unwrap_or_default()
 }
+
+/// What stands before the ports of tunnels.
+pub(crate) const TUNNEL_PORTS: &str = "udp dport { ";
+
+/// What answers with a reset.
+pub(crate) const RESET: &str = "counter reject with tcp reset";
 
 pub(crate) struct Mapped<K, V>(pub(crate) K, pub(crate) V);
 
@@ -115,12 +122,11 @@ impl fmt::Display for Element {
                 f.write_str(" . ")?;
                 Plain(*destination).fmt(f)
             }
-            Self::AddressPorts(address, range) => write!(f, "{} . {}", Plain(*address), Ports(range)),
+            Self::AddressPorts(address, range) => write!(f, "{} . {}", Plain(*address), Numbers(range)),
+            Self::Destination(address, range) => write!(f, "{} . {}", Plain(*address), Ports(range)),
             Self::Family(family) => f.write_str(family.phrase().unwrap_or_default()),
             Self::Ports(range) => Ports(range).fmt(f),
-            Self::PortRange(range) => {
-                write!(f, "{} . {}", Numbers(range), range.protocol().phrase().unwrap_or_default())
-            }
+            Self::PortRange(range) => Numbers(range).fmt(f),
             Self::Interface(name) => write!(f, "\"{name}\""),
             Self::Anchor(name, address) => write!(f, "\"{name}\" . {}", Plain(*address)),
         }
@@ -155,6 +161,7 @@ impl fmt::Display for Rule {
                 f.write_str("counter ")?;
                 verdict.fmt(f)
             }
+            Statement::Reset => f.write_str(RESET),
             Statement::Map(fields, map) => {
                 write_key(f, fields.iter().copied())?;
                 f.write_str(" vmap @")?;
@@ -179,6 +186,16 @@ impl fmt::Display for Match {
                 set.fmt(f)
             }
             Self::Within(field, block) => write!(f, "{} {block}", word(*field)),
+            Self::Between(field, first, last) => {
+                write!(f, "{} {}-{}", word(*field), Plain(*first), Plain(*last))
+            }
+            Self::TunnelPorts(ports) => {
+                f.write_str(TUNNEL_PORTS)?;
+                for (index, port) in ports.iter().enumerate() {
+                    write!(f, "{}{port}", if index > 0 { ", " } else { "" })?;
+                }
+                f.write_str(" }")
+            }
             fixed => f.write_str(fixed.phrase().unwrap_or_default()),
         }
     }

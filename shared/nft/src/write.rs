@@ -9,7 +9,7 @@ use std::fmt::{self, Write as _};
 use flock_shared::TABLE;
 
 use crate::model::{Chain, Content, Element, Map, Set, SetType, Table, Verdict};
-use crate::name::{ChainName, MapName, SetName};
+use crate::name::{ChainName, MapName, SetName, TableName};
 use crate::words::{Mapped, fields_of, write_key};
 
 /// Elements on one line of a script.
@@ -26,29 +26,31 @@ pub fn write(table: &Table) -> String {
     out
 }
 
-/// What stands before the objects of a full script.
-pub(crate) fn head() -> String {
-    format!("add table {TABLE}\ndelete table {TABLE}\ntable {TABLE} {{\n")
+/// What stands before the objects of a full script: the tables that it replaces are gone.
+pub(crate) fn head(bridge: bool) -> String {
+    let tables = TableName::ALL.into_iter().filter(|table| bridge || *table != TableName::Bridge);
+    tables.map(|table| format!("add table {table}\ndelete table {table}\n")).collect()
 }
 
 /// What stands behind the objects of a block.
 pub(crate) const FOOT: &str = "}\n";
 
 fn write_table(out: &mut String, table: &Table) -> fmt::Result {
-    out.push_str(&head());
-    write_objects(out, table)
+    out.push_str(&head(table.bridge));
+    write_block(out, table, TableName::Inet)?;
+    if table.bridge { write_block(out, table, TableName::Bridge) } else { Ok(()) }
 }
 
-/// A block that adds these objects, and elements to those that are there with the same properties.
-pub(crate) fn write_block(out: &mut String, table: &Table) -> fmt::Result {
-    writeln!(out, "table {TABLE} {{")?;
-    write_objects(out, table)
-}
-
-fn write_objects(out: &mut String, table: &Table) -> fmt::Result {
-    table.sets.iter().try_for_each(|(name, set)| write_set(out, name, set))?;
-    maps_to(out, &table.maps)?;
-    table.chains.iter().try_for_each(|(name, chain)| write_chain(out, name, chain))?;
+/// A block that adds the objects of one of the tables, and elements to those that are there with the same properties.
+pub(crate) fn write_block(out: &mut String, objects: &Table, table: TableName) -> fmt::Result {
+    writeln!(out, "table {table} {{")?;
+    let sets = objects.sets.iter().filter(|(name, _)| name.table() == table);
+    sets.into_iter().try_for_each(|(name, set)| write_set(out, name, set))?;
+    if table == TableName::Inet {
+        maps_to(out, &objects.maps)?;
+    }
+    let chains = objects.chains.iter().filter(|(name, _)| name.table() == table);
+    chains.into_iter().try_for_each(|(name, chain)| write_chain(out, name, chain))?;
     out.push_str(FOOT);
     Ok(())
 }
@@ -59,7 +61,7 @@ pub fn write_changed_keys<K: AsRef<[(Element, Verdict)]>>(
     maps: &[(MapName, SetType, K)],
 ) -> fmt::Result {
     for (name, _, keys) in maps {
-        delete_elements(out, name, keys.as_ref().iter().map(|(key, _)| key))?;
+        delete_elements(out, TableName::Inet, name, keys.as_ref().iter().map(|(key, _)| key))?;
     }
     if maps.is_empty() {
         return Ok(());
@@ -127,26 +129,27 @@ pub(crate) fn write_set(out: &mut String, name: &SetName, set: &Set) -> fmt::Res
 /// Statements that delete the elements of a set.
 pub(crate) fn write_deletions(out: &mut String, name: &SetName, content: &Content) -> fmt::Result {
     match content {
-        Content::Members4(members) => delete_elements(out, name, members.iter()),
-        Content::Members6(members) => delete_elements(out, name, members.iter()),
-        Content::Ranges4(ranges) => delete_elements(out, name, ranges.ranges.display()),
-        Content::Ranges6(ranges) => delete_elements(out, name, ranges.ranges.display()),
-        Content::Elements(elements) => delete_elements(out, name, elements.iter()),
+        Content::Members4(members) => delete_elements(out, name.table(), name, members.iter()),
+        Content::Members6(members) => delete_elements(out, name.table(), name, members.iter()),
+        Content::Ranges4(ranges) => delete_elements(out, name.table(), name, ranges.ranges.display()),
+        Content::Ranges6(ranges) => delete_elements(out, name.table(), name, ranges.ranges.display()),
+        Content::Elements(elements) => delete_elements(out, name.table(), name, elements.iter()),
     }
 }
 
 /// Statements that delete elements of a set or map, a few at a time.
 pub(crate) fn delete_elements<T: fmt::Display>(
     out: &mut String,
+    table: TableName,
     name: impl fmt::Display,
     elements: impl Iterator<Item = T>,
 ) -> fmt::Result {
     let mut count = 0usize;
     for element in elements {
         match count {
-            0 => write!(out, "delete element {TABLE} {name} {{ ")?,
+            0 => write!(out, "delete element {table} {name} {{ ")?,
             _ if count.is_multiple_of(ELEMENTS_PER_DELETION) => {
-                write!(out, " }}\ndelete element {TABLE} {name} {{ ")?;
+                write!(out, " }}\ndelete element {table} {name} {{ ")?;
             }
             _ => out.push_str(", "),
         }

@@ -51,13 +51,22 @@ const PEERS: usize = 8;
 const DENIED: usize = 12;
 /// Rules of a chain that checks the sources of an interface.
 const ANCHORED: usize = 12;
+/// Rules of a chain for what begins in mid-stream or ends a tunnel: a few for each family, and those that follow.
+const ASIDE: usize = 16;
+/// Rules of the base chain of bridges.
+const BRIDGED: usize = 8;
+/// Rules of a chain for frames: a few for all, and one for each of the node's pod CIDRs.
+const FRAMES: usize = 32;
 
 impl ChainName {
     /// How many rules a chain of this name has at most.
     #[must_use]
     pub const fn rules_limit(&self) -> usize {
         match self {
-            Self::Base(_) | Self::Anchor => BASE,
+            Self::Base(_) => BASE,
+            Self::Anchor | Self::MidStream | Self::Reset | Self::Tunnel => ASIDE,
+            Self::Bridged => BRIDGED,
+            Self::Frames | Self::FramesTo => FRAMES,
             Self::Anchored(_) => ANCHORED,
             Self::Denied(_) => DENIED,
             Self::RuleSet(..) => RULE_SET,
@@ -72,9 +81,10 @@ impl ChainName {
 /// so a packet meets each kind of chain once in a base chain, rule sets and what is behind them once for each owner.
 const LONGEST: usize = {
     let rule_set = RULE_SET + PEERS + DENIED;
-    let direction = BASE + OWNERS_PER_ADDRESS + 1 + OWNERS_PER_ADDRESS * rule_set + DENIED;
-    let entering = BASE + ANCHORED;
-    entering + 2 * direction
+    let direction = BASE + ASIDE + OWNERS_PER_ADDRESS + 1 + OWNERS_PER_ADDRESS * rule_set + ASIDE;
+    let entering = ASIDE + ASIDE + ANCHORED;
+    let bridged = BRIDGED + FRAMES + FRAMES;
+    bridged + entering + 2 * direction
 };
 
 const _: () = assert!(LONGEST <= EVALUATIONS_PER_PACKET);

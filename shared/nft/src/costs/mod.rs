@@ -53,7 +53,7 @@ pub enum Why {
         to: String,
     },
     /// A rule where packets of the node itself pass, which looks at them all.
-    #[error("a rule of {0} has to begin with a set of interfaces: packets of the node pass there")]
+    #[error("a rule of {0} has to ask for a set of interfaces: packets of the node pass there")]
     Entering(ChainName),
     /// A rule is added to a chain that was not flushed just before.
     #[error("rules are added to {0} only behind its flush")]
@@ -287,12 +287,13 @@ impl Count {
                 Verdict::Jump(to) => name.may_jump_to(to),
                 Verdict::Accept | Verdict::Drop | Verdict::Return => true,
             },
+            Statement::Reset => true,
         };
         if !allowed {
             let from = name.to_string();
             return Err(Why::Way { from, to: statement(&rule.statement) });
         }
-        if name.hook() == Some(Hook::Entering) && !begins_with_interfaces(rule) {
+        if name.hook() == Some(Hook::Entering) && !asks_for_interfaces(rule) {
             return Err(Why::Entering(name.clone()));
         }
         let unnamed = rule.matches.iter().filter(|condition| has_unnamed_set(condition)).count();
@@ -316,16 +317,18 @@ fn statement(statement: &Statement) -> String {
     Rule { matches: smallvec::SmallVec::new(), statement: statement.clone() }.to_string()
 }
 
-fn begins_with_interfaces(rule: &Rule) -> bool {
-    match rule.matches.first() {
-        Some(Match::In(fields, _)) => fields.first() == Some(&Field::Inbound),
+fn asks_for_interfaces(rule: &Rule) -> bool {
+    let inbound = |condition: &Match| match condition {
+        Match::In(fields, _) => fields.first() == Some(&Field::Inbound),
         _ => false,
-    }
+    };
+    rule.matches.iter().any(inbound)
 }
 
 /// Returns true if nft makes a set of this condition.
 fn has_unnamed_set(condition: &Match) -> bool {
-    condition.phrase().is_some_and(|phrase| phrase.contains('{'))
+    matches!(condition, Match::TunnelPorts(_))
+        || condition.phrase().is_some_and(|phrase| phrase.contains('{'))
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::IpAddr;
 
 use super::name::whole;
-use super::rule;
+use super::{Object, rule};
 use crate::block::Ranges;
 use crate::model::{Element, SetType, Verdict};
 use crate::name::Family;
@@ -60,22 +60,22 @@ pub(super) fn list(text: &str, read: impl Fn(&str) -> Option<Item>) -> Option<Ve
 }
 
 /// An element of a set, or the key of a map's element.
-pub(super) fn item(text: &str, kind: SetType) -> Option<Item> {
-    match kind {
+pub(super) fn item(text: &str, object: &Object) -> Option<Item> {
+    match object.kind() {
         SetType::AddressRanges(family) => block(text, family).map(Item::Block),
-        _ => element(text, kind).map(Item::Element),
+        _ => element(text, object).map(Item::Element),
     }
 }
 
 /// An element of a map.
-pub(super) fn mapped(text: &str, kind: SetType) -> Option<Item> {
+pub(super) fn mapped(text: &str, object: &Object) -> Option<Item> {
     let (key, verdict) = text.split_once(" : ")?;
-    Some(Item::Mapped(element(key, kind)?, rule::verdict(verdict)?))
+    Some(Item::Mapped(element(key, object)?, rule::verdict(verdict)?))
 }
 
-fn element(text: &str, kind: SetType) -> Option<Element> {
+fn element(text: &str, object: &Object) -> Option<Element> {
     let halves = || text.split_once(" . ");
-    match kind {
+    match object.kind() {
         SetType::Addresses(family) => address(text, family).map(Element::Address),
         // A block is no element of the model.
         SetType::AddressRanges(_) => None,
@@ -86,11 +86,11 @@ fn element(text: &str, kind: SetType) -> Option<Element> {
         SetType::Destinations(family) => {
             let (at, service) = halves()?;
             let port = ports(service).filter(PortRange::is_single)?;
-            Some(Element::AddressPorts(address(at, family)?, port))
+            Some(Element::Destination(address(at, family)?, port))
         }
         SetType::AddressPorts(family) => {
-            let (at, service) = halves()?;
-            Some(Element::AddressPorts(address(at, family)?, ports(service)?))
+            let (at, numbers) = halves()?;
+            Some(Element::AddressPorts(address(at, family)?, range(numbers, object.protocol()?)?))
         }
         SetType::Interfaces => interface(text).map(Element::Interface),
         SetType::Anchors(family) => {
@@ -99,10 +99,7 @@ fn element(text: &str, kind: SetType) -> Option<Element> {
         }
         SetType::Families => whole(text).map(Element::Family),
         SetType::Ports => ports(text).filter(PortRange::is_single).map(Element::Ports),
-        SetType::PortRanges => {
-            let (numbers, protocol) = halves()?;
-            range(numbers, whole(protocol)?).map(Element::PortRange)
-        }
+        SetType::PortRanges => range(text, object.protocol()?).map(Element::PortRange),
     }
 }
 

@@ -8,6 +8,7 @@ use super::element::{self, Item};
 use super::{name, rule};
 use crate::model::{Hook, Rule, SetType};
 use crate::name::{ChainName, MapName, SetName, TableName};
+use crate::port::Protocol;
 use crate::words::{fields_of, write_key};
 
 /// What has elements.
@@ -111,6 +112,17 @@ impl Object {
         }
     }
 
+    /// The protocol of its ports, where its name alone says which.
+    #[must_use]
+    pub const fn protocol(&self) -> Option<Protocol> {
+        match self {
+            Self::Set(SetName::Contested(.., protocol)) | Self::Map(MapName::PortRanges(.., protocol)) => {
+                Some(*protocol)
+            }
+            _ => None,
+        }
+    }
+
     /// The table that it is in.
     #[must_use]
     pub const fn table(&self) -> TableName {
@@ -171,8 +183,8 @@ pub(super) fn read(text: &str, place: &Place) -> Option<(Line, Place)> {
             let text = depth("\t\t\t")?;
             let (text, more) = text.strip_suffix(',').map_or((text, false), |text| (text, true));
             let items = element::list(text, |text| match object {
-                Object::Set(name) => element::item(text, name.kind()),
-                Object::Map(name) => element::mapped(text, name.kind()),
+                Object::Set(_) => element::item(text, object),
+                Object::Map(_) => element::mapped(text, object),
             })?;
             let next = if more { Place::Items } else { Place::LastItem };
             Some((Line::Items(items, more), next(object.clone())))
@@ -246,7 +258,7 @@ fn statement(verb: &str, kind: &str, table: TableName, word: &str, rest: &str) -
         ("delete", "element") => {
             let object = object("set").or_else(|| object("map"))?;
             let items = rest.strip_prefix("{ ")?.strip_suffix(" }")?;
-            let items = element::list(items, |text| element::item(text, object.kind()))?;
+            let items = element::list(items, |text| element::item(text, &object))?;
             Line::DeleteElements(object, items)
         }
         ("flush", "chain") => Line::FlushChain(chain()?),

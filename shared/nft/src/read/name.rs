@@ -8,6 +8,7 @@ use crate::direction::Direction;
 use crate::identity::Name;
 use crate::name::{Allow, ChainName, Family, MapName, SetName};
 use crate::phrases::Phrases;
+use crate::port::Protocol;
 
 /// The value that a whole text is the phrase of.
 pub(super) fn whole<T: Phrases>(text: &str) -> Option<T> {
@@ -43,12 +44,13 @@ fn set_of(text: &str, family: Family) -> Option<SetName> {
     shared.or_else(|| {
         Direction::ALL.into_iter().find_map(|direction| {
             let word = direction.as_str();
-            name(&[word, "_contested", digit, "_"])
-                .map(|name| SetName::Contested(direction, family, name))
-                .or_else(|| {
-                    let name = name(&[word, "_contested_any", digit, "_"])?;
-                    Some(SetName::ContestedAny(direction, family, name))
+            let any = name(&[word, "_contested_any", digit, "_"]);
+            any.map(|name| SetName::ContestedAny(direction, family, name)).or_else(|| {
+                Protocol::ALL.into_iter().find_map(|protocol| {
+                    let name = name(&[word, "_contested", digit, "_", protocol.word(), "_"])?;
+                    Some(SetName::Contested(direction, family, name, protocol))
                 })
+            })
         })
     })
 }
@@ -56,10 +58,14 @@ fn set_of(text: &str, family: Family) -> Option<SetName> {
 pub(super) fn map(text: &str) -> Option<MapName> {
     let of = |direction: Direction| {
         let word = direction.as_str();
-        let name = |kind| after(text, &[word, kind]).and_then(allowing);
-        name("_ports_")
-            .map(|(name, allow)| MapName::Ports(direction, name, allow))
-            .or_else(|| name("_ranges_").map(|(name, allow)| MapName::PortRanges(direction, name, allow)))
+        let ports = after(text, &[word, "_ports_"]).and_then(allowing);
+        ports.map(|(name, allow)| MapName::Ports(direction, name, allow)).or_else(|| {
+            Protocol::ALL.into_iter().find_map(|protocol| {
+                let (name, allow) =
+                    after(text, &[word, "_ranges_", protocol.word(), "_"]).and_then(allowing)?;
+                Some(MapName::PortRanges(direction, name, allow, protocol))
+            })
+        })
     };
     whole(text).or_else(|| Direction::ALL.into_iter().find_map(of))
 }

@@ -1,5 +1,8 @@
 //! Rules are read: conditions, and what happens then.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
 use smallvec::SmallVec;
 
 use super::name;
@@ -7,7 +10,7 @@ use crate::model::{Field, Fields, Match, Rule, SetType, Statement, Verdict};
 use crate::name::Family;
 use crate::phrases::Phrases as _;
 use crate::pod_cidr::PodCidr;
-use crate::words::fields_of;
+use crate::words::{RESET, TUNNEL_PORTS, fields_of};
 
 /// Conditions of a rule; ours have two at most.
 const MATCHES: usize = 4;
@@ -25,6 +28,9 @@ pub(super) fn rule(text: &str) -> Option<Rule> {
 }
 
 fn statement(text: &str) -> Option<Statement> {
+    if text == RESET {
+        return Some(Statement::Reset);
+    }
     if let Some(counted) = text.strip_prefix("counter ") {
         return verdict(counted).map(Statement::Counted);
     }
@@ -47,6 +53,9 @@ fn condition(text: &str) -> Option<(Match, &str)> {
     if let Some(fixed) = Match::read_phrase(text) {
         return Some(fixed);
     }
+    if let Some(text) = text.strip_prefix(TUNNEL_PORTS) {
+        return tunnel_ports(text);
+    }
     let (fields, rest) = fields(text)?;
     let rest = rest.strip_prefix(' ')?;
     let (word, rest) = rest.split_at(rest.find(' ').unwrap_or(rest.len()));
@@ -57,8 +66,20 @@ fn condition(text: &str) -> Option<(Match, &str)> {
     let [field @ (Field::Source(family) | Field::Destination(family))] = fields.as_slice() else {
         return None;
     };
+    if let Some((first, last)) = word.split_once('-') {
+        let (first, last) = (first.parse().ok()?, last.parse().ok()?);
+        let fits = Family::of(&first) == *family && Family::of(&last) == *family && first <= last;
+        return fits.then_some((Match::Between(*field, first, last), rest));
+    }
     let block = PodCidr::new(word.parse().ok()?).ok()?;
     (Family::of(&block.first()) == *family).then_some((Match::Within(*field, block), rest))
+}
+
+/// Ports up to a brace, and the rest.
+fn tunnel_ports(text: &str) -> Option<(Match, &str)> {
+    let (ports, rest) = text.split_once(" }")?;
+    let ports: Option<BTreeSet<u16>> = ports.split(", ").map(|port| port.parse().ok()).collect();
+    Some((Match::TunnelPorts(Arc::new(ports?)), rest))
 }
 
 /// The fields that a text begins with, and the rest.
@@ -76,10 +97,11 @@ fn fields(text: &str) -> Option<(Fields, &str)> {
     Some((fields, rest))
 }
 
-/// Returns true if these fields make a key of this kind: sources and destinations alike.
+/// Returns true if these fields make a key of this kind: sources and destinations alike, and either interface.
 fn fit(fields: &[Field], kind: SetType) -> bool {
     let side = |field: Field| match field {
         Field::Destination(family) => Field::Source(family),
+        Field::Outbound => Field::Inbound,
         other => other,
     };
     fields.iter().copied().map(side).eq(fields_of(kind).into_iter().flatten().map(side))
