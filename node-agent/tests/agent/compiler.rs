@@ -140,9 +140,15 @@ pub(crate) fn revision(name: &str) -> Revision {
 /// A script that leaves the marker of the state `name`, as real ones do.
 pub(crate) fn script(name: &str) -> Script {
     let table = "table inet flock_netpol";
-    let marker = format!("rev_{}", revision(name));
-    let body = format!("{table} {{\n  set {marker} {{\n    typeof ip saddr\n  }}\n}}\n");
-    Script::new(format!("# {name}\nadd {table}\ndelete {table}\n{body}"))
+    let marker = format!("add set inet flock_netpol rev_{} {{ typeof ip saddr; }}\n", revision(name));
+    Script::new(format!("add {table}\ndelete {table}\n{table} {{\n}}\n{marker}"))
+}
+
+/// The same, with so many bytes more that change nothing.
+pub(crate) fn large(name: &str, bytes: usize) -> Script {
+    let filling = "add table inet flock_netpol\n";
+    let script = script(name);
+    Script::new([script.bytes(), filling.repeat(bytes / filling.len()).as_bytes()].concat())
 }
 
 pub(crate) fn full(name: &str) -> v1::Update {

@@ -168,11 +168,11 @@ async fn what_nft_says_reaches_the_compiler_and_the_old_ruleset_stays() {
     session.apply(full("a")).await;
 
     let mut bytes = crate::compiler::script("b").bytes().to_vec();
-    bytes.extend_from_slice(b"add rule inet flock_netpol nowhere accept\n");
+    bytes.extend_from_slice(b"delete chain inet flock_netpol ingress_00000000000000aa\n");
     let kind = flock_proto::UpdateKind::Full(flock_shared::Script::new(bytes));
     let ack = session.ask(flock_proto::Update::new(revision("b"), kind).into()).await;
     assert_eq!(ack.outcome, Outcome::NftFailed);
-    assert!(ack.error.contains("exit 1") && ack.error.contains("nowhere"), "{}", ack.error);
+    assert!(ack.error.contains("exit 1") && ack.error.contains("ingress_00000000000000aa"), "{}", ack.error);
     assert!(namespace.holds("a"));
 
     signal(&child, Signal::TERM);

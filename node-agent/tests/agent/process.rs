@@ -4,11 +4,10 @@ use std::process::{Output, Stdio};
 
 use flock_node_agent::state::StateDir;
 use flock_proto::{Outcome, Update, UpdateKind};
-use flock_shared::Script;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::{Child, Command};
 
-use crate::compiler::{Compiler, delta, full, revision, script};
+use crate::compiler::{Compiler, delta, full, large, revision};
 use crate::fake_nft::{Behaviour, FakeNft};
 use crate::patiently;
 use crate::saved::journal;
@@ -206,9 +205,7 @@ async fn memory_is_small() {
 
     for update in 0..10 {
         let name = format!("large {update}");
-        let mut bytes = script(&name).bytes().to_vec();
-        bytes.resize(1 << 20, b'\n');
-        let kind = UpdateKind::Full(Script::new(bytes));
+        let kind = UpdateKind::Full(large(&name, 1 << 20));
         session.apply(Update::new(revision(&name), kind).into()).await;
     }
     let (resident, own) = memory(&child);

@@ -10,7 +10,7 @@ use flock_shared::NodeName;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::compiler::{Compiler, Session, at, delta, full, revision, script};
+use crate::compiler::{Compiler, Session, at, delta, full, large, revision, script};
 use crate::fake_nft::{Behaviour, FakeNft};
 use crate::patiently;
 
@@ -318,11 +318,10 @@ async fn a_lost_compiler_is_found_again_and_told_what_stands() {
 #[tokio::test]
 async fn a_large_script_passes() {
     let (_compiler, nft, agent, mut session) = start(|_| ()).await;
-    let mut bytes = script("a").bytes().to_vec();
-    bytes.resize(8 << 20, b'\n');
-    let kind = UpdateKind::Full(flock_shared::Script::new(bytes.clone()));
+    let script = large("a", 8 << 20);
+    let kind = UpdateKind::Full(script.clone());
     session.apply(Update::new(revision("a"), kind).into()).await;
-    assert!(nft.run(0) == bytes, "{} bytes arrived", nft.run(0).len());
+    assert!(nft.run(0) == script.bytes()[..], "{} bytes arrived", nft.run(0).len());
     agent.stop().await;
 }
 

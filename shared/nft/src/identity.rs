@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::hash::Hasher as _;
+use std::str::FromStr;
 use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
@@ -162,6 +163,34 @@ impl fmt::Display for Name {
             Some(identity) => write!(f, "_{identity}"),
         }
     }
+}
+
+/// A text is not the variable part of a name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("expected 16 hexadecimal digits, and perhaps _ with 64 more")]
+pub struct NotAName;
+
+impl FromStr for Name {
+    type Err = NotAName;
+
+    fn from_str(text: &str) -> Result<Self, NotAName> {
+        let (short, long) = text.split_once('_').map_or((text, None), |(short, long)| (short, Some(long)));
+        let short = u64::from_str_radix(digits(short, 16)?, 16).map_err(|_| NotAName)?;
+        let Some(long) = long else { return Ok(Self::unique(short)) };
+        let long = digits(long, 64)?;
+        let mut bytes = [0; 32];
+        for (place, byte) in bytes.iter_mut().enumerate() {
+            let pair = long.get(2 * place..2 * place + 2).ok_or(NotAName)?;
+            *byte = u8::from_str_radix(pair, 16).map_err(|_| NotAName)?;
+        }
+        Ok(Self::colliding(short, Identity(bytes)))
+    }
+}
+
+/// So many lower-case hexadecimal digits: what a number is parsed of may have a sign too.
+fn digits(text: &str, count: usize) -> Result<&str, NotAName> {
+    let all = text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    if all && text.len() == count { Ok(text) } else { Err(NotAName) }
 }
 
 impl fmt::Debug for Name {

@@ -2,16 +2,20 @@
 
 pub mod block;
 mod commit;
+pub mod costs;
 pub mod direction;
 pub mod identity;
 pub mod interface;
 pub mod interpret;
+mod kind;
 pub mod members;
 pub mod model;
 mod name;
 mod objects;
+mod phrases;
 pub mod pod_cidr;
 pub mod port;
+pub mod read;
 mod text;
 pub mod transaction;
 mod words;

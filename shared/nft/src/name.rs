@@ -8,6 +8,7 @@ use flock_shared::{BRIDGE_TABLE, TABLE};
 use crate::direction::Direction;
 use crate::identity::Name;
 use crate::model::Verdict;
+use crate::phrases::Phrases as _;
 use crate::port::Protocol;
 
 /// An address family, as far as a match on an address implies one.
@@ -32,7 +33,7 @@ impl Family {
         }
     }
 
-    const fn digit(self) -> &'static str {
+    pub(crate) const fn digit(self) -> &'static str {
         match self {
             Self::V4 => "4",
             Self::V6 => "6",
@@ -145,17 +146,7 @@ impl fmt::Display for SetName {
                 words(f, &[direction.as_str(), "_contested_any", family.digit(), "_"])?;
                 name.fmt(f)
             }
-            Self::Hairpin(family) => words(f, &["hairpin", family.digit()]),
-            Self::ComputedInterfaces => f.write_str("interfaces"),
-            Self::ClaimedInterfaces => f.write_str("claimed_interfaces"),
-            Self::Anchors(family) => words(f, &["anchors", family.digit()]),
-            Self::Isolated(family) => words(f, &["isolated", family.digit()]),
-            Self::PodLinks => f.write_str("pod_links"),
-            Self::NodeAddresses(family) => words(f, &["nodes", family.digit()]),
-            Self::BridgePods(family) => words(f, &["pods", family.digit()]),
-            Self::OpenPorts => f.write_str("open_ports"),
-            Self::OtherPorts => f.write_str("other_ports"),
-            Self::Uplinks => f.write_str("uplinks"),
+            fixed => f.write_str(fixed.phrase().unwrap_or_default()),
         }
     }
 }
@@ -176,8 +167,7 @@ pub enum MapName {
 impl fmt::Display for MapName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Dispatch(direction, family) => words(f, &[direction.as_str(), family.digit()]),
-            Self::Open => f.write_str("open"),
+            Self::Dispatch(..) | Self::Open => f.write_str(self.phrase().unwrap_or_default()),
             Self::Ports(direction, name, allow) => {
                 words(f, &[direction.as_str(), "_ports_"])?;
                 name.fmt(f)?;
@@ -266,10 +256,7 @@ impl ChainName {
 impl fmt::Display for ChainName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Base(direction) => f.write_str(direction.as_str()),
-            Self::Anchor => f.write_str("anchor"),
             Self::Anchored(interfaces) => write!(f, "anchor_{interfaces}"),
-            Self::Denied(direction) => words(f, &[direction.as_str(), "_denied"]),
             Self::RuleSet(direction, name, allow) => {
                 words(f, &[direction.as_str(), "_"])?;
                 name.fmt(f)?;
@@ -280,18 +267,13 @@ impl fmt::Display for ChainName {
                 name.fmt(f)?;
                 allow.fmt(f)
             }
-            Self::MidStream => f.write_str("midstream"),
-            Self::Reset => f.write_str("midstream_denied"),
-            Self::Tunnel => f.write_str("tunnel"),
-            Self::Bridged => f.write_str("forward"),
-            Self::Frames => f.write_str("frames"),
-            Self::FramesTo => f.write_str("frames_to"),
             Self::All(direction, IpAddr::V4(address)) => {
                 write!(f, "{direction}_all_{:08x}", u32::from(*address))
             }
             Self::All(direction, IpAddr::V6(address)) => {
                 write!(f, "{direction}_all_{:032x}", u128::from(*address))
             }
+            fixed => f.write_str(fixed.phrase().unwrap_or_default()),
         }
     }
 }

@@ -236,15 +236,10 @@ impl Removal<'_> {
     /// Whatever refers to an object has a lower rank than the object.
     const fn rank(&self) -> u8 {
         match self {
-            Self::Chain(ChainName::Base(_) | ChainName::Anchor | ChainName::Bridged) => 0,
-            Self::Chain(ChainName::MidStream | ChainName::Tunnel | ChainName::Frames) => 1,
-            Self::Map(MapName::Dispatch(..) | MapName::Open) => 2,
-            Self::Chain(ChainName::Anchored(_) | ChainName::All(..) | ChainName::FramesTo) => 3,
-            Self::Chain(ChainName::RuleSet(..)) => 4,
-            Self::Map(MapName::Ports(..) | MapName::PortRanges(..)) => 5,
-            Self::Chain(ChainName::Peers(..)) => 6,
-            Self::Chain(ChainName::Denied(_) | ChainName::Reset) => 7,
-            Self::Set(_) => 8,
+            Self::Chain(name) => name.rank(),
+            Self::Map(name) => name.rank(),
+            // Nothing that sets refer to.
+            Self::Set(_) => u8::MAX,
         }
     }
 }

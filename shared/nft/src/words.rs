@@ -5,8 +5,8 @@ use std::fmt;
 use std::net::IpAddr;
 
 use crate::members::{Member, Service};
-use crate::model::{Element, Field, Match, Rule, SetType, Statement, Verdict};
-use crate::name::Family;
+use crate::model::{Element, Field, Hook, Match, Rule, SetType, Statement, Verdict};
+use crate::phrases::Phrases as _;
 use crate::port::PortRange;
 use crate::text::{Decimals, v4};
 
@@ -44,30 +44,15 @@ pub(crate) fn write_key(out: &mut impl fmt::Write, fields: impl IntoIterator<Ite
     Ok(())
 }
 
-const fn word(field: Field) -> &'static str {
-    match field {
-        Field::Source(Family::V4) => "ip saddr",
-        Field::Source(Family::V6) => "ip6 saddr",
-        Field::Destination(Family::V4) => "ip daddr",
-        Field::Destination(Family::V6) => "ip6 daddr",
-        Field::Family => "meta nfproto",
-        Field::Protocol => "meta l4proto",
-        Field::DestinationPort => "th dport",
-        Field::Inbound => "iifname",
-        Field::Outbound => "oifname",
-    }
+pub(crate) fn word(field: Field) -> &'static str {
+    field.phrase().unwrap_or_default()
 }
 
-/// A field as a lookup of routes names it, in either family.
-const fn routed(field: Field) -> &'static str {
-    match field {
-        Field::Source(_) => "saddr",
-        Field::Destination(_) => "daddr",
-        Field::Family | Field::Protocol | Field::DestinationPort | Field::Inbound | Field::Outbound => {
-            word(field)
-        }
-    }
-}
+/// What stands before the ports of tunnels.
+pub(crate) const TUNNEL_PORTS: &str = "udp dport { ";
+
+/// What answers with a reset.
+pub(crate) const RESET: &str = "counter reject with tcp reset";
 
 pub(crate) struct Mapped<K, V>(pub(crate) K, pub(crate) V);
 
@@ -108,7 +93,7 @@ struct Ports<'a>(&'a PortRange);
 
 impl fmt::Display for Ports<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.0.protocol().word())?;
+        f.write_str(self.0.protocol().phrase().unwrap_or_default())?;
         f.write_str(" . ")?;
         Numbers(self.0).fmt(f)
     }
@@ -139,8 +124,7 @@ impl fmt::Display for Element {
             }
             Self::AddressPorts(address, range) => write!(f, "{} . {}", Plain(*address), Numbers(range)),
             Self::Destination(address, range) => write!(f, "{} . {}", Plain(*address), Ports(range)),
-            Self::Family(Family::V4) => f.write_str("ipv4"),
-            Self::Family(Family::V6) => f.write_str("ipv6"),
+            Self::Family(family) => f.write_str(family.phrase().unwrap_or_default()),
             Self::Ports(range) => Ports(range).fmt(f),
             Self::PortRange(range) => Numbers(range).fmt(f),
             Self::Interface(name) => write!(f, "\"{name}\""),
@@ -152,9 +136,7 @@ impl fmt::Display for Element {
 impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Accept => f.write_str("accept"),
-            Self::Drop => f.write_str("drop"),
-            Self::Return => f.write_str("return"),
+            Self::Accept | Self::Drop | Self::Return => f.write_str(self.phrase().unwrap_or_default()),
             Self::Jump(chain) => {
                 f.write_str("jump ")?;
                 chain.fmt(f)
@@ -179,7 +161,7 @@ impl fmt::Display for Rule {
                 f.write_str("counter ")?;
                 verdict.fmt(f)
             }
-            Statement::Reset => f.write_str("counter reject with tcp reset"),
+            Statement::Reset => f.write_str(RESET),
             Statement::Map(fields, map) => {
                 write_key(f, fields.iter().copied())?;
                 f.write_str(" vmap @")?;
@@ -189,59 +171,32 @@ impl fmt::Display for Rule {
     }
 }
 
+impl fmt::Display for Hook {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.phrase().unwrap_or_default())
+    }
+}
+
 impl fmt::Display for Match {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Reply => f.write_str("ct direction reply"),
-            Self::Family(Family::V4) => f.write_str("meta nfproto ipv4"),
-            Self::Family(Family::V6) => f.write_str("meta nfproto ipv6"),
             Self::In(fields, set) => {
                 write_key(f, fields.iter().copied())?;
                 f.write_str(" @")?;
                 set.fmt(f)
             }
             Self::Within(field, block) => write!(f, "{} {block}", word(*field)),
-            Self::NotLocal(field) => write!(f, "fib {} type != local", routed(*field)),
-            Self::Local(field) => write!(f, "fib {} type local", routed(*field)),
-            Self::Protocol(of) => write!(f, "meta l4proto {}", of.word()),
-            Self::MidStreamTcp => f.write_str("ct state new tcp flags & (fin | syn | rst | ack) != syn"),
-            // The type of the first chunk, behind the 12 bytes of the header: nft has a word for it, which Linux 5.10
-            // does not take.
-            Self::MidStreamSctp => f.write_str("ct state new meta l4proto sctp @th,96,8 != 1"),
+            Self::Between(field, first, last) => {
+                write!(f, "{} {}-{}", word(*field), Plain(*first), Plain(*last))
+            }
             Self::TunnelPorts(ports) => {
-                f.write_str("udp dport { ")?;
+                f.write_str(TUNNEL_PORTS)?;
                 for (index, port) in ports.iter().enumerate() {
                     write!(f, "{}{port}", if index > 0 { ", " } else { "" })?;
                 }
                 f.write_str(" }")
             }
-            Self::TunnelProtocols => f.write_str("meta l4proto { 4, 41, 47 }"),
-            Self::Tagged => f.write_str("ether type { 8021q, 8021ad }"),
-            Self::Arp => f.write_str("ether type arp"),
-            Self::Neighbour => {
-                f.write_str("icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } ip6 hoplimit 255")
-            }
-            Self::ListenerReport => {
-                f.write_str("icmpv6 type { mld-listener-report, mld-listener-done, mld2-listener-report }")
-            }
-            Self::GroupFrame => f.write_str("ether daddr & 01:00:00:00:00:00 == 01:00:00:00:00:00"),
-            Self::Between(field, first, last) => {
-                write!(f, "{} {}-{}", word(*field), Plain(*first), Plain(*last))
-            }
-            Self::RelatedError(Family::V4) => f.write_str(
-                "ct state related icmp type { destination-unreachable, time-exceeded, parameter-problem }",
-            ),
-            Self::RelatedError(Family::V6) => f.write_str(
-                "ct state related icmpv6 type { destination-unreachable, packet-too-big, time-exceeded, \
-                 parameter-problem }",
-            ),
-            Self::NeighbourDiscovery => {
-                f.write_str("ip6 hoplimit 255 icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert }")
-            }
-            Self::AddressDetection => f.write_str("ip6 saddr :: icmpv6 type nd-neighbor-solicit"),
-            Self::LinkLocal => f.write_str("ip6 saddr fe80::/10 ip6 daddr { fe80::/10, ff02::/16 }"),
-            Self::Unconfigured => f.write_str("ip saddr 0.0.0.0 ip daddr 255.255.255.255 udp dport 67"),
-            Self::NoRouteBack => f.write_str("fib saddr . iif oif missing"),
+            fixed => f.write_str(fixed.phrase().unwrap_or_default()),
         }
     }
 }

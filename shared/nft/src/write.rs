@@ -8,7 +8,7 @@ use std::fmt::{self, Write as _};
 
 use flock_shared::TABLE;
 
-use crate::model::{Chain, Content, Element, Hook, Map, Set, SetType, Table, Verdict};
+use crate::model::{Chain, Content, Element, Map, Set, SetType, Table, Verdict};
 use crate::name::{ChainName, MapName, SetName, TableName};
 use crate::words::{Mapped, fields_of, write_key};
 
@@ -163,7 +163,7 @@ pub(crate) fn delete_elements<T: fmt::Display>(
 }
 
 fn write_flags(out: &mut String, kind: SetType) {
-    if matches!(kind, SetType::AddressRanges(_) | SetType::AddressPorts(_) | SetType::PortRanges) {
+    if kind.is_interval() {
         out.push_str("\t\tflags interval\n");
     }
 }
@@ -194,13 +194,7 @@ pub(crate) fn write_chain(out: &mut String, name: &ChainName, chain: &Chain) -> 
     write!(out, "{name}")?;
     out.push_str(" {\n");
     if let Some(hook) = chain.hook {
-        let (hook, priority, policy) = match hook {
-            Hook::Entering => ("prerouting", "raw", "accept"),
-            Hook::ForwardFirst => ("forward", "filter - 10", "drop"),
-            Hook::ForwardSecond => ("forward", "filter - 9", "drop"),
-            Hook::Bridged => ("forward", "filter", "drop"),
-        };
-        writeln!(out, "\t\ttype filter hook {hook} priority {priority}; policy {policy};")?;
+        writeln!(out, "\t\t{hook}")?;
     }
     for rule in &chain.rules {
         out.push_str("\t\t");
