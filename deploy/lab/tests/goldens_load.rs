@@ -1,5 +1,6 @@
 //! Every golden script is something that nft and the kernel take, and take again: the second time it replaces the
 //! first. And none asks the kernel for what newer ones refuse.
+#![allow(clippy::unwrap_used, reason = "these are tests")]
 
 #[path = "goldens_load/registers.rs"]
 mod registers;

@@ -18,6 +18,7 @@ mod unheard;
 
 /// The factor of the lab, which is no dependency of the agent.
 #[path = "../../../deploy/lab/src/patience.rs"]
+#[allow(unreachable_pub, reason = "it is public in the lab")]
 mod patience;
 
 use std::future::Future;
