@@ -32,6 +32,9 @@ pub(crate) fn allowed(cluster: &Cluster, flow: &Flow) -> bool {
 /// What `node` says of a packet that it forwards: egress if the source address belongs to a pod of the node,
 /// ingress if the destination address does.
 pub(crate) fn judge(cluster: &Cluster, node: &str, flow: &Flow) -> Judgement {
+    if tunnels_into(cluster, node, flow) {
+        return Judgement { egress: false, ingress: true };
+    }
     if flow.state == State::Reply || is_related_error(flow) || is_neighbour_discovery(flow) {
         return Judgement::PASS;
     }
@@ -285,6 +288,23 @@ fn is_spoofed(cluster: &Cluster, node: &str, flow: &Flow) -> bool {
         && !behind
             .iter()
             .any(|pod| owners.iter().any(|owner| owner.namespace == pod.namespace && owner.name == pod.name))
+}
+
+/// A packet that ends a tunnel, from a pod's own link to the node that it is on.
+fn tunnels_into(cluster: &Cluster, node: &str, flow: &Flow) -> bool {
+    let tunnel = match flow.transport {
+        Transport::Ports(Protocol::Udp, _, port) => matches!(port, 4789 | 6081 | 8472),
+        Transport::Other(number) => matches!(number, 4 | 41 | 47),
+        Transport::Ports(..) | Transport::Icmp { .. } => false,
+    };
+    let from_pod = cluster.pods.iter().any(|pod| {
+        has_own_network(pod)
+            && pod.node == Some(node)
+            && flow.inbound == Some(pod.link)
+            && !pod.addresses.is_empty()
+            && pod.interface.as_ref().is_some_and(|interface| !interface.claimed && interface.name == pod.link)
+    });
+    tunnel && from_pod && cluster.is_own(node, flow.destination)
 }
 
 /// DHCP from a host without an address: to the limited broadcast address, which no node forwards.
