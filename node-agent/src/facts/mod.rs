@@ -80,7 +80,8 @@ pub struct Observer {
     interval: Duration,
     facts: watch::Sender<Option<NodeFacts>>,
     links: Option<AsyncFd<OwnedFd>>,
-    has_complained: bool,
+    /// Returns true if nobody was told yet that the node cannot be looked at, and somebody should be.
+    is_to_complain: bool,
 }
 
 impl Observer {
@@ -88,11 +89,12 @@ impl Observer {
     #[must_use]
     pub fn new(nft: Program, mode: Mode, interval: Duration) -> (Self, watch::Receiver<Option<NodeFacts>>) {
         let (facts, found) = watch::channel(None);
-        (Self { nft, mode, interval, facts, links: None, has_complained: false }, found)
+        (Self { nft, mode, interval, facts, links: None, is_to_complain: false }, found)
     }
 
-    /// Hears of links from now on, if that can be had.
+    /// Hears of links from now on, if that can be had, and warns if the node cannot be looked at.
     pub async fn listen(&mut self) {
+        self.is_to_complain = true;
         match links(&self.nft).await {
             Ok(links) => self.links = Some(links),
             Err(error) => {
@@ -114,13 +116,12 @@ impl Observer {
                     is_news
                 });
             }
-            Err(error) if self.has_complained => debug!(%error, "the node is not looked at"),
-            Err(error) => {
-                self.has_complained = true;
+            Err(error) if std::mem::take(&mut self.is_to_complain) => {
                 let error = error.to_string();
                 let error = error.lines().next().unwrap_or_default();
                 warn!(error, "the node is not looked at: whether bridges are judged is not known");
             }
+            Err(error) => debug!(%error, "the node is not looked at"),
         }
     }
 
