@@ -11,6 +11,7 @@ use tokio::time::{Instant, sleep, timeout};
 use tracing::{info, warn};
 
 use crate::enforce::{Applied, End, Enforcer, Outlets, Until};
+use crate::facts::{Mode, Observer};
 use crate::nft::Nft;
 use crate::session::{self, Ended, Ends};
 use crate::state::{self, Saved, StateDir};
@@ -47,6 +48,8 @@ pub struct Config {
     pub state_dir: Option<PathBuf>,
     /// How often the kernel's table is looked after.
     pub check_interval: Duration,
+    /// What is done about bridges that the rules do not see.
+    pub bridge_nf: Mode,
     /// When the agent is done.
     pub until: Until,
 }
@@ -89,13 +92,20 @@ pub async fn run(config: Config, stop: watch::Receiver<bool>) -> Result<(), RunE
     }
     let (state_dir, on_disk) = restore(&config, &mut enforcer).await;
 
+    let (mut observer, facts) =
+        Observer::new(config.nft.program().clone(), config.bridge_nf, config.check_interval);
+    if config.until == Until::Stopped {
+        observer.listen().await;
+    }
+    observer.look().await;
+
     let enforcing = enforcer.run(config.until, updates, stop);
-    let ends = Ends { updates: update_inlet, acks: ack_outlet, full_needed: full_needed_outlet };
+    let ends = Ends { updates: update_inlet, acks: ack_outlet, full_needed: full_needed_outlet, facts };
     let following = follow(&config, ends, applied_outlet);
     let keeping = state::keep(state_dir, on_disk, journal_outlet);
 
     tokio::pin!(enforcing);
-    let others = async { tokio::join!(following, keeping) };
+    let others = async { tokio::join!(following, keeping, observer.run()) };
     tokio::pin!(others);
     let end = tokio::select! {
         end = &mut enforcing => {
@@ -163,6 +173,8 @@ async fn follow(config: &Config, mut ends: Ends, applied: watch::Receiver<Applie
                     position,
                     drifts,
                     superseded,
+                    facts: ends.facts.borrow_and_update().clone(),
+                    refused: Vec::new(),
                 };
                 let since = Instant::now();
                 let ended = session::run(channel, token.as_ref(), hello, &mut ends).await;

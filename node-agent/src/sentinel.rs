@@ -87,7 +87,7 @@ impl Sentinel {
         let executable = current_exe()?;
         let socket = match nft.place_of_nft(executable.to_str().ok_or(SentinelError::Nowhere)?) {
             Place::Here => open_socket()?,
-            Place::Behind(program) => handed_over(&program).await?,
+            Place::Behind(program) => handed_over(&program, HAND_OVER).await?,
             Place::Nowhere => return Err(SentinelError::Nowhere),
         };
         Self::on(socket)
@@ -180,10 +180,10 @@ fn open_socket() -> Result<OwnedFd, SentinelError> {
     Ok(socket)
 }
 
-/// The socket that `program`, in place of nft, opens.
-async fn handed_over(program: &Program) -> Result<OwnedFd, SentinelError> {
+/// The socket that `program`, in place of nft and with this argument, opens.
+pub(crate) async fn handed_over(program: &Program, argument: &str) -> Result<OwnedFd, SentinelError> {
     let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
-    program.run_on(&[HAND_OVER], Stdio::from(theirs), HAND_OVER_LIMIT).await?;
+    program.run_on(&[argument], Stdio::from(theirs), HAND_OVER_LIMIT).await?;
     let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(1))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let mut byte = [0];
@@ -202,7 +202,11 @@ async fn handed_over(program: &Program) -> Result<OwnedFd, SentinelError> {
 /// # Errors
 /// When this process may not listen, or standard input is no socket.
 pub fn hand_over() -> Result<(), SentinelError> {
-    let socket = open_socket()?;
+    give(&open_socket()?)
+}
+
+/// Gives a socket to the agent, through standard input.
+pub(crate) fn give(socket: &OwnedFd) -> Result<(), SentinelError> {
     let sockets = [socket.as_fd()];
     let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(1))];
     let mut control = SendAncillaryBuffer::new(&mut space);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use flock_proto::v1::node_service_client::NodeServiceClient;
-use flock_proto::{Ack, AgentMessage, Hello, MAX_MESSAGE_BYTES, v1};
+use flock_proto::{Ack, AgentMessage, Hello, MAX_MESSAGE_BYTES, NodeFacts, v1};
 use flock_shared::token::BearerToken;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, timeout};
@@ -48,6 +48,8 @@ pub struct Ends {
     pub acks: mpsc::Receiver<Ack>,
     /// Changes when a full script is needed.
     pub full_needed: watch::Receiver<u64>,
+    /// What the node is like, once that is known; the hello says it, and what changes is told.
+    pub facts: watch::Receiver<Option<NodeFacts>>,
 }
 
 impl Ends {
@@ -106,6 +108,12 @@ pub async fn run(channel: Channel, token: Option<&BearerToken>, hello: Hello, en
                 Err(status) => return Ended::Broken(status),
             },
             Ok(()) = ends.full_needed.changed() => return Ended::FullNeeded,
+            Ok(()) = ends.facts.changed() => {
+                let facts = ends.facts.borrow_and_update().clone();
+                if let Some(facts) = facts && say(AgentMessage::Facts(facts)).await.is_err() {
+                    return Ended::Closed;
+                }
+            }
         }
     }
     // The last ack gets out before the connection goes: the compiler answers the end of one half with that of the other.

@@ -1,5 +1,6 @@
 //! Why a message that decoded as protobuf still means nothing.
 
+use crate::FactsError;
 use flock_shared::{HashMismatch, NameError, Revision, RevisionError, SupersededError};
 
 /// What is wrong with a message. The field is named as in the `.proto` file.
@@ -46,6 +47,9 @@ pub enum WireError {
         /// What is wrong with them.
         source: SupersededError,
     },
+    /// Facts of a node are too many, or one of them is none.
+    #[error(transparent)]
+    Facts(#[from] FactsError),
     /// The SHA-256 is not 32 bytes long.
     #[error("update.sha256 has {length} bytes; expected 32")]
     HashLength {

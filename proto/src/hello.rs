@@ -2,7 +2,7 @@
 
 use flock_shared::{NodeName, Revision, Superseded};
 
-use crate::{Position, WireError, text, v1};
+use crate::{NodeFacts, Position, WireError, facts, text, v1};
 
 /// The longest version string, in bytes.
 pub const VERSION_LIMIT: usize = 256;
@@ -25,6 +25,10 @@ pub struct Hello {
     /// What the table has gone on from and may still hold markers of; as [`crate::Update::superseded`] came with the
     /// update that was applied last.
     pub superseded: Superseded,
+    /// What the node is like; `None`: the agent cannot tell.
+    pub facts: Option<NodeFacts>,
+    /// What nft or the kernel refuses of what scripts may hold, in nft's words; cut to [`crate::REFUSED_LIMIT`] when sent.
+    pub refused: Vec<String>,
 }
 
 impl From<Hello> for v1::Hello {
@@ -37,6 +41,8 @@ impl From<Hello> for v1::Hello {
             applied_position: hello.position.into_wire(),
             drifts: hello.drifts,
             superseded: text::of_superseded(&hello.superseded),
+            facts: hello.facts.map(Into::into),
+            refused: facts::refused_to_wire(hello.refused),
         }
     }
 }
@@ -53,6 +59,8 @@ impl TryFrom<v1::Hello> for Hello {
             position: Position::from_wire("hello.applied_position", &hello.applied_position)?,
             drifts: hello.drifts,
             superseded: text::superseded("hello.superseded", &hello.superseded)?,
+            facts: hello.facts.map(NodeFacts::try_from).transpose()?,
+            refused: facts::refused_of_wire(hello.refused)?,
         })
     }
 }
@@ -63,6 +71,7 @@ mod tests {
     use prost::Message as _;
 
     use super::*;
+    use crate::REFUSED_LIMIT;
 
     fn hello() -> Hello {
         Hello {
@@ -73,13 +82,16 @@ mod tests {
             position: Position::new(b"Pod=7").unwrap(),
             drifts: 3,
             superseded: Superseded::new(vec![Revision::of(ScriptHash::of(b"old"))]).unwrap(),
+            facts: None,
+            refused: Vec::new(),
         }
     }
 
     #[test]
     fn survives_the_wire() {
-        for applied in [hello().applied, None] {
-            let hello = Hello { applied, ..hello() };
+        let refused = vec!["Error: Could not process rule: Operation not supported".to_owned()];
+        for (applied, facts) in [(hello().applied, None), (None, Some(NodeFacts::default()))] {
+            let hello = Hello { applied, facts, refused: refused.clone(), ..hello() };
             assert_eq!(Hello::try_from(v1::Hello::from(hello.clone())), Ok(hello));
         }
     }
@@ -88,6 +100,9 @@ mod tests {
     fn is_cut_when_sent() {
         let wire = v1::Hello::from(Hello { nft_version: "x".repeat(1000), ..hello() });
         assert_eq!(wire.nft_version.len(), VERSION_LIMIT);
+        assert!(Hello::try_from(wire).is_ok());
+        let wire = v1::Hello::from(Hello { refused: vec!["ä\n".repeat(REFUSED_LIMIT); 20], ..hello() });
+        assert_eq!(wire.refused.len(), 16);
         assert!(Hello::try_from(wire).is_ok());
     }
 
@@ -116,6 +131,12 @@ mod tests {
         let longest = Hello { superseded: Superseded::new(most.collect()).unwrap(), ..hello() };
         // A reconnect takes some 500 bytes without them, and less than 1 KB in all.
         assert!(v1::Hello::from(longest).encoded_len() < wire().encoded_len() + 450);
+        let facts = v1::NodeFacts { tunnel_ports: vec![0], ..NodeFacts::default().into() };
+        let refused = Hello::try_from(v1::Hello { facts: Some(facts), ..wire() });
+        assert!(matches!(refused, Err(WireError::Facts(_))));
+        for refused in [vec!["x".repeat(REFUSED_LIMIT + 1)], vec![String::new(); 17], vec!["a\nb".into()]] {
+            assert!(Hello::try_from(v1::Hello { refused, ..wire() }).is_err());
+        }
         let position = v1::Hello { applied_position: vec![b'7'; 257].into(), ..wire() };
         let too_long = WireError::TooLong { field: "hello.applied_position", length: 257, limit: 256 };
         assert_eq!(Hello::try_from(position), Err(too_long));

@@ -21,6 +21,7 @@ pub mod problem;
 pub mod revision;
 pub mod sorted;
 pub mod translate;
+pub mod unjudged;
 pub mod world;
 
 pub use change::{Change, Edit};
@@ -32,4 +33,5 @@ pub use layout::{layout, render};
 pub use output::Output;
 pub use problem::{Consequence, Problem};
 pub use translate::{NodeChange, Options, Pass, Translation, Translator, UnreadyPods, Work, translate};
+pub use unjudged::Unjudged;
 pub use world::World;

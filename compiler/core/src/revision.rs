@@ -135,8 +135,7 @@ fn of_links(links: &Links) -> Identity {
     for port in &links.tunnel_ports {
         digest.bytes(&port.to_be_bytes());
     }
-    digest.count(links.node_addresses.len());
-    links.node_addresses.iter().for_each(|at| address(&mut digest, at));
+    digest.inner(links.node_addresses.digest());
     digest.finish()
 }
 

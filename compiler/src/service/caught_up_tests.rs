@@ -137,6 +137,8 @@ fn hello(position: &str) -> Hello {
         position,
         drifts: 0,
         superseded: Superseded::default(),
+        facts: None,
+        refused: Vec::new(),
     }
 }
 

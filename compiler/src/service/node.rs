@@ -5,6 +5,7 @@
 use std::future::pending;
 use std::sync::Arc;
 
+use flock_compiler_core::object::Facts;
 use flock_proto::{Ack, AgentMessage, Hello, Update, UpdateKind, v1};
 use flock_shared::{NodeName, Revision, Script, Superseded};
 use http::HeaderMap;
@@ -22,7 +23,7 @@ use super::panicked::Alarm;
 use super::session::{Due, Kind, Session, Verdict};
 use crate::access::Pass;
 use crate::engine::{Desired, EngineStopped, Presence, Published};
-use crate::fleet;
+use crate::{facts, fleet};
 
 /// What the streams share.
 #[derive(Debug, Clone)]
@@ -82,9 +83,18 @@ struct Open {
     pass: Pass,
     desired: Desired,
     session: Session<Published>,
+    facts: Said,
     stamp: Stamp,
     fleet: fleet::Stream,
     _counted: Counted,
+}
+
+/// What the agent has said of its node, which the fleet keeps.
+struct Said {
+    /// When the engine is to be told of it; `None`: it knows.
+    due: Option<Instant>,
+    /// When it was told last.
+    last: Instant,
 }
 
 /// Counts a stream for as long as it lives.
@@ -143,7 +153,9 @@ impl Agent {
             .ok_or_else(|| Status::invalid_argument("the stream ended before a hello"))??;
         match AgentMessage::try_from(first) {
             Ok(AgentMessage::Hello(hello)) => Ok(hello),
-            Ok(AgentMessage::Ack(_)) => Err(Status::invalid_argument("the first message must be a hello")),
+            Ok(AgentMessage::Ack(_) | AgentMessage::Facts(_)) => {
+                Err(Status::invalid_argument("the first message must be a hello"))
+            }
             Err(error) => Err(Status::invalid_argument(error.to_string())),
         }
     }
@@ -151,7 +163,8 @@ impl Agent {
     async fn subscribe(&mut self, hello: Hello, mut pass: Pass) -> Result<Open, Status> {
         let context = &self.shared.context;
         let Context { engine, fleet, limits, .. } = context;
-        let desired = engine.subscribe(hello.node.clone()).await.map_err(stopped)?;
+        let told = facts::of_hello(&hello);
+        let desired = engine.introduce(hello.node.clone(), told.clone()).await.map_err(stopped)?;
         let applied = hello.applied.as_ref().map(Revision::as_str);
         tracing::info!(node = %hello.node, version = hello.agent_version, applied, "agent connected");
         let (fleet, counted) = (fleet.open(&hello), Counted::new(&self.shared));
@@ -164,7 +177,10 @@ impl Agent {
             }
         };
         let session = Session::new(hello.applied, hello.superseded, *limits);
-        Ok(Open { pass, desired, fleet, session, stamp, node: hello.node, _counted: counted })
+        // What it has said while it waited is due.
+        let (last, is_news) = (Instant::now(), fleet.facts().as_deref() != told.as_ref());
+        let facts = Said { due: is_news.then_some(last), last };
+        Ok(Open { pass, desired, fleet, session, facts, stamp, node: hello.node, _counted: counted })
     }
 }
 
@@ -177,6 +193,13 @@ impl Open {
     ) -> Result<Outbound, Status> {
         let mut turn = None;
         loop {
+            if self.facts.due.is_some_and(|due| due <= Instant::now()) {
+                self.facts = Said { due: None, last: Instant::now() };
+                if let Some(facts) = self.fleet.facts() {
+                    let observing = shared.context.engine.observe(Facts::clone(&facts));
+                    observing.await.map_err(stopped)?;
+                }
+            }
             let newest = self.desired.borrow_and_update().clone();
             let due = newest.as_ref().map_or(Due::Nothing, |newest| self.session.due(newest, Instant::now()));
             let wake = match (newest, due) {
@@ -220,6 +243,7 @@ impl Open {
                 },
                 changed = self.desired.changed() => changed.map_err(|_| stopped(EngineStopped))?,
                 () = at(wake) => {}
+                () = at(self.facts.due) => {}
                 denied = self.pass.revoked() => return Err(denied.into()),
             }
         }
@@ -275,8 +299,16 @@ impl Open {
     }
 
     fn message(&mut self, shared: &Shared, message: v1::AgentMessage) -> Result<(), Status> {
+        if message.message.is_none() {
+            // Of a later version: each side passes over what it does not know.
+            return Ok(());
+        }
         match AgentMessage::try_from(message) {
             Ok(AgentMessage::Ack(ack)) => self.ack(shared, &ack),
+            Ok(AgentMessage::Facts(facts)) => {
+                self.fleet.said(&facts);
+                self.facts.due.get_or_insert(self.facts.last + shared.context.limits.facts);
+            }
             Ok(AgentMessage::Hello(_)) => return Err(Status::invalid_argument("a second hello")),
             Err(error) => return Err(Status::invalid_argument(error.to_string())),
         }

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use flock_proto::v1::node_service_server::{NodeService, NodeServiceServer};
-use flock_proto::{Ack, AgentMessage, Hello, Outcome, Update, UpdateKind, v1};
+use flock_proto::{Ack, AgentMessage, Hello, NodeFacts, Outcome, Update, UpdateKind, v1};
 use flock_shared::{Revision, Script, ScriptHash};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
@@ -18,6 +18,7 @@ use crate::patiently;
 pub(crate) struct Session {
     pub(crate) hello: Hello,
     acks: mpsc::Receiver<Ack>,
+    facts: mpsc::Receiver<NodeFacts>,
     updates: mpsc::Sender<Result<v1::Update, Status>>,
 }
 
@@ -46,6 +47,11 @@ impl Session {
         assert_eq!((ack.outcome, ack.error.as_str()), (Outcome::Applied, ""));
     }
 
+    /// What the agent says of its node next.
+    pub(crate) async fn facts(&mut self) -> NodeFacts {
+        patiently(self.facts.recv()).await.expect("the agent closed the stream")
+    }
+
     /// Waits until the agent has closed its half.
     pub(crate) async fn end(&mut self) {
         while patiently(self.acks.recv()).await.is_some() {}
@@ -68,6 +74,7 @@ impl NodeService for Service {
             panic!("not a hello")
         };
         let (ack_inlet, acks) = mpsc::channel(64);
+        let (facts_inlet, facts) = mpsc::channel(64);
         let (updates, mut relayed) = mpsc::channel(1);
         let (outbound, stream) = mpsc::channel(1);
         // Either side's end is the stream's.
@@ -76,8 +83,12 @@ impl NodeService for Service {
                 tokio::select! {
                     message = messages.message() => {
                         let Ok(Some(message)) = message else { return };
-                        let AgentMessage::Ack(ack) = AgentMessage::try_from(message).unwrap() else { panic!("not an ack") };
-                        if ack_inlet.send(ack).await.is_err() {
+                        let heard = match AgentMessage::try_from(message).unwrap() {
+                            AgentMessage::Ack(ack) => ack_inlet.send(ack).await.is_ok(),
+                            AgentMessage::Facts(facts) => facts_inlet.try_send(facts).is_ok(),
+                            AgentMessage::Hello(_) => panic!("a second hello"),
+                        };
+                        if !heard {
                             return;
                         }
                     }
@@ -90,7 +101,7 @@ impl NodeService for Service {
                 }
             }
         });
-        self.0.send(Session { hello, acks, updates }).await.unwrap();
+        self.0.send(Session { hello, acks, facts, updates }).await.unwrap();
         Ok(Response::new(ReceiverStream::new(stream)))
     }
 }

@@ -6,6 +6,7 @@ mod additive;
 mod compiler;
 mod disk;
 mod drift;
+mod facts;
 mod fake_nft;
 mod kernel;
 mod kernel_deltas;

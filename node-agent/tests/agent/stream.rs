@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use flock_node_agent::enforce::Until;
+use flock_node_agent::facts::Mode;
 use flock_node_agent::nft::Nft;
 use flock_node_agent::run::{self, Config, RunError};
 use flock_proto::{Outcome, Position, Update, UpdateKind, v1};
@@ -33,6 +34,7 @@ fn config(compiler: &Compiler, nft: &str) -> Config {
         nft: Nft::new(nft.parse().unwrap(), NEVER),
         state_dir: None,
         check_interval: NEVER,
+        bridge_nf: Mode::Check,
         until: Until::Stopped,
     }
 }

@@ -1,4 +1,4 @@
-//! A node: that it exists, so that it gets a script before its first pod, and which addresses its pods get.
+//! A node: that it exists, so that it gets a script before its first pod, which addresses its pods get, and which it has.
 
 pub use flock_nft::pod_cidr::{PodCidr, PodCidrError};
 use flock_shared::NodeName;
@@ -14,14 +14,16 @@ pub struct Node {
     /// `spec.podCIDRs`, else `spec.podCIDR`: what the node's pods get their addresses from. Empty until assigned, and
     /// where something else than the node decides.
     pub pod_cidrs: Sorted<PodCidr>,
+    /// `status.addresses`: its own addresses, at which it may take tunnelled packets in.
+    pub addresses: Sorted<IpAddr>,
     /// What was not understood and left out: such a block is not guarded.
     pub faults: Vec<Fault>,
 }
 
 impl Node {
-    /// A node without pod CIDRs.
+    /// A node without pod CIDRs and addresses.
     #[must_use]
     pub fn new(name: NodeName) -> Self {
-        Self { name, pod_cidrs: Sorted::new(), faults: Vec::new() }
+        Self { name, pod_cidrs: Sorted::new(), addresses: Sorted::new(), faults: Vec::new() }
     }
 }

@@ -9,7 +9,7 @@ use flock_shared::NodeName;
 use super::Translator;
 use super::pass::distinct;
 use crate::idset::number;
-use crate::object::{Direction, Namespace, Node, Pod, Policy, PolicyBody, Rule};
+use crate::object::{Direction, Facts, Namespace, Node, Pod, Policy, PolicyBody, Rule};
 use crate::parallel;
 use crate::world::{Difference, Differences};
 
@@ -25,6 +25,7 @@ impl Translator {
         for namespace in namespaces {
             self.namespace(&Difference { before: None, after: Some(namespace) });
         }
+        self.dirty.problems |= !self.world.facts().is_empty();
         // Policies and pods have nothing in common but their namespaces.
         let policies = self.namespaces_of_policies();
         let mut subjects = std::mem::take(&mut self.subjects);
@@ -66,6 +67,7 @@ impl Translator {
             Differences::Namespaces(all) => all.into_iter().for_each(|d| self.namespace(&d)),
             Differences::Pods(all) => all.into_iter().for_each(|difference| self.pod(difference)),
             Differences::Policies(all) => all.into_iter().for_each(|difference| self.policy(&difference)),
+            Differences::Facts(all) => all.iter().for_each(|difference| self.facts(difference)),
         }
     }
 
@@ -74,10 +76,26 @@ impl Translator {
         self.dirty.problems |= self.problems.node(before.as_ref(), after.as_ref());
         let id = self.cluster.node_of(&node.name);
         self.guards.put(id, after.as_deref());
+        self.node_addresses.follow(before.as_deref(), after.as_deref());
         if let Some(entry) = self.cluster.node_mut(id) {
             entry.object = after.is_some();
         }
         self.dirty.nodes.push(id);
+    }
+
+    /// Facts are looked up where a node is put together: there is no index to follow them.
+    fn facts(&mut self, Difference { before, after }: &Difference<Facts>) {
+        let Some(facts) = after.as_ref().or(before.as_ref()) else { return };
+        self.dirty.problems = true;
+        let links = |facts: &Option<Arc<Facts>>| {
+            facts
+                .as_ref()
+                .map(|facts| (facts.bridges.clone(), facts.tunnel_ports.clone()))
+                .unwrap_or_default()
+        };
+        if links(before) != links(after) {
+            self.dirty.nodes.extend(self.cluster.node_id(&facts.node));
+        }
     }
 
     fn namespace(&mut self, Difference { before, after }: &Difference<Namespace>) {

@@ -8,10 +8,12 @@ use smallvec::SmallVec;
 
 use super::cluster::{Cluster, NodeEntry, PodEntry};
 use super::groups::{Group, Groups, Outcome};
+use super::links::{AddressIndex, links_of};
 use super::parts::Parts;
 use super::unready::Guards;
 use crate::object::{Direction, HostInterface, Pod, PodNetwork};
 use crate::output::{Families, Frame, Isolation, MemberSet, Output, Owners, RuleSet, Subject};
+use crate::world::World;
 
 /// Mostly so few that they need no allocation.
 pub(super) type Few<T> = SmallVec<[T; 4]>;
@@ -22,6 +24,8 @@ pub(super) struct Sources<'a> {
     pub(super) groups: &'a Groups,
     pub(super) parts: &'a Parts,
     pub(super) guards: &'a Guards,
+    pub(super) world: &'a World,
+    pub(super) node_addresses: &'a AddressIndex,
     pub(super) families: Families,
     /// The bytes that the members of sets may take in a script.
     pub(super) node_bytes: usize,
@@ -103,13 +107,14 @@ impl Sources<'_> {
                 anchored.extend(self.cluster.owned(id).map(|(address, _)| address));
             }
         }
+        let links = links_of(node, !anchors.is_empty(), self.world, self.cluster, self.node_addresses);
         let frame = Frame {
             families: self.families,
             owners: Arc::new(owners.into_iter().collect()),
             subjects: subjects.into_iter().collect(),
             anchors: Arc::new(anchors),
             unready,
-            links: Arc::default(),
+            links,
         };
         rule_sets.sort_unstable();
         rule_sets.dedup();

@@ -77,8 +77,9 @@ impl Translator {
     }
 
     fn sources(&self) -> Sources<'_> {
-        let Self { cluster, groups, parts, guards, families, budgets, .. } = self;
-        Sources { cluster, groups, parts, guards, families: *families, node_bytes: budgets.node_bytes }
+        let Self { world, cluster, groups, parts, guards, node_addresses, families, budgets, .. } = self;
+        let (families, node_bytes) = (*families, budgets.node_bytes);
+        Sources { cluster, groups, parts, guards, world, node_addresses, families, node_bytes }
     }
 
     /// Which of these pods, by node, are all that a node's output has to take over. The nodes of the others are to be
@@ -119,9 +120,10 @@ impl Translator {
     fn forget_nodes(&mut self) -> Vec<NodeName> {
         let mut gone = Vec::new();
         let (cluster, parts, closed) = (&mut self.cluster, &mut self.parts, &mut self.dirty.problems);
+        let facts = self.world.facts();
         self.dirty.nodes.retain(|id| match cluster.remove_node_if_gone(*id) {
             Some(node) => {
-                *closed |= !node.closed.is_empty();
+                *closed |= !node.closed.is_empty() || facts.contains_key(&node.name);
                 parts.sets.leave(*id, &node.sets);
                 // One that came and went between two passes was never seen.
                 gone.extend(node.output.is_some().then_some(node.name));
@@ -210,6 +212,10 @@ impl Translator {
                 node.sets = sets;
             }
             if let Some((after, body)) = change {
+                // What a node's facts say of its bridges matters for those that pods hang on.
+                let bridges = &after.frame().links.pod_bridges;
+                self.dirty.problems |= self.world.facts().contains_key(after.node())
+                    && node.output.as_ref().is_none_or(|it| it.frame().links.pod_bridges != *bridges);
                 let before = node.output.replace(Arc::clone(&after));
                 changes.push(NodeChange { before, after, body });
             }

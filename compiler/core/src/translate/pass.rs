@@ -10,6 +10,7 @@ use flock_shared::NodeName;
 
 use super::Translator;
 use super::groups::{Group, Outcome};
+use super::links::needs_node_addresses;
 use super::parts::Ground;
 use crate::delta::Body;
 use crate::idset::IdSet;
@@ -82,6 +83,11 @@ impl Translator {
         }
         let guarded = self.guards.settle(!self.world.policies().is_empty(), &self.cluster.owners);
         self.dirty.nodes.extend(guarded);
+        if self.node_addresses.settle() {
+            let has_use = |output: &Arc<Output>| needs_node_addresses(output);
+            let nodes = self.cluster.nodes().filter(|(_, node)| node.output.as_ref().is_some_and(has_use));
+            self.dirty.nodes.extend(nodes.map(|(id, _)| id));
+        }
         if std::mem::take(&mut self.dirty.contested) {
             self.groups.review_all();
         }

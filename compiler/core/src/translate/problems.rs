@@ -10,8 +10,9 @@ use super::budget::{self, OverBudget};
 use super::cluster::Cluster;
 use super::follow::rules;
 use super::groups::{Group, Outcome};
-use crate::object::{Direction, Node, Pod, Policy};
+use crate::object::{Direction, Facts, Node, Pod, Policy};
 use crate::problem::{self, Consequence, Problem};
+use crate::world::World;
 
 /// The objects with fields that were not understood.
 #[derive(Debug, Default)]
@@ -59,6 +60,15 @@ pub(super) fn between(cluster: &Cluster) -> impl Iterator<Item = Problem> {
         let keys: Vec<&PodKey> = owners.map(|entry| &entry.pod.key).collect();
         problem::contested(address, &keys)
     })
+}
+
+/// What the facts of nodes of the cluster come to.
+pub(super) fn of_facts(cluster: &Cluster, world: &World) -> Vec<Problem> {
+    let of = |facts: &Facts| {
+        let output = cluster.node(cluster.node_id(&facts.node)?)?.output.as_ref()?;
+        Some(problem::of_facts(facts, &output.frame().links.pod_bridges))
+    };
+    world.facts().values().filter_map(|facts| of(facts)).flatten().collect()
 }
 
 /// The namespaces that are over budget.

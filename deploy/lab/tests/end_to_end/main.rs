@@ -8,6 +8,7 @@ mod compiler;
 mod debug;
 mod edit;
 mod ending;
+mod facts;
 mod flockctl;
 mod ground;
 mod guard;
