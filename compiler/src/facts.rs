@@ -1,7 +1,7 @@
 //! What an agent says of its node, as the core knows it.
 
 use flock_compiler_core::object::{Bridge, BridgeNf, Facts};
-use flock_proto::{Hello, NodeFacts};
+use flock_proto::{Hello, NodeFacts, PortKind};
 use flock_shared::NodeName;
 
 /// The facts that an agent introduces itself with; `None` if it says nothing of its node.
@@ -22,7 +22,16 @@ pub(crate) fn of_node(node: NodeName, facts: &NodeFacts, refused: Vec<String>) -
     // A bridge whose name cannot stand in a script is left out: no rule could name it.
     let bridges = facts.bridges.iter().filter_map(|bridge| {
         let addresses = bridge.addresses.iter().copied().collect();
-        Some(Bridge { name: bridge.name.parse().ok()?, addresses })
+        let of_kind = |is_link: bool| {
+            let ports = bridge.ports.iter().filter(move |port| (port.kind == PortKind::Veth) == is_link);
+            ports.filter_map(|port| port.name.parse().ok()).collect()
+        };
+        Some(Bridge {
+            name: bridge.name.parse().ok()?,
+            addresses,
+            links: of_kind(true),
+            uplinks: of_kind(false),
+        })
     });
     Facts {
         node,

@@ -38,7 +38,8 @@ fn pod(number: u8, pod: &str, address: &str, interface: Option<&str>) -> Change 
 
 fn bridge(name: &str, addresses: &[&str]) -> Bridge {
     let addresses = addresses.iter().map(|text| text.parse().unwrap()).collect();
-    Bridge { name: name.parse().unwrap(), addresses }
+    let port = |prefix: &str| [format!("{prefix}{name}").parse().unwrap()].into();
+    Bridge { name: name.parse().unwrap(), addresses, links: port("v"), uplinks: port("e") }
 }
 
 /// What is judged on a node with these bridges.

@@ -58,6 +58,10 @@ pub struct Bridge {
     pub name: InterfaceName,
     /// The addresses of the device itself, with their prefixes.
     pub addresses: Vec<IpNet>,
+    /// Its ports that are one end of a pair: links of pods, or of other things on this node.
+    pub links: BTreeSet<InterfaceName>,
+    /// Its other ports, which lead out of the node.
+    pub uplinks: BTreeSet<InterfaceName>,
 }
 
 /// Whether what a bridge forwards is shown to the rules of a family.

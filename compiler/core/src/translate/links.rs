@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::cluster::{Cluster, NodeEntry};
-use crate::object::{Bridge, Facts, InterfaceName, Node};
+use crate::object::{Bridge, Node};
 use crate::output::{Links, NodeAddresses, Output};
 use crate::world::World;
 
@@ -71,24 +71,35 @@ pub(super) fn links_of(
     addresses: &AddressIndex,
 ) -> Arc<Links> {
     let facts = world.facts().get(&node.name);
-    let pod_bridges = facts.map(|facts| pod_bridges(facts, node, world, cluster)).unwrap_or_default();
-    let is_known = is_anchored || !pod_bridges.is_empty();
-    Arc::new(Links {
-        pod_bridges,
-        tunnel_ports: facts.map(|facts| facts.tunnel_ports.clone()).unwrap_or_default(),
-        node_addresses: if is_known { Arc::clone(addresses.all()) } else { Arc::default() },
-    })
-}
-
-/// The bridges that pods hang on: those with an address in one of the node's pod CIDRs, and those in whose subnets a pod of
-/// the node has one. Bridges of other things (docker0, a virtual machine's) have neither.
-fn pod_bridges(facts: &Facts, node: &NodeEntry, world: &World, cluster: &Cluster) -> BTreeSet<InterfaceName> {
     let cidrs = world.nodes().get(&node.name).map_or(&[][..], |object| &object.pod_cidrs);
-    let owned = || node.pods.iter().flat_map(|pod| cluster.owned(pod)).map(|(address, _)| address);
+    let owned: BTreeSet<IpAddr> =
+        node.pods.iter().flat_map(|pod| cluster.owned(pod)).map(|(address, _)| address).collect();
+    // Bridges of other things (docker0, a virtual machine's) have no address in the pod CIDRs, and no pod in their subnets.
     let is_of_pods = |bridge: &&Bridge| {
         bridge.addresses.iter().any(|subnet| {
-            cidrs.iter().any(|cidr| cidr.contains(subnet.addr())) || owned().any(|at| subnet.contains(&at))
+            cidrs.iter().any(|cidr| cidr.contains(subnet.addr()))
+                || owned.iter().any(|at| subnet.contains(at))
         })
     };
-    facts.bridges.iter().filter(is_of_pods).map(|bridge| bridge.name.clone()).collect()
+    let bridges = facts.map_or(&[][..], |facts| &facts.bridges);
+    let (of_pods, others): (Vec<&Bridge>, Vec<&Bridge>) = bridges.iter().partition(is_of_pods);
+    let is_known = is_anchored || !of_pods.is_empty();
+    let tunnel_ports = facts.map(|facts| facts.tunnel_ports.clone()).unwrap_or_default();
+    let node_addresses = if is_known { Arc::clone(addresses.all()) } else { Arc::default() };
+    if of_pods.is_empty() {
+        return Arc::new(Links { tunnel_ports, node_addresses, ..Links::default() });
+    }
+    Arc::new(Links {
+        pod_bridges: of_pods.iter().map(|bridge| bridge.name.clone()).collect(),
+        other_ports: others
+            .iter()
+            .flat_map(|bridge| bridge.links.iter().chain(&bridge.uplinks))
+            .cloned()
+            .collect(),
+        uplinks: of_pods.iter().flat_map(|bridge| &bridge.uplinks).cloned().collect(),
+        pod_addresses: owned,
+        pod_cidrs: cidrs.iter().copied().collect(),
+        tunnel_ports,
+        node_addresses,
+    })
 }

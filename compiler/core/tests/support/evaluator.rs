@@ -302,7 +302,10 @@ fn tunnels_into(cluster: &Cluster, node: &str, flow: &Flow) -> bool {
             && pod.node == Some(node)
             && flow.inbound == Some(pod.link)
             && !pod.addresses.is_empty()
-            && pod.interface.as_ref().is_some_and(|interface| !interface.claimed && interface.name == pod.link)
+            && pod
+                .interface
+                .as_ref()
+                .is_some_and(|interface| !interface.claimed && interface.name == pod.link)
     });
     tunnel && from_pod && cluster.is_own(node, flow.destination)
 }

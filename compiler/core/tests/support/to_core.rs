@@ -50,6 +50,8 @@ pub(crate) fn facts(name: &str, blocks: &[Net], number: usize) -> Facts {
     let bridge = |(index, block): (usize, &Net)| Bridge {
         name: format!("br{index}").parse().unwrap(),
         addresses: vec![net(block)],
+        links: [format!("veth{index}")].iter().map(|name| name.parse().unwrap()).collect(),
+        uplinks: [format!("eth{number}")].iter().map(|name| name.parse().unwrap()).collect(),
     };
     let bridge_nf_v4 = if number.is_multiple_of(2) { BridgeNf::On } else { BridgeNf::Off };
     Facts {
