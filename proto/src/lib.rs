@@ -1,10 +1,12 @@
 //! The `flock.netpol.v1` gRPC API: generated code, and the typed values behind it.
 //!
-//! The generated types in [`v1`] hold whatever a peer sent. [`Hello`], [`Update`] and [`Ack`] are what it may mean:
+//! The generated types in [`v1`] hold whatever a peer sent. [`Hello`], [`Update`], [`Ack`] and [`Flows`] are what it may mean:
 //! turning a typed value into its message cannot fail, the other way is where all wire validation lives.
 
 mod ack;
 mod error;
+mod flows;
+mod forget;
 mod framed;
 pub mod fuzzing;
 mod hello;
@@ -15,6 +17,8 @@ mod update;
 
 pub use ack::{Ack, ERROR_LIMIT, Outcome};
 pub use error::WireError;
+pub use flows::{FLOWS_LIMIT, Flow, Flows};
+pub use forget::{Answer, Forget};
 pub use framed::Framed;
 pub use hello::{Hello, VERSION_LIMIT};
 pub use message::AgentMessage;

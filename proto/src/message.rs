@@ -1,14 +1,16 @@
 //! What an agent says on its stream.
 
-use crate::{Ack, Hello, WireError, v1};
+use crate::{Ack, Flows, Hello, WireError, v1};
 
-/// One message of an agent. The first of a stream is the hello, every other one an ack.
+/// One message of an agent. The first of a stream is the hello, and only that.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AgentMessage {
     /// Who opens the stream.
     Hello(Hello),
     /// The answer to an update.
     Ack(Ack),
+    /// A question about connections.
+    Flows(Flows),
 }
 
 impl From<AgentMessage> for v1::AgentMessage {
@@ -16,6 +18,7 @@ impl From<AgentMessage> for v1::AgentMessage {
         let message = match message {
             AgentMessage::Hello(hello) => v1::agent_message::Message::Hello(hello.into()),
             AgentMessage::Ack(ack) => v1::agent_message::Message::Ack(ack.into()),
+            AgentMessage::Flows(flows) => v1::agent_message::Message::Flows(flows.into()),
         };
         Self { message: Some(message) }
     }
@@ -28,6 +31,7 @@ impl TryFrom<v1::AgentMessage> for AgentMessage {
         match message.message {
             Some(v1::agent_message::Message::Hello(hello)) => Hello::try_from(hello).map(Self::Hello),
             Some(v1::agent_message::Message::Ack(ack)) => Ack::try_from(ack).map(Self::Ack),
+            Some(v1::agent_message::Message::Flows(flows)) => Flows::try_from(flows).map(Self::Flows),
             None => Err(WireError::Missing { field: "agent_message.message" }),
         }
     }

@@ -12,6 +12,7 @@ mod ahead;
 pub mod block;
 pub mod change;
 pub mod delta;
+pub mod forget;
 pub mod identity;
 mod idset;
 pub mod label;
