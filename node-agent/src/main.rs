@@ -10,15 +10,16 @@ use clap::{CommandFactory as _, Parser as _};
 use flock_node_agent::cli::{Options, Task};
 use flock_node_agent::nft::Nft;
 use flock_node_agent::run::{self, Config};
-use flock_node_agent::{sentinel, state};
+use flock_node_agent::{handover, state};
 use flock_shared::telemetry::{self, LogFormat};
 use flock_shared::{TABLE, shutdown};
 use tokio::sync::watch;
 use tracing::info;
 
 fn main() -> ExitCode {
-    if std::env::args_os().nth(1).is_some_and(|argument| argument == sentinel::HAND_OVER) {
-        return ended(sentinel::hand_over().map_err(Into::into));
+    if std::env::args_os().nth(1).is_some_and(|argument| argument == handover::HAND_OVER) {
+        let word = std::env::args().nth(2).unwrap_or_default();
+        return ended(handover::hand_over(&word).map_err(Into::into));
     }
     let options = Options::parse();
     if let Err(error) = telemetry::init(options.log(), LogFormat::Text) {

@@ -4,6 +4,7 @@
 //! tracked. So whoever lost something has its connections judged once more, each as its first packet would be.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use flock_shared::prefixes::{Prefix, Prefixes};
 
@@ -26,8 +27,12 @@ pub fn lost(old: &Output, new: &Output) -> Prefixes {
         lost.extend(no_longer_known(before.unready.as_deref(), after.unready.as_deref()));
     }
     if !old.shares_sets_with(new) {
-        let kept = new.sets().iter().filter_map(|set| Some((old.set(&set.definition.name)?, set)));
-        for (before, after) in kept.filter(|(before, after)| !std::sync::Arc::ptr_eq(before, after)) {
+        for (place, after) in new.sets().iter().enumerate() {
+            // Most often all but a few sets are the very same, in the same places.
+            if old.sets().get(place).is_some_and(|before| Arc::ptr_eq(before, after)) {
+                continue;
+            }
+            let Some(before) = old.set(&after.definition.name) else { continue };
             lost.extend(members_lost(before, after));
         }
     }
@@ -121,11 +126,12 @@ fn permits(output: &Output, rules: &RuleSet, peer: IpAddr, transport: Transport)
         _ => None,
     };
     let of_port = |service: Service| {
-        let mut ports = rules.ports.iter();
+        let Service { protocol, port } = service;
+        // In order, and disjoint.
+        let behind = rules.ports.partition_point(|(it, _)| (it.protocol(), it.first()) <= (protocol, port));
+        let found = behind.checked_sub(1).and_then(|place| rules.ports.get(place));
         let named = rules.named.as_ref().and_then(|definition| output.set(&definition.name));
-        ports
-            .find(|(range, _)| range.contains(service.protocol, service.port))
-            .is_some_and(|(_, peers)| is_in(output, &peers.union, peer))
+        found.is_some_and(|(range, peers)| range.contains(protocol, port) && is_in(output, &peers.union, peer))
             || named.is_some_and(|set| has(set, peer, Some(service)))
     };
     let contested = || {
