@@ -131,7 +131,8 @@ fn permits(output: &Output, rules: &RuleSet, peer: IpAddr, transport: Transport)
         let behind = rules.ports.partition_point(|(it, _)| (it.protocol(), it.first()) <= (protocol, port));
         let found = behind.checked_sub(1).and_then(|place| rules.ports.get(place));
         let named = rules.named.as_ref().and_then(|definition| output.set(&definition.name));
-        found.is_some_and(|(range, peers)| range.contains(protocol, port) && is_in(output, &peers.union, peer))
+        found
+            .is_some_and(|(range, peers)| range.contains(protocol, port) && is_in(output, &peers.union, peer))
             || named.is_some_and(|set| has(set, peer, Some(service)))
     };
     let contested = || {

@@ -9,9 +9,8 @@ use flock_proto::{Answer, Flow, Flows, Forget};
 /// The answer for an agent whose table is that of `stands`, and will soon be that of `newest`. Denied is what neither
 /// allows: what one denies and the next allows again is not cut.
 pub(super) fn answer(flows: &Flows, stands: &Output, newest: &Output) -> Forget {
-    let denies = |output: &Output, flow: &Flow| {
-        !allows(output, flow.source, flow.destination, transport(flow))
-    };
+    let denies =
+        |output: &Output, flow: &Flow| !allows(output, flow.source, flow.destination, transport(flow));
     let answer = if flows.flows.is_empty() {
         Answer::Lost(isolated(stands))
     } else {

@@ -5,8 +5,10 @@ fn translated(sequence: u32) -> Vec<u8> {
     let tuple = |kind, source: [u8; 4], destination: [u8; 4], from: u16, to: u16| {
         let addresses = [attribute(1, &source), attribute(2, &destination)].concat();
         let ports = [attribute(1, &[17]), attribute(2, &from.to_be_bytes()), attribute(3, &to.to_be_bytes())];
-        let both =
-            [attribute(CTA_TUPLE_IP | NESTED, &addresses), attribute(CTA_TUPLE_PROTO | NESTED, &ports.concat())];
+        let both = [
+            attribute(CTA_TUPLE_IP | NESTED, &addresses),
+            attribute(CTA_TUPLE_PROTO | NESTED, &ports.concat()),
+        ];
         attribute(kind | NESTED, &both.concat())
     };
     let body = [
@@ -37,7 +39,8 @@ fn an_entry_is_the_connection_as_the_table_sees_it_and_is_removed_by_what_tells_
     let removal = removal(&entry, 9);
     let told = translated(5);
     // Tuple of the first direction, zone and number, as they came; neither status nor use.
-    let kept = [&told[HEADER..HEADER + 4 + 52], &attribute(CTA_ZONE, &[0, 7]), &attribute(CTA_ID, &[1, 2, 3, 4])];
+    let kept =
+        [&told[HEADER..HEADER + 4 + 52], &attribute(CTA_ZONE, &[0, 7]), &attribute(CTA_ID, &[1, 2, 3, 4])];
     assert_eq!(removal[HEADER..], kept.concat());
     assert_eq!(removal[..4], u32::try_from(removal.len()).unwrap().to_ne_bytes());
     assert_eq!(removal[4..8], [CT_DELETE.to_ne_bytes(), NLM_F_REQUEST.to_ne_bytes()].concat());

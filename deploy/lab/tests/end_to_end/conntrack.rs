@@ -139,7 +139,10 @@ fn a_server_that_goes_on_sending_is_heard_no_more_and_what_is_allowed_keeps_its_
     let node = site.ground.node("n1");
     let service = IpAddr::from(SERVICE);
     let dnat = |port| {
-        format!("ip daddr {service} meta l4proto {{ tcp, udp }} th dport {port} dnat ip to {}", IpAddr::from(API))
+        format!(
+            "ip daddr {service} meta l4proto {{ tcp, udp }} th dport {port} dnat ip to {}",
+            IpAddr::from(API)
+        )
     };
     let table = format!(
         "table inet services {{\nchain before {{\ntype nat hook prerouting priority dstnat\n{}\n{}\n}}\n}}\n",
@@ -196,9 +199,8 @@ fn a_tcp_server_that_streams_is_cut() {
     let Stage { site, web, api, db } = &stage;
     let _agents = site.agents();
     site.settle();
-    let streams = [(api, API), (db, DB)].map(|(pod, address)| {
-        tcp(web, pod, 5000, SocketAddr::new(address.into(), 5000))
-    });
+    let streams = [(api, API), (db, DB)]
+        .map(|(pod, address)| tcp(web, pod, 5000, SocketAddr::new(address.into(), 5000)));
     stage.allow("");
     for (mut client, mut server) in streams {
         server.set_nonblocking(true).unwrap();
@@ -220,7 +222,8 @@ fn a_denied_end_that_goes_on_does_not_keep_the_other_from_an_answer() {
     let _agents = site.agents();
     site.settle();
     let web = udp(web, 5060);
-    let others = [(api, API), (db, DB)].map(|(pod, address)| (udp(pod, 5060), SocketAddr::new(address.into(), 5060)));
+    let others =
+        [(api, API), (db, DB)].map(|(pod, address)| (udp(pod, 5060), SocketAddr::new(address.into(), 5060)));
     for (other, address) in &others {
         web.send_to(b"?", address).unwrap();
         other.set_read_timeout(Some(PATIENCE)).unwrap();
