@@ -124,6 +124,9 @@ impl Enforcer {
             // An older state is better than none; the compiler, once there is one, knows the newest.
             self.attempt(Job::full(full), Instant::now(), "restore without deltas").await;
         }
+        if let Some(standing) = self.enforcement.holds() {
+            self.outlets.wishes.restored(&standing.revision);
+        }
         self.publish();
         self.schedule();
     }

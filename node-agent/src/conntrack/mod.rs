@@ -36,6 +36,9 @@ const MOMENT: Duration = Duration::from_millis(300);
 /// A look at a hundred thousand entries takes 0.1 to 0.2 s. However often policies change, so many times as long as the last look
 /// took, there is none.
 const REST: u32 = 4;
+/// So many entries are asked about at once, and those of the rest of a piece of the kernel's answer, which is less than
+/// 256.
+const ENOUGH: usize = FLOWS_LIMIT - 256;
 /// How long the compiler may take to answer.
 const ANSWER_LIMIT: Duration = Duration::from_secs(2);
 const FIRST_RETRY: Duration = Duration::from_millis(500);
@@ -155,7 +158,7 @@ impl Looker {
         let mut look = Look::begin(&self.nft, of.clone()).await?;
         let (mut count, mut removed) = (0, 0);
         loop {
-            let entries = look.next(FLOWS_LIMIT).await?;
+            let entries = look.next(ENOUGH).await?;
             if entries.is_empty() {
                 break;
             }

@@ -7,6 +7,7 @@ use std::os::fd::OwnedFd;
 
 use flock_shared::prefixes::Prefixes;
 use rustix::io::Errno;
+use rustix::net::sockopt::set_socket_recv_buffer_size_force;
 use rustix::net::{RecvFlags, SendFlags, recv, send};
 use tokio::task::yield_now;
 
@@ -16,6 +17,8 @@ use crate::handover::{self, HandOverError, Peer};
 
 /// What the kernel writes at once at most.
 const DATAGRAM: usize = 32 << 10;
+/// Room for the refusals of a page of removals, should all be gone already, beside the answer to the question.
+const REFUSALS: usize = 2 << 20;
 /// More addresses no node has, even where each service is one (IPVS).
 const OWN_LIMIT: usize = 1 << 16;
 
@@ -108,7 +111,10 @@ impl Look {
         let mut route = Question::new(handover::open(nft, Peer::Route).await?);
         let own = own_addresses(&mut route).await?;
         drop(route);
-        let table = Question::new(handover::open(nft, Peer::Netfilter).await?);
+        let socket = handover::open(nft, Peer::Netfilter).await?;
+        // Where it cannot be had, a look that meets too many refusals fails and is repeated.
+        let _ = set_socket_recv_buffer_size_force(&socket, REFUSALS);
+        let table = Question::new(socket);
         // The kernel walks its whole table each time, and compares faster than it tells: two walks for one address take
         // two fifths of telling all, those for two addresses nearly as long.
         let rest = match of.sole() {
