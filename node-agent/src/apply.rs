@@ -174,7 +174,7 @@ impl Enforcement {
         }
     }
 
-    fn decide(&mut self, Update { revision, kind, position, superseded }: Update) -> Step {
+    fn decide(&mut self, Update { revision, kind, position, superseded, forget: _ }: Update) -> Step {
         if let Kernel::Holds(standing) = &mut self.kernel
             && standing.revision == revision
         {

@@ -7,6 +7,7 @@ use flock_proto::v1;
 use flock_shared::{NodeName, Revision, SUPERSEDED_LIMIT, Script, ScriptHash, Superseded};
 
 use crate::apply::{Enforcement, Step};
+use crate::conntrack::message::{self, Said};
 use crate::guard::{self, Costs, Refused, Why};
 use crate::journal::Entry;
 use crate::ledger::{Ledger, Sight};
@@ -99,4 +100,23 @@ pub fn heard(bytes: &[u8]) {
         ledger.missed();
         assert!(ledger.settle(1) >= Sight::Unknown);
     }
+}
+
+/// Whatever the kernel tells of connections is read within its bounds; how many entries it is taken for. What makes one
+/// entry is what removes it.
+///
+/// # Panics
+/// If it is otherwise.
+pub fn told(datagram: &[u8]) -> usize {
+    let sequence = datagram.get(8..12).and_then(|bytes| bytes.try_into().ok()).map_or(5, u32::from_ne_bytes);
+    let mut entries = 0;
+    for said in message::said(datagram, sequence) {
+        if let Said::Entry(entry) = said {
+            let removal = message::removal(&entry, 1);
+            assert!(removal.len() <= datagram.len() + 3, "no more than what was told");
+            assert_eq!(entry.flow.source.is_ipv4(), entry.flow.destination.is_ipv4());
+            entries += 1;
+        }
+    }
+    entries
 }

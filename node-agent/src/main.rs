@@ -10,7 +10,7 @@ use clap::{CommandFactory as _, Parser as _};
 use flock_node_agent::cli::{Options, Task};
 use flock_node_agent::nft::Nft;
 use flock_node_agent::run::{self, Config};
-use flock_node_agent::{facts, sentinel, state};
+use flock_node_agent::{facts, handover, state};
 use flock_shared::telemetry::{self, LogFormat};
 use flock_shared::{TABLE, shutdown};
 use tokio::sync::watch;
@@ -32,8 +32,9 @@ fn main() -> ExitCode {
 fn in_place_of_nft() -> Option<anyhow::Result<()>> {
     let mut arguments = std::env::args().skip(1);
     match arguments.next()?.as_str() {
-        sentinel::HAND_OVER => Some(sentinel::hand_over().map_err(Into::into)),
-        facts::HAND_OVER_LINKS => Some(facts::hand_over_links().map_err(Into::into)),
+        handover::HAND_OVER => {
+            Some(handover::hand_over(&arguments.next().unwrap_or_default()).map_err(Into::into))
+        }
         facts::LOOK => Some(facts::look_in_place(&arguments.next().unwrap_or_default()).map_err(Into::into)),
         _ => None,
     }

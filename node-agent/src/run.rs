@@ -10,6 +10,8 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, timeout};
 use tracing::{info, warn};
 
+use crate::conntrack::wanted::Wishes;
+use crate::conntrack::{Line, Looker};
 use crate::enforce::{Applied, End, Enforcer, Outlets, Until};
 use crate::facts::{Mode, Observer};
 use crate::nft::Nft;
@@ -84,7 +86,12 @@ pub async fn run(config: Config, stop: watch::Receiver<bool>) -> Result<(), RunE
     let (full_needed, full_needed_outlet) = watch::channel(0);
     let (journal, journal_outlet) = watch::channel(None);
 
-    let outlets = Outlets { acks, applied, full_needed, journal };
+    let (wishes, wanted) = Wishes::new();
+    let (question_inlet, questions) = mpsc::channel(1);
+    let (answers, answer_outlet) = mpsc::channel(1);
+    let (is_answered, is_open) = watch::channel(false);
+
+    let outlets = Outlets { acks, applied, full_needed, journal, wishes };
     let mut enforcer = Enforcer::new(config.nft.clone(), outlets, config.check_interval);
     if config.until == Until::Stopped {
         // Before anything is applied: what comes after it is noticed.
@@ -100,12 +107,27 @@ pub async fn run(config: Config, stop: watch::Receiver<bool>) -> Result<(), RunE
     observer.look().await;
 
     let enforcing = enforcer.run(config.until, updates, stop);
-    let ends = Ends { updates: update_inlet, acks: ack_outlet, full_needed: full_needed_outlet, facts };
+    let ends = Ends {
+        updates: update_inlet,
+        acks: ack_outlet,
+        full_needed: full_needed_outlet,
+        facts,
+        questions,
+        answers,
+        is_answered,
+    };
+    let line = Line { is_open, questions: question_inlet, answers: answer_outlet };
+    let looking = Looker::new(config.nft.program().clone(), wanted, line).run();
     let following = follow(&config, ends, applied_outlet);
     let keeping = state::keep(state_dir, on_disk, journal_outlet);
 
     tokio::pin!(enforcing);
-    let others = async { tokio::join!(following, keeping, observer.run()) };
+    let others = async {
+        tokio::select! {
+            _ = async { tokio::join!(following, keeping, observer.run()) } => {}
+            never = looking => match never {},
+        }
+    };
     tokio::pin!(others);
     let end = tokio::select! {
         end = &mut enforcing => {

@@ -37,3 +37,8 @@ fn journals() {
 fn news_of_the_kernel() {
     holds_on("heard", fuzzing::heard);
 }
+
+#[test]
+fn connections_that_the_kernel_tells() {
+    holds_on("told", |bytes| _ = fuzzing::told(bytes));
+}

@@ -1,6 +1,7 @@
 //! Why a message that decoded as protobuf still means nothing.
 
 use crate::FactsError;
+use flock_shared::prefixes::PrefixError;
 use flock_shared::{HashMismatch, NameError, Revision, RevisionError, SupersededError};
 
 /// What is wrong with a message. The field is named as in the `.proto` file.
@@ -89,5 +90,45 @@ pub enum WireError {
         seconds: i64,
         /// Nanoseconds on top.
         nanos: i32,
+    },
+    /// An answer about connections that comes with a script.
+    #[error("update {revision} answers flows, and yet has a script")]
+    AnswerWithScript {
+        /// The update's revision.
+        revision: Revision,
+    },
+    /// A list is longer than the protocol allows.
+    #[error("{field} has {count} entries; at most {limit} are allowed")]
+    TooMany {
+        /// Message and field.
+        field: &'static str,
+        /// Entries found.
+        count: usize,
+        /// Entries allowed.
+        limit: usize,
+    },
+    /// An address has neither 4 nor 16 bytes, or another family than the one beside it.
+    #[error("{field} is no address: {length} bytes")]
+    Address {
+        /// Message and field.
+        field: &'static str,
+        /// Bytes found.
+        length: usize,
+    },
+    /// A prefix is none.
+    #[error("{field}: {source}")]
+    Prefix {
+        /// Message and field.
+        field: &'static str,
+        /// What is wrong with it.
+        source: PrefixError,
+    },
+    /// A number is out of its range, or out of order.
+    #[error("{field} must not be {value} here")]
+    Number {
+        /// Message and field.
+        field: &'static str,
+        /// What was found.
+        value: u32,
     },
 }

@@ -1,6 +1,6 @@
 //! What an agent says on its stream.
 
-use crate::{Ack, Hello, NodeFacts, WireError, v1};
+use crate::{Ack, Flows, Hello, NodeFacts, WireError, v1};
 
 /// One message of an agent. The first of a stream is the hello, and no other one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -11,6 +11,8 @@ pub enum AgentMessage {
     Ack(Ack),
     /// What the node is like, if that has changed.
     Facts(NodeFacts),
+    /// A question about connections.
+    Flows(Flows),
 }
 
 impl From<AgentMessage> for v1::AgentMessage {
@@ -19,6 +21,7 @@ impl From<AgentMessage> for v1::AgentMessage {
             AgentMessage::Hello(hello) => v1::agent_message::Message::Hello(hello.into()),
             AgentMessage::Ack(ack) => v1::agent_message::Message::Ack(ack.into()),
             AgentMessage::Facts(facts) => v1::agent_message::Message::Facts(facts.into()),
+            AgentMessage::Flows(flows) => v1::agent_message::Message::Flows(flows.into()),
         };
         Self { message: Some(message) }
     }
@@ -32,6 +35,7 @@ impl TryFrom<v1::AgentMessage> for AgentMessage {
             Some(v1::agent_message::Message::Hello(hello)) => Hello::try_from(hello).map(Self::Hello),
             Some(v1::agent_message::Message::Ack(ack)) => Ack::try_from(ack).map(Self::Ack),
             Some(v1::agent_message::Message::Facts(facts)) => NodeFacts::try_from(facts).map(Self::Facts),
+            Some(v1::agent_message::Message::Flows(flows)) => Flows::try_from(flows).map(Self::Flows),
             None => Err(WireError::Missing { field: "agent_message.message" }),
         }
     }

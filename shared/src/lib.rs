@@ -8,6 +8,7 @@ pub mod backoff;
 pub mod dial;
 pub mod marker;
 pub mod name;
+pub mod prefixes;
 pub mod script;
 pub mod shutdown;
 pub mod telemetry;

@@ -11,6 +11,7 @@
 mod ahead;
 pub mod change;
 pub mod delta;
+pub mod forget;
 mod idset;
 pub mod label;
 pub mod layout;

@@ -122,6 +122,8 @@ fn acknowledge(context: &Context, agent: &fleet::Stream, message: v1::AgentMessa
             agent.said(&facts);
             Ok(())
         }
+        // It asks again: what it has is not known here yet.
+        Ok(AgentMessage::Flows(_)) => Ok(()),
         Ok(AgentMessage::Hello(_)) => Err(Status::invalid_argument("a second hello")),
         Err(error) => Err(Status::invalid_argument(error.to_string())),
     }

@@ -5,8 +5,10 @@
 use std::future::pending;
 use std::sync::Arc;
 
+use flock_compiler_core::forget::{isolated, lost};
 use flock_compiler_core::object::Facts;
-use flock_proto::{Ack, AgentMessage, Hello, Update, UpdateKind, v1};
+use flock_proto::{Ack, AgentMessage, Flows, Forget, Hello, Update, UpdateKind, v1};
+use flock_shared::prefixes::Prefixes;
 use flock_shared::{NodeName, Revision, Script, Superseded};
 use http::HeaderMap;
 use tokio::sync::{OwnedSemaphorePermit, watch};
@@ -17,6 +19,7 @@ use tonic::{Code, Status, Streaming};
 use super::Context;
 use super::admission;
 use super::caught_up::{self, Stamp};
+use super::flows;
 use super::link::Link;
 use super::pace::{Pace, Rendered, Turn};
 use super::panicked::Alarm;
@@ -84,6 +87,8 @@ struct Open {
     desired: Desired,
     session: Session<Published>,
     facts: Said,
+    /// The answer to the agent's last question about connections, until it is sent.
+    answer: Option<Update>,
     stamp: Stamp,
     fleet: fleet::Stream,
     _counted: Counted,
@@ -153,7 +158,7 @@ impl Agent {
             .ok_or_else(|| Status::invalid_argument("the stream ended before a hello"))??;
         match AgentMessage::try_from(first) {
             Ok(AgentMessage::Hello(hello)) => Ok(hello),
-            Ok(AgentMessage::Ack(_) | AgentMessage::Facts(_)) => {
+            Ok(AgentMessage::Ack(_) | AgentMessage::Facts(_) | AgentMessage::Flows(_)) => {
                 Err(Status::invalid_argument("the first message must be a hello"))
             }
             Err(error) => Err(Status::invalid_argument(error.to_string())),
@@ -180,7 +185,8 @@ impl Agent {
         // What it has said while it waited is due.
         let (last, is_news) = (Instant::now(), fleet.facts().as_deref() != told.as_ref());
         let facts = Said { due: is_news.then_some(last), last };
-        Ok(Open { pass, desired, fleet, session, facts, stamp, node: hello.node, _counted: counted })
+        let (node, answer) = (hello.node, None);
+        Ok(Open { pass, desired, fleet, session, facts, answer, stamp, node, _counted: counted })
     }
 }
 
@@ -199,6 +205,9 @@ impl Open {
                     let observing = shared.context.engine.observe(Facts::clone(&facts));
                     observing.await.map_err(stopped)?;
                 }
+            }
+            if let Some(update) = self.answer.take() {
+                return Ok(Outbound { update, room: None });
             }
             let newest = self.desired.borrow_and_update().clone();
             let due = newest.as_ref().map_or(Due::Nothing, |newest| self.session.due(newest, Instant::now()));
@@ -252,7 +261,9 @@ impl Open {
     fn current(&mut self, shared: &Shared, state: Arc<Published>) -> Outbound {
         shared.context.metrics.update("current");
         let leaves = self.session.superseded().clone();
-        self.send(state, Kind::Current, UpdateKind::Current, leaves, None)
+        // Nothing was lost, and the agent learns that it may ask.
+        let forget = Forget::Lost(Prefixes::default());
+        self.send(state, Kind::Current, (UpdateKind::Current, Some(forget)), leaves, None)
     }
 
     fn delta(
@@ -266,7 +277,9 @@ impl Open {
         shared.context.metrics.update("delta");
         shared.context.metrics.sent_bytes.inc_by(script.bytes().len() as u64);
         let update = UpdateKind::Delta { base: base.revision().clone(), script };
-        self.send(state, Kind::Delta, update, leaves, room)
+        let lost = lost(base.output(), state.output());
+        let forget = (!lost.is_empty()).then_some(Forget::Lost(lost));
+        self.send(state, Kind::Delta, (update, forget), leaves, room)
     }
 
     async fn full(&mut self, shared: &Shared, state: Arc<Published>, turn: Turn) -> Outbound {
@@ -274,14 +287,16 @@ impl Open {
         let Rendered { script, room } = shared.pace.render(turn, move || rendered.full()).await;
         shared.context.metrics.update("full");
         shared.context.metrics.sent_bytes.inc_by(script.bytes().len() as u64);
-        self.send(state, Kind::Full, UpdateKind::Full(script), Superseded::default(), room)
+        // What was allowed before is not known.
+        let forget = Forget::Lost(isolated(state.output()));
+        self.send(state, Kind::Full, (UpdateKind::Full(script), Some(forget)), Superseded::default(), room)
     }
 
     fn send(
         &mut self,
         state: Arc<Published>,
         kind: Kind,
-        update: UpdateKind,
+        (update, forget): (UpdateKind, Option<Forget>),
         leaves: Superseded,
         room: Option<OwnedSemaphorePermit>,
     ) -> Outbound {
@@ -290,6 +305,7 @@ impl Open {
             tracing::warn!(%node, "no Node object and no pod has this name: nothing is isolated there; is it right?");
         }
         let mut update = Update::new(state.revision().clone(), update).at(self.stamp.position());
+        update.forget = forget;
         // An agent that is current keeps the list that it came with.
         if kind != Kind::Current {
             update = update.leaving(leaves.clone());
@@ -309,10 +325,22 @@ impl Open {
                 self.fleet.said(&facts);
                 self.facts.due.get_or_insert(self.facts.last + shared.context.limits.facts);
             }
+            Ok(AgentMessage::Flows(flows)) => self.question(&flows),
             Ok(AgentMessage::Hello(_)) => return Err(Status::invalid_argument("a second hello")),
             Err(error) => return Err(Status::invalid_argument(error.to_string())),
         }
         Ok(())
+    }
+
+    /// Prepares the answer. An agent whose table is not known has none, and asks again later.
+    fn question(&mut self, flows: &Flows) {
+        let newest = self.desired.borrow().clone();
+        let Some(newest) = newest.as_deref() else { return };
+        let mut states = [Some(newest), self.session.state().map(|state| &**state)].into_iter().flatten();
+        let Some(stands) = states.find(|state| *state.revision() == flows.revision) else { return };
+        let forget = flows::answer(flows, stands.output(), newest.output());
+        let update = Update::new(flows.revision.clone(), UpdateKind::Current);
+        self.answer = Some(update.at(self.stamp.position()).forgetting(forget));
     }
 
     fn ack(&mut self, shared: &Shared, ack: &Ack) {

@@ -74,6 +74,12 @@ impl Enforcer {
         self.saw(sight);
         self.publish();
         self.answer(&answer, since, cause);
+        // Behind the answer, which is what tells the compiler what stands.
+        match answer.revision.as_ref().filter(|_| answer.outcome.is_success()) {
+            Some(revision) if scope == Scope::Repair => self.outlets.wishes.restored(revision),
+            Some(revision) => self.outlets.wishes.committed(revision, scope == Scope::Full),
+            None => {}
+        }
         if scope == Scope::Delta && !answer.outcome.is_success() {
             // Perhaps its base is not there any more.
             Box::pin(self.check()).await;

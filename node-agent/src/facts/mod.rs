@@ -24,7 +24,7 @@ use prost::Message as _;
 use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::io::Errno;
 use rustix::net::netlink::SocketAddrNetlink;
-use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType, bind, recv, socket_with};
+use rustix::net::{RecvFlags, bind, getsockname, recv};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::watch;
@@ -32,12 +32,10 @@ use tokio::time::sleep;
 use tracing::{debug, info, warn};
 
 use crate::child::{ChildError, Place, Program};
-use crate::sentinel::{self, SentinelError};
+use crate::handover::{self, HandOverError, Peer};
 
 /// The first argument with which this executable is started in place of nft to look there; the second is the mode.
 pub const LOOK: &str = "--look-at-the-node";
-/// The one argument with which it is started there to hand over a socket that hears of links.
-pub const HAND_OVER_LINKS: &str = "--hand-over-a-socket-of-links";
 
 /// `RTNLGRP_LINK`, `RTNLGRP_IPV4_IFADDR` and `RTNLGRP_IPV6_IFADDR`.
 const GROUPS: u32 = 1 << 0 | 1 << 4 | 1 << 8;
@@ -226,28 +224,11 @@ pub fn look_in_place(mode: &str) -> io::Result<()> {
 }
 
 /// A socket that hears of links where `nft` works.
-async fn links(nft: &Program) -> Result<AsyncFd<OwnedFd>, SentinelError> {
-    let executable = current_exe()?;
-    let socket = match nft.place_of_nft(executable.to_str().ok_or(SentinelError::Nowhere)?) {
-        Place::Here => open_links()?,
-        Place::Behind(program) => sentinel::handed_over(&program, HAND_OVER_LINKS).await?,
-        Place::Nowhere => return Err(SentinelError::Nowhere),
-    };
+async fn links(nft: &Program) -> Result<AsyncFd<OwnedFd>, HandOverError> {
+    let socket = handover::open(nft, Peer::Route).await?;
+    // In a group from now on, under the number that it has.
+    let port = SocketAddrNetlink::try_from(getsockname(&socket)?)?.pid();
+    bind(&socket, &SocketAddrNetlink::new(port, GROUPS))?;
     #[expect(deprecated, reason = "its successor is unsafe, for what is no owned descriptor; this one is")]
     Ok(AsyncFd::with_interest(socket, Interest::READABLE)?)
-}
-
-fn open_links() -> Result<OwnedFd, SentinelError> {
-    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    let socket = socket_with(AddressFamily::NETLINK, SocketType::RAW, flags, look::ROUTE)?;
-    bind(&socket, &SocketAddrNetlink::new(0, GROUPS))?;
-    Ok(socket)
-}
-
-/// What this executable does in place of nft: opens the socket and gives it to the agent, through standard input.
-///
-/// # Errors
-/// When standard input is no socket.
-pub fn hand_over_links() -> Result<(), SentinelError> {
-    sentinel::give(&open_links()?)
 }

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use flock_proto::v1::node_service_server::{NodeService, NodeServiceServer};
-use flock_proto::{Ack, AgentMessage, Hello, NodeFacts, Outcome, Update, UpdateKind, v1};
+use flock_proto::{Ack, AgentMessage, Flows, Hello, NodeFacts, Outcome, Update, UpdateKind, v1};
 use flock_shared::{Revision, Script, ScriptHash};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
@@ -19,6 +19,7 @@ pub(crate) struct Session {
     pub(crate) hello: Hello,
     acks: mpsc::Receiver<Ack>,
     facts: mpsc::Receiver<NodeFacts>,
+    questions: mpsc::Receiver<Flows>,
     updates: mpsc::Sender<Result<v1::Update, Status>>,
 }
 
@@ -33,6 +34,16 @@ impl Session {
 
     pub(crate) async fn ack(&mut self) -> Ack {
         patiently(self.acks.recv()).await.expect("the agent closed the stream")
+    }
+
+    /// The next question about connections.
+    pub(crate) async fn question(&mut self) -> Flows {
+        patiently(self.questions.recv()).await.expect("the agent closed the stream")
+    }
+
+    /// Whether a question has come that nobody has looked at.
+    pub(crate) fn is_asked(&self) -> bool {
+        !self.questions.is_empty()
     }
 
     /// Sends an update and gives the answer.
@@ -75,6 +86,7 @@ impl NodeService for Service {
         };
         let (ack_inlet, acks) = mpsc::channel(64);
         let (facts_inlet, facts) = mpsc::channel(64);
+        let (question_inlet, questions) = mpsc::channel(64);
         let (updates, mut relayed) = mpsc::channel(1);
         let (outbound, stream) = mpsc::channel(1);
         // Either side's end is the stream's.
@@ -86,6 +98,7 @@ impl NodeService for Service {
                         let heard = match AgentMessage::try_from(message).unwrap() {
                             AgentMessage::Ack(ack) => ack_inlet.send(ack).await.is_ok(),
                             AgentMessage::Facts(facts) => facts_inlet.try_send(facts).is_ok(),
+                            AgentMessage::Flows(flows) => question_inlet.send(flows).await.is_ok(),
                             AgentMessage::Hello(_) => panic!("a second hello"),
                         };
                         if !heard {
@@ -101,7 +114,7 @@ impl NodeService for Service {
                 }
             }
         });
-        self.0.send(Session { hello, acks, facts, updates }).await.unwrap();
+        self.0.send(Session { hello, acks, facts, questions, updates }).await.unwrap();
         Ok(Response::new(ReceiverStream::new(stream)))
     }
 }

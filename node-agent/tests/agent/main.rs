@@ -4,6 +4,7 @@
 
 mod additive;
 mod compiler;
+mod connections;
 mod disk;
 mod drift;
 mod facts;

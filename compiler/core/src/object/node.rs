@@ -1,5 +1,7 @@
 //! A node: that it exists, so that it gets a script before its first pod, which addresses its pods get, and which it has.
 
+use std::net::IpAddr;
+
 pub use flock_nft::pod_cidr::{PodCidr, PodCidrError};
 use flock_shared::NodeName;
 

@@ -5,6 +5,7 @@ mod admin;
 mod api;
 mod chaos;
 mod compiler;
+mod conntrack;
 mod debug;
 mod edit;
 mod ending;
