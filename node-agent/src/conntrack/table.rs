@@ -5,6 +5,7 @@ use std::io;
 use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 
+use flock_proto::Flow;
 use flock_shared::prefixes::Prefixes;
 use rustix::io::Errno;
 use rustix::net::sockopt::set_socket_recv_buffer_size_force;
@@ -142,7 +143,7 @@ impl Look {
                 .table
                 .piece(|said| {
                     if let Said::Entry(entry) = said
-                        && concerns(of, own, &entry)
+                        && concerns(of, own, &entry.flow)
                     {
                         found.push(entry);
                     }
@@ -162,10 +163,10 @@ impl Look {
     }
 }
 
-/// Whether an entry is of these addresses. What begins or ends at the node itself never meets the table's rules, and
+/// Whether a connection is of these addresses. What begins or ends at the node itself never meets the table's rules, and
 /// nobody else may cut it.
-fn concerns(of: &Prefixes, own: &HashSet<IpAddr>, entry: &Entry) -> bool {
-    let ends = [entry.flow.source, entry.flow.destination];
+fn concerns(of: &Prefixes, own: &HashSet<IpAddr>, flow: &Flow) -> bool {
+    let ends = [flow.source, flow.destination];
     ends.iter().any(|end| of.contains(*end)) && !ends.iter().any(|end| end.is_loopback() || own.contains(end))
 }
 
@@ -184,4 +185,27 @@ async fn own_addresses(route: &mut Question) -> Result<HashSet<IpAddr>, TableErr
         }
     }
     Ok(own)
+}
+
+#[cfg(test)]
+mod tests {
+    use flock_shared::prefixes::Prefix;
+
+    use super::*;
+
+    #[test]
+    fn what_begins_or_ends_at_the_node_is_nobodys_to_cut() {
+        let [web, api, node] = [[10, 1, 0, 2], [10, 1, 0, 3], [10, 1, 0, 1]].map(IpAddr::from);
+        let own = HashSet::from([node]);
+        // As wide as a compiler may say it.
+        let all: Prefixes =
+            [IpAddr::from([0; 4])].map(|any| Prefix::new(any, 0).unwrap()).into_iter().collect();
+        let one: Prefixes = [web].into_iter().collect();
+        let flow = |source, destination| Flow { source, destination, protocol: 6, port: 80 };
+        assert!(concerns(&one, &own, &flow(web, api)) && concerns(&one, &own, &flow(api, web)));
+        assert!(concerns(&all, &own, &flow(web, api)) && !concerns(&one, &own, &flow(api, api)));
+        for other in [node, [127, 0, 0, 1].into()] {
+            assert!(!concerns(&all, &own, &flow(web, other)) && !concerns(&all, &own, &flow(other, web)));
+        }
+    }
 }
