@@ -9,6 +9,7 @@ mod drift;
 mod fake_nft;
 mod kernel;
 mod kernel_deltas;
+mod mutants;
 mod process;
 mod saved;
 mod stage;
