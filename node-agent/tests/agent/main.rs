@@ -17,6 +17,10 @@ mod stream;
 mod survival;
 mod unheard;
 
+/// The factor of the lab, which is no dependency of the agent.
+#[path = "../../../deploy/lab/src/patience.rs"]
+mod patience;
+
 use std::future::Future;
 use std::time::Duration;
 
@@ -25,5 +29,5 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What `work` gives; a test that would wait forever fails instead.
 async fn patiently<T>(work: impl Future<Output = T>) -> T {
-    tokio::time::timeout(PATIENCE, work).await.expect("this should have happened long ago")
+    tokio::time::timeout(patience::patient(PATIENCE), work).await.expect("this should have happened long ago")
 }

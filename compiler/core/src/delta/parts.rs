@@ -11,8 +11,8 @@ use crate::identity::Name;
 use crate::layout::{Layout, set_of};
 use crate::nft::{Allow, ChainName, Family, SetName, Table, Transaction};
 use crate::object::Direction;
-use crate::port::Protocol;
 use crate::output::{Bits, BlockSet, Families, Frame, MemberSet, Output, RuleSet};
+use crate::port::Protocol;
 
 /// The parts in which outputs differ. Equal values come to the same statements.
 #[derive(Debug, Default, PartialEq, Eq, Hash)]

@@ -117,6 +117,31 @@ fn subject_allows(
         })
 }
 
+/// Whether a packet in mid-stream begins nothing on `node`: one of its ends is a pod of the node that a policy isolates.
+/// `None` if that depends on whether what the policies allow is everything.
+pub(crate) fn begins_nothing(cluster: &Cluster, node: &str, flow: &Flow) -> Option<bool> {
+    if flow.state != State::MidStream
+        || !matches!(flow.transport, Transport::Ports(Protocol::Tcp | Protocol::Sctp, ..))
+    {
+        return Some(false);
+    }
+    let ends = [flow.source, flow.destination].map(|end| owners(cluster, end));
+    let own = |pod: &&&Pod| pod.node == Some(node);
+    let subjects = ends.iter().filter(|owners| owners.iter().any(|pod| own(&pod))).flatten();
+    let policies = subjects.flat_map(|pod| {
+        [Direction::Ingress, Direction::Egress]
+            .map(|direction| (direction, isolating(cluster, pod, direction)))
+    });
+    let isolated: Vec<_> = policies.filter(|(_, policies)| !policies.is_empty()).collect();
+    let closed = |(direction, policies): &(Direction, Vec<&Policy>)| {
+        policies.iter().all(|policy| rules(policy, *direction).is_empty())
+    };
+    match isolated.is_empty() {
+        true => Some(false),
+        false => isolated.iter().any(closed).then_some(true),
+    }
+}
+
 /// The policies that isolate a pod in a direction.
 fn isolating<'a>(cluster: &'a Cluster, subject: &Pod, direction: Direction) -> Vec<&'a Policy> {
     cluster
@@ -282,5 +307,5 @@ fn is_related_error(flow: &Flow) -> bool {
 /// Router and neighbour solicitations and advertisements; valid only if never forwarded, as the hop limit tells
 /// (RFC 4861). Redirects do not pass (ARCHITECTURE.md).
 fn is_neighbour_discovery(flow: &Flow) -> bool {
-    flow.source.is_ipv6() && matches!(flow.transport, Transport::Icmp { kind: 133..=136, hop_limit: 255 })
+    flow.source.is_ipv6() && matches!(flow.transport, Transport::Icmp { kind: 135 | 136, hop_limit: 255 })
 }
