@@ -78,7 +78,7 @@ fn mutant(script: &str, others: &[String], dice: &mut Dice) -> String {
                 let mut bytes = lines[at].clone().into_bytes();
                 if !bytes.is_empty() {
                     let place = dice.roll(bytes.len());
-                    bytes[place] = b" \t{}@.:/-0123456789abcdefghijklmnopqrstuvwxyz"[dice.roll(46)];
+                    bytes[place] = b" \t{}@.:/-0123456789abcdefghijklmnopqrstuvwxyz"[dice.roll(45)];
                 }
                 lines[at] = String::from_utf8(bytes).unwrap();
             }
