@@ -5,6 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use flock_node_agent::fuzzing;
+use flock_node_agent::guard::{Costs, check};
 
 fn holds_on(corpus: &str, target: fn(&[u8])) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(corpus);
@@ -26,6 +27,14 @@ fn updates() {
 #[test]
 fn scripts() {
     holds_on("guarded", fuzzing::guarded);
+}
+
+#[test]
+fn some_scripts_pass_and_some_do_not() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus/guarded");
+    let passes = |name: &str| check(&Costs::default(), &fs::read(folder.join(name)).unwrap()).is_ok();
+    assert!(["full", "interfaces", "delta", "delta-adds", "steps"].into_iter().all(passes));
+    assert!(!["nat-hidden", "include", "continued", "second-statement"].into_iter().any(passes));
 }
 
 #[test]

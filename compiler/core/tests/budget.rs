@@ -4,13 +4,16 @@
 
 use std::sync::Arc;
 
+use flock_compiler_core::nft::costs::{Costs, OWNERS_PER_ADDRESS};
 use flock_compiler_core::object::{
     IpBlock, Lifecycle, Namespace, Peer, PeerMatch, Pod, PodNetwork, Policy, PolicyBody, PolicyRules,
     PortMatch, Rule, RulePorts,
 };
 use flock_compiler_core::output::Isolation;
 use flock_compiler_core::port::{PortRange, Protocol};
-use flock_compiler_core::{Change, Consequence, Edit, Labels, Selector, Translator, World, translate};
+use flock_compiler_core::{
+    Change, Consequence, Edit, Labels, Selector, Translator, World, render, translate,
+};
 use flock_shared::{NamespaceName, NodeName, PodKey, PolicyKey};
 
 fn pod(namespace: &str, address: &str) -> Pod {
@@ -102,4 +105,23 @@ fn while_something_is_over_budget_only_what_concerns_it_asks_for_a_new_look_at_t
     translator.apply(Change::Policy(Edit::Delete(PolicyKey::new("hostile", "another").unwrap())));
     assert!(translator.pass().problems);
     assert_eq!(translator.problems(), []);
+}
+
+#[test]
+fn an_address_with_more_owners_than_a_packet_can_ask_is_closed() {
+    let isolation = |owners: usize| {
+        let names: Vec<String> = (0..owners).map(|number| format!("owner-{number}")).collect();
+        let mut world = World::default();
+        world.apply(Change::Pod(Edit::Replace(names.iter().map(|name| pod(name, "10.0.0.1")).collect())));
+        let policies = names.iter().zip(1..).map(|(name, port)| policy(name, std::iter::once((port, port))));
+        world.apply(Change::Policy(Edit::Replace(policies.collect())));
+        let output = translate(&world).output(&NodeName::new("n1").unwrap());
+        let guarded = Costs::default().after(render(&output).bytes());
+        assert!(guarded.is_ok(), "{guarded:?}");
+        output.frame().subjects[&"10.0.0.1".parse().unwrap()].ingress.clone()
+    };
+    assert!(
+        matches!(isolation(OWNERS_PER_ADDRESS), Isolation::All(sets) if sets.len() == OWNERS_PER_ADDRESS)
+    );
+    assert_eq!(isolation(OWNERS_PER_ADDRESS + 1), Isolation::Closed);
 }

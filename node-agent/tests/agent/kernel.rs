@@ -54,14 +54,23 @@ impl Namespace {
         self.feed(script, &["-i"]);
     }
 
+    /// Returns true if nft takes these lines as one transaction.
+    pub(crate) fn takes(&self, script: &str) -> bool {
+        self.fed(script, &["-f", "-"]).status.success()
+    }
+
     fn feed(&self, script: &str, arguments: &[&str]) {
+        let output = self.fed(script, arguments);
+        assert!(output.status.success(), "{script}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+
+    fn fed(&self, script: &str, arguments: &[&str]) -> Output {
         let mut input = tempfile::tempfile().unwrap();
         input.write_all(script.as_bytes()).unwrap();
         input.rewind().unwrap();
         let mut command = Command::new("ip");
         command.args(["netns", "exec", &self.0, "nft"]).args(arguments).stdin(input);
-        let output = command.output().unwrap();
-        assert!(output.status.success(), "{script}: {}", String::from_utf8_lossy(&output.stderr));
+        command.output().unwrap()
     }
 
     /// What nft prints.

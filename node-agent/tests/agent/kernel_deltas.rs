@@ -183,6 +183,12 @@ delete element inet flock_netpol pods4_aaaaaaaaaaaaaaaa { 10.0.0.7 }
 ",
 ];
 
+/// The full script, and what it and each delta come to one behind the other.
+pub(crate) fn scripts() -> Vec<String> {
+    let whole = |count| [&[FULL], &DELTAS[..count]].concat().concat();
+    (0..=DELTAS.len()).map(whole).collect()
+}
+
 fn marker(verb: &str, state: usize) -> String {
     let definition = if verb == "add" { " { typeof ip saddr; }" } else { "" };
     format!("{verb} set inet flock_netpol rev_{}{definition}\n", revision(&state.to_string()))

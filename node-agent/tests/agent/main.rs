@@ -11,6 +11,7 @@ mod facts;
 mod fake_nft;
 mod kernel;
 mod kernel_deltas;
+mod mutants;
 mod process;
 mod saved;
 mod stage;

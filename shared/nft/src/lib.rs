@@ -1,4 +1,4 @@
-//! nftables as types: what a table is, how it is written, and what it does to a packet.
+#![doc = include_str!("../README.md")]
 
 pub mod block;
 mod commit;

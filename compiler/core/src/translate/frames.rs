@@ -11,6 +11,7 @@ use super::groups::{Group, Groups, Outcome};
 use super::links::{AddressIndex, links_of};
 use super::parts::Parts;
 use super::unready::Guards;
+use crate::nft::costs::OWNERS_PER_ADDRESS;
 use crate::object::{Direction, HostInterface, Pod, PodNetwork};
 use crate::output::{Families, Frame, Isolation, MemberSet, Output, Owners, RuleSet, Subject};
 use crate::world::World;
@@ -196,6 +197,11 @@ impl Sources<'_> {
                     _ => return Isolation::Closed,
                 },
             }
+        }
+        // Each costs a packet a walk of its own, and an agent takes no script in which they are many.
+        let distinct: BTreeSet<u32> = rules.iter().map(|(id, _)| *id).collect();
+        if distinct.len() > OWNERS_PER_ADDRESS {
+            return Isolation::Closed;
         }
         used.extend(rules.iter().map(|(id, _)| *id));
         rules.sort_by(|(_, a), (_, b)| a.name.cmp(&b.name));
