@@ -134,6 +134,88 @@ fn subjects_that_every_pod_is_tried_against() {
     isolated(4_000, policies.collect(), "its NetworkPolicies come to 80000000 attempts to match");
 }
 
+fn not_app(number: u32) -> Selector {
+    requirement("app", Operator::NotIn([Arc::from(format!("app-{number}"))].into_iter().collect()))
+}
+
+/// Says that pods of the namespace with one value of a label are peers, on a port.
+fn from_app(number: u32, subjects: Selector) -> Policy {
+    let here = NamespaceScope::Named(NamespaceName::new("hostile").unwrap());
+    policy("hostile", number, subjects, vec![rule(vec![pods_of(here, app(number))], [(80, 80)])])
+}
+
+#[test]
+fn what_would_be_over_budget_is_not_tried_and_neither_is_what_comes_after_it() {
+    let policies = (0..3_000).map(|number| from_app(number, not_app(number)));
+    let mut translator = translator(3_000, Vec::new());
+    let (_, mut all) = decent();
+    all.extend(policies);
+    translator.apply(Change::Policy(Edit::Replace(all)));
+    let work = translator.pass().work;
+    assert_eq!((work.pods, work.tries, work.groups), (3_000, 0, 1), "{work:?}");
+    for number in 0..3 {
+        let next = from_app(3_000 + number, not_app(3_000 + number));
+        translator.apply(Change::Policy(Edit::Upsert(next)));
+        let work = translator.pass().work;
+        assert_eq!((work.pods, work.tries, work.groups), (0, 0, 0), "{work:?}");
+    }
+    translator.apply(Change::Pod(Edit::Upsert(pod("hostile", 3_000, "shared"))));
+    let work = translator.pass().work;
+    assert_eq!((work.pods, work.tries), (1, 0), "{work:?}");
+    let [problem] = &*translator.problems() else { panic!("{:?}", translator.problems()) };
+    let expected = "its NetworkPolicies come to 9012003 attempts to match";
+    assert!(problem.message.starts_with(expected), "{problem}");
+}
+
+#[test]
+fn a_namespace_that_grows_over_its_budget_never_has_more_tried_than_that() {
+    let budgets = Budgets { tries: 3_000, ..Budgets::default() };
+    let mut translator = translator_within(budgets, 100, Vec::new());
+    let mut most = 0;
+    for number in 0..100 {
+        translator.apply(Change::Policy(Edit::Upsert(from_app(number, not_app(number)))));
+        most = most.max(translator.pass().work.tries);
+    }
+    assert!((2_900..=3_000).contains(&most), "{most}");
+    assert!(translator.problems()[0].message.starts_with("its NetworkPolicies come to 10000 attempts"));
+    for number in 30..100 {
+        let key = PolicyKey::new("hostile", &format!("policy-{number}")).unwrap();
+        translator.apply(Change::Policy(Edit::Delete(key)));
+        most = most.max(translator.pass().work.tries);
+    }
+    assert_eq!(most, 3_000, "all pods are tried when it is back within its budget");
+    assert_eq!(translator.problems(), []);
+}
+
+#[test]
+fn ten_thousand_policies_that_select_one_pod_by_a_label_are_no_business_of_the_others() {
+    let mut translator = translator(10_000, Vec::new());
+    let (_, mut all) = decent();
+    all.extend((0..10_000).map(|number| from_app(number, app(0))));
+    translator.apply(Change::Policy(Edit::Replace(all)));
+    let work = translator.pass().work;
+    // The decent tenant's policies stay as they are.
+    assert_eq!((work.pods, work.tries, work.groups), (1, 10_000, 1), "{work:?}");
+    assert_eq!(translator.problems(), []);
+    let shared = translator.output(&NodeName::new("shared").unwrap()).unwrap();
+    let selected = pod("hostile", 0, "shared").addresses().unwrap()[0];
+    assert!(matches!(shared.frame().subjects[&selected].ingress, Isolation::Rules(_)));
+    // Nor are they where two labels are asked for.
+    let both = |number: u32| {
+        let team = requirement("team", Operator::In([Arc::from("hostile")].into_iter().collect()));
+        let both = [app(number), team]
+            .iter()
+            .flat_map(|it| it.requirements().cloned().collect::<Vec<_>>())
+            .collect();
+        from_app(number, both)
+    };
+    let (_, mut all) = decent();
+    all.extend((0..10_000).map(both));
+    translator.apply(Change::Policy(Edit::Replace(all)));
+    assert_eq!(translator.pass().work.tries, 10_000);
+    assert_eq!(translator.problems(), []);
+}
+
 #[test]
 fn rules_of_its_own_for_each_pod() {
     let own = |number: u32| {

@@ -21,8 +21,11 @@ pub(super) const MEMBERS: usize = 1 << 22;
 /// that say the same come to one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Budgets {
-    /// How often its pods may have to be tried against what its policies select: pods times different statements that
-    /// no label's value leads to. It takes a second at most, and is met by 10,000 pods with 6,000 intricate policies.
+    /// How often its pods may have to be tried against what its policies select: for each different statement the pods
+    /// that the index yields for it, which is all pods where no label leads to them. As many take a tenth of a second,
+    /// and whatever policy or pod of the namespace changes may take as many again, for which everybody else waits. 10,000
+    /// pods may have a hundred different policies that all of them are tried against, and any number that name pods by
+    /// labels.
     pub tries: u64,
     /// The weight of the rules that apply to its pods, before they are merged: once for each of the groups that differ
     /// in their rules. One peer, port or address range weighs 1; a selector that pods of other namespaces have to be
@@ -45,7 +48,7 @@ pub struct Budgets {
 impl Default for Budgets {
     fn default() -> Self {
         Self {
-            tries: 1 << 26,
+            tries: 1 << 20,
             said: 1 << 18,
             merged: 1 << 18,
             members: 1 << 22,

@@ -13,6 +13,7 @@
 //! led to a world, its outputs are the same.
 
 mod ahead;
+mod attempts;
 mod budget;
 mod cluster;
 mod counts;

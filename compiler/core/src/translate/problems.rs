@@ -64,11 +64,8 @@ pub(super) fn between(cluster: &Cluster) -> impl Iterator<Item = Problem> {
 /// The namespaces that are over budget.
 pub(super) fn namespaces_over_budget(translator: &Translator) -> Vec<Problem> {
     let Translator { cluster, subjects, groups, parts, budgets, .. } = translator;
-    let tried = subjects.namespaces().filter_map(|namespace| {
-        let pods = cluster.namespace(namespace)?.pods.len();
-        let tries = subjects.tries(namespace, pods);
-        (tries > budgets.tries).then_some((namespace, OverBudget::Tries, (tries, budgets.tries)))
-    });
+    let tried = subjects.over();
+    let tried = tried.map(|(namespace, tries)| (namespace, OverBudget::Tries, (tries, budgets.tries)));
     let all = tried.chain(groups.tenants.all_over(budgets)).chain(parts.namespaces_over());
     let all = all.filter_map(|(namespace, over, figures)| {
         Some(budget::of_namespace(over, &cluster.namespace(namespace)?.name, figures))
