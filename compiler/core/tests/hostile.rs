@@ -11,7 +11,7 @@ use flock_compiler_core::object::{
 };
 use flock_compiler_core::output::Isolation;
 use flock_compiler_core::port::{PortRange, Protocol};
-use flock_compiler_core::translate::Budgets;
+use flock_compiler_core::translate::{Budgets, Load};
 use flock_compiler_core::{
     Change, Consequence, Edit, Labels, Operator, Options, Problem, Requirement, Selector, Translator, render,
 };
@@ -283,13 +283,15 @@ fn unions_that_each_hold_all_pods_of_the_cluster() {
 fn a_node_whose_script_would_be_too_large_is_without_the_namespace_that_asks_for_most() {
     let all = || pods_of(NamespaceScope::Matching(Selector::everything()), Selector::everything());
     let greedy = policy("hostile", 0, Selector::everything(), vec![rule(vec![all()], [(80, 80)])]);
-    let budgets = Budgets { node_bytes: 10_000, ..Budgets::default() };
+    let most = Budgets::default().node;
+    let budgets = Budgets { node: Load { elements: 500, ..most }, ..Budgets::default() };
     let mut translator = translator_within(budgets, 1_000, vec![greedy.clone()]);
     let output = |translator: &Translator| translator.output(&NodeName::new("shared").unwrap()).unwrap();
     assert!(output(&translator).frame().subjects.values().all(|it| it.ingress == Isolation::Closed));
     let [problem] = &*translator.problems() else { panic!("{:?}", translator.problems()) };
     assert_eq!(problem.object, "Namespace hostile");
-    assert!(problem.message.contains("in the script of shared"), "{problem}");
+    assert!(problem.message.contains("more than 500 elements of sets"), "{problem}");
+    assert!(problem.message.contains("on shared, where it is closed"), "{problem}");
 
     // A decent tenant's pod on the same node has its rules.
     translator.apply(Change::Pod(Edit::Upsert(pod("decent", 1, "shared"))));
@@ -309,7 +311,8 @@ fn a_script_is_not_too_large_by_what_an_owner_of_an_address_elsewhere_looks_up()
     let all = || pods_of(NamespaceScope::Matching(Selector::everything()), Selector::everything());
     let greedy = policy("hostile", 0, Selector::everything(), vec![rule(vec![all()], [(80, 80)])]);
     let decent = policy("decent", 0, Selector::everything(), vec![rule(vec![block(0)], [(80, 80)])]);
-    let budgets = Budgets { node_bytes: 10_000, ..Budgets::default() };
+    let most = Budgets::default().node;
+    let budgets = Budgets { node: Load { elements: 500, ..most }, ..Budgets::default() };
     let shared = NodeName::new("shared").unwrap();
     let translated = |policies: &[&Policy]| {
         let mut translator = Translator::with(Options { budgets, ..Options::default() });

@@ -20,7 +20,7 @@ use crate::revision::{FrameDigest, SetTree};
 
 pub use frame::{Families, Frame, Isolation, Owners, Subject};
 pub use links::Links;
-pub use member_set::{MemberSet, Membership, NamedDestination, SetDefinition};
+pub use member_set::{MemberSet, Membership, PeerPort, ServicePort, SetDefinition};
 pub use rule_set::{Bits, BlockSet, Fingerprint, NamedRanges, Peers, RuleSet, Union};
 pub use subjects::Subjects;
 pub use unready::Unready;
@@ -124,11 +124,6 @@ impl Output {
     #[must_use]
     pub fn sets(&self) -> &[Arc<MemberSet>] {
         &self.sets
-    }
-
-    /// Whether both have the very same sets. Where they do not, equal ones may be there twice.
-    pub(crate) fn shares_sets_with(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.sets, &other.sets)
     }
 
     /// The set of a definition's name.

@@ -22,6 +22,7 @@ mod follow;
 mod frames;
 mod groups;
 mod identify;
+mod load;
 mod lookup;
 mod membership;
 mod nodes;
@@ -47,6 +48,7 @@ use std::sync::Arc;
 use flock_shared::NodeName;
 
 pub use budget::Budgets;
+pub use load::Load;
 pub use once::{Translation, translate, translate_with};
 pub use options::{Options, UnreadyPods, UnreadyPodsError};
 pub use pass::{NodeChange, Pass, Work};

@@ -91,8 +91,14 @@ impl Translator {
         self.groups.sweep(&mut self.subjects, &mut self.parts);
         self.groups.review_tenants(&self.subjects, &self.budgets);
         let mut ground = Ground { cluster: &mut self.cluster, peers: &mut self.peers };
-        work.groups =
-            self.groups.refresh(&self.subjects, &mut self.parts, &mut ground, self.names, &mut affected);
+        work.groups = self.groups.refresh(
+            &self.subjects,
+            &mut self.parts,
+            &mut ground,
+            self.names,
+            &self.budgets,
+            &mut affected,
+        );
         let (changed, counted) = self.parts.sets.settle();
         work.sets = changed.len();
         let (crossed, namespaces) = self.parts.review(&counted, ground.cluster);
