@@ -54,7 +54,8 @@ fn main() -> anyhow::Result<()> {
     let node = lab.node("node")?;
     let scale = if options.short { 100 } else { 1 };
     let mut progress = Progress::new();
-    let mut table = Table::new(["", "count", "listened to", "steps of", "ms", "longest step", "kernel memory"]);
+    let mut table =
+        Table::new(["", "count", "listened to", "steps of", "ms", "longest step", "kernel memory"]);
     for (kind, counts) in Kind::ALL {
         for count in counts.map(|count| count / scale) {
             let step = kind.step(STEP / scale);
@@ -75,7 +76,10 @@ fn main() -> anyhow::Result<()> {
     }
     drop(progress);
     let mut out = std::io::stdout().lock();
-    writeln!(out, "A table is put in place by `nft -f -`; kernel memory is how much its slabs grow meanwhile")?;
+    writeln!(
+        out,
+        "A table is put in place by `nft -f -`; kernel memory is how much its slabs grow meanwhile"
+    )?;
     writeln!(out, "{}\n", machine())?;
     drop(out);
     Ok(table.print(options.markdown)?)
@@ -130,7 +134,8 @@ impl Drop for Listener {
 /// The bytes in the kernel's slabs.
 fn slabs() -> anyhow::Result<u64> {
     let text = std::fs::read_to_string("/proc/meminfo")?;
-    let line = text.lines().find_map(|line| line.strip_prefix("Slab:")).context("no slabs in /proc/meminfo")?;
+    let line =
+        text.lines().find_map(|line| line.strip_prefix("Slab:")).context("no slabs in /proc/meminfo")?;
     let kilobytes: u64 = line.trim().trim_end_matches("kB").trim().parse()?;
     Ok(kilobytes << 10)
 }

@@ -50,13 +50,20 @@ impl Kind {
             };
             all.chunks(step.unwrap_or(count).max(1)).map(part).collect()
         };
-        let elements = [&*format!("add element {TABLE} all {{ "), " }\n"];
+        let elements = [&*format!("add element {TABLE} many {{ "), " }\n"];
         let mut steps = vec![format!("add table {TABLE}\n")];
         let mut more = match self {
             Self::Sets => {
-                let set = |n| format!("add set {TABLE} set_{n:032x} {{ typeof ip saddr; elements = {{ {} }}; }}\n", address(n));
+                let set = |n| {
+                    format!(
+                        "add set {TABLE} set_{n:032x} {{ typeof ip saddr; elements = {{ {} }}; }}\n",
+                        address(n)
+                    )
+                };
                 let chain = |n| {
-                    format!("add chain {TABLE} peers_{n:032x}\nadd rule {TABLE} peers_{n:032x} ip saddr @set_{n:032x} accept\n")
+                    format!(
+                        "add chain {TABLE} peers_{n:032x}\nadd rule {TABLE} peers_{n:032x} ip saddr @set_{n:032x} accept\n"
+                    )
                 };
                 let mut all = parts(&set, ["", ""]);
                 all.extend(parts(&chain, ["", ""]));
@@ -67,15 +74,16 @@ impl Kind {
                 ["", ""],
             ),
             Self::Addresses => {
-                steps.push(format!("add set {TABLE} all {{ typeof ip saddr; }}\n"));
+                steps.push(format!("add set {TABLE} many {{ typeof ip saddr; }}\n"));
                 parts(&|n| address(n).to_string(), elements)
             }
             Self::Services => {
-                steps.push(format!("add set {TABLE} all {{ typeof ip saddr . meta l4proto . th dport; }}\n"));
+                steps
+                    .push(format!("add set {TABLE} many {{ typeof ip saddr . meta l4proto . th dport; }}\n"));
                 parts(&|n| format!("{} . tcp . {}", address(n), n % 60_000 + 1), elements)
             }
             Self::Ranges => {
-                steps.push(format!("add set {TABLE} all {{ typeof ip saddr; flags interval; }}\n"));
+                steps.push(format!("add set {TABLE} many {{ typeof ip saddr; flags interval; }}\n"));
                 parts(&|n| format!("{}/31", address(4 * n)), elements)
             }
         };
