@@ -210,9 +210,9 @@ fn ten_thousand_policies_that_select_one_pod_by_a_label_are_no_business_of_the_o
         from_app(number, both)
     };
     let (_, mut all) = decent();
-    all.extend((0..10_000).map(both));
+    all.extend((0..500).map(both));
     translator.apply(Change::Policy(Edit::Replace(all)));
-    assert_eq!(translator.pass().work.tries, 10_000);
+    assert_eq!(translator.pass().work.tries, 500);
     assert_eq!(translator.problems(), []);
 }
 
