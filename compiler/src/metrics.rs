@@ -221,9 +221,10 @@ impl Metrics {
 
     /// Counts what a pass has looked at.
     pub fn passed(&self, work: &Work) {
-        let Work { pods, groups, sets, frames, refits, members, bodies } = *work;
+        let Work { pods, tries, groups, sets, frames, refits, members, bodies } = *work;
         let all = [
             ("pods", pods),
+            ("tries", tries),
             ("groups", groups),
             ("sets", sets),
             ("frames", frames),

@@ -13,7 +13,7 @@ use flock_compiler_core::identity::{Identity, ShortHash, fnv1a};
 use flock_compiler_core::nft::costs::Costs;
 use flock_compiler_core::nft::read::Lines;
 use flock_compiler_core::nft::{Table, write};
-use flock_compiler_core::translate::{Budgets, translate_with};
+use flock_compiler_core::translate::{Budgets, Load, translate_with};
 use flock_compiler_core::{
     Body, Consequence, Options, Output, Pass, Problem, Translator, diff, layout, render,
 };
@@ -242,9 +242,22 @@ proptest! {
     }
 
     #[test]
-    fn namespaces_are_closed_where_a_script_would_be_too_large(clusters in vec(generator::cluster(), 3), seed: u64, node_bytes in 20usize..120) {
-        let budgets = Budgets { node_bytes, ..Budgets::default() };
+    fn namespaces_are_closed_where_a_table_would_be_too_large(
+        clusters in vec(generator::cluster(), 3),
+        seed: u64,
+        sets in 2u64..10,
+        chains in 2u64..8,
+        elements in 4u64..40,
+    ) {
+        let budgets = Budgets { node: Load { sets, chains, elements }, ..Budgets::default() };
         let counts = history(&clusters, &mut Dice(seed), EVENTS / 2, fnv1a, budgets);
         prop_assume!(counts.over > 0 && counts.over < counts.passes);
+    }
+
+    #[test]
+    fn unions_of_few_ports_share_a_set_where_there_are_many(clusters in vec(generator::cluster(), 3), seed: u64) {
+        let budgets = Budgets { few_unions: 0, ..Budgets::default() };
+        let counts = history(&clusters, &mut Dice(seed), EVENTS / 2, fnv1a, budgets);
+        prop_assert_eq!(counts.fulls, 0);
     }
 }

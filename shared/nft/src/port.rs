@@ -156,6 +156,15 @@ pub enum PortSet {
 }
 
 impl PortSet {
+    /// How many ranges there are; none for everything.
+    #[must_use]
+    pub fn ranges(&self) -> usize {
+        match self {
+            Self::Everything => 0,
+            Self::Ranges(ranges) => ranges.len(),
+        }
+    }
+
     /// The union of `ranges`, which may overlap.
     #[must_use]
     pub fn union_of(ranges: impl IntoIterator<Item = PortRange>) -> Self {

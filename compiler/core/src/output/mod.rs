@@ -20,7 +20,7 @@ use crate::revision::{FrameDigest, SetTree};
 
 pub use frame::{Families, Frame, Isolation, Owners, Subject};
 pub use links::{Links, NodeAddresses};
-pub use member_set::{MemberSet, Membership, NamedDestination, SetDefinition};
+pub use member_set::{MemberSet, Membership, PeerPort, ServicePort, SetDefinition};
 pub use rule_set::{Bits, BlockSet, Fingerprint, NamedRanges, Peers, RuleSet, Union};
 pub use subjects::Subjects;
 pub use unready::Unready;

@@ -28,7 +28,8 @@ pub struct RuleSet {
     pub any_port: Union,
     /// Further peers by port; the ranges are ordered and disjoint.
     pub ports: Box<[(PortRange, Arc<Peers>)]>,
-    /// Destinations that are allowed by the name of their port (egress only).
+    /// Peers that are allowed on ports of their own: destinations by the name of their port (egress only), and where there
+    /// would be too many unions, those of a few ports each.
     pub named: Option<Arc<SetDefinition>>,
     /// Allowed peers whose address has several owners: what all owners are allowed. Such addresses are members of
     /// no set.

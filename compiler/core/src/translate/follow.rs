@@ -9,6 +9,7 @@ use flock_shared::NodeName;
 use super::Translator;
 use super::pass::distinct;
 use crate::idset::number;
+use crate::label::Labels;
 use crate::object::{Direction, Facts, Namespace, Node, Pod, Policy, PolicyBody, Rule};
 use crate::parallel;
 use crate::world::{Difference, Differences};
@@ -171,6 +172,7 @@ impl Translator {
         if let Some(before) = &before {
             before.addresses().into_iter().flatten().for_each(|at| self.cluster.owners.disclaim(at, id));
             self.cluster.pod_labels.remove(id, &before.labels);
+            self.follow_labels(id, &before.labels, false);
         }
         self.move_to(id, after.as_ref().and_then(|pod| pod.node.as_ref()));
         if let Some(after) = &after {
@@ -179,6 +181,7 @@ impl Translator {
             }
             after.addresses().into_iter().flatten().for_each(|at| self.cluster.owners.claim(*at, id));
             self.cluster.pod_labels.insert(id, &after.labels);
+            self.follow_labels(id, &after.labels, true);
         }
         let addresses = [&before, &after].into_iter().flatten().filter_map(|pod| pod.addresses()).flatten();
         self.guards.follow(addresses, &self.cluster.owners);
@@ -201,11 +204,19 @@ impl Translator {
         self.move_to(id, pod.node.as_ref());
         self.guards.follow(pod.addresses().into_iter().flatten(), &self.cluster.owners);
         self.cluster.pod_labels.insert(id, &pod.labels);
+        self.follow_labels(id, &pod.labels, true);
         if let Some(entry) = self.cluster.pod(id) {
             let sets = self.parts.sets.of_pod(entry, &self.cluster, &self.peers);
             self.parts.sets.put_back(id, &sets, &self.cluster);
         }
         self.look_at(&[id]);
+    }
+
+    /// A pod has come with these labels, or gone, as far as its namespace's policies are concerned.
+    fn follow_labels(&mut self, id: u32, labels: &Labels, come: bool) {
+        if let Some(entry) = self.cluster.pod(id) {
+            self.subjects.follow_pod(entry.namespace, labels, come);
+        }
     }
 
     /// The pod and all that claim one of its addresses, before or after.
@@ -291,10 +302,9 @@ impl Translator {
                 continue;
             }
             let namespace = self.cluster.hold_namespace(&policy.key.namespace);
-            let pods = self.cluster.namespace(namespace).map_or(0, |entry| entry.pods.len());
             self.dirty.namespaces.push(namespace);
             self.cluster.release_namespace(namespace);
-            let mut left = self.subjects.leave_to_review(namespace, pods, &self.budgets);
+            let mut left = self.subjects.leave_to_review(namespace, &self.cluster, &self.budgets);
             // The new one first: what both hold is not dropped in between.
             let (mut come, mut gone) = (None, None);
             if let Some((policy, rules)) = &new {
@@ -306,7 +316,7 @@ impl Translator {
             {
                 gone = Some(policy);
             }
-            left |= self.subjects.leave_to_review(namespace, pods, &self.budgets);
+            left |= self.subjects.leave_to_review(namespace, &self.cluster, &self.budgets);
             if left {
                 continue;
             }

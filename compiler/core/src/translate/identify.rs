@@ -4,7 +4,7 @@ use super::draft::{RuleDraft, Union};
 use crate::identity::{Digest, Identify};
 use crate::label::{Operator, Requirement, Selector};
 use crate::object::{NamespaceScope, Peer, PodPeer};
-use crate::output::{Membership, NamedDestination};
+use crate::output::{Membership, PeerPort, ServicePort};
 use crate::port::PortSet;
 use crate::revision::address;
 
@@ -71,7 +71,7 @@ impl Identify for Membership {
     }
 }
 
-impl Identify for NamedDestination {
+impl Identify for PeerPort {
     fn identify(&self, digest: &mut Digest) {
         match &self.peer {
             None => digest.tag(0),
@@ -84,8 +84,18 @@ impl Identify for NamedDestination {
                 block.blocks().identify(digest);
             }
         }
-        digest.tag(self.protocol as u8);
-        digest.text(self.name.as_str());
+        match &self.port {
+            ServicePort::Named(name) => {
+                digest.tag(self.protocol as u8);
+                digest.text(name.as_str());
+            }
+            ServicePort::Numbers { first, last } => {
+                // No protocol has such a tag.
+                digest.tag(0x10 | self.protocol as u8);
+                digest.number((*first).into());
+                digest.number((*last).into());
+            }
+        }
     }
 }
 

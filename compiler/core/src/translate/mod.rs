@@ -13,6 +13,7 @@
 //! led to a world, its outputs are the same.
 
 mod ahead;
+mod attempts;
 mod budget;
 mod cluster;
 mod counts;
@@ -22,6 +23,7 @@ mod frames;
 mod groups;
 mod identify;
 mod links;
+mod load;
 mod lookup;
 mod membership;
 mod nodes;
@@ -47,6 +49,7 @@ use std::sync::Arc;
 use flock_shared::NodeName;
 
 pub use budget::Budgets;
+pub use load::Load;
 pub use once::{Translation, translate, translate_with};
 pub use options::{Options, UnreadyPods, UnreadyPodsError};
 pub use pass::{NodeChange, Pass, Work};
