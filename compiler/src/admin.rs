@@ -1,5 +1,6 @@
 //! The admin port: metrics and probes over HTTP, on loopback in plain text, elsewhere with TLS.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::pending;
 use std::io;
 use std::net::IpAddr;
@@ -11,6 +12,8 @@ use axum::extract::{Extension, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use flock_compiler_core::Unjudged;
+use flock_shared::NodeName;
 use futures::{Stream, StreamExt as _};
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
@@ -21,6 +24,8 @@ use tokio::time::timeout;
 use tonic::Code;
 
 use crate::access::{Access, Ask};
+use crate::engine::Desired;
+use crate::fleet::AgentStatus;
 use crate::listen::Arrival;
 use crate::service::Context;
 use crate::tls::Certificate;
@@ -116,8 +121,25 @@ async fn text(context: &Context) -> String {
         }
         let states = [("current", current), ("behind", behind), ("closed", closed), ("offline", offline)];
         context.metrics.nodes(states);
+        context.metrics.not_judged(not_judged(&desired, &agents));
     }
     context.metrics.text()
+}
+
+/// How many nodes have each reason for something to pass unjudged; reasons that none has are there, too.
+fn not_judged(
+    desired: &BTreeMap<NodeName, Desired>,
+    agents: &BTreeMap<NodeName, AgentStatus>,
+) -> BTreeMap<&'static str, i64> {
+    let mut counts: BTreeMap<&str, i64> = Unjudged::REASONS.into_iter().map(|reason| (reason, 0)).collect();
+    for (node, agent) in agents.iter().filter(|(_, agent)| agent.facts.is_some()) {
+        let published = desired.get(node).and_then(|desired| desired.borrow().clone());
+        let unjudged = agent.unjudged(published.as_deref());
+        for reason in unjudged.iter().map(Unjudged::reason).collect::<BTreeSet<_>>() {
+            *counts.entry(reason).or_default() += 1;
+        }
+    }
+    counts
 }
 
 async fn readyz(State(pages): State<Arc<Pages>>) -> (StatusCode, &'static str) {

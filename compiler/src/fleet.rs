@@ -1,16 +1,19 @@
 //! What the agents say of themselves. It feeds status and metrics, never translation.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use flock_proto::{Ack, Hello, Outcome};
+use flock_compiler_core::Unjudged;
+use flock_compiler_core::object::Facts;
+use flock_proto::{Ack, Hello, NodeFacts, Outcome};
 use flock_shared::{NodeName, Revision};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::engine::Versions;
+use crate::engine::{Published, Versions};
+use crate::facts;
 
 /// What the agent of one node has said.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -29,8 +32,8 @@ pub struct AgentStatus {
     pub failure: Option<Failure>,
     /// How often since its start it has found the table changed by something else, once it has said so.
     pub drifts: Option<u32>,
-    /// What its nft or kernel refuses of the statements that scripts may hold, a line each.
-    pub refused: Vec<String>,
+    /// What the newest hello, or a message since, said of the node.
+    pub facts: Option<Arc<Facts>>,
     /// Why it is sent the closed form, in nft's words; `None` while it is not.
     pub closed: Option<String>,
 }
@@ -71,6 +74,7 @@ type Agent = Arc<watch::Sender<AgentStatus>>;
 #[derive(Debug)]
 pub struct Stream {
     agent: Agent,
+    node: NodeName,
     id: StreamId,
     drifts: u32,
 }
@@ -88,13 +92,13 @@ impl Fleet {
             status.stream = Some(id);
             status.agent_version.clone_from(&hello.agent_version);
             status.nft_version.clone_from(&hello.nft_version);
-            status.refused.clone_from(&hello.refused);
+            status.facts = facts::of_hello(hello).map(Arc::new);
             if status.applied.as_ref().map(|(revision, _)| revision) != hello.applied.as_ref() {
                 status.applied = hello.applied.clone().map(|revision| (revision, SystemTime::now()));
             }
         });
         drop(agents);
-        Stream { agent, id, drifts }
+        Stream { agent, node: hello.node.clone(), id, drifts }
     }
 
     /// An agent has applied `wanted`, which this replica has not reached. Since when the agent has asked for something
@@ -173,6 +177,25 @@ impl Stream {
         });
     }
 
+    /// The agent says what its node is like. An older stream than the newest of the node has no say any more.
+    pub fn said(&self, facts: &NodeFacts) {
+        self.agent.send_if_modified(|status| {
+            let refused = status.facts.as_ref().map(|facts| facts.refused.clone()).unwrap_or_default();
+            let facts = Some(Arc::new(facts::of_node(self.node.clone(), facts, refused)));
+            let is_news = status.stream == Some(self.id) && status.facts != facts;
+            if is_news {
+                status.facts = facts;
+            }
+            is_news
+        });
+    }
+
+    /// What the agent's newest words say of its node.
+    #[must_use]
+    pub fn facts(&self) -> Option<Arc<Facts>> {
+        self.agent.borrow().facts.clone()
+    }
+
     /// How often the agent had found its table changed when the stream was opened, since the one before.
     #[must_use]
     pub const fn drifts(&self) -> u32 {
@@ -187,6 +210,14 @@ impl Drop for Stream {
 }
 
 impl AgentStatus {
+    /// Why what passes on its node is not judged, where this is published for it; empty if it is judged, or nobody says.
+    #[must_use]
+    pub fn unjudged(&self, published: Option<&Published>) -> Vec<Unjudged> {
+        let none = BTreeSet::new();
+        let bridges = published.map_or(&none, |it| &it.output().frame().links.pod_bridges);
+        self.facts.as_ref().map(|facts| facts.unjudged(bridges)).unwrap_or_default()
+    }
+
     /// Takes down how often the agent has found its table changed since its start; how many of that are news. What an
     /// agent brings that has never been heard of, another replica may have counted.
     fn found(&mut self, drifts: u32) -> u32 {
@@ -231,8 +262,18 @@ mod tests {
         let node = NodeName::new(node).unwrap();
         let (agent_version, nft_version) = ("1".into(), "2".into());
         let (position, superseded) = (Position::default(), Superseded::default());
-        let refused = Vec::new();
-        Hello { node, agent_version, nft_version, applied: None, position, drifts: 0, superseded, refused }
+        let (facts, refused) = (None, Vec::new());
+        Hello {
+            node,
+            agent_version,
+            nft_version,
+            applied: None,
+            position,
+            drifts: 0,
+            superseded,
+            facts,
+            refused,
+        }
     }
 
     fn ack(outcome: Outcome) -> Ack {
@@ -293,6 +334,33 @@ mod tests {
         assert_eq!(closed().as_deref(), Some("exit 1"));
         stream.closed(None);
         assert_eq!(closed(), None);
+    }
+
+    #[test]
+    fn facts_are_those_of_the_newest_words() {
+        let fleet = Fleet::default();
+        let refused = vec!["no".to_owned()];
+        let stream = fleet.open(&Hello { refused, ..hello("n") });
+        let reasons = |fleet: &Fleet| -> Vec<_> {
+            let status = fleet.all().into_values().next().unwrap();
+            status.unjudged(None).iter().map(Unjudged::reason).collect()
+        };
+        assert_eq!(reasons(&fleet), ["refused"]);
+        let mut watched = fleet.watch(&NodeName::new("n").unwrap());
+        watched.mark_unchanged();
+        stream.said(&NodeFacts::default());
+        assert!(!watched.has_changed().unwrap(), "no news");
+        let ipvs = NodeFacts { ipvs: true, ..NodeFacts::default() };
+        stream.said(&ipvs);
+        assert!(watched.has_changed().unwrap());
+        let newer = fleet.open(&hello("n"));
+        stream.said(&ipvs);
+        assert_eq!(reasons(&fleet), [""; 0], "an older stream has no say");
+        newer.said(&ipvs);
+        drop((stream, newer));
+        assert_eq!(reasons(&fleet), ["ipvs"], "also without a stream");
+        drop(fleet.open(&hello("n")));
+        assert_eq!(reasons(&fleet), [""; 0], "an agent that says nothing of its node");
     }
 
     #[test]

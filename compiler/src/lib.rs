@@ -6,6 +6,7 @@ pub mod admin;
 pub mod cli;
 pub mod convert;
 pub mod engine;
+mod facts;
 pub mod fleet;
 pub mod fuzzing;
 pub mod listen;

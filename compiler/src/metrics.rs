@@ -84,6 +84,8 @@ pub struct Metrics {
     work: Family<Label, Counter>,
     /// Nodes by whether the kernel has what the objects ask for.
     nodes: Family<Label, Gauge>,
+    /// Nodes on which something passes unjudged, by why.
+    not_judged: Family<Label, Gauge>,
 }
 
 impl Default for Metrics {
@@ -107,6 +109,7 @@ impl Default for Metrics {
             translation: Histogram::new(exponential_buckets(0.000_1, 4.0, 10)),
             work: Family::default(),
             nodes: Family::default(),
+            not_judged: Family::default(),
         };
         let registry = &mut metrics.registry;
         registry.register("events", "Events received from the source", metrics.events.clone());
@@ -155,6 +158,11 @@ impl Default for Metrics {
         registry.register("objects", "Objects in the world by kind", metrics.objects.clone());
         registry.register("work", "What passes over changes looked at, by kind", metrics.work.clone());
         registry.register("nodes", "Nodes by whether their table is the desired one", metrics.nodes.clone());
+        registry.register(
+            "nodes_not_judged",
+            "Nodes on which something passes past the rules, by why",
+            metrics.not_judged.clone(),
+        );
         registry.register_with_unit(
             "translation",
             "Time to translate what changed",
@@ -213,9 +221,10 @@ impl Metrics {
 
     /// Counts what a pass has looked at.
     pub fn passed(&self, work: &Work) {
-        let Work { pods, groups, sets, frames, refits, members, bodies } = *work;
+        let Work { pods, tries, groups, sets, frames, refits, members, bodies } = *work;
         let all = [
             ("pods", pods),
+            ("tries", tries),
             ("groups", groups),
             ("sets", sets),
             ("frames", frames),
@@ -245,6 +254,13 @@ impl Metrics {
     pub fn nodes(&self, states: [(&'static str, i64); 4]) {
         for (state, count) in states {
             self.nodes.get_or_create(&vec![("state", state)]).set(count);
+        }
+    }
+
+    /// Shows on how many nodes something passes unjudged, by each reason.
+    pub fn not_judged(&self, counts: impl IntoIterator<Item = (&'static str, i64)>) {
+        for (reason, count) in counts {
+            self.not_judged.get_or_create(&vec![("reason", reason)]).set(count);
         }
     }
 

@@ -9,6 +9,7 @@ mod stream {
     mod bytes;
     mod compiler;
     mod dead;
+    mod facts;
     mod objects;
     mod pipe;
     mod problems;

@@ -3,7 +3,7 @@
 use flock_proto::{Outcome, Position, STRIKES_LIMIT, Update, UpdateKind, WireError, v1};
 use flock_shared::{Revision, Script, Superseded};
 
-use crate::guard::{self, Refused};
+use crate::guard::{self, Costs, Refused};
 use crate::journal::{Entry, Journal};
 
 /// A state that was committed to the kernel.
@@ -90,6 +90,8 @@ pub struct Enforcement {
     kernel: Kernel,
     /// The newest job, if nft has not taken it.
     pending: Option<Pending>,
+    /// What the tables cost that were committed last.
+    costs: Costs,
 }
 
 /// A job that nft has not taken.
@@ -106,23 +108,36 @@ impl Default for Enforcement {
     }
 }
 
-/// Whether the script of an update may reach nft.
-fn guarded(kind: &UpdateKind) -> Result<(), Refused> {
-    match kind {
-        UpdateKind::Full(script) | UpdateKind::Delta { script, .. } => guard::check(script.bytes()),
-        UpdateKind::Current => Ok(()),
-    }
-}
-
 impl Enforcement {
     /// Knows nothing of the kernel.
     #[must_use]
-    pub const fn new() -> Self {
-        Self { kernel: Kernel::Unknown, pending: None }
+    pub fn new() -> Self {
+        Self { kernel: Kernel::Unknown, pending: None, costs: Costs::default() }
+    }
+
+    /// Whether the script of an update may reach nft.
+    fn guarded(&self, kind: &UpdateKind) -> Result<(), Refused> {
+        match kind {
+            UpdateKind::Full(script) | UpdateKind::Delta { script, .. } => {
+                guard::check(&self.costs, script.bytes()).map(drop)
+            }
+            UpdateKind::Current => Ok(()),
+        }
+    }
+
+    /// A script was committed.
+    fn count(&mut self, script: &Script) {
+        // It passed the guard when it came, so there is nothing to refuse.
+        if let Ok(costs) = guard::check(&self.costs, script.bytes()) {
+            self.costs = costs;
+        }
     }
 
     /// A state of an earlier run, which may stand or not: see [`Enforcement::repair`].
     pub fn remember(&mut self, journal: Journal) {
+        for entry in std::iter::once(journal.full()).chain(journal.deltas()) {
+            self.count(&entry.script);
+        }
         let Entry { revision, position, superseded, .. } = journal.last().clone();
         self.kernel = Kernel::Lost(Standing { revision, position, superseded, journal: Some(journal) });
     }
@@ -150,7 +165,7 @@ impl Enforcement {
     pub fn receive(&mut self, wire: v1::Update) -> Step {
         let named = wire.revision.parse().ok();
         match Update::try_from(wire) {
-            Ok(update) => match guarded(&update.kind) {
+            Ok(update) => match self.guarded(&update.kind) {
                 Ok(()) => self.decide(update),
                 Err(refused) => {
                     let (revision, error) = (Some(update.revision), refused.to_string());
@@ -167,7 +182,7 @@ impl Enforcement {
         }
     }
 
-    fn decide(&mut self, Update { revision, kind, position, superseded }: Update) -> Step {
+    fn decide(&mut self, Update { revision, kind, position, superseded, forget: _ }: Update) -> Step {
         if let Kernel::Holds(standing) = &mut self.kernel
             && standing.revision == revision
         {
@@ -207,6 +222,10 @@ impl Enforcement {
     pub fn committed(&mut self, job: Job) -> Answer {
         let Job { revision, position, superseded, script, scope } = job;
         let answer = Answer::success(revision.clone(), Outcome::Applied);
+        // What a repair brings back was counted when it stood first.
+        if scope != Scope::Repair {
+            self.count(&script);
+        }
         // A repair leaves a newer job due.
         self.pending.take_if(|pending| pending.job.revision == revision);
         let entry = Entry {

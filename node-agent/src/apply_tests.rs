@@ -9,7 +9,7 @@ fn revision(name: &str) -> Revision {
 
 /// One that may reach nft.
 fn statement(name: &str) -> String {
-    format!("add table inet flock_netpol # {name}\n")
+    format!("flush chain inet flock_netpol ingress_{:.16}\n", revision(name).as_str())
 }
 
 fn script(name: &str) -> Script {

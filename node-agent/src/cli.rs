@@ -9,6 +9,7 @@ use flock_shared::NodeName;
 
 use crate::child::Program;
 use crate::enforce::Until;
+use crate::facts::Mode;
 use crate::nft::Nft;
 use crate::run::Config;
 use flock_shared::dial::{CompilerUrl, Trust};
@@ -68,7 +69,12 @@ pub struct Options {
     #[arg(long, env = "FLOCK_NFT_MEMORY", value_name = "MIB", default_value = "512", value_parser = value_parser!(u32).range(16..))]
     nft_memory: u32,
 
-    /// How often to look whether the table is still in place
+    /// What to do where frames of bridges that pods may hang on are not shown to the rules: say so, or show them
+    /// (net.bridge.bridge-nf-call-iptables and -ip6tables)
+    #[arg(long, env = "FLOCK_BRIDGE_NF", value_name = "check|set", value_enum, default_value = "check")]
+    bridge_nf: Mode,
+
+    /// How often to look whether the table is still in place, and at the node
     #[arg(long, env = "FLOCK_CHECK_INTERVAL", value_name = "SECONDS", default_value = "30", value_parser = seconds)]
     check_interval: Duration,
 }
@@ -127,6 +133,7 @@ impl Options {
             nft,
             state_dir: self.state_dir,
             check_interval: self.check_interval,
+            bridge_nf: self.bridge_nf,
             until: if self.once { Until::FirstUpdate } else { Until::Stopped },
         }))
     }
@@ -159,7 +166,7 @@ mod tests {
             task(&["--node", "n1", "--compiler", "http://127.0.0.1:1", "--once", "--check-interval", "0.5"]);
         let Ok(Task::Run(config)) = made else { panic!("{made:?}") };
         assert_eq!((config.node.as_str(), config.until), ("n1", Until::FirstUpdate));
-        assert_eq!(config.check_interval, Duration::from_millis(500));
+        assert_eq!((config.check_interval, config.bridge_nf), (Duration::from_millis(500), Mode::Check));
     }
 
     #[test]
@@ -199,6 +206,7 @@ mod tests {
             ("--nft-memory", "x"),
             ("--check-interval", "inf"),
             ("--check-interval", "-1"),
+            ("--bridge-nf", "off"),
         ] {
             let given = format!("{option}={value}");
             let mut arguments: Vec<&str> =

@@ -8,7 +8,7 @@ mod attempt;
 use std::future::pending;
 use std::time::Duration;
 
-use flock_proto::{Ack, Outcome, Position};
+use flock_proto::{Ack, Forget, Outcome, Position};
 use flock_shared::backoff::Backoff;
 use flock_shared::{Revision, Superseded};
 use tokio::sync::{mpsc, watch};
@@ -16,6 +16,7 @@ use tokio::time::{Instant, sleep_until};
 use tracing::{info, warn};
 
 use crate::apply::{Answer, Enforcement, Job, Step};
+use crate::conntrack::wanted::Wishes;
 use crate::drift::Drift;
 use crate::journal::Journal;
 use crate::ledger::Sight;
@@ -76,6 +77,8 @@ pub struct Outlets {
     pub full_needed: watch::Sender<u64>,
     /// What led to the newest state, to be kept for the next boot.
     pub journal: watch::Sender<Option<Journal>>,
+    /// Whose connections are to be looked at.
+    pub wishes: Wishes,
 }
 
 /// Owns what is enforced on this node.
@@ -123,6 +126,9 @@ impl Enforcer {
         if self.repair("restore").await == Some(Outcome::NftFailed) && has_deltas {
             // An older state is better than none; the compiler, once there is one, knows the newest.
             self.attempt(Job::full(full), Instant::now(), "restore without deltas").await;
+        }
+        if let Some(standing) = self.enforcement.holds() {
+            self.outlets.wishes.restored(&standing.revision);
         }
         self.publish();
         self.schedule();
@@ -175,6 +181,8 @@ impl Enforcer {
     }
 
     async fn receive(&mut self, Received { update, at }: Received) -> Answer {
+        let forget = update.forget.clone().and_then(|forget| Forget::try_from(forget).ok());
+        self.outlets.wishes.named(forget.as_ref());
         match self.enforcement.receive(update) {
             Step::Run(job) => {
                 self.backoff.reset();
@@ -184,6 +192,9 @@ impl Enforcer {
             Step::Answer(answer) => {
                 self.publish();
                 self.answer(&answer, at, "update");
+                if let Some(revision) = answer.revision.as_ref().filter(|_| answer.outcome.is_success()) {
+                    self.outlets.wishes.committed(revision, false);
+                }
                 answer
             }
         }

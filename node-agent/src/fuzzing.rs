@@ -1,12 +1,14 @@
 //! Entry points of the fuzz targets in `node-agent/fuzz`, here so that an ordinary test runs them on their corpus.
 
 use bytes::Bytes;
+use flock_nft::read::Lines;
 use flock_proto::Position;
 use flock_proto::v1;
 use flock_shared::{NodeName, Revision, SUPERSEDED_LIMIT, Script, ScriptHash, Superseded};
 
 use crate::apply::{Enforcement, Step};
-use crate::guard;
+use crate::conntrack::message::{self, Said};
+use crate::guard::{self, Costs, Refused, Why};
 use crate::journal::Entry;
 use crate::ledger::{Ledger, Sight};
 use crate::record;
@@ -22,7 +24,7 @@ pub fn update(bytes: &[u8]) {
     for update in [v1::Update { sha256: hash, ..update.clone() }, update] {
         let mut enforcement = Enforcement::new();
         if let Step::Run(job) = enforcement.receive(update.clone()) {
-            assert_eq!(guard::check(job.script.bytes()), Ok(()));
+            assert!(guard::check(&Costs::default(), job.script.bytes()).is_ok());
             assert_eq!(job.script.hash().as_bytes()[..], update.sha256[..]);
             let answer = enforcement.committed(job.clone());
             assert!(answer.outcome.is_success() && answer.revision == Some(job.revision));
@@ -30,44 +32,21 @@ pub fn update(bytes: &[u8]) {
     }
 }
 
-/// What passes the guard is made of our table's statements, line by line, and passes behind itself, as in a journal.
+/// What passes the guard is what the writer of its lines says, byte by byte; and it passes behind itself, as in a
+/// journal, unless that adds up to too much.
 ///
 /// # Panics
 /// If it is otherwise.
 pub fn guarded(script: &[u8]) {
-    if guard::check(script).is_err() {
-        return;
+    let Ok(costs) = guard::check(&Costs::default(), script) else { return };
+    let lines =
+        Lines::of(script).map(|line| line.map_or_else(|error| error.to_string(), |line| format!("{line}\n")));
+    assert!(lines.flat_map(String::into_bytes).eq(script.iter().copied()));
+    assert!(script.iter().all(|byte| matches!(byte, b'\t' | b'\n' | b' '..=b'~')), "a character");
+    match guard::check(&costs, script) {
+        Ok(_) => {}
+        Err(Refused { why, .. }) => assert!(matches!(why, Why::TooMany { .. }), "{why}"),
     }
-    assert_eq!(guard::check(&[script, b"\n", script].concat()), Ok(()));
-    let mut depth = 0usize;
-    for line in script.split(|byte| *byte == b'\n') {
-        assert!(line.iter().all(|byte| matches!(byte, b'\t' | b' '..=b'~')), "a character");
-        let code = bare(&String::from_utf8_lossy(line));
-        let text = code.trim();
-        assert!(depth > 0 || text.is_empty() || text.contains("inet flock_netpol"), "{text:?}");
-        assert!(depth > 0 || !text.contains("ruleset"), "{text:?}");
-        for word in ["include", "$", " log ", " dnat ", " hook input ", " hook output "] {
-            assert!(!text.contains(word), "{text:?}");
-        }
-        depth =
-            (depth + code.matches('{').count()).checked_sub(code.matches('}').count()).unwrap_or(usize::MAX);
-    }
-    assert_eq!(depth, 0);
-}
-
-/// A line without what is quoted, and without its comment.
-fn bare(line: &str) -> String {
-    let code =
-        |part: (usize, &str)| if part.0.is_multiple_of(2) { part.1.to_lowercase() } else { String::new() };
-    let mut whole = String::new();
-    for part in line.split('"').enumerate() {
-        let part = code(part);
-        if let Some((before, _)) = part.split_once('#') {
-            return whole + before;
-        }
-        whole.push_str(&part);
-    }
-    whole
 }
 
 /// No bytes are taken for a record by accident; what was written is read, and any one byte that is changed is noticed.
@@ -121,4 +100,23 @@ pub fn heard(bytes: &[u8]) {
         ledger.missed();
         assert!(ledger.settle(1) >= Sight::Unknown);
     }
+}
+
+/// Whatever the kernel tells of connections is read within its bounds; how many entries it is taken for. What makes one
+/// entry is what removes it.
+///
+/// # Panics
+/// If it is otherwise.
+pub fn told(datagram: &[u8]) -> usize {
+    let sequence = datagram.get(8..12).and_then(|bytes| bytes.try_into().ok()).map_or(5, u32::from_ne_bytes);
+    let mut entries = 0;
+    for said in message::said(datagram, sequence) {
+        if let Said::Entry(entry) = said {
+            let removal = message::removal(&entry, 1);
+            assert!(removal.len() <= datagram.len() + 3, "no more than what was told");
+            assert_eq!(entry.flow.source.is_ipv4(), entry.flow.destination.is_ipv4());
+            entries += 1;
+        }
+    }
+    entries
 }

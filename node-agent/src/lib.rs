@@ -1,17 +1,21 @@
 //! The node agent: subscribes to the compiler, verifies each script's hash, runs `nft -f -`, acknowledges.
 //!
-//! It knows nothing of what a script means. [`apply`] decides, purely; [`enforce`] carries out and repeats, a script of several
-//! steps as [`series`] says; [`trial`] asks nft what it takes at all;
-//! [`journal`] knows what led to the state that stands; [`lookout`] and [`ledger`] know who else changed it. [`run`] joins it with the stream ([`session`],
+//! It knows nothing of what a script means. [`apply`] decides, purely; [`enforce`] carries out and repeats, a script of
+//! several steps as [`series`] says; [`trial`] asks nft what it takes at all;
+//! [`journal`] knows what led to the state that stands; [`lookout`] and [`ledger`] know who else changed it;
+//! [`facts`] looks at the node for the compiler; [`conntrack`] cuts connections that were revoked. [`run`] joins it with the stream ([`session`],
 //! `flock_shared::dial`) and the journal on disk ([`state`]).
 
 pub mod apply;
 pub mod child;
 pub mod cli;
+pub mod conntrack;
 pub mod drift;
 pub mod enforce;
+pub mod facts;
 pub mod fuzzing;
 pub mod guard;
+pub mod handover;
 pub mod journal;
 pub mod ledger;
 pub mod lookout;

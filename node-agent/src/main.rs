@@ -10,15 +10,15 @@ use clap::{CommandFactory as _, Parser as _};
 use flock_node_agent::cli::{Options, Task};
 use flock_node_agent::nft::Nft;
 use flock_node_agent::run::{self, Config};
-use flock_node_agent::{sentinel, state};
+use flock_node_agent::{facts, handover, state};
 use flock_shared::telemetry::{self, LogFormat};
 use flock_shared::{TABLE, shutdown};
 use tokio::sync::watch;
 use tracing::info;
 
 fn main() -> ExitCode {
-    if std::env::args_os().nth(1).is_some_and(|argument| argument == sentinel::HAND_OVER) {
-        return ended(sentinel::hand_over().map_err(Into::into));
+    if let Some(done) = in_place_of_nft() {
+        return ended(done);
     }
     let options = Options::parse();
     if let Err(error) = telemetry::init(options.log(), LogFormat::Text) {
@@ -26,6 +26,18 @@ fn main() -> ExitCode {
     }
     let task = options.task().unwrap_or_else(|error| error.exit());
     ended(perform(task))
+}
+
+/// What this process is for if the agent has started it where nft would be.
+fn in_place_of_nft() -> Option<anyhow::Result<()>> {
+    let mut arguments = std::env::args().skip(1);
+    match arguments.next()?.as_str() {
+        handover::HAND_OVER => {
+            Some(handover::hand_over(&arguments.next().unwrap_or_default()).map_err(Into::into))
+        }
+        facts::LOOK => Some(facts::look_in_place(&arguments.next().unwrap_or_default()).map_err(Into::into)),
+        _ => None,
+    }
 }
 
 fn ended(result: anyhow::Result<()>) -> ExitCode {

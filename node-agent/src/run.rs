@@ -10,7 +10,10 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, timeout};
 use tracing::{info, warn};
 
+use crate::conntrack::wanted::Wishes;
+use crate::conntrack::{Line, Looker};
 use crate::enforce::{Applied, End, Enforcer, Outlets, Until};
+use crate::facts::{Mode, Observer};
 use crate::nft::Nft;
 use crate::session::{self, Ended, Ends};
 use crate::state::{self, Saved, StateDir};
@@ -48,6 +51,8 @@ pub struct Config {
     pub state_dir: Option<PathBuf>,
     /// How often the kernel's table is looked after.
     pub check_interval: Duration,
+    /// What is done about bridges that the rules do not see.
+    pub bridge_nf: Mode,
     /// When the agent is done.
     pub until: Until,
 }
@@ -82,7 +87,12 @@ pub async fn run(config: Config, stop: watch::Receiver<bool>) -> Result<(), RunE
     let (full_needed, full_needed_outlet) = watch::channel(0);
     let (journal, journal_outlet) = watch::channel(None);
 
-    let outlets = Outlets { acks, applied, full_needed, journal };
+    let (wishes, wanted) = Wishes::new();
+    let (question_inlet, questions) = mpsc::channel(1);
+    let (answers, answer_outlet) = mpsc::channel(1);
+    let (is_answered, is_open) = watch::channel(false);
+
+    let outlets = Outlets { acks, applied, full_needed, journal, wishes };
     let mut enforcer = Enforcer::new(config.nft.clone(), outlets, config.check_interval);
     if config.until == Until::Stopped {
         // Before anything is applied: what comes after it is noticed.
@@ -90,13 +100,35 @@ pub async fn run(config: Config, stop: watch::Receiver<bool>) -> Result<(), RunE
     }
     let (state_dir, on_disk) = restore(&config, &mut enforcer).await;
 
+    let (mut observer, facts) =
+        Observer::new(config.nft.program().clone(), config.bridge_nf, config.check_interval);
+    if config.until == Until::Stopped {
+        observer.listen().await;
+    }
+    observer.look().await;
+
     let enforcing = enforcer.run(config.until, updates, stop);
-    let ends = Ends { updates: update_inlet, acks: ack_outlet, full_needed: full_needed_outlet };
+    let ends = Ends {
+        updates: update_inlet,
+        acks: ack_outlet,
+        full_needed: full_needed_outlet,
+        facts,
+        questions,
+        answers,
+        is_answered,
+    };
+    let line = Line { is_open, questions: question_inlet, answers: answer_outlet };
+    let looking = Looker::new(config.nft.program().clone(), wanted, line).run();
     let following = follow(&config, ends, applied_outlet);
     let keeping = state::keep(state_dir, on_disk, journal_outlet);
 
     tokio::pin!(enforcing);
-    let others = async { tokio::join!(following, keeping) };
+    let others = async {
+        tokio::select! {
+            _ = async { tokio::join!(following, keeping, observer.run()) } => {}
+            never = looking => match never {},
+        }
+    };
     tokio::pin!(others);
     let end = tokio::select! {
         end = &mut enforcing => {
@@ -166,6 +198,7 @@ async fn follow(config: &Config, mut ends: Ends, applied: watch::Receiver<Applie
                     position,
                     drifts,
                     superseded,
+                    facts: ends.facts.borrow_and_update().clone(),
                     refused: refused.clone().unwrap_or_default(),
                 };
                 let since = Instant::now();

@@ -1,34 +1,21 @@
 //! The ear at the kernel: a netlink socket that hears every change to nf_tables in the network namespace of nft.
 //!
-//! Where nft is started by another program (`ip netns exec n1 nft`), that program starts this executable once in place
-//! of nft. It opens the socket where nft would have been and hands it over: a socket stays in the namespace in which
-//! it was opened. So nothing but this process listens, and there is no other that could die unnoticed.
+//! Nothing but this process listens, and there is no other that could die unnoticed.
 
-use std::env::current_exe;
-use std::io::{self, IoSlice, IoSliceMut};
-use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, OwnedFd};
-use std::process::Stdio;
-use std::time::Duration;
+use std::io;
+use std::os::fd::OwnedFd;
 
-use rustix::cmsg_space;
 use rustix::io::Errno;
-use rustix::net::netlink::{NETFILTER, SocketAddrNetlink};
+use rustix::net::netlink::SocketAddrNetlink;
 use rustix::net::sockopt::{set_socket_recv_buffer_size, set_socket_recv_buffer_size_force};
-use rustix::net::{
-    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
-    SendAncillaryMessage, SendFlags, SocketFlags, SocketType, bind, getsockname, recv, recvmsg, send,
-    sendmsg, socket_with, socketpair,
-};
+use rustix::net::{RecvFlags, SendFlags, bind, getsockname, recv, send};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-use crate::child::{ChildError, Place, Program};
+use crate::child::Program;
+use crate::handover::{self, HandOverError, Peer};
 use crate::ledger::{Ledger, Sight};
 use crate::notice::question;
-
-/// The one argument with which this executable is started in place of nft.
-pub const HAND_OVER: &str = "--hand-over-a-socket";
 
 /// `NFNLGRP_NFTABLES`, as one of the groups that an address names.
 const GROUP: u32 = 1 << 6;
@@ -37,8 +24,6 @@ const DATAGRAM: usize = 16 << 10;
 /// What may wait to be heard, in the kernel's account; it doubles this. It takes memory only while something waits: the
 /// news of 100,000 elements are 9 MB.
 const WAITING: usize = 16 << 20;
-/// How long the program that starts nft may take to start this one.
-const HAND_OVER_LIMIT: Duration = Duration::from_secs(5);
 
 /// Why there is no ear at the kernel.
 #[derive(Debug, thiserror::Error)]
@@ -46,15 +31,9 @@ pub enum SentinelError {
     /// The system refuses something.
     #[error(transparent)]
     Io(#[from] io::Error),
-    /// The program that starts nft did not start this executable.
-    #[error("this executable could not be started in place of nft: {0}")]
-    NotStarted(#[from] ChildError),
-    /// What starts nft could start nothing else.
-    #[error("what starts nft takes a script, or this executable has no name for it")]
-    Nowhere,
-    /// It ran something else, or something that handed nothing over.
-    #[error("no socket was handed over in place of nft")]
-    Nothing,
+    /// There is no socket where nft works.
+    #[error(transparent)]
+    HandOver(#[from] HandOverError),
     /// What nft does is not heard.
     #[error("what nft does is not heard: it works in another network namespace")]
     Deaf,
@@ -84,12 +63,13 @@ impl Sentinel {
     /// # Errors
     /// When this process may not, or cannot get there.
     pub async fn open(nft: &Program) -> Result<Self, SentinelError> {
-        let executable = current_exe()?;
-        let socket = match nft.place_of_nft(executable.to_str().ok_or(SentinelError::Nowhere)?) {
-            Place::Here => open_socket()?,
-            Place::Behind(program) => handed_over(&program).await?,
-            Place::Nowhere => return Err(SentinelError::Nowhere),
-        };
+        let socket = handover::open(nft, Peer::Netfilter).await?;
+        if set_socket_recv_buffer_size_force(&socket, WAITING).is_err() {
+            // As much as anybody may have: what does not fit is noticed.
+            set_socket_recv_buffer_size(&socket, WAITING)?;
+        }
+        let port = SocketAddrNetlink::try_from(getsockname(&socket)?)?.pid();
+        bind(&socket, &SocketAddrNetlink::new(port, GROUP))?;
         Self::on(socket)
     }
 
@@ -166,47 +146,4 @@ impl Sentinel {
             }
         }
     }
-}
-
-/// Opens the socket where this process is.
-fn open_socket() -> Result<OwnedFd, SentinelError> {
-    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    let socket = socket_with(AddressFamily::NETLINK, SocketType::RAW, flags, Some(NETFILTER))?;
-    if set_socket_recv_buffer_size_force(&socket, WAITING).is_err() {
-        // As much as anybody may have: what does not fit is noticed.
-        set_socket_recv_buffer_size(&socket, WAITING)?;
-    }
-    bind(&socket, &SocketAddrNetlink::new(0, GROUP))?;
-    Ok(socket)
-}
-
-/// The socket that `program`, in place of nft, opens.
-async fn handed_over(program: &Program) -> Result<OwnedFd, SentinelError> {
-    let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
-    program.run_on(&[HAND_OVER], Stdio::from(theirs), HAND_OVER_LIMIT).await?;
-    let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(1))];
-    let mut control = RecvAncillaryBuffer::new(&mut space);
-    let mut byte = [0];
-    let flags = RecvFlags::DONTWAIT | RecvFlags::CMSG_CLOEXEC;
-    recvmsg(&ours, &mut [IoSliceMut::new(&mut byte)], &mut control, flags)
-        .map_err(|_| SentinelError::Nothing)?;
-    let sockets = control.drain().filter_map(|message| match message {
-        RecvAncillaryMessage::ScmRights(mut sockets) => sockets.next(),
-        _ => None,
-    });
-    sockets.last().ok_or(SentinelError::Nothing)
-}
-
-/// What this executable does in place of nft: opens the socket and gives it to the agent, through standard input.
-///
-/// # Errors
-/// When this process may not listen, or standard input is no socket.
-pub fn hand_over() -> Result<(), SentinelError> {
-    let socket = open_socket()?;
-    let sockets = [socket.as_fd()];
-    let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(1))];
-    let mut control = SendAncillaryBuffer::new(&mut space);
-    control.push(SendAncillaryMessage::ScmRights(&sockets));
-    sendmsg(io::stdin(), &[IoSlice::new(b"s")], &mut control, SendFlags::NOSIGNAL)?;
-    Ok(())
 }

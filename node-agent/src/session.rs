@@ -1,15 +1,17 @@
-//! One stream to the compiler: hello, updates in, acks out.
+//! One stream to the compiler: hello, updates in, acks out; questions about connections out, answers in.
 
 use std::time::Duration;
 
 use flock_proto::v1::node_service_client::NodeServiceClient;
-use flock_proto::{Ack, AgentMessage, Hello, MAX_MESSAGE_BYTES, v1};
+use flock_proto::{Ack, AgentMessage, Flows, Forget, Hello, MAX_MESSAGE_BYTES, NodeFacts, v1};
 use flock_shared::token::BearerToken;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, timeout};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Channel;
 use tonic::{Request, Status};
+
+use crate::conntrack::Answered;
 
 /// Acks that wait for the connection to take them.
 const OUTBOUND: usize = 16;
@@ -48,6 +50,14 @@ pub struct Ends {
     pub acks: mpsc::Receiver<Ack>,
     /// Changes when a full script is needed.
     pub full_needed: watch::Receiver<u64>,
+    /// What the node is like, once that is known; the hello says it, and what changes is told.
+    pub facts: watch::Receiver<Option<NodeFacts>>,
+    /// Gives questions about connections.
+    pub questions: mpsc::Receiver<Flows>,
+    /// Takes the answers. There is one question at a time.
+    pub answers: mpsc::Sender<Answered>,
+    /// Whether there is a stream, and to a compiler that answers such questions: one that does not would end it.
+    pub is_answered: watch::Sender<bool>,
 }
 
 impl Ends {
@@ -55,10 +65,32 @@ impl Ends {
     pub async fn discard_acks(&mut self) {
         while self.acks.recv().await.is_some() {}
     }
+
+    /// Takes an answer about connections out of the updates; gives back any other update.
+    fn keep(&self, update: v1::Update) -> Option<v1::Update> {
+        let Some(forget) = &update.forget else { return Some(update) };
+        self.is_answered.send_if_modified(|is_answered| !std::mem::replace(is_answered, true));
+        if !matches!(&forget.forget, Some(v1::forget::Forget::Answer(_))) {
+            return Some(update);
+        }
+        if let Ok(Forget::Answer { number, answer }) = Forget::try_from(update.forget.unwrap_or_default()) {
+            // Nobody waits for one that finds no room: its question was given up.
+            let _ = self.answers.try_send((number, answer));
+        }
+        None
+    }
 }
 
 /// Opens a stream, shows `token` if there is one, says `hello`, and passes updates and acks on until the stream ends.
 pub async fn run(channel: Channel, token: Option<&BearerToken>, hello: Hello, ends: &mut Ends) -> Ended {
+    let ended = stream(channel, token, hello, ends).await;
+    ends.is_answered.send_replace(false);
+    // Questions that found no stream are asked again.
+    while ends.questions.try_recv().is_ok() {}
+    ended
+}
+
+async fn stream(channel: Channel, token: Option<&BearerToken>, hello: Hello, ends: &mut Ends) -> Ended {
     ends.full_needed.mark_unchanged();
     let (outbound, messages) = mpsc::channel(OUTBOUND);
     let say = async |message: AgentMessage| outbound.send(v1::AgentMessage::from(message)).await;
@@ -99,13 +131,26 @@ pub async fn run(channel: Channel, token: Option<&BearerToken>, hello: Hello, en
                 Err(_) => return Ended::Finished,
             },
             message = inbound.message(), if room.is_some() => match message {
-                Ok(Some(update)) => if let Some(permit) = room.take() {
+                Ok(Some(update)) => if let Some(update) = ends.keep(update)
+                    && let Some(permit) = room.take()
+                {
                     permit.send(Received { update, at: Instant::now() });
                 },
                 Ok(None) => return Ended::Closed,
                 Err(status) => return Ended::Broken(status),
             },
+            Some(question) = ends.questions.recv() => {
+                if say(AgentMessage::Flows(question)).await.is_err() {
+                    return Ended::Closed;
+                }
+            }
             Ok(()) = ends.full_needed.changed() => return Ended::FullNeeded,
+            Ok(()) = ends.facts.changed() => {
+                let facts = ends.facts.borrow_and_update().clone();
+                if let Some(facts) = facts && say(AgentMessage::Facts(facts)).await.is_err() {
+                    return Ended::Closed;
+                }
+            }
         }
     }
     // The last ack gets out before the connection goes: the compiler answers the end of one half with that of the other.

@@ -17,7 +17,7 @@ use rustix::process::geteuid;
 use tokio::sync::watch;
 use tracing::{debug, warn};
 
-use crate::guard::{self, Refused};
+use crate::guard::{self, Costs, Refused};
 use crate::journal::{Entry, Journal};
 use crate::record::{self, HEADER_LENGTH};
 
@@ -100,7 +100,7 @@ impl StateDir {
     /// Why it is not to be applied.
     pub fn load(&self) -> Result<Option<Saved>, StateError> {
         let path = self.folder.join(FILE);
-        let (full, mut seal) = match self.load_full(&path) {
+        let (full, mut seal, mut costs) = match self.load_full(&path) {
             Ok(Some(loaded)) => loaded,
             Ok(None) => return Ok(None),
             Err(StateError::Io(error)) => return Err(error.into()),
@@ -113,10 +113,11 @@ impl StateDir {
         let mut journal = Journal::new(full);
         let mut rest = self.deltas();
         while let Ok((delta, next, end)) = record::read_delta(&rest, seal) {
-            let checked = guard::check(delta.script.bytes());
-            if checked.is_err() || journal.push(delta).is_err() {
+            let Ok(after) = guard::check(&costs, delta.script.bytes()) else { break };
+            if journal.push(delta).is_err() {
                 break;
             }
+            costs = after;
             seal = next;
             rest = rest.slice(end..);
         }
@@ -130,14 +131,14 @@ impl StateDir {
         Ok(Some(Saved { journal, seal, end }))
     }
 
-    fn load_full(&self, path: &Path) -> Result<Option<(Entry, ScriptHash)>, StateError> {
+    fn load_full(&self, path: &Path) -> Result<Option<(Entry, ScriptHash, Costs)>, StateError> {
         let Some(bytes) = read(path)? else { return Ok(None) };
         let (owner, full, seal) = record::read_full(&bytes).map_err(|_| StateError::Changed)?;
         if owner != self.node {
             return Err(StateError::Foreign(owner));
         }
-        guard::check(full.script.bytes())?;
-        Ok(Some((full, seal)))
+        let costs = guard::check(&Costs::default(), full.script.bytes())?;
+        Ok(Some((full, seal, costs)))
     }
 
     /// All that is in the file of the deltas; nothing, if it is not to be trusted.

@@ -1,12 +1,13 @@
 //! Tests of the journal on disk.
 
 use flock_proto::Position;
-use flock_shared::{Revision, Script, Superseded};
+use flock_shared::{Revision, Script, ScriptHash, Superseded};
 
 use super::*;
 
 fn entry(text: &str) -> Entry {
-    let script = Script::new(format!("# {text}\n\n\nadd table inet flock_netpol\n"));
+    let name = Revision::of(ScriptHash::of(text.as_bytes()));
+    let script = Script::new(format!("flush chain inet flock_netpol ingress_{:.16}\n", name.as_str()));
     let (revision, position) = (Revision::of(script.hash()), Position::new(text.as_bytes()).unwrap());
     let superseded = Superseded::new(vec![revision.clone()]).unwrap();
     Entry { revision, position, superseded, script }

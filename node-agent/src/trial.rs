@@ -5,7 +5,7 @@
 //! (`nft -c`) and commits nothing: so nobody hears of it, and a crash leaves nothing behind. The whole at once, and one
 //! after the other only if that is refused.
 
-use flock_proto::{REFUSED_LIMIT, VERSION_LIMIT};
+use flock_proto::{REFUSED_LIMIT, REFUSED_LINES};
 use flock_shared::tables::TRIAL_TABLE;
 use tracing::warn;
 
@@ -41,7 +41,7 @@ pub async fn refused(nft: &Nft) -> Result<Vec<String>, ChildError> {
         if let Err(complaint) = nft.tried(&in_table(objects)).await? {
             let words = complaint.as_str().lines().next().unwrap_or_default();
             warn!(construct = name, words, "nft or the kernel refuses what scripts may hold");
-            if refused.len() < REFUSED_LIMIT {
+            if refused.len() < REFUSED_LINES {
                 refused.push(printable(&format!("{name}: {words}")));
             }
         }
@@ -50,7 +50,7 @@ pub async fn refused(nft: &Nft) -> Result<Vec<String>, ChildError> {
 }
 
 fn printable(text: &str) -> String {
-    text.chars().filter(|letter| letter.is_ascii_graphic() || *letter == ' ').take(VERSION_LIMIT).collect()
+    text.chars().filter(|letter| letter.is_ascii_graphic() || *letter == ' ').take(REFUSED_LIMIT).collect()
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use flock_node_agent::fuzzing;
+use flock_node_agent::guard::{Costs, check};
 
 fn holds_on(corpus: &str, target: fn(&[u8])) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(corpus);
@@ -29,6 +30,14 @@ fn scripts() {
 }
 
 #[test]
+fn some_scripts_pass_and_some_do_not() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus/guarded");
+    let passes = |name: &str| check(&Costs::default(), &fs::read(folder.join(name)).unwrap()).is_ok();
+    assert!(["full", "interfaces", "delta", "delta-adds", "steps"].into_iter().all(passes));
+    assert!(!["nat-hidden", "include", "continued", "second-statement"].into_iter().any(passes));
+}
+
+#[test]
 fn journals() {
     holds_on("records", fuzzing::records);
 }
@@ -36,4 +45,9 @@ fn journals() {
 #[test]
 fn news_of_the_kernel() {
     holds_on("heard", fuzzing::heard);
+}
+
+#[test]
+fn connections_that_the_kernel_tells() {
+    holds_on("told", |bytes| _ = fuzzing::told(bytes));
 }

@@ -1,5 +1,7 @@
 //! Why a message that decoded as protobuf still means nothing.
 
+use crate::FactsError;
+use flock_shared::prefixes::PrefixError;
 use flock_shared::{HashMismatch, NameError, Revision, RevisionError, SupersededError};
 
 /// What is wrong with a message. The field is named as in the `.proto` file.
@@ -19,16 +21,6 @@ pub enum WireError {
         /// Bytes found.
         length: usize,
         /// Bytes allowed.
-        limit: usize,
-    },
-    /// There are more of something than the protocol allows.
-    #[error("{field} holds {length}; at most {limit} are allowed")]
-    TooMany {
-        /// Message and field.
-        field: &'static str,
-        /// How many were found.
-        length: usize,
-        /// How many are allowed.
         limit: usize,
     },
     /// A string that is shown to people holds control characters.
@@ -56,6 +48,9 @@ pub enum WireError {
         /// What is wrong with them.
         source: SupersededError,
     },
+    /// Facts of a node are too many, or one of them is none.
+    #[error(transparent)]
+    Facts(#[from] FactsError),
     /// The SHA-256 is not 32 bytes long.
     #[error("update.sha256 has {length} bytes; expected 32")]
     HashLength {
@@ -95,5 +90,45 @@ pub enum WireError {
         seconds: i64,
         /// Nanoseconds on top.
         nanos: i32,
+    },
+    /// An answer about connections that comes with a script.
+    #[error("update {revision} answers flows, and yet has a script")]
+    AnswerWithScript {
+        /// The update's revision.
+        revision: Revision,
+    },
+    /// A list is longer than the protocol allows.
+    #[error("{field} has {count} entries; at most {limit} are allowed")]
+    TooMany {
+        /// Message and field.
+        field: &'static str,
+        /// Entries found.
+        count: usize,
+        /// Entries allowed.
+        limit: usize,
+    },
+    /// An address has neither 4 nor 16 bytes, or another family than the one beside it.
+    #[error("{field} is no address: {length} bytes")]
+    Address {
+        /// Message and field.
+        field: &'static str,
+        /// Bytes found.
+        length: usize,
+    },
+    /// A prefix is none.
+    #[error("{field}: {source}")]
+    Prefix {
+        /// Message and field.
+        field: &'static str,
+        /// What is wrong with it.
+        source: PrefixError,
+    },
+    /// A number is out of its range, or out of order.
+    #[error("{field} must not be {value} here")]
+    Number {
+        /// Message and field.
+        field: &'static str,
+        /// What was found.
+        value: u32,
     },
 }

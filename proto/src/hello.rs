@@ -2,13 +2,10 @@
 
 use flock_shared::{NodeName, Revision, Superseded};
 
-use crate::{Position, WireError, text, v1};
+use crate::{NodeFacts, Position, WireError, facts, text, v1};
 
 /// The longest version string, in bytes.
 pub const VERSION_LIMIT: usize = 256;
-
-/// The most lines of [`Hello::refused`].
-pub const REFUSED_LIMIT: usize = 16;
 
 /// Who opens a stream and what it has.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,8 +25,10 @@ pub struct Hello {
     /// What the table has gone on from and may still hold markers of; as [`crate::Update::superseded`] came with the
     /// update that was applied last.
     pub superseded: Superseded,
-    /// What the node refuses of the statements that scripts may hold, in nft's words, one line each. Cut to
-    /// [`REFUSED_LIMIT`] lines of [`VERSION_LIMIT`] bytes when sent.
+    /// What the node is like; `None`: the agent cannot tell.
+    pub facts: Option<NodeFacts>,
+    /// What nft or the kernel refuses of what scripts may hold, in nft's words, one line each; cut to
+    /// [`crate::REFUSED_LINES`] of [`crate::REFUSED_LIMIT`] bytes when sent.
     pub refused: Vec<String>,
 }
 
@@ -43,12 +42,8 @@ impl From<Hello> for v1::Hello {
             applied_position: hello.position.into_wire(),
             drifts: hello.drifts,
             superseded: text::of_superseded(&hello.superseded),
-            refused: hello
-                .refused
-                .into_iter()
-                .take(REFUSED_LIMIT)
-                .map(|line| text::truncated(line, VERSION_LIMIT))
-                .collect(),
+            facts: hello.facts.map(Into::into),
+            refused: facts::refused_to_wire(hello.refused),
         }
     }
 }
@@ -57,14 +52,7 @@ impl TryFrom<v1::Hello> for Hello {
     type Error = WireError;
 
     fn try_from(hello: v1::Hello) -> Result<Self, WireError> {
-        if hello.refused.len() > REFUSED_LIMIT {
-            let (length, limit) = (hello.refused.len(), REFUSED_LIMIT);
-            return Err(WireError::TooMany { field: "hello.refused", length, limit });
-        }
-        let refused = hello.refused.into_iter();
-        let refused = refused.map(|line| text::printable("hello.refused", line, VERSION_LIMIT));
         Ok(Self {
-            refused: refused.collect::<Result<_, _>>()?,
             node: NodeName::new(&hello.node).map_err(WireError::Node)?,
             agent_version: text::printable("hello.agent_version", hello.agent_version, VERSION_LIMIT)?,
             nft_version: text::printable("hello.nft_version", hello.nft_version, VERSION_LIMIT)?,
@@ -72,6 +60,8 @@ impl TryFrom<v1::Hello> for Hello {
             position: Position::from_wire("hello.applied_position", &hello.applied_position)?,
             drifts: hello.drifts,
             superseded: text::superseded("hello.superseded", &hello.superseded)?,
+            facts: hello.facts.map(NodeFacts::try_from).transpose()?,
+            refused: facts::refused_of_wire(hello.refused)?,
         })
     }
 }
@@ -82,6 +72,7 @@ mod tests {
     use prost::Message as _;
 
     use super::*;
+    use crate::REFUSED_LIMIT;
 
     fn hello() -> Hello {
         Hello {
@@ -92,15 +83,16 @@ mod tests {
             position: Position::new(b"Pod=7").unwrap(),
             drifts: 3,
             superseded: Superseded::new(vec![Revision::of(ScriptHash::of(b"old"))]).unwrap(),
-            refused: vec![],
+            facts: None,
+            refused: Vec::new(),
         }
     }
 
     #[test]
     fn survives_the_wire() {
-        for applied in [hello().applied, None] {
-            let refused = vec!["set: Operation not supported".to_owned()];
-            let hello = Hello { applied, refused, ..hello() };
+        let refused = vec!["Error: Could not process rule: Operation not supported".to_owned()];
+        for (applied, facts) in [(hello().applied, None), (None, Some(NodeFacts::default()))] {
+            let hello = Hello { applied, facts, refused: refused.clone(), ..hello() };
             assert_eq!(Hello::try_from(v1::Hello::from(hello.clone())), Ok(hello));
         }
     }
@@ -110,8 +102,9 @@ mod tests {
         let wire = v1::Hello::from(Hello { nft_version: "x".repeat(1000), ..hello() });
         assert_eq!(wire.nft_version.len(), VERSION_LIMIT);
         assert!(Hello::try_from(wire).is_ok());
-        let wire = v1::Hello::from(Hello { refused: vec!["x".repeat(1000); 100], ..hello() });
-        assert_eq!((wire.refused.len(), wire.refused[0].len()), (REFUSED_LIMIT, VERSION_LIMIT));
+        let wire = v1::Hello::from(Hello { refused: vec!["ä\n".repeat(REFUSED_LIMIT); 20], ..hello() });
+        assert_eq!(wire.refused.len(), 16);
+        assert!(Hello::try_from(wire).is_ok());
     }
 
     #[test]
@@ -129,11 +122,6 @@ mod tests {
         let applied = v1::Hello { applied_revision: "no revision".into(), ..wire() };
         let refused = Hello::try_from(applied);
         assert!(matches!(refused, Err(WireError::Revision { field: "hello.applied_revision", .. })));
-        let refused = v1::Hello { refused: vec![String::new(); 17], ..wire() };
-        let too_many = WireError::TooMany { field: "hello.refused", length: 17, limit: 16 };
-        assert_eq!(Hello::try_from(refused), Err(too_many));
-        let refused = v1::Hello { refused: vec!["a\nb".into()], ..wire() };
-        assert_eq!(Hello::try_from(refused), Err(WireError::Unprintable { field: "hello.refused" }));
         let twice = v1::Hello { superseded: vec![hello().applied.unwrap().to_string(); 2], ..wire() };
         let refused = Hello::try_from(twice);
         assert!(matches!(refused, Err(WireError::Superseded { field: "hello.superseded", .. })));
@@ -144,6 +132,12 @@ mod tests {
         let longest = Hello { superseded: Superseded::new(most.collect()).unwrap(), ..hello() };
         // A reconnect takes some 500 bytes without them, and less than 1 KB in all.
         assert!(v1::Hello::from(longest).encoded_len() < wire().encoded_len() + 450);
+        let facts = v1::NodeFacts { tunnel_ports: vec![0], ..NodeFacts::default().into() };
+        let refused = Hello::try_from(v1::Hello { facts: Some(facts), ..wire() });
+        assert!(matches!(refused, Err(WireError::Facts(_))));
+        for refused in [vec!["x".repeat(REFUSED_LIMIT + 1)], vec![String::new(); 17], vec!["a\nb".into()]] {
+            assert!(Hello::try_from(v1::Hello { refused, ..wire() }).is_err());
+        }
         let position = v1::Hello { applied_position: vec![b'7'; 257].into(), ..wire() };
         let too_long = WireError::TooLong { field: "hello.applied_position", length: 257, limit: 256 };
         assert_eq!(Hello::try_from(position), Err(too_long));

@@ -1,10 +1,14 @@
 //! The `flock.netpol.v1` gRPC API: generated code, and the typed values behind it.
 //!
-//! The generated types in [`v1`] hold whatever a peer sent. [`Hello`], [`Update`] and [`Ack`] are what it may mean:
+//! The generated types in [`v1`] hold whatever a peer sent. [`Hello`], [`NodeFacts`], [`Update`], [`Ack`] and [`Flows`] are what
+//! it may mean:
 //! turning a typed value into its message cannot fail, the other way is where all wire validation lives.
 
 mod ack;
 mod error;
+mod facts;
+mod flows;
+mod forget;
 mod framed;
 pub mod fuzzing;
 mod hello;
@@ -15,8 +19,14 @@ mod update;
 
 pub use ack::{Ack, ERROR_LIMIT, Outcome, STRIKES_LIMIT};
 pub use error::WireError;
+pub use facts::{
+    Bridge, BridgeNf, BridgePort, FLOWTABLE_LIMIT, FactsError, NodeFacts, PortKind, REFUSED_LIMIT,
+    REFUSED_LINES,
+};
+pub use flows::{FLOWS_LIMIT, Flow, Flows};
+pub use forget::{Answer, Forget};
 pub use framed::Framed;
-pub use hello::{Hello, REFUSED_LIMIT, VERSION_LIMIT};
+pub use hello::{Hello, VERSION_LIMIT};
 pub use message::AgentMessage;
 pub use position::{POSITION_LIMIT, Position, PositionError};
 pub use update::{Update, UpdateKind};

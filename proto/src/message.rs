@@ -1,14 +1,18 @@
 //! What an agent says on its stream.
 
-use crate::{Ack, Hello, WireError, v1};
+use crate::{Ack, Flows, Hello, NodeFacts, WireError, v1};
 
-/// One message of an agent. The first of a stream is the hello, every other one an ack.
+/// One message of an agent. The first of a stream is the hello, and no other one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AgentMessage {
     /// Who opens the stream.
     Hello(Hello),
     /// The answer to an update.
     Ack(Ack),
+    /// What the node is like, if that has changed.
+    Facts(NodeFacts),
+    /// A question about connections.
+    Flows(Flows),
 }
 
 impl From<AgentMessage> for v1::AgentMessage {
@@ -16,6 +20,8 @@ impl From<AgentMessage> for v1::AgentMessage {
         let message = match message {
             AgentMessage::Hello(hello) => v1::agent_message::Message::Hello(hello.into()),
             AgentMessage::Ack(ack) => v1::agent_message::Message::Ack(ack.into()),
+            AgentMessage::Facts(facts) => v1::agent_message::Message::Facts(facts.into()),
+            AgentMessage::Flows(flows) => v1::agent_message::Message::Flows(flows.into()),
         };
         Self { message: Some(message) }
     }
@@ -28,6 +34,8 @@ impl TryFrom<v1::AgentMessage> for AgentMessage {
         match message.message {
             Some(v1::agent_message::Message::Hello(hello)) => Hello::try_from(hello).map(Self::Hello),
             Some(v1::agent_message::Message::Ack(ack)) => Ack::try_from(ack).map(Self::Ack),
+            Some(v1::agent_message::Message::Facts(facts)) => NodeFacts::try_from(facts).map(Self::Facts),
+            Some(v1::agent_message::Message::Flows(flows)) => Flows::try_from(flows).map(Self::Flows),
             None => Err(WireError::Missing { field: "agent_message.message" }),
         }
     }
@@ -52,7 +60,8 @@ mod tests {
             position: Position::default(),
             drifts: 0,
             superseded: Superseded::default(),
-            refused: vec![],
+            facts: None,
+            refused: Vec::new(),
         };
         let ack = Ack {
             revision: None,
@@ -61,7 +70,8 @@ mod tests {
             took: Duration::ZERO,
             drifts: 0,
         };
-        for message in [AgentMessage::Hello(hello), AgentMessage::Ack(ack)] {
+        let facts = NodeFacts::default();
+        for message in [AgentMessage::Hello(hello), AgentMessage::Ack(ack), AgentMessage::Facts(facts)] {
             assert_eq!(AgentMessage::try_from(v1::AgentMessage::from(message.clone())), Ok(message));
         }
     }

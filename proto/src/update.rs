@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use flock_shared::{Revision, Script, ScriptHash, Superseded};
 
-use crate::{Position, WireError, text, v1};
+use crate::{Forget, Position, WireError, text, v1};
 
 /// The way to the state that `revision` names.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,13 +16,21 @@ pub struct Update {
     pub position: Position,
     /// What the table has gone on from once the script is committed, and still holds markers of.
     pub superseded: Superseded,
+    /// What is to be done about connections that were tracked under earlier states.
+    pub forget: Option<Forget>,
 }
 
 impl Update {
     /// The way to a state whose position is not known, and that leaves nothing behind.
     #[must_use]
     pub fn new(revision: Revision, kind: UpdateKind) -> Self {
-        Self { revision, kind, position: Position::default(), superseded: Superseded::default() }
+        Self {
+            revision,
+            kind,
+            position: Position::default(),
+            superseded: Superseded::default(),
+            forget: None,
+        }
     }
 
     /// The same, with the position known.
@@ -36,6 +44,13 @@ impl Update {
     #[must_use]
     pub fn leaving(mut self, superseded: Superseded) -> Self {
         self.superseded = superseded;
+        self
+    }
+
+    /// The same, with what is to be done about connections.
+    #[must_use]
+    pub fn forgetting(mut self, forget: Forget) -> Self {
+        self.forget = Some(forget);
         self
     }
 }
@@ -67,7 +82,9 @@ impl From<Update> for v1::Update {
         let sha256 = Bytes::copy_from_slice(script.hash().as_bytes());
         let script = script.bytes().clone();
         let superseded = text::of_superseded(&update.superseded);
-        Self { revision, base_revision, script, sha256, position: update.position.into_wire(), superseded }
+        let position = update.position.into_wire();
+        let forget = update.forget.map(Into::into);
+        Self { revision, base_revision, script, sha256, position, superseded, forget }
     }
 }
 
@@ -93,7 +110,11 @@ impl TryFrom<v1::Update> for Update {
         };
         let position = Position::from_wire("update.position", &update.position)?;
         let superseded = text::superseded("update.superseded", &update.superseded)?;
-        Ok(Self { revision, kind, position, superseded })
+        let forget = update.forget.map(Forget::try_from).transpose()?;
+        if matches!(forget, Some(Forget::Answer { .. })) && kind != UpdateKind::Current {
+            return Err(WireError::AnswerWithScript { revision });
+        }
+        Ok(Self { revision, kind, position, superseded, forget })
     }
 }
 
@@ -102,6 +123,7 @@ mod tests {
     use flock_shared::SUPERSEDED_LIMIT;
 
     use super::*;
+    use crate::Answer;
 
     fn revision(of: &str) -> Revision {
         Revision::of(ScriptHash::of(of.as_bytes()))
@@ -111,6 +133,7 @@ mod tests {
         Update::new(revision("new"), UpdateKind::Full(Script::new("add table inet t\n")))
             .at(Position::new(b"Pod=7").unwrap())
             .leaving(Superseded::new(vec![revision("older"), revision("old")]).unwrap())
+            .forgetting(Forget::Lost(["10.0.0.1".parse::<std::net::IpAddr>().unwrap()].into_iter().collect()))
     }
 
     #[test]
@@ -160,6 +183,14 @@ mod tests {
         }
         let injected = superseded(vec!["x } ; flush ruleset".into()]);
         assert!(matches!(injected, Err(WireError::Revision { field: "update.superseded", .. })));
+        let forget = Some(Forget::Answer { number: 1, answer: Answer::Denied(vec![0]) });
+        let answer = Update { forget, ..full() };
+        let refused = Update::try_from(v1::Update::from(answer.clone()));
+        assert_eq!(refused, Err(WireError::AnswerWithScript { revision: revision("new") }));
+        assert!(Update::try_from(v1::Update::from(Update { kind: UpdateKind::Current, ..answer })).is_ok());
+        let forget = Some(v1::Forget::default());
+        let nothing = Update::try_from(v1::Update { forget, ..wire() });
+        assert_eq!(nothing, Err(WireError::Missing { field: "forget.forget" }));
         for base in [String::new(), revision("old").to_string()] {
             let kind = UpdateKind::Full(Script::new(""));
             let wire = v1::Update::from(Update { kind, ..full() });

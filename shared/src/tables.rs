@@ -3,7 +3,7 @@
 /// The family and name of the table that judges routed packets, as nft writes them; users list it by this name.
 pub const TABLE: &str = "inet flock_netpol";
 
-/// The same of the table for frames that a bridge forwards.
+/// The table beside it that judges frames between ports of bridges that pods hang on, with its family.
 pub const BRIDGE_TABLE: &str = "bridge flock_netpol";
 
 /// The tables that scripts name.

@@ -9,30 +9,30 @@
 //! bytes, in whatever order they arrived.
 
 mod ahead;
-pub mod block;
 pub mod change;
 pub mod delta;
-pub mod identity;
+pub mod forget;
 mod idset;
 pub mod label;
 pub mod layout;
-pub mod members;
-pub mod nft;
 pub mod object;
 pub mod output;
 mod parallel;
-pub mod port;
 pub mod problem;
 pub mod revision;
 pub mod sorted;
 pub mod translate;
+pub mod unjudged;
 pub mod world;
 
 pub use change::{Change, Edit};
 pub use delta::{Body, Delta, End, diff};
+pub use flock_nft as nft;
+pub use flock_nft::{block, identity, members, port};
 pub use label::{Labels, Operator, Requirement, Selector};
 pub use layout::{layout, render};
 pub use output::Output;
 pub use problem::{Consequence, Problem};
 pub use translate::{NodeChange, Options, Pass, Translation, Translator, UnreadyPods, Work, translate};
+pub use unjudged::Unjudged;
 pub use world::World;

@@ -1,13 +1,13 @@
 //! Problems: what a user should mend, what was found and what is done about it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use flock_shared::{NamespaceName, PodKey};
 
-use crate::object::{Direction, Fault, Node, Pod, Policy};
+use crate::object::{Direction, Facts, Fault, InterfaceName, Node, Pod, Policy};
 
 /// Something that a user should mend.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -17,7 +17,7 @@ pub struct Problem {
     /// The namespace of the object: who may read what is there may read of the problem, so it names nothing of another
     /// one. `None` if the object is in none, or could not be told.
     pub namespace: Option<NamespaceName>,
-    /// Where the object came from: a file, or `kubernetes`; `None` if the problem is between objects.
+    /// Where the object came from: a file, `kubernetes`, or the `agent` of a node; `None` if the problem is between objects.
     pub origin: Option<Arc<str>>,
     /// Path of the field; empty if the problem is about the whole object.
     pub field: String,
@@ -40,6 +40,10 @@ pub enum Consequence {
     AllOwnersMustAllow,
     /// Each is dealt with as those that are listed.
     NotListed,
+    /// What passes in this way is not judged.
+    NotJudged,
+    /// Nothing: it is told.
+    Told,
     /// The input's last good objects stay in force; nothing is published if it never had any.
     PreviousKept,
 }
@@ -48,7 +52,7 @@ impl Consequence {
     /// Whether the objects themselves are bad input (and not merely at odds with each other).
     #[must_use]
     pub const fn is_invalid_input(self) -> bool {
-        !matches!(self, Self::AllOwnersMustAllow)
+        !matches!(self, Self::AllOwnersMustAllow | Self::NotJudged | Self::Told)
     }
 }
 
@@ -62,6 +66,8 @@ impl fmt::Display for Consequence {
             Self::LeftOut => "the field is left out",
             Self::AllOwnersMustAllow => "a flow passes only if it would pass for every owner",
             Self::NotListed => "each is dealt with as those that are listed",
+            Self::NotJudged => "what passes in this way is not judged",
+            Self::Told => "nothing is done about it",
             Self::PreviousKept => "the last good objects stay in force",
         })
     }
@@ -81,6 +87,27 @@ impl fmt::Display for Problem {
 /// The problems of a node by itself.
 pub(crate) fn of_node(node: &Node) -> impl Iterator<Item = Problem> {
     node.faults.iter().map(|fault| left_out(format!("Node {}", node.name), None, fault))
+}
+
+/// The problems of a node whose pods hang on these bridges, as its agent's facts tell them.
+pub(crate) fn of_facts(facts: &Facts, pod_bridges: &BTreeSet<InterfaceName>) -> Vec<Problem> {
+    let problem = |message: String, consequence| Problem {
+        object: format!("Node {}", facts.node),
+        namespace: None,
+        origin: Some("agent".into()),
+        field: String::new(),
+        message,
+        consequence,
+    };
+    let unjudged = facts.unjudged(pod_bridges);
+    let mut found: Vec<Problem> =
+        unjudged.iter().map(|why| problem(why.to_string(), Consequence::NotJudged)).collect();
+    found.extend(facts.accept_source_route.then(|| {
+        let message =
+            "packets may choose their way (accept_source_route, seg6_enabled or rpl_seg_enabled is on)";
+        problem(message.to_owned(), Consequence::Told)
+    }));
+    found
 }
 
 /// The problems of a pod by itself.

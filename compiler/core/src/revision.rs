@@ -23,7 +23,7 @@ use crate::output::{Frame, Links, MemberSet, SetDefinition, Unready};
 
 /// Raised when the same output is laid out or written in another way: replicas of different versions must not give
 /// different tables the same revision.
-pub const LAYOUT_VERSION: u8 = 3;
+pub const LAYOUT_VERSION: u8 = 4;
 
 const BUCKETS: usize = 16;
 
@@ -132,16 +132,22 @@ fn of_unready(unready: &Unready) -> Identity {
 /// The digest of the node's links.
 fn of_links(links: &Links) -> Identity {
     let mut digest = Digest::new();
-    digest.count(links.pod_bridges.len());
-    for bridge in &links.pod_bridges {
-        digest.text(bridge.as_str());
+    for names in [&links.pod_bridges, &links.other_ports, &links.uplinks] {
+        digest.count(names.len());
+        names.iter().for_each(|name| digest.text(name.as_str()));
+    }
+    digest.count(links.pod_addresses.len());
+    links.pod_addresses.iter().for_each(|at| address(&mut digest, at));
+    digest.count(links.pod_cidrs.len());
+    for cidr in &links.pod_cidrs {
+        address(&mut digest, &cidr.first());
+        digest.tag(cidr.prefix());
     }
     digest.count(links.tunnel_ports.len());
     for port in &links.tunnel_ports {
         digest.bytes(&port.to_be_bytes());
     }
-    digest.count(links.node_addresses.len());
-    links.node_addresses.iter().for_each(|at| address(&mut digest, at));
+    digest.inner(links.node_addresses.digest());
     digest.finish()
 }
 

@@ -1,4 +1,4 @@
-//! The world: every object that a source has reported.
+//! The world: every object that a source has reported, and the facts of nodes that their agents tell.
 //!
 //! One task owns it. `apply` is the only way in and says what differs; translation follows those differences.
 
@@ -8,7 +8,7 @@ use std::sync::Arc;
 use flock_shared::{NamespaceName, NodeName, PodKey, PolicyKey};
 
 use crate::change::{Change, Edit, Object};
-use crate::object::{Namespace, Node, Pod, Policy};
+use crate::object::{Facts, Namespace, Node, Pod, Policy};
 use crate::parallel;
 
 /// One object before and after a change; never equal.
@@ -31,6 +31,8 @@ pub enum Differences {
     Pods(Vec<Difference<Pod>>),
     /// To policies.
     Policies(Vec<Difference<Policy>>),
+    /// To facts of nodes.
+    Facts(Vec<Difference<Facts>>),
 }
 
 impl Differences {
@@ -42,6 +44,7 @@ impl Differences {
             Self::Namespaces(all) => all.is_empty(),
             Self::Pods(all) => all.is_empty(),
             Self::Policies(all) => all.is_empty(),
+            Self::Facts(all) => all.is_empty(),
         }
     }
 }
@@ -119,6 +122,7 @@ pub struct World {
     namespaces: Kind<Namespace>,
     pods: Kind<Pod>,
     policies: Kind<Policy>,
+    facts: Kind<Facts>,
 }
 
 impl World {
@@ -129,6 +133,7 @@ impl World {
             Change::Namespace(edit) => Differences::Namespaces(self.namespaces.apply(edit)),
             Change::Pod(edit) => Differences::Pods(self.pods.apply(edit)),
             Change::Policy(edit) => Differences::Policies(self.policies.apply(edit)),
+            Change::Facts(edit) => Differences::Facts(self.facts.apply(edit)),
         }
     }
 
@@ -160,6 +165,12 @@ impl World {
     #[must_use]
     pub const fn policies(&self) -> &BTreeMap<PolicyKey, Arc<Policy>> {
         &self.policies.objects
+    }
+
+    /// The facts of nodes, by the name of the node, which may be one that no object names.
+    #[must_use]
+    pub const fn facts(&self) -> &BTreeMap<NodeName, Arc<Facts>> {
+        &self.facts.objects
     }
 
     /// Every node that has an object or a pod.

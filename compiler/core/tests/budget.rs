@@ -4,13 +4,16 @@
 
 use std::sync::Arc;
 
+use flock_compiler_core::nft::costs::{Costs, OWNERS_PER_ADDRESS};
 use flock_compiler_core::object::{
-    IpBlock, Lifecycle, Namespace, Peer, PeerMatch, Pod, PodNetwork, Policy, PolicyBody, PolicyRules,
-    PortMatch, Rule, RulePorts,
+    IpBlock, Lifecycle, Namespace, NamespaceScope, Peer, PeerMatch, Pod, PodNetwork, PodPeer, Policy,
+    PolicyBody, PolicyRules, PortMatch, Rule, RulePorts,
 };
 use flock_compiler_core::output::Isolation;
 use flock_compiler_core::port::{PortRange, Protocol};
-use flock_compiler_core::{Change, Consequence, Edit, Labels, Selector, Translator, World, translate};
+use flock_compiler_core::{
+    Change, Consequence, Edit, Labels, Operator, Requirement, Selector, Translator, World, render, translate,
+};
 use flock_shared::{NamespaceName, NodeName, PodKey, PolicyKey};
 
 fn pod(namespace: &str, address: &str) -> Pod {
@@ -67,10 +70,126 @@ fn thousands_of_nested_ranges_with_different_peers_isolate_their_own_pods_only()
 }
 
 #[test]
-fn ten_thousand_ranges_that_do_not_nest_are_within_budget() {
-    let wide = policy("hostile", (0..10_000).map(|number| (number * 6, number * 6 + 9)));
-    let translation = translate(&world(vec![wide]));
+fn ranges_that_do_not_nest_are_within_budget_as_long_as_a_node_can_bear_their_sets() {
+    let wide = |count: u16| policy("hostile", (0..count).map(|number| (number * 6, number * 6 + 9)));
+    let translation = translate(&world(vec![wide(800)]));
     assert_eq!(translation.problems(), []);
+    let translation = translate(&world(vec![wide(10_000)]));
+    let [problem] = translation.problems() else { panic!("{:?}", translation.problems()) };
+    assert_eq!(problem.consequence, Consequence::NamespaceIsolated);
+    assert!(
+        problem.message.contains("more than 2048 sets of addresses and maps of ports on n1"),
+        "{problem}"
+    );
+}
+
+/// Pods of one namespace that each have a label's value of their own; the first is on a node.
+fn apps(count: u32) -> Vec<Pod> {
+    let app = |number: u32| {
+        let address = std::net::Ipv4Addr::from(0x0a00_0000 + number);
+        let labels = [("app".to_owned(), format!("app-{number}"))].into_iter().collect();
+        let node = (number == 0).then(|| NodeName::new("n1").unwrap());
+        let key = PodKey::new("decent", &format!("app-{number}")).unwrap();
+        Pod { key, node, labels, ..pod("decent", &address.to_string()) }
+    };
+    (0..count).map(app).collect()
+}
+
+fn app(number: u32) -> Selector {
+    let operator = Operator::In([Arc::from(format!("app-{number}"))].into_iter().collect());
+    [Requirement { key: "app".into(), operator }].into_iter().collect()
+}
+
+/// As many policies that select the first of these pods, each with a pod as its peer, on these ports.
+fn of_one_pod(count: u32, ports: impl Fn(u32) -> (Protocol, u16, u16)) -> World {
+    let policy = |number: u32| {
+        let namespaces = NamespaceScope::Named(NamespaceName::new("decent").unwrap());
+        let peer = Peer::Pods(Arc::new(PodPeer { namespaces, pods: app(number) }));
+        let (protocol, first, last) = ports(number);
+        let range = PortMatch::Range(PortRange::new(protocol, first, last).unwrap());
+        let rule = Rule { peers: PeerMatch::OneOf(vec![peer]), ports: RulePorts::OneOf(vec![range]) };
+        Policy {
+            key: PolicyKey::new("decent", &format!("policy-{number}")).unwrap(),
+            subjects: app(0),
+            body: PolicyBody::Understood(PolicyRules { ingress: Some([rule].into()), egress: None }),
+        }
+    };
+    let mut world = World::default();
+    world.apply(Change::Pod(Edit::Replace(apps(count))));
+    world.apply(Change::Policy(Edit::Replace((0..count).map(policy).collect())));
+    world
+}
+
+#[test]
+fn ten_thousand_policies_for_one_pod_on_whatever_ports_close_nobody() {
+    type Ports = fn(u32) -> (Protocol, u16, u16);
+    // As those whose packets `deploy/bench packets` measures.
+    let shapes: [(Ports, u64); 3] = [
+        (|_| (Protocol::Tcp, 80, 80), 10_000),
+        (|number| (Protocol::Tcp, number as u16 + 1, number as u16 + 1), 10_000),
+        (
+            |number| {
+                let first = (number % 3_600 * 18) as u16;
+                (Protocol::ALL[number as usize / 3_600], first, first + 17)
+            },
+            180_000,
+        ),
+    ];
+    for (ports, members) in shapes {
+        let translation = translate(&of_one_pod(10_000, ports));
+        assert_eq!(translation.problems(), []);
+        let output = translation.output(&NodeName::new("n1").unwrap());
+        let subject = &output.frame().subjects[&"10.0.0.0".parse().unwrap()];
+        assert!(matches!(subject.ingress, Isolation::Rules(_)));
+        let [set] = output.sets() else { panic!("{} sets", output.sets().len()) };
+        assert_eq!(set.v4.len() as u64, members);
+    }
+}
+
+#[test]
+fn one_pod_cannot_have_its_node_make_sixteen_thousand_sets() {
+    // Peers that are blocks cannot share a set: with each a port of its own.
+    let ports = |number: u16| (number + 1, number + 1);
+    let hostile = policy("hostile", (0..16_000).map(ports));
+    let decent = policy("decent", (0..100).map(|number| (number * 10, number * 10 + 30)));
+    let translation = translate(&world(vec![hostile, decent]));
+    let output = translation.output(&NodeName::new("n1").unwrap());
+    assert!(matches!(output.frame().subjects[&"10.0.0.1".parse().unwrap()].ingress, Isolation::Closed));
+    assert!(matches!(output.frame().subjects[&"10.0.0.2".parse().unwrap()].ingress, Isolation::Rules(_)));
+    let [problem] = translation.problems() else { panic!("{:?}", translation.problems()) };
+    assert_eq!(problem.object, "Namespace hostile");
+}
+
+#[test]
+fn a_node_is_not_sent_millions_of_elements() {
+    // Each of many pods of one node looks up a set of its own with nearly all pods.
+    let local = |mut pod: Pod| {
+        pod.node = Some(NodeName::new("n1").unwrap());
+        pod
+    };
+    let policy = |number: u32| {
+        let namespaces = NamespaceScope::Named(NamespaceName::new("decent").unwrap());
+        let operator = Operator::NotIn([Arc::from(format!("app-{number}"))].into_iter().collect());
+        let pods = [Requirement { key: "app".into(), operator }].into_iter().collect();
+        let peer = Peer::Pods(Arc::new(PodPeer { namespaces, pods }));
+        Policy {
+            key: PolicyKey::new("decent", &format!("policy-{number}")).unwrap(),
+            subjects: app(number),
+            body: PolicyBody::Understood(PolicyRules {
+                ingress: Some([Rule { peers: PeerMatch::OneOf(vec![peer]), ports: RulePorts::Any }].into()),
+                egress: None,
+            }),
+        }
+    };
+    let mut world = World::default();
+    world.apply(Change::Pod(Edit::Replace(apps(3_000).into_iter().map(local).collect())));
+    world.apply(Change::Policy(Edit::Replace((0..1_300).map(policy).collect())));
+    let translation = translate(&world);
+    let [problem] = translation.problems() else { panic!("{:?}", translation.problems()) };
+    assert!(problem.message.contains("more than 200000 elements of sets"), "{problem}");
+    let output = translation.output(&NodeName::new("n1").unwrap());
+    assert!(output.sets().is_empty());
+    assert_eq!(output.frame().subjects[&"10.0.0.0".parse().unwrap()].ingress, Isolation::Closed);
 }
 
 #[test]
@@ -102,4 +221,23 @@ fn while_something_is_over_budget_only_what_concerns_it_asks_for_a_new_look_at_t
     translator.apply(Change::Policy(Edit::Delete(PolicyKey::new("hostile", "another").unwrap())));
     assert!(translator.pass().problems);
     assert_eq!(translator.problems(), []);
+}
+
+#[test]
+fn an_address_with_more_owners_than_a_packet_can_ask_is_closed() {
+    let isolation = |owners: usize| {
+        let names: Vec<String> = (0..owners).map(|number| format!("owner-{number}")).collect();
+        let mut world = World::default();
+        world.apply(Change::Pod(Edit::Replace(names.iter().map(|name| pod(name, "10.0.0.1")).collect())));
+        let policies = names.iter().zip(1..).map(|(name, port)| policy(name, std::iter::once((port, port))));
+        world.apply(Change::Policy(Edit::Replace(policies.collect())));
+        let output = translate(&world).output(&NodeName::new("n1").unwrap());
+        let guarded = Costs::default().after(render(&output).bytes());
+        assert!(guarded.is_ok(), "{guarded:?}");
+        output.frame().subjects[&"10.0.0.1".parse().unwrap()].ingress.clone()
+    };
+    assert!(
+        matches!(isolation(OWNERS_PER_ADDRESS), Isolation::All(sets) if sets.len() == OWNERS_PER_ADDRESS)
+    );
+    assert_eq!(isolation(OWNERS_PER_ADDRESS + 1), Isolation::Closed);
 }

@@ -11,7 +11,7 @@ use flock_compiler_core::object::{
 };
 use flock_compiler_core::output::Isolation;
 use flock_compiler_core::port::{PortRange, Protocol};
-use flock_compiler_core::translate::Budgets;
+use flock_compiler_core::translate::{Budgets, Load};
 use flock_compiler_core::{
     Change, Consequence, Edit, Labels, Operator, Options, Problem, Requirement, Selector, Translator, render,
 };
@@ -134,6 +134,88 @@ fn subjects_that_every_pod_is_tried_against() {
     isolated(4_000, policies.collect(), "its NetworkPolicies come to 80000000 attempts to match");
 }
 
+fn not_app(number: u32) -> Selector {
+    requirement("app", Operator::NotIn([Arc::from(format!("app-{number}"))].into_iter().collect()))
+}
+
+/// Says that pods of the namespace with one value of a label are peers, on a port.
+fn from_app(number: u32, subjects: Selector) -> Policy {
+    let here = NamespaceScope::Named(NamespaceName::new("hostile").unwrap());
+    policy("hostile", number, subjects, vec![rule(vec![pods_of(here, app(number))], [(80, 80)])])
+}
+
+#[test]
+fn what_would_be_over_budget_is_not_tried_and_neither_is_what_comes_after_it() {
+    let policies = (0..3_000).map(|number| from_app(number, not_app(number)));
+    let mut translator = translator(3_000, Vec::new());
+    let (_, mut all) = decent();
+    all.extend(policies);
+    translator.apply(Change::Policy(Edit::Replace(all)));
+    let work = translator.pass().work;
+    assert_eq!((work.pods, work.tries, work.groups), (3_000, 0, 1), "{work:?}");
+    for number in 0..3 {
+        let next = from_app(3_000 + number, not_app(3_000 + number));
+        translator.apply(Change::Policy(Edit::Upsert(next)));
+        let work = translator.pass().work;
+        assert_eq!((work.pods, work.tries, work.groups), (0, 0, 0), "{work:?}");
+    }
+    translator.apply(Change::Pod(Edit::Upsert(pod("hostile", 3_000, "shared"))));
+    let work = translator.pass().work;
+    assert_eq!((work.pods, work.tries), (1, 0), "{work:?}");
+    let [problem] = &*translator.problems() else { panic!("{:?}", translator.problems()) };
+    let expected = "its NetworkPolicies come to 9012003 attempts to match";
+    assert!(problem.message.starts_with(expected), "{problem}");
+}
+
+#[test]
+fn a_namespace_that_grows_over_its_budget_never_has_more_tried_than_that() {
+    let budgets = Budgets { tries: 3_000, ..Budgets::default() };
+    let mut translator = translator_within(budgets, 100, Vec::new());
+    let mut most = 0;
+    for number in 0..100 {
+        translator.apply(Change::Policy(Edit::Upsert(from_app(number, not_app(number)))));
+        most = most.max(translator.pass().work.tries);
+    }
+    assert!((2_900..=3_000).contains(&most), "{most}");
+    assert!(translator.problems()[0].message.starts_with("its NetworkPolicies come to 10000 attempts"));
+    for number in 30..100 {
+        let key = PolicyKey::new("hostile", &format!("policy-{number}")).unwrap();
+        translator.apply(Change::Policy(Edit::Delete(key)));
+        most = most.max(translator.pass().work.tries);
+    }
+    assert_eq!(most, 3_000, "all pods are tried when it is back within its budget");
+    assert_eq!(translator.problems(), []);
+}
+
+#[test]
+fn ten_thousand_policies_that_select_one_pod_by_a_label_are_no_business_of_the_others() {
+    let mut translator = translator(10_000, Vec::new());
+    let (_, mut all) = decent();
+    all.extend((0..10_000).map(|number| from_app(number, app(0))));
+    translator.apply(Change::Policy(Edit::Replace(all)));
+    let work = translator.pass().work;
+    // The decent tenant's policies stay as they are.
+    assert_eq!((work.pods, work.tries, work.groups), (1, 10_000, 1), "{work:?}");
+    assert_eq!(translator.problems(), []);
+    let shared = translator.output(&NodeName::new("shared").unwrap()).unwrap();
+    let selected = pod("hostile", 0, "shared").addresses().unwrap()[0];
+    assert!(matches!(shared.frame().subjects[&selected].ingress, Isolation::Rules(_)));
+    // Nor are they where two labels are asked for.
+    let both = |number: u32| {
+        let team = requirement("team", Operator::In([Arc::from("hostile")].into_iter().collect()));
+        let both = [app(number), team]
+            .iter()
+            .flat_map(|it| it.requirements().cloned().collect::<Vec<_>>())
+            .collect();
+        from_app(number, both)
+    };
+    let (_, mut all) = decent();
+    all.extend((0..500).map(both));
+    translator.apply(Change::Policy(Edit::Replace(all)));
+    assert_eq!(translator.pass().work.tries, 500);
+    assert_eq!(translator.problems(), []);
+}
+
 #[test]
 fn rules_of_its_own_for_each_pod() {
     let own = |number: u32| {
@@ -201,13 +283,15 @@ fn unions_that_each_hold_all_pods_of_the_cluster() {
 fn a_node_whose_script_would_be_too_large_is_without_the_namespace_that_asks_for_most() {
     let all = || pods_of(NamespaceScope::Matching(Selector::everything()), Selector::everything());
     let greedy = policy("hostile", 0, Selector::everything(), vec![rule(vec![all()], [(80, 80)])]);
-    let budgets = Budgets { node_bytes: 10_000, ..Budgets::default() };
+    let most = Budgets::default().node;
+    let budgets = Budgets { node: Load { elements: 500, ..most }, ..Budgets::default() };
     let mut translator = translator_within(budgets, 1_000, vec![greedy.clone()]);
     let output = |translator: &Translator| translator.output(&NodeName::new("shared").unwrap()).unwrap();
     assert!(output(&translator).frame().subjects.values().all(|it| it.ingress == Isolation::Closed));
     let [problem] = &*translator.problems() else { panic!("{:?}", translator.problems()) };
     assert_eq!(problem.object, "Namespace hostile");
-    assert!(problem.message.contains("in the script of shared"), "{problem}");
+    assert!(problem.message.contains("more than 500 elements of sets"), "{problem}");
+    assert!(problem.message.contains("on shared, where it is closed"), "{problem}");
 
     // A decent tenant's pod on the same node has its rules.
     translator.apply(Change::Pod(Edit::Upsert(pod("decent", 1, "shared"))));
@@ -227,7 +311,8 @@ fn a_script_is_not_too_large_by_what_an_owner_of_an_address_elsewhere_looks_up()
     let all = || pods_of(NamespaceScope::Matching(Selector::everything()), Selector::everything());
     let greedy = policy("hostile", 0, Selector::everything(), vec![rule(vec![all()], [(80, 80)])]);
     let decent = policy("decent", 0, Selector::everything(), vec![rule(vec![block(0)], [(80, 80)])]);
-    let budgets = Budgets { node_bytes: 10_000, ..Budgets::default() };
+    let most = Budgets::default().node;
+    let budgets = Budgets { node: Load { elements: 500, ..most }, ..Budgets::default() };
     let shared = NodeName::new("shared").unwrap();
     let translated = |policies: &[&Policy]| {
         let mut translator = Translator::with(Options { budgets, ..Options::default() });

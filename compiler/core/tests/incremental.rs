@@ -10,8 +10,10 @@ use std::sync::Arc;
 
 use flock_compiler_core::delta::Markers;
 use flock_compiler_core::identity::{Identity, ShortHash, fnv1a};
+use flock_compiler_core::nft::costs::Costs;
+use flock_compiler_core::nft::read::Lines;
 use flock_compiler_core::nft::{Table, write};
-use flock_compiler_core::translate::{Budgets, translate_with};
+use flock_compiler_core::translate::{Budgets, Load, translate_with};
 use flock_compiler_core::{
     Body, Consequence, Options, Output, Pass, Problem, Translator, diff, layout, render,
 };
@@ -33,6 +35,8 @@ struct Agent {
     held: Arc<Output>,
     table: Table,
     markers: Markers,
+    /// What its guard has counted.
+    costs: Costs,
     /// What the compiler believes of them.
     superseded: Superseded,
 }
@@ -40,6 +44,7 @@ struct Agent {
 impl Agent {
     fn full(output: &Arc<Output>) -> Self {
         Self {
+            costs: counted(&Costs::default(), render(output).bytes()),
             held: Arc::clone(output),
             table: layout(output),
             markers: Markers::full(output.revision()),
@@ -53,6 +58,7 @@ impl Agent {
         self.markers.apply(&end).unwrap();
         self.superseded = end.superseded();
         let text = String::from_utf8(body.script(&end).bytes().to_vec()).unwrap();
+        self.costs = counted(&self.costs, text.as_bytes());
         let waits = text.lines().any(|line| line.starts_with("delete ") || line.starts_with("flush "));
         assert_eq!(waits, self.superseded.is_empty(), "{text}");
         assert!(waits || !body.deletes(), "{text}");
@@ -61,6 +67,13 @@ impl Agent {
         let (stands, left) = self.markers.sorted();
         assert_eq!((stands, left.len()), (vec![after.revision()], self.superseded.len()));
     }
+}
+
+/// What an agent's guard counts, on top of what stands; and the script is read and written again with the same bytes.
+fn counted(costs: &Costs, script: &[u8]) -> Costs {
+    let lines = Lines::of(script).map(|line| format!("{}\n", line.unwrap_or_else(|error| panic!("{error}"))));
+    assert!(lines.flat_map(String::into_bytes).eq(script.iter().copied()));
+    costs.after(script).unwrap_or_else(|refused| panic!("{refused}\n{}", String::from_utf8_lossy(script)))
 }
 
 #[derive(Default, Debug)]
@@ -135,7 +148,9 @@ fn compare(translator: &Translator, agents: &Agents, hash: ShortHash, budgets: B
         assert_eq!(found.revision(), expected.revision(), "{node}");
         assert_eq!(*found, **expected, "{node}");
         assert_eq!(render(&found).bytes(), render(expected).bytes(), "{node}");
-        let Agent { held, table, .. } = &agents.0[node];
+        let Agent { held, table, costs, .. } = &agents.0[node];
+        let from_nothing = counted(&Costs::default(), render(expected).bytes());
+        assert_eq!(costs.totals(), from_nothing.totals(), "{node}: what was counted along the deltas");
         assert_eq!(**held, **expected, "{node}: what the deltas led to");
         let script = render(expected);
         let expected = layout(expected);
@@ -227,9 +242,22 @@ proptest! {
     }
 
     #[test]
-    fn namespaces_are_closed_where_a_script_would_be_too_large(clusters in vec(generator::cluster(), 3), seed: u64, node_bytes in 20usize..120) {
-        let budgets = Budgets { node_bytes, ..Budgets::default() };
+    fn namespaces_are_closed_where_a_table_would_be_too_large(
+        clusters in vec(generator::cluster(), 3),
+        seed: u64,
+        sets in 2u64..10,
+        chains in 2u64..8,
+        elements in 4u64..40,
+    ) {
+        let budgets = Budgets { node: Load { sets, chains, elements }, ..Budgets::default() };
         let counts = history(&clusters, &mut Dice(seed), EVENTS / 2, fnv1a, budgets);
         prop_assume!(counts.over > 0 && counts.over < counts.passes);
+    }
+
+    #[test]
+    fn unions_of_few_ports_share_a_set_where_there_are_many(clusters in vec(generator::cluster(), 3), seed: u64) {
+        let budgets = Budgets { few_unions: 0, ..Budgets::default() };
+        let counts = history(&clusters, &mut Dice(seed), EVENTS / 2, fnv1a, budgets);
+        prop_assert_eq!(counts.fulls, 0);
     }
 }

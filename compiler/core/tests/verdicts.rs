@@ -80,6 +80,12 @@ fn compare(cluster: &Cluster, flows: &[(Flow, u8)], counts: &mut Counts) -> Resu
             // On a claimed interface the node's routes decide: a packet that does not come from where its source is
             // may be dropped for that, but never pass for it.
             let stricter = !found && !entry.route_back && is_claimed(cluster, node, entry.interface);
+            // What begins in mid-stream passes for no isolated pod, whatever its rules allow.
+            let begins_nothing = evaluator::begins_nothing(cluster, node, &flow);
+            let stricter = stricter || !found && begins_nothing != Some(false);
+            if found && begins_nothing == Some(true) && expected.passes() {
+                return Err(format!("in mid-stream: {}", mismatch(node, &flow, expected, found)));
+            }
             if expected.passes() != found && !stricter {
                 return Err(mismatch(node, &flow, expected, found));
             }
@@ -124,7 +130,8 @@ fn entry(cluster: &Cluster, node: &str, flow: &Flow, choice: u8) -> Entry {
     let (own, others): (Vec<&Pod>, Vec<&Pod>) =
         cluster.pods.iter().filter(|pod| pod.node == Some(node)).partition(|pod| owners.contains(pod));
     let pick = |pods: &[&Pod]| pods.get(any_number(flow) % pods.len().max(1)).map(|pod| pod.link);
-    let may_be_spoofed = flow.state == State::Original && matches!(flow.transport, Transport::Ports(..));
+    let may_be_spoofed = matches!(flow.state, State::Original | State::MidStream)
+        && matches!(flow.transport, Transport::Ports(..));
     match (choice, pick(&own), pick(&others)) {
         (0, _, Some(link)) if may_be_spoofed => Entry { interface: Some(link), route_back: false },
         (1, Some(_), _) if may_be_spoofed => Entry { interface: Some("eth0"), route_back: false },
@@ -157,6 +164,7 @@ fn packet(cluster: &Cluster, node: &str, flow: &Flow, route_back: bool) -> Packe
         },
         reply: flow.state == State::Reply,
         related: flow.state == State::Related,
+        mid_stream: flow.state == State::MidStream,
         from_node: cluster.is_own(node, flow.source),
         to_node: cluster.is_own(node, flow.destination),
         route_back,

@@ -32,9 +32,9 @@ pub(crate) fn nodes(nodes: &[v1::NodeStatus], hint: Option<&str>, format: Format
     let mut out = io::stdout().lock();
     let rows: Vec<Vec<Cell>> = nodes.iter().map(node_row).collect();
     table::write(&mut out, &NODE_HEADING, &rows, colour)?;
-    let current = nodes.iter().filter(|node| view::is_current(node)).count();
-    let summary = format!("{current} of {} nodes enforce the desired revision", nodes.len());
-    let tone = if current == nodes.len() { Tone::Good } else { Tone::Warning };
+    let enforcing = nodes.iter().filter(|node| view::is_enforcing(node)).count();
+    let summary = format!("{enforcing} of {} nodes enforce the desired revision", nodes.len());
+    let tone = if enforcing == nodes.len() { Tone::Good } else { Tone::Warning };
     writeln!(out, "\n{}", paint(&summary, tone, colour))?;
     if let Some(hint) = hint {
         writeln!(out, "{}", paint(hint, Tone::Bad, colour))?;
@@ -52,13 +52,18 @@ fn node_row(status: &v1::NodeStatus) -> Vec<Cell> {
         _ if !status.closed.is_empty() => ("closed", Tone::Bad),
         (_, _, Some(_)) => ("failing", Tone::Bad),
         _ if status.unknown => ("unknown", Tone::Bad),
+        (true, ..) if !status.not_judged.is_empty() => ("not judged", Tone::Bad),
         (true, true, None) => ("current", Tone::Good),
         (true, false, None) => ("behind", Tone::Warning),
         (false, _, None) if status.agent_version.is_empty() => ("no agent", Tone::Warning),
         (false, ..) => ("offline", Tone::Bad),
     };
     let error = failed.map(|outcome| format!("{outcome}: {}", status.last_error));
-    let error = error.unwrap_or_else(|| status.closed.clone());
+    let others = || {
+        let closed = Some(status.closed.as_str()).filter(|words| !words.is_empty());
+        closed.into_iter().chain(status.not_judged.iter().map(String::as_str)).collect::<Vec<_>>().join("; ")
+    };
+    let error = error.unwrap_or_else(others);
     // Seconds are enough for people.
     let since = status
         .applied_since
@@ -82,7 +87,7 @@ pub(crate) fn status(status: &v1::NodeStatus, first: bool, format: Format) -> an
     match format {
         // Column widths are those of the widest cells that are usual, as later rows are not known yet.
         Format::Table => {
-            let widths = [status.node.len().max(4), 8, SHORT, SHORT, 20, 9, 8, 6];
+            let widths = [status.node.len().max(4), 10, SHORT, SHORT, 20, 9, 8, 6];
             let line = |cells: &[(String, Tone)]| {
                 let mut line = String::new();
                 for (index, (text, tone)) in cells.iter().enumerate() {

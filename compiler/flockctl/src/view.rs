@@ -23,6 +23,7 @@ pub(crate) struct Node<'a> {
     script_bytes: u64,
     isolated_pods: u32,
     drifts: u32,
+    not_judged: &'a [String],
     closed: Option<&'a str>,
 }
 
@@ -35,6 +36,11 @@ pub(crate) fn is_current(status: &v1::NodeStatus) -> bool {
     !status.unknown
         && !status.desired_revision.is_empty()
         && status.desired_revision == status.applied_revision
+}
+
+/// Returns true if the node has what the objects ask for, and nothing passes it by.
+pub(crate) fn is_enforcing(status: &v1::NodeStatus) -> bool {
+    is_current(status) && status.not_judged.is_empty()
 }
 
 /// The newest outcome that left the desired revision unapplied, in lower case.
@@ -72,6 +78,7 @@ impl<'a> From<&'a v1::NodeStatus> for Node<'a> {
             script_bytes: status.script_bytes,
             isolated_pods: status.isolated_pods,
             drifts: status.drifts,
+            not_judged: &status.not_judged,
             closed: present(&status.closed),
         }
     }

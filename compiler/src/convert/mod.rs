@@ -1,6 +1,7 @@
 //! Kubernetes objects from JSON to the core's types. Both sources convert here, so that an object means the same
 //! from a file as from the API server.
 
+mod address;
 mod field;
 mod host_interface;
 mod label;

@@ -10,7 +10,8 @@ use flock_compiler_core::sorted::Sorted;
 use flock_shared::NodeName;
 use serde_json::Value;
 
-use super::field::{Faults, Field, quoted};
+use super::address;
+use super::field::{Faults, Field};
 use super::policy_port::protocol;
 use super::{ConvertError, Converter, metadata, usable};
 
@@ -79,33 +80,21 @@ fn addresses(status: Option<&Field<'_>>, left_out: &mut Faults) -> Sorted<IpAddr
     if let Some(listed) = status.get("podIPs") {
         for item in listed.items(left_out) {
             if item.object(left_out).is_some() {
-                addresses.extend(item.get("ip").and_then(|ip| address(&ip, left_out)));
+                addresses.extend(item.get("ip").and_then(|ip| pod_ip(&ip, left_out)));
             }
         }
     }
-    addresses.extend(status.get("podIP").and_then(|ip| address(&ip, left_out)));
+    addresses.extend(status.get("podIP").and_then(|ip| pod_ip(&ip, left_out)));
     addresses.into_iter().collect()
 }
 
-fn address(field: &Field<'_>, left_out: &mut Faults) -> Option<IpAddr> {
+/// An address, unless it is empty: how some clients write that there is none yet.
+fn pod_ip(field: &Field<'_>, left_out: &mut Faults) -> Option<IpAddr> {
     let text = field.text(left_out)?;
     if text.is_empty() {
         return None;
     }
-    match text.parse::<IpAddr>() {
-        Ok(IpAddr::V6(address)) if address.to_ipv4_mapped().is_some() => {
-            left_out.at(
-                field,
-                format!("{} is an IPv4-mapped IPv6 address; expected the IPv4 address", quoted(text)),
-            );
-            None
-        }
-        Ok(address) => Some(address),
-        Err(_) => {
-            left_out.at(field, format!("{} is not an IP address", quoted(text)));
-            None
-        }
-    }
+    field.parsed(left_out, address::ip)
 }
 
 /// The named ports of containers and sidecars; those of init containers that end are gone before traffic comes.

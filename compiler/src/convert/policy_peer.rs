@@ -5,9 +5,9 @@ use std::sync::Arc;
 use flock_compiler_core::Selector;
 use flock_compiler_core::object::{IpBlock, NamespaceScope, Peer, PeerMatch, PodPeer};
 use flock_shared::NamespaceName;
-use ipnet::IpNet;
 
-use super::field::{Faults, Field, quoted};
+use super::address;
+use super::field::{Faults, Field};
 use super::selector::selector;
 
 /// The peers of a rule of a policy in `namespace`; absent or empty: anyone.
@@ -60,7 +60,7 @@ fn peer(item: &Field<'_>, namespace: Option<&NamespaceName>, faults: &mut Faults
 fn ip_block(field: &Field<'_>, faults: &mut Faults) -> Option<IpBlock> {
     field.only(&["cidr", "except"], faults);
     let block = match field.get("cidr") {
-        Some(cidr) => cidr.parsed(faults, cidr_block),
+        Some(cidr) => cidr.parsed(faults, address::cidr),
         None => {
             faults.missing(field, "cidr", "a block such as 10.0.0.0/8 or fd00::/64");
             None
@@ -69,7 +69,7 @@ fn ip_block(field: &Field<'_>, faults: &mut Faults) -> Option<IpBlock> {
     let mut holes = Vec::new();
     if let Some(listed) = field.get("except") {
         for item in listed.items(faults) {
-            let Some(hole) = item.parsed(faults, cidr_block) else { continue };
+            let Some(hole) = item.parsed(faults, address::cidr) else { continue };
             holes.push(hole);
             if let Some(block) = block
                 && let Err(error) = IpBlock::new(block, &[hole])
@@ -80,17 +80,4 @@ fn ip_block(field: &Field<'_>, faults: &mut Faults) -> Option<IpBlock> {
     }
     // A hole outside of the block has been told above.
     IpBlock::new(block?, &holes).ok()
-}
-
-/// A CIDR block in the one way to write it. Host bits are tolerated, as by the API server. IPv4-mapped IPv6 is not:
-/// whether it means IPv4 is a matter of opinion.
-pub(super) fn cidr_block(text: &str) -> Result<IpNet, String> {
-    let block = text.parse::<IpNet>();
-    match block {
-        Ok(IpNet::V6(block)) if block.addr().to_ipv4_mapped().is_some() => {
-            Err(format!("{} is IPv4-mapped IPv6; expected the IPv4 block", quoted(text)))
-        }
-        Ok(block) => Ok(block),
-        Err(_) => Err(format!("{} is not a CIDR block such as 10.0.0.0/8 or fd00::/64", quoted(text))),
-    }
 }

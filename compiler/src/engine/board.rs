@@ -154,8 +154,8 @@ pub(super) struct Board {
 }
 
 impl Board {
-    /// Publishes what a pass has changed.
-    pub(super) fn publish(&mut self, pass: Pass, translator: &Translator) {
+    /// Publishes what a pass has changed; the nodes that are forgotten with it.
+    pub(super) fn publish(&mut self, pass: Pass, translator: &Translator) -> Vec<NodeName> {
         for NodeChange { before, after, body } in pass.changes {
             let step = before.zip(body).map(|(before, body)| Step { base: before.revision().clone(), body });
             self.strangers.remove(after.node());
@@ -163,12 +163,13 @@ impl Board {
             place.send_replace(Some(Arc::new(Published::new(after, step, Presence::Known))));
         }
         self.strangers.extend(pass.gone);
-        let places = &mut self.places;
+        let (places, mut forgotten) = (&mut self.places, Vec::new());
         self.strangers.retain(|node| {
             let Some(place) = places.get(node) else { return false };
             // A node that went away stays as long as somebody listens.
             if place.receiver_count() == 0 {
                 places.remove(node);
+                forgotten.push(node.clone());
                 return false;
             }
             let output = translator.elsewhere(node.clone());
@@ -180,6 +181,12 @@ impl Board {
             }
             true
         });
+        forgotten
+    }
+
+    /// Returns true if the node is of the cluster, or somebody has asked for it of late.
+    pub(super) fn has(&self, node: &NodeName) -> bool {
+        self.places.contains_key(node)
     }
 
     /// Where to see what `node` should have; `translator` has made a pass, or nothing is known of any node.

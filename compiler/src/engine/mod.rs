@@ -9,7 +9,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use flock_compiler_core::{Options, Problem, Translator};
+use flock_compiler_core::object::Facts;
+use flock_compiler_core::{Change, Edit, Options, Problem, Translator};
 use flock_shared::NodeName;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
@@ -27,6 +28,9 @@ const QUIET: Duration = Duration::from_millis(1);
 /// … or when it has lasted this long.
 const LONGEST_BURST: Duration = Duration::from_millis(50);
 
+/// So many requests are answered together at most.
+const REQUESTS: usize = 1024;
+
 /// What the compiler wants of one node; `None` until the world is complete.
 pub type Desired = watch::Receiver<Option<Arc<Published>>>;
 
@@ -43,6 +47,10 @@ pub enum EngineError {
 
 enum Request {
     Subscribe(NodeName, oneshot::Sender<Desired>),
+    /// What an agent says of its node, and where to see what the node should have, once that is taken into account.
+    Introduce(NodeName, Option<Facts>, oneshot::Sender<Desired>),
+    /// What an agent that has introduced itself says of its node.
+    Observe(Facts),
     Nodes(oneshot::Sender<BTreeMap<NodeName, Desired>>),
     Problems(oneshot::Sender<Vec<Problem>>),
 }
@@ -67,6 +75,22 @@ impl EngineHandle {
     /// When the engine has stopped.
     pub async fn subscribe(&self, node: NodeName) -> Result<Desired, EngineStopped> {
         self.ask(|reply| Request::Subscribe(node, reply)).await
+    }
+
+    /// The same, for the agent of `node`, which says this of it. What is published already takes that into account.
+    ///
+    /// # Errors
+    /// When the engine has stopped.
+    pub async fn introduce(&self, node: NodeName, facts: Option<Facts>) -> Result<Desired, EngineStopped> {
+        self.ask(|reply| Request::Introduce(node, facts, reply)).await
+    }
+
+    /// The agent of a node, which has introduced itself, says something else of it.
+    ///
+    /// # Errors
+    /// When the engine has stopped.
+    pub async fn observe(&self, facts: Facts) -> Result<(), EngineStopped> {
+        self.requests.send(Request::Observe(facts)).await.map_err(|_| EngineStopped)
     }
 
     /// What every known node should have.
@@ -182,7 +206,7 @@ impl Engine {
                         self.positions.published();
                     }
                 }
-                Some(request) = self.requests.recv() => self.answer(request),
+                Some(request) = self.requests.recv() => self = self.serve(request).await?,
             }
         }
     }
@@ -262,7 +286,9 @@ impl Engine {
             }
             self.metrics.passed(&pass.work);
             self.problems_stale |= pass.problems;
-            self.board.publish(pass, &self.translator);
+            for node in self.board.publish(pass, &self.translator) {
+                self.translator.apply(Change::Facts(Edit::Delete(node)));
+            }
             self
         })
         .await
@@ -287,10 +313,46 @@ impl Engine {
         *self.ready.borrow()
     }
 
+    /// Answers a request and those that wait behind it: what thousands of agents say of their nodes when they come back
+    /// costs a few passes.
+    async fn serve(mut self, first: Request) -> Result<Self, EngineError> {
+        let mut requests = vec![first];
+        while requests.len() < REQUESTS
+            && let Ok(request) = self.requests.try_recv()
+        {
+            requests.push(request);
+        }
+        let mut changed = false;
+        for request in &mut requests {
+            changed |= self.hear(request);
+        }
+        if changed && self.is_ready() {
+            self = self.publish().await?;
+        }
+        requests.into_iter().for_each(|request| self.answer(request));
+        Ok(self)
+    }
+
+    /// Takes over what a request says of a node. Returns true if that is other than what was known.
+    fn hear(&mut self, request: &mut Request) -> bool {
+        let edit = match request {
+            Request::Introduce(node, facts, _) => {
+                facts.take().map_or_else(|| Edit::Delete(node.clone()), Edit::Upsert)
+            }
+            // Only of nodes that have a place, with which what they say is forgotten.
+            Request::Observe(facts) if self.board.has(&facts.node) => Edit::Upsert(facts.clone()),
+            Request::Observe(_) | Request::Subscribe(..) | Request::Nodes(_) | Request::Problems(_) => {
+                return false;
+            }
+        };
+        self.translator.apply(Change::Facts(edit))
+    }
+
     fn answer(&mut self, request: Request) {
         // An asker that went away does not want the answer any more.
         match request {
-            Request::Subscribe(node, reply) => {
+            Request::Observe(_) => {}
+            Request::Subscribe(node, reply) | Request::Introduce(node, _, reply) => {
                 let translator = self.is_ready().then_some(&self.translator);
                 drop(reply.send(self.board.subscribe(node, translator)));
             }

@@ -107,12 +107,23 @@ fn is_rewound(context: &Context, node: &NodeName, wanted: &Versions, gaps: &[Gap
 
 /// An agent that waits may still tell of a table that it has put back itself.
 fn acknowledge(context: &Context, agent: &fleet::Stream, message: v1::AgentMessage) -> Result<(), Status> {
+    if message.message.is_none() {
+        // Of a later version: each side passes over what it does not know.
+        return Ok(());
+    }
     match AgentMessage::try_from(message) {
         Ok(AgentMessage::Ack(ack)) => {
             context.metrics.ack(ack.outcome);
             context.metrics.drifts.inc_by(agent.acknowledged(&ack).into());
             Ok(())
         }
+        // What it finds meanwhile is taken to the engine once it can be served.
+        Ok(AgentMessage::Facts(facts)) => {
+            agent.said(&facts);
+            Ok(())
+        }
+        // It asks again: what it has is not known here yet.
+        Ok(AgentMessage::Flows(_)) => Ok(()),
         Ok(AgentMessage::Hello(_)) => Err(Status::invalid_argument("a second hello")),
         Err(error) => Err(Status::invalid_argument(error.to_string())),
     }

@@ -137,6 +137,7 @@ fn hello(position: &str) -> Hello {
         position,
         drifts: 0,
         superseded: Superseded::default(),
+        facts: None,
         refused: Vec::new(),
     }
 }

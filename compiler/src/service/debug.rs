@@ -246,6 +246,7 @@ fn status(node: &NodeName, published: Option<&Published>, agent: Option<&AgentSt
         status.agent_version.clone_from(&agent.agent_version);
         status.nft_version.clone_from(&agent.nft_version);
         status.drifts = agent.drifts.unwrap_or_default();
+        status.not_judged = agent.unjudged(published).iter().map(ToString::to_string).collect();
         status.closed = agent.closed.clone().unwrap_or_default();
         status.last_took = agent.took.and_then(duration);
         if let Some((revision, since)) = &agent.applied {

@@ -34,6 +34,8 @@ pub struct Limits {
     /// How long an agent is sent away by a replica whose own watches are live, before that replica concludes that what
     /// the agent has seen is no more: a store that was restored from a backup counts its versions anew.
     pub rewind: Duration,
+    /// How long it takes at least from what an agent says of its node to what it says next: each may cost a pass.
+    pub facts: Duration,
     /// Full scripts and large deltas that are made at once: they occupy a core each.
     pub renders: NonZeroUsize,
     /// Bytes of full scripts and large deltas that are made and not yet written to the network. More would only wait in
@@ -58,6 +60,7 @@ impl Default for Limits {
             reopen_longest: Duration::from_secs(3600),
             lag: Duration::from_secs(30),
             rewind: Duration::from_secs(300),
+            facts: Duration::from_secs(1),
             renders: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
             unwritten: NonZeroUsize::MIN.saturating_add(64 * 1024 * 1024),
             large: 16 * 1024,

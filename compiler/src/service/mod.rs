@@ -3,6 +3,7 @@
 mod admission;
 mod caught_up;
 mod debug;
+mod flows;
 mod limits;
 mod link;
 mod node;

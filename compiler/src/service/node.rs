@@ -5,7 +5,10 @@
 use std::future::pending;
 use std::sync::Arc;
 
-use flock_proto::{Ack, AgentMessage, Hello, Update, UpdateKind, v1};
+use flock_compiler_core::forget::{isolated, lost};
+use flock_compiler_core::object::Facts;
+use flock_proto::{Ack, AgentMessage, Flows, Forget, Hello, Update, UpdateKind, v1};
+use flock_shared::prefixes::Prefixes;
 use flock_shared::{NodeName, Revision, Script, Superseded};
 use http::HeaderMap;
 use tokio::sync::{OwnedSemaphorePermit, watch};
@@ -16,13 +19,14 @@ use tonic::{Code, Status, Streaming};
 use super::Context;
 use super::admission;
 use super::caught_up::{self, Stamp};
+use super::flows;
 use super::link::Link;
 use super::pace::{Pace, Rendered, Turn};
 use super::panicked::Alarm;
 use super::session::{Due, Kind, Session, Verdict};
 use crate::access::Pass;
 use crate::engine::{Desired, EngineStopped, Presence, Published};
-use crate::fleet;
+use crate::{facts, fleet};
 
 /// What the streams share.
 #[derive(Debug, Clone)]
@@ -82,9 +86,20 @@ struct Open {
     pass: Pass,
     desired: Desired,
     session: Session<Published>,
+    facts: Said,
+    /// The answer to the agent's last question about connections, until it is sent.
+    answer: Option<Update>,
     stamp: Stamp,
     fleet: fleet::Stream,
     _counted: Counted,
+}
+
+/// What the agent has said of its node, which the fleet keeps.
+struct Said {
+    /// When the engine is to be told of it; `None`: it knows.
+    due: Option<Instant>,
+    /// When it was told last.
+    last: Instant,
 }
 
 /// Counts a stream for as long as it lives.
@@ -143,7 +158,9 @@ impl Agent {
             .ok_or_else(|| Status::invalid_argument("the stream ended before a hello"))??;
         match AgentMessage::try_from(first) {
             Ok(AgentMessage::Hello(hello)) => Ok(hello),
-            Ok(AgentMessage::Ack(_)) => Err(Status::invalid_argument("the first message must be a hello")),
+            Ok(AgentMessage::Ack(_) | AgentMessage::Facts(_) | AgentMessage::Flows(_)) => {
+                Err(Status::invalid_argument("the first message must be a hello"))
+            }
             Err(error) => Err(Status::invalid_argument(error.to_string())),
         }
     }
@@ -151,7 +168,8 @@ impl Agent {
     async fn subscribe(&mut self, hello: Hello, mut pass: Pass) -> Result<Open, Status> {
         let context = &self.shared.context;
         let Context { engine, fleet, limits, .. } = context;
-        let desired = engine.subscribe(hello.node.clone()).await.map_err(stopped)?;
+        let told = facts::of_hello(&hello);
+        let desired = engine.introduce(hello.node.clone(), told.clone()).await.map_err(stopped)?;
         let applied = hello.applied.as_ref().map(Revision::as_str);
         tracing::info!(node = %hello.node, version = hello.agent_version, applied, "agent connected");
         let (fleet, counted) = (fleet.open(&hello), Counted::new(&self.shared));
@@ -164,7 +182,11 @@ impl Agent {
             }
         };
         let session = Session::new(hello.applied, hello.superseded, *limits);
-        Ok(Open { pass, desired, fleet, session, stamp, node: hello.node, _counted: counted })
+        // What it has said while it waited is due.
+        let (last, is_news) = (Instant::now(), fleet.facts().as_deref() != told.as_ref());
+        let facts = Said { due: is_news.then_some(last), last };
+        let (node, answer) = (hello.node, None);
+        Ok(Open { pass, desired, fleet, session, facts, answer, stamp, node, _counted: counted })
     }
 }
 
@@ -177,6 +199,16 @@ impl Open {
     ) -> Result<Outbound, Status> {
         let mut turn = None;
         loop {
+            if self.facts.due.is_some_and(|due| due <= Instant::now()) {
+                self.facts = Said { due: None, last: Instant::now() };
+                if let Some(facts) = self.fleet.facts() {
+                    let observing = shared.context.engine.observe(Facts::clone(&facts));
+                    observing.await.map_err(stopped)?;
+                }
+            }
+            if let Some(update) = self.answer.take() {
+                return Ok(Outbound { update, room: None });
+            }
             let newest = self.desired.borrow_and_update().clone();
             let due = newest.as_ref().map_or(Due::Nothing, |newest| self.session.due(newest, Instant::now()));
             self.fleet.closed(self.session.closed());
@@ -223,6 +255,7 @@ impl Open {
                 },
                 changed = self.desired.changed() => changed.map_err(|_| stopped(EngineStopped))?,
                 () = at(wake) => {}
+                () = at(self.facts.due) => {}
                 denied = self.pass.revoked() => return Err(denied.into()),
             }
         }
@@ -231,7 +264,9 @@ impl Open {
     fn current(&mut self, shared: &Shared, state: Arc<Published>) -> Outbound {
         shared.context.metrics.update("current");
         let leaves = self.session.superseded().clone();
-        self.send(state, Kind::Current, UpdateKind::Current, leaves, None)
+        // Nothing was lost, and the agent learns that it may ask.
+        let forget = Forget::Lost(Prefixes::default());
+        self.send(state, Kind::Current, (UpdateKind::Current, Some(forget)), leaves, None)
     }
 
     fn delta(
@@ -245,7 +280,9 @@ impl Open {
         shared.context.metrics.update("delta");
         shared.context.metrics.sent_bytes.inc_by(script.bytes().len() as u64);
         let update = UpdateKind::Delta { base: base.revision().clone(), script };
-        self.send(state, Kind::Delta, update, leaves, room)
+        let lost = lost(base.output(), state.output());
+        let forget = (!lost.is_empty()).then_some(Forget::Lost(lost));
+        self.send(state, Kind::Delta, (update, forget), leaves, room)
     }
 
     async fn full(&mut self, shared: &Shared, state: Arc<Published>, turn: Turn) -> Outbound {
@@ -253,14 +290,16 @@ impl Open {
         let Rendered { script, room } = shared.pace.render(turn, move || rendered.full()).await;
         shared.context.metrics.update("full");
         shared.context.metrics.sent_bytes.inc_by(script.bytes().len() as u64);
-        self.send(state, Kind::Full, UpdateKind::Full(script), Superseded::default(), room)
+        // What was allowed before is not known.
+        let forget = Forget::Lost(isolated(state.output()));
+        self.send(state, Kind::Full, (UpdateKind::Full(script), Some(forget)), Superseded::default(), room)
     }
 
     fn send(
         &mut self,
         state: Arc<Published>,
         kind: Kind,
-        update: UpdateKind,
+        (update, forget): (UpdateKind, Option<Forget>),
         leaves: Superseded,
         room: Option<OwnedSemaphorePermit>,
     ) -> Outbound {
@@ -269,6 +308,7 @@ impl Open {
             tracing::warn!(%node, "no Node object and no pod has this name: nothing is isolated there; is it right?");
         }
         let mut update = Update::new(state.revision().clone(), update).at(self.stamp.position());
+        update.forget = forget;
         // An agent that is current keeps the list that it came with.
         if kind != Kind::Current {
             update = update.leaving(leaves.clone());
@@ -278,12 +318,32 @@ impl Open {
     }
 
     fn message(&mut self, shared: &Shared, message: v1::AgentMessage) -> Result<(), Status> {
+        if message.message.is_none() {
+            // Of a later version: each side passes over what it does not know.
+            return Ok(());
+        }
         match AgentMessage::try_from(message) {
             Ok(AgentMessage::Ack(ack)) => self.ack(shared, &ack),
+            Ok(AgentMessage::Facts(facts)) => {
+                self.fleet.said(&facts);
+                self.facts.due.get_or_insert(self.facts.last + shared.context.limits.facts);
+            }
+            Ok(AgentMessage::Flows(flows)) => self.question(&flows),
             Ok(AgentMessage::Hello(_)) => return Err(Status::invalid_argument("a second hello")),
             Err(error) => return Err(Status::invalid_argument(error.to_string())),
         }
         Ok(())
+    }
+
+    /// Prepares the answer. An agent whose table is not known has none, and asks again later.
+    fn question(&mut self, flows: &Flows) {
+        let newest = self.desired.borrow().clone();
+        let Some(newest) = newest.as_deref() else { return };
+        let mut states = [Some(newest), self.session.state().map(|state| &**state)].into_iter().flatten();
+        let Some(stands) = states.find(|state| *state.revision() == flows.revision) else { return };
+        let forget = flows::answer(flows, stands.output(), newest.output());
+        let update = Update::new(flows.revision.clone(), UpdateKind::Current);
+        self.answer = Some(update.at(self.stamp.position()).forgetting(forget));
     }
 
     fn ack(&mut self, shared: &Shared, ack: &Ack) {

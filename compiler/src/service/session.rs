@@ -152,6 +152,14 @@ impl<S: State> Session<S> {
         Self { has, superseded, sent: None, refused: None, closing: None, pause, limits }
     }
 
+    /// The state that the agent acknowledged last.
+    pub(super) const fn state(&self) -> Option<&Arc<S>> {
+        match &self.has {
+            Has::State(state) => Some(state),
+            Has::Unknown | Has::Said(_) => None,
+        }
+    }
+
     /// What the agent's table has gone on from.
     pub(super) const fn superseded(&self) -> &Superseded {
         &self.superseded

@@ -35,6 +35,7 @@ impl Stream {
             position: Position::default(),
             drifts: 0,
             superseded: Superseded::default(),
+            facts: None,
             refused: Vec::new(),
         };
         let stream = Self::silent(channel, token).await?;

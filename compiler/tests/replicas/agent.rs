@@ -46,6 +46,7 @@ impl Agent {
             position: self.position.clone(),
             drifts: 0,
             superseded: self.superseded.clone(),
+            facts: None,
             refused: Vec::new(),
         };
         acks.send(AgentMessage::Hello(hello).into()).await.unwrap();

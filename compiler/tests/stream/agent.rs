@@ -38,19 +38,19 @@ impl Agent {
         applied: Option<Revision>,
         superseded: Superseded,
     ) -> Self {
+        Self::introduced(channel, Hello { applied, superseded, ..hello_of(node) }).await
+    }
+
+    /// The same, with whatever it says.
+    pub(super) async fn introduced(channel: Channel, hello: Hello) -> Self {
         let agent = Self::silent(channel).await;
-        let hello = Hello {
-            node: node_name(node),
-            agent_version: env!("CARGO_PKG_VERSION").into(),
-            nft_version: "nftables v1.0.6 (Lester Gooch #5)".into(),
-            applied,
-            position: Position::default(),
-            drifts: 0,
-            superseded,
-            refused: Vec::new(),
-        };
         agent.say(AgentMessage::Hello(hello)).await;
         agent
+    }
+
+    /// Says what no compiler understands yet.
+    pub(super) async fn say_something_new(&self) {
+        self.words.send(v1::AgentMessage { message: None }).await.unwrap();
     }
 
     pub(super) async fn say(&self, message: AgentMessage) {
@@ -91,5 +91,20 @@ impl Agent {
         let outcome = if kind == UpdateKind::Current { Outcome::Unchanged } else { Outcome::Applied };
         self.answer(&revision, outcome).await;
         (revision, kind)
+    }
+}
+
+/// The hello of an agent that has nothing.
+pub(super) fn hello_of(node: usize) -> Hello {
+    Hello {
+        node: node_name(node),
+        agent_version: env!("CARGO_PKG_VERSION").into(),
+        nft_version: "nftables v1.0.6 (Lester Gooch #5)".into(),
+        applied: None,
+        position: Position::default(),
+        drifts: 0,
+        superseded: Superseded::default(),
+        facts: None,
+        refused: Vec::new(),
     }
 }

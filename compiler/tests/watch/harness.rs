@@ -159,6 +159,7 @@ impl Cluster {
                 Change::Namespace(edit) => self.edit("Namespace", edit),
                 Change::Pod(edit) => self.edit("Pod", edit),
                 Change::Policy(edit) => self.edit("NetworkPolicy", edit),
+                Change::Facts(edit) => panic!("no source knows of {edit:?}"),
             }),
             SourceEvent::Report { input, problems } if problems.is_empty() => {
                 assert!(self.reports.remove(&input).is_some(), "{input} was not reported");

@@ -12,6 +12,7 @@ use crate::error::{LabError, Result};
 use crate::namespace::Namespace;
 use crate::node::Family;
 use crate::packet::{self, LONGEST};
+use crate::patience::patient;
 use crate::probe::{Probe, Protocol, Verdict, ephemeral_port, nonce};
 use crate::sctp::{self, Chunk, Packet};
 
@@ -69,13 +70,14 @@ impl OpenConnection {
         self.exchange_within(PATIENCE)
     }
 
-    /// As [`exchange`](Self::exchange), with the time given. Waiting for a verdict to change is a loop over this.
+    /// As [`exchange`](Self::exchange), with the time given (made longer by [`patient`](crate::patient)). Waiting for
+    /// a verdict to change is a loop over this.
     ///
     /// # Errors
     /// As [`exchange`](Self::exchange).
     pub fn exchange_within(&mut self, patience: Duration) -> Result<Verdict> {
         self.round = self.round.wrapping_add(1);
-        self.transport.exchange(self.round, patience).map_err(|source| LabError::System {
+        self.transport.exchange(self.round, patient(patience)).map_err(|source| LabError::System {
             what: "exchange on a connection",
             namespace: "-".to_owned(),
             source,
@@ -92,7 +94,7 @@ impl Transport {
                 let socket = packet::socket(family, Type::STREAM, SocketProtocol::TCP, source)?;
                 socket.set_nonblocking(false)?;
                 socket.set_linger(Some(Duration::ZERO))?;
-                socket.connect_timeout(&SockAddr::from(probe.to), OPENING)?;
+                socket.connect_timeout(&SockAddr::from(probe.to), patient(OPENING))?;
                 socket.set_tcp_nodelay(true)?;
                 socket.set_nonblocking(true)?;
                 Ok(Self::Tcp(socket.into()))
@@ -119,7 +121,7 @@ impl Transport {
         let cookie = Packet { tag, chunk: Chunk::CookieEcho, ..init };
         let mut transport = Self::Sctp { socket, family, packet: init };
         for (request, answer) in [(init, Chunk::InitAck(tag)), (cookie, Chunk::CookieAck)] {
-            let found = transport.request(&request.encode(), OPENING, |bytes| {
+            let found = transport.request(&request.encode(), patient(OPENING), |bytes| {
                 Packet::decode(bytes)
                     .is_some_and(|packet| packet.target_port == init.source_port && packet.chunk == answer)
             })?;

@@ -81,6 +81,12 @@ impl Enforcer {
         self.saw(sight);
         self.publish();
         self.answer(&answer, since, cause);
+        // Behind the answer, which is what tells the compiler what stands, and behind the last step of a series.
+        match answer.revision.as_ref().filter(|_| answer.outcome.is_success()) {
+            Some(revision) if scope == Scope::Repair => self.outlets.wishes.restored(revision),
+            Some(revision) => self.outlets.wishes.committed(revision, scope == Scope::Full),
+            None => {}
+        }
         match scope {
             Scope::Delta if is_lost => Box::pin(self.put_right()).await,
             // Perhaps its base is not there any more.

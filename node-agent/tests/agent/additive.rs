@@ -12,6 +12,9 @@ use crate::compiler::revision;
 use crate::kernel::Namespace;
 use crate::stage::{Stage, until};
 
+/// A set that gains and loses members.
+const MEMBERS: &str = "pods4_00000000000000aa";
+
 fn superseded(names: &[&str]) -> Superseded {
     Superseded::new(names.iter().copied().map(revision).collect()).unwrap()
 }
@@ -27,14 +30,14 @@ fn update(base: &str, name: &str, script: String, left: &[&str]) -> v1::Update {
 
 /// A member more; these are left behind.
 fn adds(base: &str, name: &str, member: u8, left: &[&str]) -> v1::Update {
-    let elements = format!("typeof ip saddr\nelements = {{ 10.0.9.{member} }}");
-    let member = format!("table inet flock_netpol {{\nset ingress_members {{\n{elements}\n}}\n}}\n");
+    let elements = format!("\t\ttypeof ip saddr\n\t\telements = {{\n\t\t\t10.0.9.{member}\n\t\t}}");
+    let member = format!("table inet flock_netpol {{\n\tset {MEMBERS} {{\n{elements}\n\t}}\n}}\n");
     update(base, name, format!("{member}{}{}", leaving(&revision(base)), mark(name)), left)
 }
 
 /// A delta that deletes, and takes these with it.
 fn sweeps(base: &str, name: &str, left: &[&str]) -> v1::Update {
-    let mut script = String::from("delete element inet flock_netpol ingress_members { 10.0.9.1 }\n");
+    let mut script = format!("delete element inet flock_netpol {MEMBERS} {{ 10.0.9.1 }}\n");
     for name in left {
         let old = revision(name);
         for (verb, kind, prefix) in [("add", "chain", PAST_PREFIX), ("delete", "chain", PAST_PREFIX)] {

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use flock_proto::v1::node_service_server::{NodeService, NodeServiceServer};
-use flock_proto::{Ack, AgentMessage, Hello, Outcome, Update, UpdateKind, v1};
+use flock_proto::{Ack, AgentMessage, Flows, Hello, NodeFacts, Outcome, Update, UpdateKind, v1};
 use flock_shared::{Revision, Script, ScriptHash};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
@@ -18,6 +18,8 @@ use crate::patiently;
 pub(crate) struct Session {
     pub(crate) hello: Hello,
     acks: mpsc::Receiver<Ack>,
+    facts: mpsc::Receiver<NodeFacts>,
+    questions: mpsc::Receiver<Flows>,
     updates: mpsc::Sender<Result<v1::Update, Status>>,
 }
 
@@ -34,6 +36,16 @@ impl Session {
         patiently(self.acks.recv()).await.expect("the agent closed the stream")
     }
 
+    /// The next question about connections.
+    pub(crate) async fn question(&mut self) -> Flows {
+        patiently(self.questions.recv()).await.expect("the agent closed the stream")
+    }
+
+    /// Whether a question has come that nobody has looked at.
+    pub(crate) fn is_asked(&self) -> bool {
+        !self.questions.is_empty()
+    }
+
     /// Sends an update and gives the answer.
     pub(crate) async fn ask(&mut self, update: v1::Update) -> Ack {
         self.send(update).await;
@@ -44,6 +56,11 @@ impl Session {
     pub(crate) async fn apply(&mut self, update: v1::Update) {
         let ack = self.ask(update).await;
         assert_eq!((ack.outcome, ack.error.as_str()), (Outcome::Applied, ""));
+    }
+
+    /// What the agent says of its node next.
+    pub(crate) async fn facts(&mut self) -> NodeFacts {
+        patiently(self.facts.recv()).await.expect("the agent closed the stream")
     }
 
     /// Waits until the agent has closed its half.
@@ -68,6 +85,8 @@ impl NodeService for Service {
             panic!("not a hello")
         };
         let (ack_inlet, acks) = mpsc::channel(64);
+        let (facts_inlet, facts) = mpsc::channel(64);
+        let (question_inlet, questions) = mpsc::channel(64);
         let (updates, mut relayed) = mpsc::channel(1);
         let (outbound, stream) = mpsc::channel(1);
         // Either side's end is the stream's.
@@ -76,8 +95,13 @@ impl NodeService for Service {
                 tokio::select! {
                     message = messages.message() => {
                         let Ok(Some(message)) = message else { return };
-                        let AgentMessage::Ack(ack) = AgentMessage::try_from(message).unwrap() else { panic!("not an ack") };
-                        if ack_inlet.send(ack).await.is_err() {
+                        let heard = match AgentMessage::try_from(message).unwrap() {
+                            AgentMessage::Ack(ack) => ack_inlet.send(ack).await.is_ok(),
+                            AgentMessage::Facts(facts) => facts_inlet.try_send(facts).is_ok(),
+                            AgentMessage::Flows(flows) => question_inlet.send(flows).await.is_ok(),
+                            AgentMessage::Hello(_) => panic!("a second hello"),
+                        };
+                        if !heard {
                             return;
                         }
                     }
@@ -90,7 +114,7 @@ impl NodeService for Service {
                 }
             }
         });
-        self.0.send(Session { hello, acks, updates }).await.unwrap();
+        self.0.send(Session { hello, acks, facts, questions, updates }).await.unwrap();
         Ok(Response::new(ReceiverStream::new(stream)))
     }
 }
@@ -140,9 +164,15 @@ pub(crate) fn revision(name: &str) -> Revision {
 /// A script that leaves the marker of the state `name`, as real ones do.
 pub(crate) fn script(name: &str) -> Script {
     let table = "table inet flock_netpol";
-    let marker = format!("rev_{}", revision(name));
-    let body = format!("{table} {{\n  set {marker} {{\n    typeof ip saddr\n  }}\n}}\n");
-    Script::new(format!("# {name}\nadd {table}\ndelete {table}\n{body}"))
+    let marker = format!("add set inet flock_netpol rev_{} {{ typeof ip saddr; }}\n", revision(name));
+    Script::new(format!("add {table}\ndelete {table}\n{table} {{\n}}\n{marker}"))
+}
+
+/// The same, with so many bytes more that change nothing.
+pub(crate) fn large(name: &str, bytes: usize) -> Script {
+    let filling = "add table inet flock_netpol\n";
+    let script = script(name);
+    Script::new([script.bytes(), filling.repeat(bytes / filling.len()).as_bytes()].concat())
 }
 
 pub(crate) fn full(name: &str) -> v1::Update {

@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use rustix::process::{Signal, geteuid};
 use tempfile::TempDir;
 
-use crate::compiler::{Compiler, Session, delta, full, revision};
+use crate::compiler::{Compiler, Session, delta, full, large, revision};
 use crate::fake_nft::FakeNft;
 use crate::patiently;
 use crate::process::{agent, signal};
@@ -144,10 +144,9 @@ async fn a_full_disk_stops_no_rules_and_spoils_nothing() {
     // More than one block, so that a part of it would fit nowhere.
     for (base, name) in [("b", "c"), ("c", "d"), ("d", "e")] {
         let mut update = delta(base, name);
-        let mut bytes = update.script.to_vec();
-        bytes.resize(8192, b'\n');
-        update.sha256 = flock_shared::ScriptHash::of(&bytes).as_bytes().to_vec().into();
-        update.script = bytes.into();
+        let script = large(name, 8192);
+        update.sha256 = script.hash().as_bytes().to_vec().into();
+        update.script = script.bytes().clone();
         kept.session.apply(update).await;
     }
     kept.complaint("could not be saved").await;

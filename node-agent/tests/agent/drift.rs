@@ -5,7 +5,6 @@
 use std::path::Path;
 
 use flock_proto::{Outcome, Update, UpdateKind};
-use flock_shared::Script;
 
 use crate::compiler::revision;
 use crate::kernel::Namespace;
@@ -16,15 +15,15 @@ use crate::stage::Stage;
 pub(crate) const EDITS: [&str; 13] = [
     "delete table inet flock_netpol",
     "flush table inet flock_netpol",
-    "flush set inet flock_netpol pods4_a",
-    "add element inet flock_netpol pods4_a { 10.66.0.1 }",
-    "add element inet flock_netpol blocks4_a { 10.66.0.0/16 }",
-    "delete element inet flock_netpol pods4_a { 10.0.0.2 }",
+    "flush set inet flock_netpol pods4_aaaaaaaaaaaaaaaa",
+    "add element inet flock_netpol pods4_aaaaaaaaaaaaaaaa { 10.66.0.1 }",
+    "add element inet flock_netpol blocks4_aaaaaaaaaaaaaaaa { 10.66.0.0/16 }",
+    "delete element inet flock_netpol pods4_aaaaaaaaaaaaaaaa { 10.0.0.2 }",
     "delete element inet flock_netpol ingress4 { 10.0.0.1 }",
     "insert rule inet flock_netpol ingress_denied accept",
     "flush chain inet flock_netpol ingress_denied",
     "add table inet flock_netpol { flags dormant; }",
-    "add chain inet flock_netpol ingress { policy drop; }",
+    "add chain inet flock_netpol ingress { policy accept; }",
     "add set inet flock_netpol another { typeof ip saddr; }",
     "delete table inet flock_netpol\nadd table inet other\nadd table inet flock_netpol",
 ];
@@ -63,9 +62,7 @@ async fn the_own_changes_are_no_drift_and_nothing_is_repaired() {
         stage.session.apply(delta(state)).await;
     }
     // So large that it is not listened to.
-    let mut bytes = crate::compiler::script("1").bytes().to_vec();
-    bytes.resize(1 << 20, b'\n');
-    let kind = UpdateKind::Full(Script::new(bytes));
+    let kind = UpdateKind::Full(crate::compiler::large("1", 1 << 20));
     stage.session.apply(Update::new(revision("1"), kind).into()).await;
     assert_eq!(stage.drifts().await, 0);
     stage.stop().await;

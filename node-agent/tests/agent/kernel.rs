@@ -54,14 +54,23 @@ impl Namespace {
         self.feed(script, &["-i"]);
     }
 
+    /// Returns true if nft takes these lines as one transaction.
+    pub(crate) fn takes(&self, script: &str) -> bool {
+        self.fed(script, &["-f", "-"]).status.success()
+    }
+
     fn feed(&self, script: &str, arguments: &[&str]) {
+        let output = self.fed(script, arguments);
+        assert!(output.status.success(), "{script}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+
+    fn fed(&self, script: &str, arguments: &[&str]) -> Output {
         let mut input = tempfile::tempfile().unwrap();
         input.write_all(script.as_bytes()).unwrap();
         input.rewind().unwrap();
         let mut command = Command::new("ip");
         command.args(["netns", "exec", &self.0, "nft"]).args(arguments).stdin(input);
-        let output = command.output().unwrap();
-        assert!(output.status.success(), "{script}: {}", String::from_utf8_lossy(&output.stderr));
+        command.output().unwrap()
     }
 
     /// What nft prints.
@@ -168,11 +177,11 @@ async fn what_nft_says_reaches_the_compiler_and_the_old_ruleset_stays() {
     session.apply(full("a")).await;
 
     let mut bytes = crate::compiler::script("b").bytes().to_vec();
-    bytes.extend_from_slice(b"add rule inet flock_netpol nowhere accept\n");
+    bytes.extend_from_slice(b"delete chain inet flock_netpol ingress_00000000000000aa\n");
     let kind = flock_proto::UpdateKind::Full(flock_shared::Script::new(bytes));
     let ack = session.ask(flock_proto::Update::new(revision("b"), kind).into()).await;
     assert_eq!(ack.outcome, Outcome::NftFailed);
-    assert!(ack.error.contains("exit 1") && ack.error.contains("nowhere"), "{}", ack.error);
+    assert!(ack.error.contains("exit 1") && ack.error.contains("ingress_00000000000000aa"), "{}", ack.error);
     assert!(namespace.holds("a"));
 
     signal(&child, Signal::TERM);

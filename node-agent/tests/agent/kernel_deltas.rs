@@ -10,96 +10,184 @@ use crate::patiently;
 use crate::process::{agent, end, signal};
 
 /// A table as the compiler makes them: address sets, block sets, verdict maps, chains that share others.
-const FULL: &str = "
+const FULL: &str = "\
 add table inet flock_netpol
 delete table inet flock_netpol
 table inet flock_netpol {
-  set pods4_a {
-    typeof ip saddr
-    elements = { 10.0.0.1, 10.0.0.2 }
-  }
-  set blocks4_a {
-    typeof ip saddr
-    flags interval
-    elements = { 10.1.0.0/16, 192.168.0.0/24 }
-  }
-  chain ingress_denied {
-    counter drop
-  }
-  chain ingress_peers_a {
-    ip saddr @pods4_a accept
-    ip saddr @blocks4_a accept
-    goto ingress_denied
-  }
-  map ingress_ports_a {
-    typeof meta l4proto . th dport : verdict
-    elements = { tcp . 80 : goto ingress_peers_a }
-  }
-  chain ingress_a {
-    meta l4proto . th dport vmap @ingress_ports_a
-    goto ingress_denied
-  }
-  map ingress4 {
-    typeof ip saddr : verdict
-    elements = { 10.0.0.1 : goto ingress_a, 10.0.0.2 : goto ingress_a }
-  }
-  chain ingress {
-    type filter hook forward priority filter - 9; policy accept;
-    ct direction reply accept
-    ip daddr vmap @ingress4
-  }
+	set pods4_aaaaaaaaaaaaaaaa {
+		typeof ip saddr
+		elements = {
+			10.0.0.1, 10.0.0.2
+		}
+	}
+	set blocks4_aaaaaaaaaaaaaaaa {
+		typeof ip saddr
+		flags interval
+		elements = {
+			10.1.0.0/16, 192.168.0.0/24
+		}
+	}
+	chain ingress_denied {
+		counter drop
+	}
+	chain ingress_peers_aaaaaaaaaaaaaaaa {
+		ip saddr @pods4_aaaaaaaaaaaaaaaa accept
+		ip saddr @blocks4_aaaaaaaaaaaaaaaa accept
+		goto ingress_denied
+	}
+	map ingress_ports_aaaaaaaaaaaaaaaa {
+		typeof meta l4proto . th dport : verdict
+		elements = {
+			tcp . 80 : goto ingress_peers_aaaaaaaaaaaaaaaa
+		}
+	}
+	chain ingress_aaaaaaaaaaaaaaaa {
+		meta l4proto . th dport vmap @ingress_ports_aaaaaaaaaaaaaaaa
+		goto ingress_denied
+	}
+	map ingress4 {
+		typeof ip saddr : verdict
+		elements = {
+			10.0.0.1 : goto ingress_aaaaaaaaaaaaaaaa,
+			10.0.0.2 : goto ingress_aaaaaaaaaaaaaaaa
+		}
+	}
+	chain ingress {
+		type filter hook forward priority filter - 9; policy drop;
+		ct direction reply accept
+		ip daddr vmap @ingress4
+	}
 }
 ";
 
 /// What leads from each state to the next.
 const DELTAS: [&str; 5] = [
     // Members come and go.
-    "add element inet flock_netpol pods4_a { 10.0.0.3, 10.0.0.4 }
-     delete element inet flock_netpol pods4_a { 10.0.0.1 }
-     add element inet flock_netpol ingress4 { 10.0.0.3 : goto ingress_a }",
+    "\
+table inet flock_netpol {
+	set pods4_aaaaaaaaaaaaaaaa {
+		typeof ip saddr
+		elements = {
+			10.0.0.3, 10.0.0.4
+		}
+	}
+	map ingress4 {
+		typeof ip saddr : verdict
+		elements = {
+			10.0.0.3 : goto ingress_aaaaaaaaaaaaaaaa
+		}
+	}
+}
+delete element inet flock_netpol pods4_aaaaaaaaaaaaaaaa { 10.0.0.1 }
+",
     // A new rule set beside the old one, with its own sets; a subject moves over.
-    "add set inet flock_netpol pods4_b { typeof ip saddr; }
-     add element inet flock_netpol pods4_b { 10.0.0.9 }
-     add set inet flock_netpol blocks4_b { typeof ip saddr; flags interval; }
-     add element inet flock_netpol blocks4_b { 10.2.0.0-10.2.3.9, 172.16.0.0/12 }
-     add map inet flock_netpol ingress_ports_b { typeof meta l4proto . th dport : verdict; }
-     add chain inet flock_netpol ingress_peers_b
-     add rule inet flock_netpol ingress_peers_b ip saddr @pods4_b accept
-     add rule inet flock_netpol ingress_peers_b ip saddr @blocks4_b accept
-     add rule inet flock_netpol ingress_peers_b goto ingress_denied
-     add element inet flock_netpol ingress_ports_b { tcp . 81 : accept, udp . 53 : goto ingress_peers_b }
-     add chain inet flock_netpol ingress_b
-     add rule inet flock_netpol ingress_b meta l4proto . th dport vmap @ingress_ports_b
-     add rule inet flock_netpol ingress_b goto ingress_denied
-     delete element inet flock_netpol ingress4 { 10.0.0.2 }
-     add element inet flock_netpol ingress4 { 10.0.0.2 : goto ingress_b }",
+    "\
+table inet flock_netpol {
+	set pods4_bbbbbbbbbbbbbbbb {
+		typeof ip saddr
+		elements = {
+			10.0.0.9
+		}
+	}
+	set blocks4_bbbbbbbbbbbbbbbb {
+		typeof ip saddr
+		flags interval
+		elements = {
+			10.2.0.0-10.2.3.9, 172.16.0.0/12
+		}
+	}
+	map ingress_ports_bbbbbbbbbbbbbbbb {
+		typeof meta l4proto . th dport : verdict
+		elements = {
+			tcp . 81 : accept,
+			udp . 53 : goto ingress_peers_bbbbbbbbbbbbbbbb
+		}
+	}
+	chain ingress_peers_bbbbbbbbbbbbbbbb {
+		ip saddr @pods4_bbbbbbbbbbbbbbbb accept
+		ip saddr @blocks4_bbbbbbbbbbbbbbbb accept
+		goto ingress_denied
+	}
+	chain ingress_bbbbbbbbbbbbbbbb {
+		meta l4proto . th dport vmap @ingress_ports_bbbbbbbbbbbbbbbb
+		goto ingress_denied
+	}
+}
+delete element inet flock_netpol ingress4 { 10.0.0.2 }
+table inet flock_netpol {
+	map ingress4 {
+		typeof ip saddr : verdict
+		elements = {
+			10.0.0.2 : goto ingress_bbbbbbbbbbbbbbbb
+		}
+	}
+}
+",
     // All of them move, and the old one goes with everything that it had.
-    "delete element inet flock_netpol ingress4 { 10.0.0.1, 10.0.0.3 }
-     add element inet flock_netpol ingress4 { 10.0.0.1 : goto ingress_b, 10.0.0.3 : goto ingress_b }
-     flush chain inet flock_netpol ingress_a
-     delete chain inet flock_netpol ingress_a
-     delete map inet flock_netpol ingress_ports_a
-     flush chain inet flock_netpol ingress_peers_a
-     delete chain inet flock_netpol ingress_peers_a
-     delete set inet flock_netpol pods4_a
-     delete set inet flock_netpol blocks4_a",
+    "\
+delete element inet flock_netpol ingress4 { 10.0.0.1, 10.0.0.3 }
+table inet flock_netpol {
+	map ingress4 {
+		typeof ip saddr : verdict
+		elements = {
+			10.0.0.1 : goto ingress_bbbbbbbbbbbbbbbb,
+			10.0.0.3 : goto ingress_bbbbbbbbbbbbbbbb
+		}
+	}
+}
+flush chain inet flock_netpol ingress_aaaaaaaaaaaaaaaa
+delete chain inet flock_netpol ingress_aaaaaaaaaaaaaaaa
+delete map inet flock_netpol ingress_ports_aaaaaaaaaaaaaaaa
+flush chain inet flock_netpol ingress_peers_aaaaaaaaaaaaaaaa
+delete chain inet flock_netpol ingress_peers_aaaaaaaaaaaaaaaa
+delete set inet flock_netpol pods4_aaaaaaaaaaaaaaaa
+delete set inet flock_netpol blocks4_aaaaaaaaaaaaaaaa
+",
     // Names that are gone come back with other content; a chain gets other rules.
-    "add set inet flock_netpol pods4_a { typeof ip saddr; }
-     add element inet flock_netpol pods4_a { 10.0.0.7 }
-     add set inet flock_netpol blocks4_a { typeof ip saddr; flags interval; }
-     add element inet flock_netpol blocks4_a { 10.1.0.0/17 }
-     flush chain inet flock_netpol ingress_peers_b
-     add rule inet flock_netpol ingress_peers_b ip saddr @pods4_a accept
-     add rule inet flock_netpol ingress_peers_b ip saddr @blocks4_a accept
-     add rule inet flock_netpol ingress_peers_b goto ingress_denied
-     delete set inet flock_netpol pods4_b
-     delete set inet flock_netpol blocks4_b",
+    "\
+table inet flock_netpol {
+	set pods4_aaaaaaaaaaaaaaaa {
+		typeof ip saddr
+		elements = {
+			10.0.0.7
+		}
+	}
+	set blocks4_aaaaaaaaaaaaaaaa {
+		typeof ip saddr
+		flags interval
+		elements = {
+			10.1.0.0/17
+		}
+	}
+}
+flush chain inet flock_netpol ingress_peers_bbbbbbbbbbbbbbbb
+add rule inet flock_netpol ingress_peers_bbbbbbbbbbbbbbbb ip saddr @pods4_aaaaaaaaaaaaaaaa accept
+add rule inet flock_netpol ingress_peers_bbbbbbbbbbbbbbbb ip saddr @blocks4_aaaaaaaaaaaaaaaa accept
+add rule inet flock_netpol ingress_peers_bbbbbbbbbbbbbbbb goto ingress_denied
+delete set inet flock_netpol pods4_bbbbbbbbbbbbbbbb
+delete set inet flock_netpol blocks4_bbbbbbbbbbbbbbbb
+",
     // A subject goes, another one is let go.
-    "delete element inet flock_netpol ingress4 { 10.0.0.3 }
-     delete element inet flock_netpol ingress_ports_b { tcp . 81 }
-     add element inet flock_netpol ingress_ports_b { tcp . 81 : goto ingress_peers_b }
-     delete element inet flock_netpol pods4_a { 10.0.0.7 }",
+    "\
+delete element inet flock_netpol ingress4 { 10.0.0.3 }
+delete element inet flock_netpol ingress_ports_bbbbbbbbbbbbbbbb { tcp . 81 }
+table inet flock_netpol {
+	map ingress_ports_bbbbbbbbbbbbbbbb {
+		typeof meta l4proto . th dport : verdict
+		elements = {
+			tcp . 81 : goto ingress_peers_bbbbbbbbbbbbbbbb
+		}
+	}
+}
+delete element inet flock_netpol pods4_aaaaaaaaaaaaaaaa { 10.0.0.7 }
+",
 ];
+
+/// The full script, and what it and each delta come to one behind the other.
+pub(crate) fn scripts() -> Vec<String> {
+    let whole = |count| [&[FULL], &DELTAS[..count]].concat().concat();
+    (0..=DELTAS.len()).map(whole).collect()
+}
 
 fn marker(verb: &str, state: usize) -> String {
     let definition = if verb == "add" { " { typeof ip saddr; }" } else { "" };
@@ -114,7 +202,7 @@ pub(crate) fn full() -> v1::Update {
 /// From the state before this one.
 pub(crate) fn delta(state: usize) -> v1::Update {
     let body = DELTAS[state - 1];
-    let script = Script::new(format!("{body}\n{}{}", marker("delete", state - 1), marker("add", state)));
+    let script = Script::new(format!("{body}{}{}", marker("delete", state - 1), marker("add", state)));
     let base = revision(&(state - 1).to_string());
     Update::new(revision(&state.to_string()), UpdateKind::Delta { base, script }).into()
 }

@@ -4,11 +4,14 @@
 
 mod additive;
 mod compiler;
+mod connections;
 mod disk;
 mod drift;
+mod facts;
 mod fake_nft;
 mod kernel;
 mod kernel_deltas;
+mod mutants;
 mod process;
 mod saved;
 mod stage;
@@ -16,6 +19,11 @@ mod steps;
 mod stream;
 mod survival;
 mod unheard;
+
+/// The factor of the lab, which is no dependency of the agent.
+#[path = "../../../deploy/lab/src/patience.rs"]
+#[allow(unreachable_pub, reason = "it is public in the lab")]
+mod patience;
 
 use std::future::Future;
 use std::time::Duration;
@@ -25,5 +33,5 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What `work` gives; a test that would wait forever fails instead.
 async fn patiently<T>(work: impl Future<Output = T>) -> T {
-    tokio::time::timeout(PATIENCE, work).await.expect("this should have happened long ago")
+    tokio::time::timeout(patience::patient(PATIENCE), work).await.expect("this should have happened long ago")
 }

@@ -4,11 +4,10 @@ use std::process::{Output, Stdio};
 
 use flock_node_agent::state::StateDir;
 use flock_proto::{Outcome, Update, UpdateKind};
-use flock_shared::Script;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::{Child, Command};
 
-use crate::compiler::{Compiler, delta, full, revision, script};
+use crate::compiler::{Compiler, delta, full, large, revision};
 use crate::fake_nft::{Behaviour, FakeNft};
 use crate::patiently;
 use crate::saved::journal;
@@ -56,6 +55,7 @@ async fn wrong_options_are_exit_2_and_a_message() {
         (&["--node", "n1", "--compiler", loopback, "--nft", "nft '"], "unclosed quote"),
         (&["--node", "n1", "--compiler", loopback, "--nft-timeout", "0"], "above 0"),
         (&["--node", "n1", "--compiler", loopback, "--log", "a=b=c"], "--log"),
+        (&["--node", "n1", "--compiler", loopback, "--bridge-nf", "1"], "check, set"),
         (&["--twice"], "--twice"),
     ] {
         let output = output(arguments).await;
@@ -72,7 +72,7 @@ async fn the_environment_gives_every_option() {
     let mut command = agent(&[]);
     command.env("FLOCK_NODE", "n1").env("FLOCK_COMPILER", compiler.url()).env("FLOCK_NFT", nft.command());
     command.env("FLOCK_ONCE", "true").env("FLOCK_UNINSTALL", "false").env("FLOCK_LOG", "warn");
-    command.env("FLOCK_NFT_TIMEOUT", "20").env("FLOCK_CHECK_INTERVAL", "20");
+    command.env("FLOCK_NFT_TIMEOUT", "20").env("FLOCK_CHECK_INTERVAL", "20").env("FLOCK_BRIDGE_NF", "set");
     let child = command.spawn().unwrap();
     let mut session = compiler.session().await;
     session.apply(full("a")).await;
@@ -206,9 +206,7 @@ async fn memory_is_small() {
 
     for update in 0..10 {
         let name = format!("large {update}");
-        let mut bytes = script(&name).bytes().to_vec();
-        bytes.resize(1 << 20, b'\n');
-        let kind = UpdateKind::Full(Script::new(bytes));
+        let kind = UpdateKind::Full(large(&name, 1 << 20));
         session.apply(Update::new(revision(&name), kind).into()).await;
     }
     let (resident, own) = memory(&child);

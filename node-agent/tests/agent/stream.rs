@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use flock_node_agent::enforce::Until;
+use flock_node_agent::facts::Mode;
 use flock_node_agent::nft::Nft;
 use flock_node_agent::run::{self, Config, RunError};
 use flock_proto::{Outcome, Position, Update, UpdateKind, v1};
@@ -10,7 +11,7 @@ use flock_shared::NodeName;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::compiler::{Compiler, Session, at, delta, full, revision, script};
+use crate::compiler::{Compiler, Session, at, delta, full, large, revision, script};
 use crate::fake_nft::{Behaviour, FakeNft};
 use crate::patiently;
 
@@ -33,6 +34,7 @@ fn config(compiler: &Compiler, nft: &str) -> Config {
         nft: Nft::new(nft.parse().unwrap(), NEVER),
         state_dir: None,
         check_interval: NEVER,
+        bridge_nf: Mode::Check,
         until: Until::Stopped,
     }
 }
@@ -334,11 +336,10 @@ async fn a_lost_compiler_is_found_again_and_told_what_stands() {
 #[tokio::test]
 async fn a_large_script_passes() {
     let (_compiler, nft, agent, mut session) = start(|_| ()).await;
-    let mut bytes = script("a").bytes().to_vec();
-    bytes.resize(8 << 20, b'\n');
-    let kind = UpdateKind::Full(flock_shared::Script::new(bytes.clone()));
+    let script = large("a", 8 << 20);
+    let kind = UpdateKind::Full(script.clone());
     session.apply(Update::new(revision("a"), kind).into()).await;
-    assert!(nft.run(0) == bytes, "{} bytes arrived", nft.run(0).len());
+    assert!(nft.run(0) == script.bytes()[..], "{} bytes arrived", nft.run(0).len());
     agent.stop().await;
 }
 

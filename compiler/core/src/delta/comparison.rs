@@ -61,6 +61,10 @@ impl<'a> Comparison<'a> {
         if self.subjects.is_empty()
             || self.old.anchors != self.new.anchors
             || self.old.unready != self.new.unready
+            || self.old.links != self.new.links
+            // Which ports are open pods' follows the subjects.
+            || !self.new.links.pod_bridges.is_empty()
+                && self.subjects.iter().any(|(_, before, after)| before.is_some() != after.is_some())
         {
             return None;
         }
@@ -98,7 +102,8 @@ impl<'a> Comparison<'a> {
     pub(super) fn frame(&self) -> Option<Transaction> {
         let anchored = self.old.anchors != self.new.anchors;
         let guarded = self.old.unready != self.new.unready;
-        if self.subjects.is_empty() && !anchored && !guarded {
+        let linked = self.old.links != self.new.links;
+        if self.subjects.is_empty() && !anchored && !guarded && !linked {
             return Some(Transaction::default());
         }
         let (mut old, mut new) = (Layout::new(self.old.families), Layout::new(self.new.families));
@@ -120,9 +125,20 @@ impl<'a> Comparison<'a> {
             old.hairpins(&before);
             new.hairpins(&after);
         }
-        if anchored {
-            old.anchors(&self.old.anchors);
-            new.anchors(&self.new.anchors);
+        let comes_or_goes =
+            self.subjects.iter().any(|(_, before, after)| before.is_some() != after.is_some());
+        if comes_or_goes {
+            old.isolated(&before);
+            new.isolated(&after);
+        }
+        if anchored || linked {
+            old.entering(self.old);
+            new.entering(self.new);
+        }
+        // Which ports are open pods', and whether anything is closed, follows the subjects.
+        if anchored || linked || comes_or_goes {
+            old.bridge(self.old);
+            new.bridge(self.new);
         }
         let cidrs = |frame: &'a Frame| frame.unready.as_ref().map(|unready| &unready.cidrs);
         if guarded && cidrs(self.old) != cidrs(self.new) {

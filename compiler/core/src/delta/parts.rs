@@ -12,6 +12,7 @@ use crate::layout::{Layout, set_of};
 use crate::nft::{Allow, ChainName, Family, SetName, Table, Transaction};
 use crate::object::Direction;
 use crate::output::{Bits, BlockSet, Families, Frame, MemberSet, Output, RuleSet};
+use crate::port::Protocol;
 
 /// The parts in which outputs differ. Equal values come to the same statements.
 #[derive(Debug, Default, PartialEq, Eq, Hash)]
@@ -168,7 +169,10 @@ impl Shared {
             }
             Self::Contested(direction, name) => {
                 for family in Family::ALL {
-                    table.sets.remove(&SetName::Contested(direction, family, name.clone()));
+                    for protocol in Protocol::ALL {
+                        let name = SetName::Contested(direction, family, name.clone(), protocol);
+                        table.sets.remove(&name);
+                    }
                     table.sets.remove(&SetName::ContestedAny(direction, family, name.clone()));
                 }
             }

@@ -14,10 +14,21 @@ use crate::nft::{
     Verdict,
 };
 use crate::object::HostInterface;
+use crate::output::Frame;
 
 impl<O: Objects> Layout<O> {
-    /// The chains that check the interfaces of local pods, where there are any.
-    pub(crate) fn anchors(&mut self, anchors: &BTreeMap<HostInterface, BTreeSet<IpAddr>>) {
+    /// The chains that look at what enters the node from its pods, where their interfaces are known.
+    pub(crate) fn entering(&mut self, frame: &Frame) {
+        let anchors = self.anchors(&frame.anchors);
+        let mut rules = self.tunnels(frame, &anchors);
+        rules.extend(anchors);
+        if !rules.is_empty() {
+            self.add_chain(ChainName::Anchor, Some(Hook::Entering), rules);
+        }
+    }
+
+    /// The rules that check the interfaces of local pods, and their chains.
+    fn anchors(&mut self, anchors: &BTreeMap<HostInterface, BTreeSet<IpAddr>>) -> Vec<Rule> {
         let (mut computed, mut claimed) = (BTreeSet::new(), BTreeSet::new());
         let mut pairs: BTreeMap<Family, BTreeSet<Element>> = BTreeMap::new();
         for (interface, addresses) in anchors {
@@ -62,8 +73,6 @@ impl<O: Objects> Layout<O> {
             self.add_chain(chain, None, rules);
             self.add_set(set, SetType::Interfaces, Content::Elements(interfaces));
         }
-        if !base.is_empty() {
-            self.add_chain(ChainName::Anchor, Some(Hook::Entering), base);
-        }
+        base
     }
 }

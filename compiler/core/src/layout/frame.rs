@@ -19,8 +19,11 @@ impl<O: Objects> Layout<O> {
     pub(crate) fn frame(&mut self, frame: &Frame) {
         self.base_chains(frame.unready.as_deref());
         self.dispatches(frame);
-        self.hairpins(&frame.subjects.iter());
-        self.anchors(&frame.anchors);
+        let subjects = frame.subjects.iter();
+        self.hairpins(&subjects);
+        self.isolated(&subjects);
+        self.entering(frame);
+        self.bridge(frame);
     }
 
     /// The dispatch maps, whole.
@@ -47,16 +50,12 @@ impl<O: Objects> Layout<O> {
             [(Direction::Egress, Hook::ForwardFirst), (Direction::Ingress, Hook::ForwardSecond)]
         {
             let mut rules = vec![when([Match::Reply], Verdict::Accept)];
-            for family in self.families() {
-                let fields = smallvec![subject(direction, family)];
-                let map = MapName::Dispatch(direction, family);
-                rules.push(Rule { matches: SmallVec::new(), statement: Statement::Map(fields, map) });
+            let judging = self.judging(direction, unready);
+            // Once is enough: the first base chain looks at both ends.
+            if direction == Direction::Egress {
+                rules.extend(self.mid_stream(&judging));
             }
-            rules.extend(unready.into_iter().flat_map(|unready| unready::rules(direction, unready)));
-            rules.push(Rule {
-                matches: SmallVec::new(),
-                statement: Statement::Map(smallvec![Field::Family], MapName::Open),
-            });
+            rules.extend(judging);
             self.add_chain(ChainName::Base(direction), Some(hook), rules);
             let mut rules = Vec::new();
             for family in self.families() {
@@ -68,6 +67,24 @@ impl<O: Objects> Layout<O> {
             rules.push(Rule { matches: SmallVec::new(), statement: Statement::Counted(Verdict::Drop) });
             self.add_chain(ChainName::Denied(direction), None, rules);
         }
+    }
+
+    /// The rules of a base chain that send a packet to where its direction is judged.
+    fn judging(&self, direction: Direction, unready: Option<&Unready>) -> Vec<Rule> {
+        let dispatch = |family| Rule {
+            matches: SmallVec::new(),
+            statement: Statement::Map(
+                smallvec![subject(direction, family)],
+                MapName::Dispatch(direction, family),
+            ),
+        };
+        let mut rules: Vec<Rule> = self.families().map(dispatch).collect();
+        rules.extend(unready.into_iter().flat_map(|unready| unready::rules(direction, unready)));
+        rules.push(Rule {
+            matches: SmallVec::new(),
+            statement: Statement::Map(smallvec![Field::Family], MapName::Open),
+        });
+        rules
     }
 
     /// The dispatch maps of a direction, with the elements of these addresses, of which some are subjects.
@@ -106,6 +123,19 @@ impl<O: Objects> Layout<O> {
             });
             let pairs = Content::Elements(pairs.collect());
             self.add_set(SetName::Hairpin(family), SetType::AddressPairs(family), pairs);
+        }
+    }
+
+    /// The sets of isolated addresses, with those of these subjects.
+    pub(crate) fn isolated<'a>(
+        &mut self,
+        subjects: &(impl Iterator<Item = (&'a IpAddr, &'a Subject)> + Clone),
+    ) {
+        for family in self.families() {
+            let here = subjects.clone().filter(|(address, _)| Family::of(address) == family);
+            let addresses = here.map(|(address, _)| Element::Address(*address)).collect();
+            let content = Content::Elements(addresses);
+            self.add_set(SetName::Isolated(family), SetType::Addresses(family), content);
         }
     }
 

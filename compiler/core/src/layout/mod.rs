@@ -1,7 +1,7 @@
 //! From an Output to the table that enforces it.
 //!
 //! ```text
-//! forward  egress:  ct direction reply accept, then by verdict map the source's chain; else: unready?
+//! forward  egress:  ct direction reply accept; mid-stream? then by verdict map the source's chain; else: unready?
 //!          ingress: ct direction reply accept, then by verdict map the destination's chain; else: unready?
 //! chain of a rule set: peers of every port, named destinations, ports by verdict map → peers' chain
 //! denied:  hairpin, related errors and neighbour discovery pass, everything else is counted and dropped
@@ -16,9 +16,12 @@
 
 mod ahead;
 mod anchor;
+mod bridge;
 mod closed;
 mod frame;
+mod mid_stream;
 mod rule_set;
+mod tunnel;
 mod unready;
 
 use std::collections::HashSet;

@@ -13,7 +13,7 @@ use crate::nft::{
 };
 use crate::object::Direction;
 use crate::output::{BlockSet, Membership, NamedRanges, Peers, RuleSet, SetDefinition, Union};
-use crate::port::PortSet;
+use crate::port::{PortSet, Protocol};
 
 /// A range of at most this many ports is written port by port: a lookup in a hash costs less than in an interval map.
 const FEW_PORTS: u16 = 16;
@@ -43,7 +43,6 @@ const fn peer(direction: Direction, family: Family) -> Field {
 const RULES: usize = 4;
 
 const PORT: [Field; 2] = [Field::Protocol, Field::DestinationPort];
-const PORT_RANGE: [Field; 2] = [Field::DestinationPort, Field::Protocol];
 
 impl<O: Objects> Layout<O> {
     /// The chains of a rule set, its maps and its sets of address blocks.
@@ -55,29 +54,29 @@ impl<O: Objects> Layout<O> {
             chain.extend(self.pods(direction, named, allow));
         }
         chain.extend(self.contested(rules, allow));
-        let (mut single, mut wide) = (BTreeMap::new(), BTreeMap::new());
+        let mut single = BTreeMap::new();
+        let mut wide: BTreeMap<Protocol, BTreeMap<Element, Verdict>> = BTreeMap::new();
         for (range, peers) in &rules.ports {
             let verdict = self.towards(direction, peers, allow);
             match range.singles(FEW_PORTS) {
                 Some(ports) => single.extend(ports.map(|port| (Element::Ports(port), verdict.clone()))),
-                None => drop(wide.insert(Element::PortRange(*range), verdict)),
+                None => {
+                    let of_protocol = wide.entry(range.protocol()).or_default();
+                    of_protocol.insert(Element::PortRange(*range), verdict);
+                }
             }
         }
-        let maps = [
-            (MapName::Ports(direction, rules.name.clone(), allow), SetType::Ports, PORT, single),
-            (
-                MapName::PortRanges(direction, rules.name.clone(), allow),
-                SetType::PortRanges,
-                PORT_RANGE,
-                wide,
-            ),
-        ];
-        for (map, kind, fields, elements) in maps.into_iter().filter(|(.., elements)| !elements.is_empty()) {
-            self.table.add_map(map.clone(), Map { kind, elements });
-            chain.push(Rule {
-                matches: SmallVec::new(),
-                statement: Statement::Map(SmallVec::from_slice(&fields), map),
-            });
+        if !single.is_empty() {
+            let map = MapName::Ports(direction, rules.name.clone(), allow);
+            self.table.add_map(map.clone(), Map { kind: SetType::Ports, elements: single });
+            let statement = Statement::Map(SmallVec::from_slice(&PORT), map);
+            chain.push(Rule { matches: SmallVec::new(), statement });
+        }
+        for (protocol, elements) in wide {
+            let map = MapName::PortRanges(direction, rules.name.clone(), allow, protocol);
+            self.table.add_map(map.clone(), Map { kind: SetType::PortRanges, elements });
+            let statement = Statement::Map(smallvec![Field::DestinationPort], map);
+            chain.push(Rule { matches: smallvec![Match::Protocol(protocol)], statement });
         }
         chain.push(when([], Verdict::Goto(ChainName::Denied(direction))));
         self.add_chain(ChainName::RuleSet(direction, rules.name.clone(), allow), None, chain);
@@ -157,14 +156,18 @@ impl<O: Objects> Layout<O> {
         let mut found = Vec::new();
         for family in Family::ALL {
             let here = rules.contested.iter().filter(|(address, _)| Family::of(address) == family);
-            let (mut any, mut some) = (BTreeSet::new(), BTreeSet::new());
+            let mut any = BTreeSet::new();
+            let mut some: BTreeMap<Protocol, BTreeSet<Element>> = BTreeMap::new();
             for (address, ports) in here {
                 match ports {
                     PortSet::Everything => {
                         any.insert(Element::Address(*address));
                     }
                     PortSet::Ranges(ranges) => {
-                        some.extend(ranges.iter().map(|range| Element::AddressPorts(*address, *range)));
+                        for range in ranges {
+                            let of_protocol = some.entry(range.protocol()).or_default();
+                            of_protocol.insert(Element::AddressPorts(*address, *range));
+                        }
                     }
                 }
             }
@@ -176,11 +179,12 @@ impl<O: Objects> Layout<O> {
                 ));
                 self.add_set(name, SetType::Addresses(family), Content::Elements(any));
             }
-            if !some.is_empty() {
-                let name = SetName::Contested(direction, family, rules.name.clone());
-                let fields = smallvec![peer(direction, family), Field::Protocol, Field::DestinationPort];
-                found.push(when([Match::In(fields, name.clone())], allow.verdict()));
-                self.add_set(name, SetType::AddressPorts(family), Content::Elements(some));
+            for (protocol, elements) in some {
+                let name = SetName::Contested(direction, family, rules.name.clone(), protocol);
+                let fields = smallvec![peer(direction, family), Field::DestinationPort];
+                let matches = [Match::Protocol(protocol), Match::In(fields, name.clone())];
+                found.push(when(matches, allow.verdict()));
+                self.add_set(name, SetType::AddressPorts(family), Content::Elements(elements));
             }
         }
         found

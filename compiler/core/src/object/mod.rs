@@ -1,11 +1,13 @@
 //! Kubernetes objects, trimmed to what translation needs and valid by construction.
 
+mod facts;
 mod interface;
 mod namespace;
 mod node;
 mod pod;
 mod policy;
 
+pub use facts::{Bridge, BridgeNf, Facts};
 pub use interface::{HostInterface, InterfaceError, InterfaceName};
 pub use namespace::Namespace;
 pub use node::{Node, PodCidr, PodCidrError};

@@ -1,8 +1,8 @@
 //! A network policy: which pods it selects, in which directions it isolates them and what it allows.
 
-use std::fmt;
 use std::sync::Arc;
 
+pub use flock_nft::direction::Direction;
 use flock_shared::{NamespaceName, PolicyKey};
 use ipnet::IpNet;
 
@@ -10,35 +10,6 @@ use super::pod::PortName;
 use crate::block::Blocks;
 use crate::label::Selector;
 use crate::port::{PortRange, Protocol};
-
-/// A direction of traffic, as seen from the pod that a policy selects.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Direction {
-    /// Towards the pod.
-    Ingress,
-    /// From the pod.
-    Egress,
-}
-
-impl Direction {
-    /// Both directions.
-    pub const ALL: [Self; 2] = [Self::Ingress, Self::Egress];
-
-    /// As chains and fields are named.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Ingress => "ingress",
-            Self::Egress => "egress",
-        }
-    }
-}
-
-impl fmt::Display for Direction {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
-    }
-}
 
 /// `networking.k8s.io/v1 NetworkPolicy`.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -23,19 +23,33 @@ pub struct SetDefinition {
 pub enum Membership {
     /// The addresses of pods that one of these matches; ordered.
     Pods(Box<[Arc<PodPeer>]>),
-    /// The addresses of pods with the ports that one of these names; ordered.
-    Destinations(Box<[NamedDestination]>),
+    /// The addresses of pods with the ports that one of these says; ordered.
+    Destinations(Box<[PeerPort]>),
 }
 
-/// Destinations by the name of their port: which ones, and the name.
+/// Peers with ports of their own: which ones, and the ports.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct NamedDestination {
-    /// `None`: any destination.
+pub struct PeerPort {
+    /// `None`: any peer.
     pub peer: Option<Peer>,
-    /// The protocol that the container port must have.
+    /// The protocol.
     pub protocol: Protocol,
-    /// The port's name.
-    pub name: PortName,
+    /// The ports.
+    pub port: ServicePort,
+}
+
+/// The ports that go with a peer.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ServicePort {
+    /// Those of its container ports that have this name.
+    Named(PortName),
+    /// These, whatever it says.
+    Numbers {
+        /// The lowest one.
+        first: u16,
+        /// The highest one.
+        last: u16,
+    },
 }
 
 /// The members of a set as of one moment.
@@ -49,8 +63,6 @@ pub struct MemberSet {
     pub v6: Members<Member<Ipv6Addr>>,
     /// Tells it from sets of another name or with other members.
     pub digest: Identity,
-    /// At most so many bytes its elements take in a script.
-    pub script_bytes: usize,
 }
 
 impl MemberSet {
@@ -62,13 +74,6 @@ impl MemberSet {
         v6: Members<Member<Ipv6Addr>>,
     ) -> Self {
         let digest = crate::revision::of_set(&definition, &v4, &v6);
-        let port = match definition.rule {
-            Membership::Pods(_) => 0,
-            Membership::Destinations(_) => " . sctp . 65535".len(),
-        };
-        let lengths = [(v4.len(), "255.255.255.255"), (v6.len(), "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff")];
-        let bytes = lengths.map(|(count, longest)| count * (longest.len() + port + ", ".len()));
-        let script_bytes = bytes.iter().sum();
-        Self { definition, v4, v6, digest, script_bytes }
+        Self { definition, v4, v6, digest }
     }
 }

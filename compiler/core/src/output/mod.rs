@@ -19,8 +19,8 @@ use crate::identity::Name;
 use crate::revision::{FrameDigest, SetTree};
 
 pub use frame::{Families, Frame, Isolation, Owners, Subject};
-pub use links::Links;
-pub use member_set::{MemberSet, Membership, NamedDestination, SetDefinition};
+pub use links::{Links, NodeAddresses};
+pub use member_set::{MemberSet, Membership, PeerPort, ServicePort, SetDefinition};
 pub use rule_set::{Bits, BlockSet, Fingerprint, NamedRanges, Peers, RuleSet, Union};
 pub use subjects::Subjects;
 pub use unready::Unready;
@@ -68,9 +68,12 @@ impl Output {
             let [ingress, egress] = [&subject.ingress, &subject.egress].map(closed);
             (*address, Subject::new(ingress, egress, Box::default()))
         });
-        // Links stay: they are the node's own, and no tenant's.
-        let frame =
-            Frame { subjects: subjects.collect(), anchors: Arc::default(), ..Frame::clone(&self.frame) };
+        // Links stay: they are the node's own, and no tenant's. Which ports are open pods' matters on bridges alone.
+        let anchors = match self.frame.links.pod_bridges.is_empty() {
+            true => Arc::default(),
+            false => Arc::clone(&self.frame.anchors),
+        };
+        let frame = Frame { subjects: subjects.collect(), anchors, ..Frame::clone(&self.frame) };
         let (tree, frame_digest) = (SetTree::of(&[]), FrameDigest::of(&frame));
         let revision = tree.closed_revision(&frame_digest);
         let (node, frame) = (self.node.clone(), Arc::new(frame));

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+pub use flock_nft::NamedRanges;
+
 use super::member_set::SetDefinition;
-use crate::block::Ranges;
 use crate::identity::{Identity, Name};
 use crate::object::Direction;
 use crate::port::{PortRange, PortSet};
@@ -27,7 +28,8 @@ pub struct RuleSet {
     pub any_port: Union,
     /// Further peers by port; the ranges are ordered and disjoint.
     pub ports: Box<[(PortRange, Arc<Peers>)]>,
-    /// Destinations that are allowed by the name of their port (egress only).
+    /// Peers that are allowed on ports of their own: destinations by the name of their port (egress only), and where there
+    /// would be too many unions, those of a few ports each.
     pub named: Option<Arc<SetDefinition>>,
     /// Allowed peers whose address has several owners: what all owners are allowed. Such addresses are members of
     /// no set.
@@ -156,13 +158,4 @@ impl<T> BlockSet<T> {
             Self::Some(ranges) => Some(&ranges.name),
         }
     }
-}
-
-/// Ranges of one family with the name of their set.
-#[derive(Debug, PartialEq, Eq)]
-pub struct NamedRanges<T> {
-    /// The variable part of the set's name.
-    pub name: Name,
-    /// The addresses.
-    pub ranges: Ranges<T>,
 }

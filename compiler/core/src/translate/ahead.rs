@@ -38,7 +38,7 @@ impl Sources<'_> {
         let sets = || sets.iter().filter_map(|id| self.parts.sets.registry.get(*id)).map(|part| &part.value);
         ask(sets().map(|set| set.count as u64));
         let stored = || sets().filter_map(|set| set.stored.as_ref());
-        ask(stored().map(|set| set.script_bytes as u64));
+        ask(stored().map(|set| set.v4.len() as u64));
         ask(stored().map(|set| set.definition.name.short()));
     }
 

@@ -7,18 +7,25 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::budget::{self, OverBudget};
+use super::budget::{self, Budgets, OverBudget};
 use super::cluster::{Dispute, Owner};
 use crate::block::Blocks;
 use crate::object::{
     Direction, NamedPort, Peer, PeerMatch, Pod, PodPeer, PortMatch, PortName, Rule, RulePorts,
 };
-use crate::output::NamedDestination;
+use crate::output::{PeerPort, ServicePort};
 use crate::port::{PortRange, PortSet, Protocol, split};
 use crate::sorted::Sorted;
 
 /// The numbers that port names stand for on a group of destination pods.
 pub(super) type Resolution = Sorted<NamedPort>;
+
+/// A union of as few ports is an element for each of its pods and ports where there are many unions.
+const FOLDED_PORTS: u32 = 2;
+/// So many times more unions than are few are more than a node takes, together with those of others.
+const TOO_MANY_UNIONS: usize = 16;
+/// A union of as few ports becomes elements where there are too many unions.
+const MOST_FOLDED_PORTS: u32 = 32;
 
 /// What a group of pods allows in one direction.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,7 +46,7 @@ pub(super) struct RuleDraft {
     /// Ordered and disjoint, each with the place of its union in [`Self::unions`].
     pub(super) ports: Vec<(PortRange, usize)>,
     pub(super) unions: Vec<Union>,
-    pub(super) named: Sorted<NamedDestination>,
+    pub(super) named: Sorted<PeerPort>,
     pub(super) contested: BTreeMap<IpAddr, PortSet>,
 }
 
@@ -117,10 +124,11 @@ pub(super) fn draft<'a>(
     rules: impl IntoIterator<Item = &'a Rule>,
     resolution: &Resolution,
     disputes: &[Dispute],
+    budgets: &Budgets,
 ) -> Result<Draft, OverBudget> {
     let mut any_port: Vec<&PeerMatch> = Vec::new();
     let mut ranges: Vec<(PortRange, &PeerMatch)> = Vec::new();
-    let mut named: Vec<NamedDestination> = Vec::new();
+    let mut named: Vec<PeerPort> = Vec::new();
     let rules: Vec<&Rule> = rules.into_iter().collect();
     for rule in &rules {
         let RulePorts::OneOf(ports) = &rule.ports else {
@@ -138,7 +146,8 @@ pub(super) fn draft<'a>(
     if any_port.blocks.is_everywhere() {
         return Ok(Draft::Open);
     }
-    let (ports, unions) = merge_ports(&ranges, &any_port)?;
+    let (mut ports, unions) = merge_ports(&ranges, &any_port)?;
+    named.extend(fold(&mut ports, &unions, budgets.few_unions));
     let contested = contested(direction, &rules, resolution, disputes, &any_port.blocks);
     if any_port.is_empty() && ports.is_empty() && named.is_empty() && contested.is_empty() {
         return Ok(Draft::Closed);
@@ -151,12 +160,46 @@ fn named_destinations<'a>(
     peers: &'a PeerMatch,
     protocol: Protocol,
     name: &'a PortName,
-) -> impl Iterator<Item = NamedDestination> + 'a {
+) -> impl Iterator<Item = PeerPort> + 'a {
     let each: Vec<Option<&Peer>> = match peers {
         PeerMatch::Any => vec![None],
         PeerMatch::OneOf(peers) => peers.iter().map(Some).collect(),
     };
-    each.into_iter().map(move |peer| NamedDestination { peer: peer.cloned(), protocol, name: name.clone() })
+    let port = ServicePort::Named(name.clone());
+    each.into_iter().map(move |peer| PeerPort { peer: peer.cloned(), protocol, port: port.clone() })
+}
+
+/// Takes out what says the same as elements of one set of addresses with ports, if there are more unions of pods than
+/// `few`: a set and a chain for each is what nft and the kernel cannot bear, for their time grows with the square of the
+/// number of sets (4,000: 2 s), while 65,000 elements of one set take a third of a second.
+///
+/// An element is needed for each pod and port, so only unions with a port or two are taken out; where there would be so
+/// many of the others that a node does not take them, those of a few dozen ports, too.
+fn fold(ports: &mut Vec<(PortRange, usize)>, unions: &[Union], few: usize) -> Vec<PeerPort> {
+    let mut folded = Vec::new();
+    for (many, most_ports) in [(few, FOLDED_PORTS), (few * TOO_MANY_UNIONS, MOST_FOLDED_PORTS)] {
+        let mut widths = vec![0u32; unions.len()];
+        for (range, place) in &*ports {
+            let only_pods = unions.get(*place).is_some_and(|union| union.blocks.is_empty());
+            if let Some(width) = widths.get_mut(*place).filter(|_| only_pods) {
+                *width += u32::from(range.last() - range.first()) + 1;
+            }
+        }
+        if widths.iter().filter(|width| **width > 0).count() <= many {
+            break;
+        }
+        let is_folded = |place: usize| widths.get(place).is_some_and(|it| (1..=most_ports).contains(it));
+        for (range, place) in ports.extract_if(.., |(_, place)| is_folded(*place)) {
+            let port = ServicePort::Numbers { first: range.first(), last: range.last() };
+            let one = |peer: &Arc<PodPeer>| PeerPort {
+                peer: Some(Peer::Pods(Arc::clone(peer))),
+                protocol: range.protocol(),
+                port: port.clone(),
+            };
+            folded.extend(unions.get(place).into_iter().flat_map(|union| &*union.pods).map(one));
+        }
+    }
+    folded
 }
 
 /// Disjoint port ranges, each with the place of a union.

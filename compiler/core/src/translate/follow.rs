@@ -9,7 +9,8 @@ use flock_shared::NodeName;
 use super::Translator;
 use super::pass::distinct;
 use crate::idset::number;
-use crate::object::{Direction, Namespace, Node, Pod, Policy, PolicyBody, Rule};
+use crate::label::Labels;
+use crate::object::{Direction, Facts, Namespace, Node, Pod, Policy, PolicyBody, Rule};
 use crate::parallel;
 use crate::world::{Difference, Differences};
 
@@ -25,6 +26,7 @@ impl Translator {
         for namespace in namespaces {
             self.namespace(&Difference { before: None, after: Some(namespace) });
         }
+        self.dirty.problems |= !self.world.facts().is_empty();
         // Policies and pods have nothing in common but their namespaces.
         let policies = self.namespaces_of_policies();
         let mut subjects = std::mem::take(&mut self.subjects);
@@ -66,6 +68,7 @@ impl Translator {
             Differences::Namespaces(all) => all.into_iter().for_each(|d| self.namespace(&d)),
             Differences::Pods(all) => all.into_iter().for_each(|difference| self.pod(difference)),
             Differences::Policies(all) => all.into_iter().for_each(|difference| self.policy(&difference)),
+            Differences::Facts(all) => all.iter().for_each(|difference| self.facts(difference)),
         }
     }
 
@@ -74,10 +77,26 @@ impl Translator {
         self.dirty.problems |= self.problems.node(before.as_ref(), after.as_ref());
         let id = self.cluster.node_of(&node.name);
         self.guards.put(id, after.as_deref());
+        self.node_addresses.follow(before.as_deref(), after.as_deref());
         if let Some(entry) = self.cluster.node_mut(id) {
             entry.object = after.is_some();
         }
         self.dirty.nodes.push(id);
+    }
+
+    /// Facts are looked up where a node is put together: there is no index to follow them.
+    fn facts(&mut self, Difference { before, after }: &Difference<Facts>) {
+        let Some(facts) = after.as_ref().or(before.as_ref()) else { return };
+        self.dirty.problems = true;
+        let links = |facts: &Option<Arc<Facts>>| {
+            facts
+                .as_ref()
+                .map(|facts| (facts.bridges.clone(), facts.tunnel_ports.clone()))
+                .unwrap_or_default()
+        };
+        if links(before) != links(after) {
+            self.dirty.nodes.extend(self.cluster.node_id(&facts.node));
+        }
     }
 
     fn namespace(&mut self, Difference { before, after }: &Difference<Namespace>) {
@@ -153,6 +172,7 @@ impl Translator {
         if let Some(before) = &before {
             before.addresses().into_iter().flatten().for_each(|at| self.cluster.owners.disclaim(at, id));
             self.cluster.pod_labels.remove(id, &before.labels);
+            self.follow_labels(id, &before.labels, false);
         }
         self.move_to(id, after.as_ref().and_then(|pod| pod.node.as_ref()));
         if let Some(after) = &after {
@@ -161,6 +181,7 @@ impl Translator {
             }
             after.addresses().into_iter().flatten().for_each(|at| self.cluster.owners.claim(*at, id));
             self.cluster.pod_labels.insert(id, &after.labels);
+            self.follow_labels(id, &after.labels, true);
         }
         let addresses = [&before, &after].into_iter().flatten().filter_map(|pod| pod.addresses()).flatten();
         self.guards.follow(addresses, &self.cluster.owners);
@@ -183,11 +204,19 @@ impl Translator {
         self.move_to(id, pod.node.as_ref());
         self.guards.follow(pod.addresses().into_iter().flatten(), &self.cluster.owners);
         self.cluster.pod_labels.insert(id, &pod.labels);
+        self.follow_labels(id, &pod.labels, true);
         if let Some(entry) = self.cluster.pod(id) {
             let sets = self.parts.sets.of_pod(entry, &self.cluster, &self.peers);
             self.parts.sets.put_back(id, &sets, &self.cluster);
         }
         self.look_at(&[id]);
+    }
+
+    /// A pod has come with these labels, or gone, as far as its namespace's policies are concerned.
+    fn follow_labels(&mut self, id: u32, labels: &Labels, come: bool) {
+        if let Some(entry) = self.cluster.pod(id) {
+            self.subjects.follow_pod(entry.namespace, labels, come);
+        }
     }
 
     /// The pod and all that claim one of its addresses, before or after.
@@ -273,10 +302,9 @@ impl Translator {
                 continue;
             }
             let namespace = self.cluster.hold_namespace(&policy.key.namespace);
-            let pods = self.cluster.namespace(namespace).map_or(0, |entry| entry.pods.len());
             self.dirty.namespaces.push(namespace);
             self.cluster.release_namespace(namespace);
-            let mut left = self.subjects.leave_to_review(namespace, pods, &self.budgets);
+            let mut left = self.subjects.leave_to_review(namespace, &self.cluster, &self.budgets);
             // The new one first: what both hold is not dropped in between.
             let (mut come, mut gone) = (None, None);
             if let Some((policy, rules)) = &new {
@@ -288,7 +316,7 @@ impl Translator {
             {
                 gone = Some(policy);
             }
-            left |= self.subjects.leave_to_review(namespace, pods, &self.budgets);
+            left |= self.subjects.leave_to_review(namespace, &self.cluster, &self.budgets);
             if left {
                 continue;
             }

@@ -8,10 +8,14 @@ use smallvec::SmallVec;
 
 use super::cluster::{Cluster, NodeEntry, PodEntry};
 use super::groups::{Group, Groups, Outcome};
+use super::links::{AddressIndex, links_of};
+use super::load::{Kind, Load};
 use super::parts::Parts;
 use super::unready::Guards;
+use crate::nft::costs::OWNERS_PER_ADDRESS;
 use crate::object::{Direction, HostInterface, Pod, PodNetwork};
 use crate::output::{Families, Frame, Isolation, MemberSet, Output, Owners, RuleSet, Subject};
+use crate::world::World;
 
 /// Mostly so few that they need no allocation.
 pub(super) type Few<T> = SmallVec<[T; 4]>;
@@ -22,9 +26,11 @@ pub(super) struct Sources<'a> {
     pub(super) groups: &'a Groups,
     pub(super) parts: &'a Parts,
     pub(super) guards: &'a Guards,
+    pub(super) world: &'a World,
+    pub(super) node_addresses: &'a AddressIndex,
     pub(super) families: Families,
-    /// The bytes that the members of sets may take in a script.
-    pub(super) node_bytes: usize,
+    /// What a table may come to.
+    pub(super) most: Load,
 }
 
 /// The output of a node, put together.
@@ -32,61 +38,89 @@ pub(super) struct Built {
     pub(super) output: Output,
     /// The sets that it refers to, in the output's order; all that it would refer to were no namespace closed.
     pub(super) sets: Vec<u32>,
-    /// The namespaces that are closed on the node, for the script would be too large.
-    pub(super) closed: BTreeSet<u32>,
+    /// The namespaces that are closed on the node, for the table would be too large, and what there would be too much of.
+    pub(super) closed: BTreeMap<u32, Kind>,
+    /// At most so much its rule sets come to without the sets of pods that they look up.
+    pub(super) load: Load,
 }
 
 impl Sources<'_> {
-    /// The output of a node. While its sets are too large, the namespace is closed that looks up most.
+    /// The output of a node. While its table is too large, the namespace is closed that uses most of what there is too
+    /// much of.
     pub(super) fn output(&self, id: u32, node: &NodeEntry) -> Built {
         self.ask_for(node);
-        let mut closed = BTreeSet::new();
-        let (mut output, sets) = self.output_without(id, node, &closed);
-        if !self.is_too_large(&output) {
-            return Built { output, sets, closed };
+        let (output, sets, used) = self.output_without(id, node, &BTreeMap::new());
+        let load = self.parts.load_at_most(&used);
+        let mut closed = BTreeMap::new();
+        if self.excess(&output, load).is_none() {
+            return Built { output, sets, closed, load };
         }
-        for namespace in self.largest_first(node) {
-            closed.insert(namespace);
-            (output, _) = self.output_without(id, node, &closed);
-            if !self.is_too_large(&output) {
-                break;
-            }
+        let families = self.families_count();
+        if self.parts.load(&used.iter().copied().collect(), families).excess(&self.most).is_some() {
+            closed = self.to_close(node);
         }
-        Built { output, sets, closed }
+        if closed.is_empty() {
+            return Built { output, sets, closed, load };
+        }
+        let (output, _, used) = self.output_without(id, node, &closed);
+        Built { output, sets, closed, load: self.parts.load_at_most(&used) }
     }
 
-    /// Whether the members of an output's sets take more of a script than they may.
-    pub(super) fn is_too_large(&self, output: &Output) -> bool {
-        output.sets().iter().map(|set| set.script_bytes).sum::<usize>() > self.node_bytes
+    const fn families_count(&self) -> u64 {
+        self.families.v4 as u64 + self.families.v6 as u64
     }
 
-    /// The namespaces of the pods that own a node's addresses, wherever those are, by what the sets take that their
-    /// rules look up.
-    fn largest_first(&self, node: &NodeEntry) -> Vec<u32> {
-        let mut sets: BTreeMap<u32, BTreeSet<u32>> = BTreeMap::new();
+    /// What there may be too much of on a node with this output, whose rule sets come to no more than `load`.
+    pub(super) fn excess(&self, output: &Output, load: Load) -> Option<Kind> {
+        let families = self.families_count();
+        let sets: Load = output.sets().iter().map(|set| Load::of_set(set, families)).sum();
+        (load + sets).excess(&self.most)
+    }
+
+    /// The namespaces that are to be closed on a node. The owners of its addresses count, wherever they are.
+    fn to_close(&self, node: &NodeEntry) -> BTreeMap<u32, Kind> {
+        let mut rule_sets: BTreeMap<u32, BTreeSet<u32>> = BTreeMap::new();
         let addresses = node.pods.iter().flat_map(|id| self.cluster.owned(id));
         let others = addresses.filter(|(_, alone)| !alone).flat_map(|(at, _)| self.cluster.owners_of(&at));
         let owners: BTreeSet<u32> = node.pods.iter().chain(others).collect();
         for entry in owners.into_iter().filter_map(|id| self.cluster.pod(id)) {
             for group in Direction::ALL.into_iter().filter_map(|direction| entry.group(direction)) {
                 if let Some(Outcome::Rules(id)) = self.groups.get(group).map(|group| group.outcome)
-                    && let Some(part) = self.parts.rule_sets.get(id)
+                    && self.parts.rule_sets.get(id).is_some_and(|part| part.value.over.is_none())
+                    && !self.parts.is_namespace_over(entry.namespace)
                 {
-                    sets.entry(entry.namespace).or_default().extend(part.value.sets.iter().copied());
+                    rule_sets.entry(entry.namespace).or_default().insert(id);
                 }
             }
         }
-        let size = |sets: &BTreeSet<u32>| -> usize {
-            sets.iter().filter_map(|set| self.members(*set)).map(|set| set.script_bytes).sum()
-        };
+        let families = self.families_count();
         let name = |id: u32| self.cluster.namespace(id).map(|entry| &entry.name);
-        let mut found: Vec<(usize, u32)> = sets.iter().map(|(id, sets)| (size(sets), *id)).collect();
-        found.sort_unstable_by(|(a, x), (b, y)| b.cmp(a).then_with(|| name(*x).cmp(&name(*y))));
-        found.into_iter().map(|(_, namespace)| namespace).collect()
+        let loads: BTreeMap<u32, Load> =
+            rule_sets.iter().map(|(id, rules)| (*id, self.parts.load(rules, families))).collect();
+        let mut closed = BTreeMap::new();
+        loop {
+            let left: BTreeSet<u32> = rule_sets.values().flatten().copied().collect();
+            let Some(kind) = self.parts.load(&left, families).excess(&self.most) else { return closed };
+            let of = |id: &u32| loads.get(id).map(|load| kind.of(load));
+            // Of equal ones the first by name, for numbers depend on what came first.
+            let most = rule_sets
+                .keys()
+                .copied()
+                .max_by(|a, b| of(a).cmp(&of(b)).then_with(|| name(*b).cmp(&name(*a))));
+            let Some(most) = most else { return closed };
+            rule_sets.remove(&most);
+            closed.insert(most, kind);
+        }
     }
 
-    /// The output of a node on which these namespaces are closed, and the sets that it refers to, in the output's order.
-    fn output_without(&self, id: u32, node: &NodeEntry, closed: &BTreeSet<u32>) -> (Output, Vec<u32>) {
+    /// The output of a node on which these namespaces are closed, the sets that it refers to, in the output's order, and
+    /// its rule sets.
+    fn output_without(
+        &self,
+        id: u32,
+        node: &NodeEntry,
+        closed: &BTreeMap<u32, Kind>,
+    ) -> (Output, Vec<u32>, Few<u32>) {
         let unready = self.guards.of(id);
         let (mut subjects, mut rule_sets, mut owners) = (Few::new(), Few::new(), Vec::new());
         let mut anchors: BTreeMap<HostInterface, BTreeSet<IpAddr>> = BTreeMap::new();
@@ -103,13 +137,14 @@ impl Sources<'_> {
                 anchored.extend(self.cluster.owned(id).map(|(address, _)| address));
             }
         }
+        let links = links_of(node, !anchors.is_empty(), self.world, self.cluster, self.node_addresses);
         let frame = Frame {
             families: self.families,
             owners: Arc::new(owners.into_iter().collect()),
             subjects: subjects.into_iter().collect(),
             anchors: Arc::new(anchors),
             unready,
-            links: Arc::default(),
+            links,
         };
         rule_sets.sort_unstable();
         rule_sets.dedup();
@@ -121,7 +156,7 @@ impl Sources<'_> {
             sets.into_iter().filter_map(|id| Some((id, self.members(id)?))).collect();
         members.sort_unstable_by(|(_, a), (_, b)| a.definition.name.cmp(&b.definition.name));
         let (sets, members) = members.into_iter().unzip();
-        (Output::new(node.name.clone(), Arc::new(frame), members), sets)
+        (Output::new(node.name.clone(), Arc::new(frame), members), sets, rule_sets)
     }
 
     /// The members of a set that some rule set within budget looks up.
@@ -144,7 +179,7 @@ impl Sources<'_> {
     pub(super) fn subjects(
         &self,
         id: u32,
-        closed: &BTreeSet<u32>,
+        closed: &BTreeMap<u32, Kind>,
         subjects: &mut Few<(IpAddr, Subject)>,
         used: &mut Few<u32>,
     ) {
@@ -167,7 +202,7 @@ impl Sources<'_> {
         &self,
         direction: Direction,
         owners: &[u32],
-        closed: &BTreeSet<u32>,
+        closed: &BTreeMap<u32, Kind>,
         used: &mut Few<u32>,
     ) -> Isolation {
         let mut rules: Few<(u32, Arc<RuleSet>)> = Few::new();
@@ -179,7 +214,7 @@ impl Sources<'_> {
                 Some(Outcome::Closed(_)) => return Isolation::Closed,
                 Some(Outcome::Rules(_))
                     if group.map(Group::namespace).is_some_and(|namespace| {
-                        closed.contains(&namespace) || self.parts.is_namespace_over(namespace)
+                        closed.contains_key(&namespace) || self.parts.is_namespace_over(namespace)
                     }) =>
                 {
                     return Isolation::Closed;
@@ -191,6 +226,11 @@ impl Sources<'_> {
                     _ => return Isolation::Closed,
                 },
             }
+        }
+        // Each costs a packet a walk of its own, and an agent takes no script in which they are many.
+        let distinct: BTreeSet<u32> = rules.iter().map(|(id, _)| *id).collect();
+        if distinct.len() > OWNERS_PER_ADDRESS {
+            return Isolation::Closed;
         }
         used.extend(rules.iter().map(|(id, _)| *id));
         rules.sort_by(|(_, a), (_, b)| a.name.cmp(&b.name));

@@ -185,12 +185,13 @@ impl Groups {
         parts: &mut Parts,
         ground: &mut Ground<'_>,
         names: ShortHash,
+        budgets: &Budgets,
         affected: &mut Vec<u32>,
     ) -> usize {
         let stale: Vec<u32> = std::mem::take(&mut self.stale).into_iter().collect();
         let disputes = ground.cluster.disputes();
         let mut outcomes: Vec<Option<Outcome>> = Vec::with_capacity(stale.len());
-        let draft = |id: &u32| self.draft(*id, subjects, &disputes, names);
+        let draft = |id: &u32| self.draft(*id, subjects, &disputes, names, budgets);
         let ask = |ids: &[u32]| self.ask_for(ids, subjects);
         parallel::ahead(&stale, AT_ONCE, ask, draft, |drafts| {
             outcomes.extend(drafts.into_iter().map(|drafted| match drafted? {
@@ -229,6 +230,7 @@ impl Groups {
         subjects: &Subjects,
         disputes: &[Dispute],
         names: ShortHash,
+        budgets: &Budgets,
     ) -> Option<Result<(u32, Plan), Outcome>> {
         let group = self.get(id).filter(|group| !group.pods.is_empty())?;
         let Key { namespace, direction, applying, resolution } = &group.key;
@@ -239,7 +241,7 @@ impl Groups {
         }
         let rules =
             applying.rules().filter_map(|rules| subjects.rules(rules)).flat_map(|entry| &*entry.rules);
-        Some(match draft(*direction, rules, resolution, disputes) {
+        Some(match draft(*direction, rules, resolution, disputes, budgets) {
             Ok(Draft::Open) => Err(Outcome::Open),
             Ok(Draft::Closed) => Err(Outcome::Closed(None)),
             Ok(Draft::Rules(rules)) => Ok((*namespace, Plan::of(rules, names))),

@@ -1,12 +1,11 @@
 //! What makes parts of a rule set the same: the encoding that identities, and so names, are made of.
 
 use super::draft::{RuleDraft, Union};
-use crate::block::{Blocks, Ranges};
 use crate::identity::{Digest, Identify};
 use crate::label::{Operator, Requirement, Selector};
 use crate::object::{NamespaceScope, Peer, PodPeer};
-use crate::output::{Membership, NamedDestination};
-use crate::port::{PortRange, PortSet};
+use crate::output::{Membership, PeerPort, ServicePort};
+use crate::port::PortSet;
 use crate::revision::address;
 
 impl Identify for Requirement {
@@ -48,33 +47,6 @@ impl Identify for PodPeer {
     }
 }
 
-impl Identify for Ranges<u32> {
-    fn identify(&self, digest: &mut Digest) {
-        digest.count(self.iter().len());
-        for (first, last) in self.iter() {
-            digest.bytes(&first.to_be_bytes());
-            digest.bytes(&last.to_be_bytes());
-        }
-    }
-}
-
-impl Identify for Ranges<u128> {
-    fn identify(&self, digest: &mut Digest) {
-        digest.count(self.iter().len());
-        for (first, last) in self.iter() {
-            digest.number(first);
-            digest.number(last);
-        }
-    }
-}
-
-impl Identify for Blocks {
-    fn identify(&self, digest: &mut Digest) {
-        self.v4.identify(digest);
-        self.v6.identify(digest);
-    }
-}
-
 impl Identify for Union {
     fn identify(&self, digest: &mut Digest) {
         digest.count(self.pods.len());
@@ -99,15 +71,7 @@ impl Identify for Membership {
     }
 }
 
-impl Identify for PortRange {
-    fn identify(&self, digest: &mut Digest) {
-        digest.tag(self.protocol() as u8);
-        digest.number(self.first().into());
-        digest.number(self.last().into());
-    }
-}
-
-impl Identify for NamedDestination {
+impl Identify for PeerPort {
     fn identify(&self, digest: &mut Digest) {
         match &self.peer {
             None => digest.tag(0),
@@ -120,8 +84,18 @@ impl Identify for NamedDestination {
                 block.blocks().identify(digest);
             }
         }
-        digest.tag(self.protocol as u8);
-        digest.text(self.name.as_str());
+        match &self.port {
+            ServicePort::Named(name) => {
+                digest.tag(self.protocol as u8);
+                digest.text(name.as_str());
+            }
+            ServicePort::Numbers { first, last } => {
+                // No protocol has such a tag.
+                digest.tag(0x10 | self.protocol as u8);
+                digest.number((*first).into());
+                digest.number((*last).into());
+            }
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use super::cluster::{Cluster, PodEntry};
 use crate::idset::number;
 use crate::members::{Member, Members, Service};
 use crate::object::{Peer, PodPeer, PortName};
-use crate::output::{Membership, NamedDestination};
+use crate::output::{Membership, PeerPort, ServicePort};
 use crate::port::Protocol;
 
 pub(super) fn peers_of(rule: &Membership) -> impl Iterator<Item = &Arc<PodPeer>> {
@@ -21,14 +21,17 @@ pub(super) fn peers_of(rule: &Membership) -> impl Iterator<Item = &Arc<PodPeer>>
     }))
 }
 
-/// Destinations that are found by their port, not by a selector.
+/// Peers that are found by the name of their port, not by a selector.
 pub(super) fn by_port(rule: &Membership) -> impl Iterator<Item = (Protocol, PortName)> {
-    let destinations: &[NamedDestination] = match rule {
+    let destinations: &[PeerPort] = match rule {
         Membership::Pods(_) => &[],
         Membership::Destinations(destinations) => destinations,
     };
     let found = destinations.iter().filter(|d| !matches!(d.peer, Some(Peer::Pods(_))));
-    found.map(|destination| (destination.protocol, destination.name.clone()))
+    found.filter_map(|destination| match &destination.port {
+        ServicePort::Named(name) => Some((destination.protocol, name.clone())),
+        ServicePort::Numbers { .. } => None,
+    })
 }
 
 /// Adds what a pod contributes to a set, each once, in order.
@@ -47,22 +50,13 @@ pub(super) fn contribute(
         }
         Membership::Destinations(destinations) => {
             let mut members = Vec::new();
-            for NamedDestination { peer, protocol, name } in destinations {
-                let all = match peer {
+            for of_peer in destinations.chunk_by(|a, b| a.peer == b.peer) {
+                let is_one = match of_peer.first().and_then(|first| first.peer.as_ref()) {
                     None | Some(Peer::Block(_)) => true,
                     Some(Peer::Pods(peer)) => cluster.selects(peer, entry),
                 };
-                if !all {
-                    continue;
-                }
-                let within = |address: &IpAddr| match peer {
-                    Some(Peer::Block(block)) => block.blocks().contains(*address),
-                    _ => true,
-                };
-                for port in entry.pod.numbers(*protocol, name) {
-                    let service = Some(Service { protocol: *protocol, port });
-                    let reached = cluster.owned_alone(id).filter(within);
-                    members.extend(reached.map(|address| Member { address, service }));
+                if is_one {
+                    of_peer.iter().for_each(|one| serve(one, id, entry, cluster, &mut members));
                 }
             }
             members.sort_unstable();
@@ -72,27 +66,55 @@ pub(super) fn contribute(
     }
 }
 
+/// Adds the addresses of a pod with the ports that go with them; that the peer's selector matches the pod is known.
+fn serve(one: &PeerPort, id: u32, entry: &PodEntry, cluster: &Cluster, to: &mut Vec<Member<IpAddr>>) {
+    let PeerPort { peer, protocol, port } = one;
+    let within = |address: &IpAddr| match peer {
+        Some(Peer::Block(block)) => block.blocks().contains(*address),
+        _ => true,
+    };
+    let mut on = |port: u16| {
+        let service = Some(Service { protocol: *protocol, port });
+        let reached = cluster.owned_alone(id).filter(within);
+        to.extend(reached.map(|address| Member { address, service }));
+    };
+    match port {
+        ServicePort::Named(name) => entry.pod.numbers(*protocol, name).for_each(on),
+        ServicePort::Numbers { first, last } => (*first..=*last).for_each(&mut on),
+    }
+}
+
 /// Every member of a set, each once.
 pub(super) fn members_of(rule: &Membership, cluster: &Cluster) -> Vec<Member<IpAddr>> {
-    let mut pods: Vec<u32> = Vec::new();
-    peers_of(rule).for_each(|peer| cluster.matching(peer, &mut pods));
-    if by_port(rule).next().is_some() {
-        pods.extend(cluster.pods.iter().map(|(id, _)| number(id)));
-    }
-    pods.sort_unstable();
-    pods.dedup();
-    let mut members = Vec::with_capacity(pods.len());
-    for id in pods {
-        match (rule, cluster.pod(id)) {
-            // That one of the peers matches it is known.
-            (Membership::Pods(_), _) => {
-                members.extend(cluster.owned_alone(id).map(|address| Member { address, service: None }));
+    match rule {
+        Membership::Pods(peers) => {
+            let mut pods: Vec<u32> = Vec::new();
+            peers.iter().for_each(|peer| cluster.matching(peer, &mut pods));
+            pods.sort_unstable();
+            pods.dedup();
+            let members = pods.into_iter().flat_map(|id| cluster.owned_alone(id));
+            members.map(|address| Member { address, service: None }).collect()
+        }
+        Membership::Destinations(destinations) => {
+            let (mut pods, mut members) = (Vec::new(), Vec::new());
+            // Each peer is looked for once, and no pod is tried against the peers of all others.
+            for of_peer in destinations.chunk_by(|a, b| a.peer == b.peer) {
+                pods.clear();
+                match of_peer.first().and_then(|first| first.peer.as_ref()) {
+                    Some(Peer::Pods(peer)) => cluster.matching(peer, &mut pods),
+                    None | Some(Peer::Block(_)) => {
+                        pods.extend(cluster.pods.iter().map(|(id, _)| number(id)));
+                    }
+                }
+                for (id, entry) in pods.iter().filter_map(|id| Some((*id, cluster.pod(*id)?))) {
+                    of_peer.iter().for_each(|one| serve(one, id, entry, cluster, &mut members));
+                }
             }
-            (Membership::Destinations(_), Some(entry)) => contribute(rule, id, entry, cluster, &mut members),
-            (Membership::Destinations(_), None) => {}
+            members.sort_unstable();
+            members.dedup();
+            members
         }
     }
-    members
 }
 
 pub(super) fn by_family(

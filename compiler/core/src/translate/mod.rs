@@ -13,6 +13,7 @@
 //! led to a world, its outputs are the same.
 
 mod ahead;
+mod attempts;
 mod budget;
 mod cluster;
 mod counts;
@@ -21,6 +22,8 @@ mod follow;
 mod frames;
 mod groups;
 mod identify;
+mod links;
+mod load;
 mod lookup;
 mod membership;
 mod nodes;
@@ -46,12 +49,14 @@ use std::sync::Arc;
 use flock_shared::NodeName;
 
 pub use budget::Budgets;
+pub use load::Load;
 pub use once::{Translation, translate, translate_with};
 pub use options::{Options, UnreadyPods, UnreadyPodsError};
 pub use pass::{NodeChange, Pass, Work};
 
 use self::cluster::Cluster;
 use self::groups::Groups;
+use self::links::AddressIndex;
 use self::parts::Parts;
 use self::peers::PeerIndex;
 use self::subjects::Subjects;
@@ -72,6 +77,7 @@ pub struct Translator {
     groups: Groups,
     parts: Parts,
     guards: Guards,
+    node_addresses: AddressIndex,
     problems: problems::Faulty,
     dirty: Dirty,
     families: Families,
@@ -120,6 +126,7 @@ impl Translator {
             groups: Groups::default(),
             parts: Parts::new(options.budgets),
             guards: Guards::new(options.unready_pods),
+            node_addresses: AddressIndex::default(),
             problems: problems::Faulty::default(),
             dirty: Dirty { all: true, ..Dirty::default() },
             families: Families::default(),
@@ -147,11 +154,12 @@ impl Translator {
     }
 
     /// What a user should mend, in order, once there has been a pass: faulty objects, contested addresses, policies that
-    /// go over a budget.
+    /// go over a budget, nodes where something passes unjudged.
     #[must_use]
     pub fn problems(&self) -> Vec<Problem> {
         let mut problems = self.problems.of_objects();
         problems.extend(problems::between(&self.cluster));
+        problems.extend(problems::of_facts(&self.cluster, &self.world));
         problems.extend(problems::groups_over_budget(self));
         problems.extend(problems::namespaces_over_budget(self));
         problems::bounded(problems)

@@ -1,7 +1,7 @@
 //! The outputs of the nodes that a pass touches: put together anew, edited, or given new members; and the way from the
 //! output before to the one after.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use flock_shared::NodeName;
@@ -9,6 +9,7 @@ use flock_shared::NodeName;
 use super::Translator;
 use super::cluster::NodeEntry;
 use super::frames::{self, Few, Sources};
+use super::load::{Kind, Load};
 use super::pass::{NodeChange, Work, distinct};
 use super::refit::MANY;
 use crate::delta::{Bodies, Body};
@@ -23,7 +24,9 @@ struct Built {
     /// The numbers of the sets that it refers to, in the output's order; `None`: the same as before.
     sets: Option<Vec<u32>>,
     /// The namespaces that are closed on it.
-    closed: BTreeSet<u32>,
+    closed: BTreeMap<u32, Kind>,
+    /// At most so much its rule sets come to without the sets of pods.
+    load: Load,
     /// How many statements were written anew.
     written: usize,
 }
@@ -39,17 +42,18 @@ impl Built {
             Some(before) if **before == after => None,
             None | Some(_) => Some((Arc::new(after), None)),
         };
-        Self { node, change, sets, closed: BTreeSet::new(), written: bodies.written() - known }
+        let written = bodies.written() - known;
+        Self { node, change, sets, closed: BTreeMap::new(), load: entry.load, written }
     }
 
     /// Put together anew.
     fn anew(node: u32, entry: &NodeEntry, sources: &Sources<'_>, bodies: &mut Bodies) -> Self {
-        let frames::Built { output, sets, closed } = sources.output(node, entry);
+        let frames::Built { output, sets, closed, load } = sources.output(node, entry);
         let output = match &entry.output {
             None => output,
             Some(before) => output.sharing_frame(before),
         };
-        Self { closed, ..Self::new(node, entry, output, Some(sets), bodies) }
+        Self { closed, load, ..Self::new(node, entry, output, Some(sets), bodies) }
     }
 }
 
@@ -77,8 +81,9 @@ impl Translator {
     }
 
     fn sources(&self) -> Sources<'_> {
-        let Self { cluster, groups, parts, guards, families, budgets, .. } = self;
-        Sources { cluster, groups, parts, guards, families: *families, node_bytes: budgets.node_bytes }
+        let Self { world, cluster, groups, parts, guards, node_addresses, families, budgets, .. } = self;
+        let (families, most) = (*families, budgets.node);
+        Sources { cluster, groups, parts, guards, world, node_addresses, families, most }
     }
 
     /// Which of these pods, by node, are all that a node's output has to take over. The nodes of the others are to be
@@ -119,9 +124,10 @@ impl Translator {
     fn forget_nodes(&mut self) -> Vec<NodeName> {
         let mut gone = Vec::new();
         let (cluster, parts, closed) = (&mut self.cluster, &mut self.parts, &mut self.dirty.problems);
+        let facts = self.world.facts();
         self.dirty.nodes.retain(|id| match cluster.remove_node_if_gone(*id) {
             Some(node) => {
-                *closed |= !node.closed.is_empty();
+                *closed |= !node.closed.is_empty() || facts.contains_key(&node.name);
                 parts.sets.leave(*id, &node.sets);
                 // One that came and went between two passes was never seen.
                 gone.extend(node.output.is_some().then_some(node.name));
@@ -152,12 +158,11 @@ impl Translator {
         let built = parallel::map_asking_with(fits, Bodies::default, ask, |bodies, (id, pods)| {
             let entry = sources.cluster.node(*id)?;
             let before = entry.output.as_ref()?;
-            let (output, sets) = sources.refitted(entry, before, pods, changed);
-            // No namespace is closed here, so the sets of before were not too large.
-            if !output.shares_sets_with(before) && sources.is_too_large(&output) {
+            let (output, sets, load) = sources.refitted(entry, before, pods, changed);
+            if sources.excess(&output, load).is_some() {
                 return Some(Built::anew(*id, entry, &sources, bodies));
             }
-            Some(Built::new(*id, entry, output, sets, bodies))
+            Some(Built { load, ..Built::new(*id, entry, output, sets, bodies) })
         });
         self.take_over(built, work)
     }
@@ -187,7 +192,7 @@ impl Translator {
                 return Some(Built::anew(*id, entry, &sources, bodies));
             }
             let output = entry.output.as_ref()?.with_sets(sources.newer(&entry.sets, changed));
-            if sources.is_too_large(&output) {
+            if sources.excess(&output, entry.load).is_some() {
                 return Some(Built::anew(*id, entry, &sources, bodies));
             }
             Some(Built::new(*id, entry, output, None, bodies))
@@ -198,11 +203,12 @@ impl Translator {
     /// Takes over what the outputs of nodes have become; those that differ from before.
     fn take_over(&mut self, built: Vec<Option<Built>>, work: &mut Work) -> Vec<NodeChange> {
         let mut changes = Vec::with_capacity(built.len());
-        for Built { node: id, change, sets, closed, written } in built.into_iter().flatten() {
+        for Built { node: id, change, sets, closed, load, written } in built.into_iter().flatten() {
             work.bodies += written;
             let Some(node) = self.cluster.node_mut(id) else { continue };
             self.dirty.problems |= node.closed != closed;
             node.closed = closed;
+            node.load = load;
             if let Some(sets) = sets.filter(|sets| *sets != node.sets) {
                 let (old, new) = (in_order(&node.sets), in_order(&sets));
                 self.parts.sets.leave(id, old.iter().filter(|set| new.binary_search(set).is_err()));
@@ -210,6 +216,10 @@ impl Translator {
                 node.sets = sets;
             }
             if let Some((after, body)) = change {
+                // What a node's facts say of its bridges matters for those that pods hang on.
+                let bridges = &after.frame().links.pod_bridges;
+                self.dirty.problems |= self.world.facts().contains_key(after.node())
+                    && node.output.as_ref().is_none_or(|it| it.frame().links.pod_bridges != *bridges);
                 let before = node.output.replace(Arc::clone(&after));
                 changes.push(NodeChange { before, after, body });
             }

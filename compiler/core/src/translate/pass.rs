@@ -10,6 +10,7 @@ use flock_shared::NodeName;
 
 use super::Translator;
 use super::groups::{Group, Outcome};
+use super::links::needs_node_addresses;
 use super::parts::Ground;
 use crate::delta::Body;
 use crate::idset::IdSet;
@@ -47,6 +48,8 @@ pub struct NodeChange {
 pub struct Work {
     /// Pods whose policies were looked up.
     pub pods: usize,
+    /// How often one of them was tried against what a policy selects.
+    pub tries: usize,
     /// Groups whose rules were merged.
     pub groups: usize,
     /// Sets that gained or lost members.
@@ -82,6 +85,11 @@ impl Translator {
         }
         let guarded = self.guards.settle(!self.world.policies().is_empty(), &self.cluster.owners);
         self.dirty.nodes.extend(guarded);
+        if self.node_addresses.settle() {
+            let has_use = |output: &Arc<Output>| needs_node_addresses(output);
+            let nodes = self.cluster.nodes().filter(|(_, node)| node.output.as_ref().is_some_and(has_use));
+            self.dirty.nodes.extend(nodes.map(|(id, _)| id));
+        }
         if std::mem::take(&mut self.dirty.contested) {
             self.groups.review_all();
         }
@@ -89,8 +97,14 @@ impl Translator {
         self.groups.sweep(&mut self.subjects, &mut self.parts);
         self.groups.review_tenants(&self.subjects, &self.budgets);
         let mut ground = Ground { cluster: &mut self.cluster, peers: &mut self.peers };
-        work.groups =
-            self.groups.refresh(&self.subjects, &mut self.parts, &mut ground, self.names, &mut affected);
+        work.groups = self.groups.refresh(
+            &self.subjects,
+            &mut self.parts,
+            &mut ground,
+            self.names,
+            &self.budgets,
+            &mut affected,
+        );
         let (changed, counted) = self.parts.sets.settle();
         work.sets = changed.len();
         let (crossed, namespaces) = self.parts.review(&counted, ground.cluster);
@@ -129,16 +143,19 @@ impl Translator {
             |id| {
                 let entry = cluster.pod(*id).filter(|_| cluster.owned(*id).next().is_some())?;
                 let wanted = |direction, applying| groups.wanted(entry, direction, applying, subjects);
-                let [ingress, egress] = subjects.applying(entry);
-                Some([
+                let ([ingress, egress], tries) = subjects.applying(entry);
+                let groups = [
                     ingress.map(|applying| wanted(Direction::Ingress, applying)),
                     egress.map(|applying| wanted(Direction::Egress, applying)),
-                ])
+                ];
+                Some((groups, tries))
             },
         );
         let mut moved = Vec::new();
         for (id, wanted) in pods.into_iter().zip(wanted) {
-            for (direction, wanted) in Direction::ALL.into_iter().zip(wanted.unwrap_or_default()) {
+            let (wanted, tries) = wanted.unwrap_or_default();
+            work.tries += tries;
+            for (direction, wanted) in Direction::ALL.into_iter().zip(wanted) {
                 if self.groups.place(id, direction, wanted, &mut self.subjects, &mut self.cluster) {
                     moved.push(id);
                 }
@@ -152,7 +169,7 @@ impl Translator {
     fn review_namespaces(&mut self) {
         for namespace in distinct(&mut self.dirty.namespaces) {
             let pods = self.cluster.namespace(namespace).map(|entry| &entry.pods);
-            if self.subjects.review(namespace, pods.map_or(0, IdSet::len), &self.budgets) {
+            if self.subjects.review(namespace, &self.cluster, &self.budgets) {
                 self.dirty.pods.extend(pods.into_iter().flat_map(IdSet::iter));
             }
         }

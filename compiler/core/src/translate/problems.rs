@@ -10,8 +10,10 @@ use super::budget::{self, OverBudget};
 use super::cluster::Cluster;
 use super::follow::rules;
 use super::groups::{Group, Outcome};
-use crate::object::{Direction, Node, Pod, Policy};
+use super::load::{Kind, Load};
+use crate::object::{Direction, Facts, Node, Pod, Policy};
 use crate::problem::{self, Consequence, Problem};
+use crate::world::World;
 
 /// The objects with fields that were not understood.
 #[derive(Debug, Default)]
@@ -61,28 +63,35 @@ pub(super) fn between(cluster: &Cluster) -> impl Iterator<Item = Problem> {
     })
 }
 
+/// What the facts of nodes of the cluster come to.
+pub(super) fn of_facts(cluster: &Cluster, world: &World) -> Vec<Problem> {
+    let of = |facts: &Facts| {
+        let output = cluster.node(cluster.node_id(&facts.node)?)?.output.as_ref()?;
+        Some(problem::of_facts(facts, &output.frame().links.pod_bridges))
+    };
+    world.facts().values().filter_map(|facts| of(facts)).flatten().collect()
+}
+
 /// The namespaces that are over budget.
 pub(super) fn namespaces_over_budget(translator: &Translator) -> Vec<Problem> {
     let Translator { cluster, subjects, groups, parts, budgets, .. } = translator;
-    let tried = subjects.namespaces().filter_map(|namespace| {
-        let pods = cluster.namespace(namespace)?.pods.len();
-        let tries = subjects.tries(namespace, pods);
-        (tries > budgets.tries).then_some((namespace, OverBudget::Tries, (tries, budgets.tries)))
-    });
+    let tried = subjects.over();
+    let tried = tried.map(|(namespace, tries)| (namespace, OverBudget::Tries, (tries, budgets.tries)));
     let all = tried.chain(groups.tenants.all_over(budgets)).chain(parts.namespaces_over());
     let all = all.filter_map(|(namespace, over, figures)| {
         Some(budget::of_namespace(over, &cluster.namespace(namespace)?.name, figures))
     });
-    all.chain(closed_on_nodes(cluster, budgets.node_bytes)).collect()
+    all.chain(closed_on_nodes(cluster, &budgets.node)).collect()
 }
 
-/// The namespaces that are closed on nodes whose scripts would be too large.
-fn closed_on_nodes(cluster: &Cluster, budget: usize) -> Vec<Problem> {
-    let mut nodes: BTreeMap<&NamespaceName, (&NodeName, usize)> = BTreeMap::new();
+/// The namespaces that are closed on nodes whose tables would be too large.
+fn closed_on_nodes(cluster: &Cluster, budget: &Load) -> Vec<Problem> {
+    let mut nodes: BTreeMap<&NamespaceName, ((&NodeName, Kind), usize)> = BTreeMap::new();
     for (_, node) in cluster.nodes() {
-        for namespace in node.closed.iter().filter_map(|id| cluster.namespace(*id)) {
-            let (first, count) = nodes.entry(&namespace.name).or_insert((&node.name, 0));
-            *first = (*first).min(&node.name);
+        for (id, over) in &node.closed {
+            let Some(namespace) = cluster.namespace(*id) else { continue };
+            let (first, count) = nodes.entry(&namespace.name).or_insert(((&node.name, *over), 0));
+            *first = (*first).min((&node.name, *over));
             *count += 1;
         }
     }

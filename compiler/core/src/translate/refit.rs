@@ -1,12 +1,13 @@
 //! A node on which policies isolate some pods in another way, while its pods are as they were: the frame and the sets
 //! of its output are edited, not put together anew.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::cluster::NodeEntry;
 use super::frames::{Few, Sources};
+use super::load::Load;
 use crate::output::{Frame, MemberSet, Output, RuleSet, Subject};
 
 /// Beyond this many pods, or sets with new members, putting the output together anew is no dearer.
@@ -14,7 +15,7 @@ pub(super) const MANY: usize = 16;
 
 impl Sources<'_> {
     /// The output of a node on which these pods are isolated in another way than before, and the sets that it refers
-    /// to, in the output's order, if they are others. Each of the pods owns its addresses alone, and no
+    /// to, in the output's order, if they are others, and at most so much its rule sets come to. Each of the pods owns its addresses alone, and no
     /// namespace is closed on the node; the sets that have `changed` have new members.
     pub(super) fn refitted(
         &self,
@@ -22,14 +23,14 @@ impl Sources<'_> {
         before: &Output,
         pods: &[u32],
         changed: &[u32],
-    ) -> (Output, Option<Vec<u32>>) {
+    ) -> (Output, Option<Vec<u32>>, Load) {
         let (mut subjects, mut used) = (Few::new(), Few::new());
         let known = before.frame();
         let mut owners = Arc::clone(&known.owners);
         let mut edits: Few<(IpAddr, Option<Subject>)> = Few::new();
         let mut gone: Few<Arc<RuleSet>> = Few::new();
         for id in pods {
-            self.subjects(*id, &BTreeSet::new(), &mut subjects, &mut used);
+            self.subjects(*id, &BTreeMap::new(), &mut subjects, &mut used);
             for (address, _) in self.cluster.owned(*id) {
                 let place = subjects.iter().position(|(other, _)| *other == address);
                 let subject = place.map(|place| subjects.swap_remove(place).1);
@@ -71,7 +72,8 @@ impl Sources<'_> {
         if !newer.is_empty() {
             output = output.with_sets(newer);
         }
-        (output, edited)
+        // What its pods had before is still counted until the node is put together anew: no less than it is.
+        (output, edited, node.load + self.parts.load_at_most(&used))
     }
 
     /// The sets that have `changed` among those of an output, each with its place.

@@ -142,12 +142,26 @@ impl Selectors {
 
     /// The numbers of the selectors that match, each once.
     pub(super) fn matching(&self, labels: &Labels) -> impl Iterator<Item = u32> {
+        self.tried(labels).filter(|(selector, _)| selector.matches(labels)).map(|(_, id)| *id)
+    }
+
+    /// The selectors that have to be tried to find those that match, each once.
+    pub(super) fn tried(&self, labels: &Labels) -> impl Iterator<Item = &(Selector, u32)> {
         let (few, many) = match self {
             Self::Few(items) => (items.as_slice(), None),
             Self::Many(filed) => (filed.others.as_slice(), Some(filed)),
         };
-        let items = few.iter().chain(many.into_iter().flat_map(|filed| filed.by_label(labels)));
-        items.filter(|(selector, _)| selector.matches(labels)).map(|(_, id)| *id)
+        few.iter().chain(many.into_iter().flat_map(|filed| filed.by_label(labels)))
+    }
+
+    /// Every selector with its number, in any order.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&Selector, u32)> {
+        let (few, many) = match self {
+            Self::Few(items) => (items.as_slice(), None),
+            Self::Many(filed) => (&[][..], Some(&filed.numbers)),
+        };
+        let many = many.into_iter().flatten().map(|(selector, id)| (selector, *id));
+        few.iter().map(|(selector, id)| (selector, *id)).chain(many)
     }
 
     pub(super) const fn is_empty(&self) -> bool {
@@ -220,10 +234,10 @@ impl Filed {
 }
 
 /// A key, and the values that are asked for; `None`: any.
-type Condition<'a> = (&'a Arc<str>, Option<&'a [Arc<str>]>);
+pub(super) type Condition<'a> = (&'a Arc<str>, Option<&'a [Arc<str>]>);
 
 /// The condition that a selector is filed under: the values of its first `In`, else its first key, else none.
-fn condition_of(selector: &Selector) -> Option<Condition<'_>> {
+pub(super) fn condition_of(selector: &Selector) -> Option<Condition<'_>> {
     let of_value = selector.requirements().find_map(|requirement| match &requirement.operator {
         Operator::In(values) => Some((&requirement.key, Some(&**values))),
         _ => None,

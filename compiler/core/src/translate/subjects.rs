@@ -9,13 +9,14 @@ use std::sync::Arc;
 use fnv::FnvBuildHasher;
 use slab::Slab;
 
+use super::attempts::Attempts;
 use super::budget::Budgets;
 use super::cluster::{Cluster, PodEntry};
 use super::lookup::{Key, Lookup};
 use super::select::Selectors;
 use super::weight;
 use crate::idset::{IdSet, number};
-use crate::label::Selector;
+use crate::label::Labels;
 use crate::object::{Direction, Policy, PortMatch, PortName, Rule, RulePorts};
 use crate::port::Protocol;
 
@@ -44,10 +45,11 @@ struct Said {
 struct Tenant {
     /// The selectors of their subjects.
     selectors: Selectors,
-    /// How many different statements say that which pods they are about takes an attempt with each.
-    intricate: u64,
     /// How many different statements there are, on ingress and on egress.
     statements: [u32; 2],
+    /// How often pods have to be tried against them, where pods times statements alone do not tell that it is within
+    /// [`Budgets::tries`]. It is a cache: what it tells is the same whenever it is made.
+    attempts: Option<Box<Attempts>>,
     /// The directions in which they isolate, if there are too many for the namespace's pods: as of the last review.
     over: Option<[bool; 2]>,
     /// Whether policies have come or gone without a look at which pods they select.
@@ -148,10 +150,9 @@ impl Subjects {
                 false
             }
             Err(place) => {
-                let before = intricate(&policy.subjects, said.len());
                 said.insert(place, Said { direction, rules, policies: 1 });
-                tenant.intricate += intricate(&policy.subjects, said.len()) - before;
                 *tenant.statements_of(direction) += 1;
+                tenant.attempts.iter_mut().for_each(|all| all.statement(&policy.subjects, true));
                 true
             }
         }
@@ -176,11 +177,10 @@ impl Subjects {
                 said.policies == 0
             });
             if last {
-                let before = intricate(&policy.subjects, said.len());
                 said.remove(place);
                 if let Some(tenant) = self.tenants.get_mut(&namespace) {
-                    tenant.intricate -= before - intricate(&policy.subjects, said.len());
                     *tenant.statements_of(direction) -= 1;
+                    tenant.attempts.iter_mut().for_each(|all| all.statement(&policy.subjects, false));
                 }
             }
             if said.is_empty() {
@@ -207,9 +207,16 @@ impl Subjects {
         }
     }
 
-    /// Looks whether a namespace with so many pods is over [`Budgets::tries`]; whether that is news.
-    pub(super) fn review(&mut self, namespace: u32, pods: usize, budgets: &Budgets) -> bool {
-        let over = self.tries(namespace, pods) > budgets.tries;
+    /// A pod of a namespace has come with these labels, or gone.
+    pub(super) fn follow_pod(&mut self, namespace: u32, labels: &Labels, come: bool) {
+        if let Some(attempts) = self.tenants.get_mut(&namespace).and_then(|tenant| tenant.attempts.as_mut()) {
+            attempts.pod(labels, come);
+        }
+    }
+
+    /// Looks whether a namespace is over [`Budgets::tries`]. Returns true if that is news.
+    pub(super) fn review(&mut self, namespace: u32, cluster: &Cluster, budgets: &Budgets) -> bool {
+        let over = self.count(namespace, cluster, budgets) > budgets.tries;
         let Some(tenant) = self.tenants.get_mut(&namespace) else { return false };
         let over = over.then(|| tenant.statements.map(|statements| statements > 0));
         let unseen = std::mem::take(&mut tenant.unseen) && over.is_none();
@@ -220,19 +227,41 @@ impl Subjects {
         news
     }
 
-    /// Whether it is left to [`Self::review`] which pods a policy concerns that has come or is about to go: there are
-    /// more policies, or there were, than the namespace's pods can be tried against one by one.
-    pub(super) fn leave_to_review(&mut self, namespace: u32, pods: usize, budgets: &Budgets) -> bool {
-        let many = self.tries(namespace, pods) > budgets.tries;
+    /// Returns true if it is left to [`Self::review`] which pods a policy concerns that has come or is about to go: there
+    /// are more policies, or there were, than the namespace's pods can be tried against one by one.
+    pub(super) fn leave_to_review(&mut self, namespace: u32, cluster: &Cluster, budgets: &Budgets) -> bool {
+        let many = self.count(namespace, cluster, budgets) > budgets.tries;
         let Some(tenant) = self.tenants.get_mut(&namespace) else { return false };
         let left = many || tenant.over.is_some();
         tenant.unseen |= left;
         left
     }
 
-    /// How often so many pods of a namespace may have to be tried against what its policies select.
-    pub(super) fn tries(&self, namespace: u32, pods: usize) -> u64 {
-        self.tenants.get(&namespace).map_or(0, |tenant| tenant.intricate.saturating_mul(pods as u64))
+    /// How often the pods of a namespace have to be tried against what its policies select: no less than it is, and
+    /// exact where it is over budget. Counts are begun where they are needed, and kept until they are far from it.
+    fn count(&mut self, namespace: u32, cluster: &Cluster, budgets: &Budgets) -> u64 {
+        let Some(tenant) = self.tenants.get_mut(&namespace) else { return 0 };
+        let pods = cluster.namespace(namespace).map(|entry| &entry.pods);
+        let most = tenant.most_attempts(pods.map_or(0, IdSet::len));
+        if most <= budgets.tries / 2 {
+            tenant.attempts = None;
+        } else if most > budgets.tries && tenant.attempts.is_none() {
+            let mut attempts = Attempts::default();
+            let pods = pods.into_iter().flat_map(IdSet::iter).filter_map(|id| cluster.pod(id));
+            pods.for_each(|entry| attempts.pod(&entry.pod.labels, true));
+            for (subjects, id) in tenant.selectors.iter() {
+                let statements = self.said.get(id as usize).into_iter().flatten();
+                statements.for_each(|_| attempts.statement(subjects, true));
+            }
+            tenant.attempts = Some(Box::new(attempts));
+        }
+        tenant.attempts.as_ref().map_or(most, |attempts| attempts.total())
+    }
+
+    /// The namespaces over [`Budgets::tries`], and what they come to.
+    pub(super) fn over(&self) -> impl Iterator<Item = (u32, u64)> {
+        let over = self.tenants.iter().filter(|(_, tenant)| tenant.over.is_some());
+        over.filter_map(|(namespace, tenant)| Some((*namespace, tenant.attempts.as_ref()?.total())))
     }
 
     /// The namespaces that have policies.
@@ -240,26 +269,41 @@ impl Subjects {
         self.tenants.keys().copied()
     }
 
-    /// What the policies of a pod's namespace say of the pod, for each direction; `None`: none selects it.
-    pub(super) fn applying(&self, entry: &PodEntry) -> [Option<Applying>; 2] {
-        let Some(tenant) = self.tenants.get(&entry.namespace) else { return [None, None] };
+    /// What the policies of a pod's namespace say of the pod, for each direction; `None`: none selects it. And how often
+    /// it was tried: what selects it counts as often as there are different statements.
+    pub(super) fn applying(&self, entry: &PodEntry) -> ([Option<Applying>; 2], usize) {
+        let Some(tenant) = self.tenants.get(&entry.namespace) else { return ([None, None], 0) };
         if let Some(isolating) = tenant.over {
-            return isolating.map(|isolating| isolating.then_some(Applying::Unknown));
+            return (isolating.map(|isolating| isolating.then_some(Applying::Unknown)), 0);
         }
         let mut found = Direction::ALL.map(|_| IdSet::default());
-        let selecting = tenant.selectors.matching(&entry.pod.labels);
-        for said in selecting.filter_map(|id| self.said.get(id as usize)).flatten() {
-            let [ingress, egress] = &mut found;
-            match said.direction {
-                Direction::Ingress => ingress.insert(said.rules),
-                Direction::Egress => egress.insert(said.rules),
-            };
+        let labels = &entry.pod.labels;
+        let mut tries = 0;
+        for (subjects, id) in tenant.selectors.tried(labels) {
+            if !subjects.matches(labels) {
+                tries += 1;
+                continue;
+            }
+            for said in self.said.get(*id as usize).into_iter().flatten() {
+                tries += 1;
+                let [ingress, egress] = &mut found;
+                match said.direction {
+                    Direction::Ingress => ingress.insert(said.rules),
+                    Direction::Egress => egress.insert(said.rules),
+                };
+            }
         }
-        found.map(|rules| (!rules.is_empty()).then_some(Applying::Rules(rules)))
+        (found.map(|rules| (!rules.is_empty()).then_some(Applying::Rules(rules))), tries)
     }
 }
 
 impl Tenant {
+    /// Its pods are tried no more often than this, if they are so many.
+    fn most_attempts(&self, pods: usize) -> u64 {
+        let [ingress, egress] = self.statements;
+        (u64::from(ingress) + u64::from(egress)).saturating_mul(pods as u64)
+    }
+
     const fn statements_of(&mut self, direction: Direction) -> &mut u32 {
         let [ingress, egress] = &mut self.statements;
         match direction {
@@ -279,12 +323,6 @@ impl Applying {
         .into_iter()
         .flat_map(IdSet::iter)
     }
-}
-
-/// How many of the statements about the same subjects count: one in each direction is free where a label leads there.
-fn intricate(subjects: &Selector, statements: usize) -> u64 {
-    let free = if weight::is_plain(subjects) { 2 } else { 0 };
-    statements.saturating_sub(free) as u64
 }
 
 fn names_of(rules: &[Rule]) -> Box<[(Protocol, PortName)]> {

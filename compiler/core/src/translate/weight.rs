@@ -68,16 +68,6 @@ fn values(selector: &Selector) -> usize {
     selector.requirements().map(|requirement| of(&requirement.operator)).sum()
 }
 
-/// Whether a label's value leads to the pods that a selector matches, so that others are not tried: nearly always.
-pub(super) fn is_plain(selector: &Selector) -> bool {
-    let mut requirements = selector.requirements();
-    match (requirements.next(), requirements.next()) {
-        (None, _) => true,
-        (Some(only), None) => matches!(&only.operator, Operator::In(values) if values.len() == 1),
-        _ => false,
-    }
-}
-
 /// At most this much is what rules of a weight come to once merged, in however many groups.
 pub(super) const fn most_merged(weight: u64) -> u64 {
     // n port ranges come to 2n - 1 disjoint ones, and the more there are of them, the fewer are the peers.

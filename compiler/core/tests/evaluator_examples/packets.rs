@@ -26,7 +26,7 @@ fn replies_related_errors_and_neighbour_discovery_pass() {
     assert!(!in_state(State::Related, icmp(OUTSIDE, WEB, 8, 64)));
     assert!(!allowed(&cluster, &icmp(OUTSIDE, WEB, 3, 64)), "an error that belongs to nothing");
     assert!(in_state(State::Related, icmp("2001:db8::1", "fd00::1", 1, 64)));
-    for kind in 133..=136 {
+    for kind in [135, 136] {
         assert!(allowed(&cluster, &icmp("2001:db8::1", "fd00::1", kind, 255)), "{kind}");
         assert!(!allowed(&cluster, &icmp("2001:db8::1", "fd00::1", kind, 64)), "{kind}: it was forwarded");
     }

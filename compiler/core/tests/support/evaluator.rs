@@ -32,6 +32,9 @@ pub(crate) fn allowed(cluster: &Cluster, flow: &Flow) -> bool {
 /// What `node` says of a packet that it forwards: egress if the source address belongs to a pod of the node,
 /// ingress if the destination address does.
 pub(crate) fn judge(cluster: &Cluster, node: &str, flow: &Flow) -> Judgement {
+    if tunnels_into(cluster, node, flow) {
+        return Judgement { egress: false, ingress: true };
+    }
     if flow.state == State::Reply || is_related_error(flow) || is_neighbour_discovery(flow) {
         return Judgement::PASS;
     }
@@ -115,6 +118,31 @@ fn subject_allows(
                 rule_has_peer(cluster, policy, rule, other, peer) && rule_has_port(rule, destination, flow)
             })
         })
+}
+
+/// Whether a packet in mid-stream begins nothing on `node`: one of its ends is a pod of the node that a policy isolates.
+/// `None` if that depends on whether what the policies allow is everything.
+pub(crate) fn begins_nothing(cluster: &Cluster, node: &str, flow: &Flow) -> Option<bool> {
+    if flow.state != State::MidStream
+        || !matches!(flow.transport, Transport::Ports(Protocol::Tcp | Protocol::Sctp, ..))
+    {
+        return Some(false);
+    }
+    let ends = [flow.source, flow.destination].map(|end| owners(cluster, end));
+    let own = |pod: &&&Pod| pod.node == Some(node);
+    let subjects = ends.iter().filter(|owners| owners.iter().any(|pod| own(&pod))).flatten();
+    let policies = subjects.flat_map(|pod| {
+        [Direction::Ingress, Direction::Egress]
+            .map(|direction| (direction, isolating(cluster, pod, direction)))
+    });
+    let isolated: Vec<_> = policies.filter(|(_, policies)| !policies.is_empty()).collect();
+    let closed = |(direction, policies): &(Direction, Vec<&Policy>)| {
+        policies.iter().all(|policy| rules(policy, *direction).is_empty())
+    };
+    match isolated.is_empty() {
+        true => Some(false),
+        false => isolated.iter().any(closed).then_some(true),
+    }
 }
 
 /// The policies that isolate a pod in a direction.
@@ -262,6 +290,26 @@ fn is_spoofed(cluster: &Cluster, node: &str, flow: &Flow) -> bool {
             .any(|pod| owners.iter().any(|owner| owner.namespace == pod.namespace && owner.name == pod.name))
 }
 
+/// A packet that ends a tunnel, from a pod's own link to the node that it is on.
+fn tunnels_into(cluster: &Cluster, node: &str, flow: &Flow) -> bool {
+    let tunnel = match flow.transport {
+        Transport::Ports(Protocol::Udp, _, port) => matches!(port, 4789 | 6081 | 8472),
+        Transport::Other(number) => matches!(number, 4 | 41 | 47),
+        Transport::Ports(..) | Transport::Icmp { .. } => false,
+    };
+    let from_pod = cluster.pods.iter().any(|pod| {
+        has_own_network(pod)
+            && pod.node == Some(node)
+            && flow.inbound == Some(pod.link)
+            && !pod.addresses.is_empty()
+            && pod
+                .interface
+                .as_ref()
+                .is_some_and(|interface| !interface.claimed && interface.name == pod.link)
+    });
+    tunnel && from_pod && cluster.is_own(node, flow.destination)
+}
+
 /// DHCP from a host without an address: to the limited broadcast address, which no node forwards.
 fn asks_for_an_address(flow: &Flow) -> bool {
     let [nobody, everybody] = [Ipv4Addr::UNSPECIFIED, Ipv4Addr::BROADCAST].map(IpAddr::V4);
@@ -282,5 +330,5 @@ fn is_related_error(flow: &Flow) -> bool {
 /// Router and neighbour solicitations and advertisements; valid only if never forwarded, as the hop limit tells
 /// (RFC 4861). Redirects do not pass (ARCHITECTURE.md).
 fn is_neighbour_discovery(flow: &Flow) -> bool {
-    flow.source.is_ipv6() && matches!(flow.transport, Transport::Icmp { kind: 133..=136, hop_limit: 255 })
+    flow.source.is_ipv6() && matches!(flow.transport, Transport::Icmp { kind: 135 | 136, hop_limit: 255 })
 }

@@ -29,6 +29,8 @@ pub(crate) enum Transport {
 pub(crate) enum State {
     /// The first packet of a connection, or a later one of the same direction.
     Original,
+    /// A packet in the middle of a connection that connection tracking does not know.
+    MidStream,
     /// A packet of the other direction.
     Reply,
     /// A packet that another connection gave rise to.

@@ -3,7 +3,7 @@
 use flock_compiler_core::change::Object;
 use flock_compiler_core::{Change, Edit};
 
-use super::cluster::Cluster;
+use super::cluster::{Cluster, Node};
 use super::dice::Dice;
 use super::to_core;
 
@@ -55,8 +55,15 @@ fn changes(from: &Cluster, to: &Cluster, dice: &mut Dice) -> Vec<Change> {
                 }
             }};
         }
-        match dice.roll(10) {
+        match dice.roll(11) {
             0 => edit!(Node, cluster.nodes, to_core::node),
+            // What the agent of one node says, whose bridges may be in the blocks of another one.
+            10 => {
+                let number = dice.roll(100);
+                let other = cluster.nodes.get(number % cluster.nodes.len().max(1));
+                let blocks = other.map(|node| node.pod_cidrs.clone()).unwrap_or_default();
+                edit!(Facts, cluster.nodes, |node: &Node| to_core::facts(node.name, &blocks, number));
+            }
             1 | 2 => edit!(Namespace, cluster.namespaces, to_core::namespace),
             3..=6 => edit!(Pod, cluster.pods, to_core::pod),
             _ => edit!(Policy, cluster.policies, to_core::policy),

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use flock_compiler_core::object::{
-    self, Fault, HostInterface, IpBlock, Lifecycle, NamedPort, NamespaceScope, Node, PeerMatch, PodCidr,
-    PodNetwork, PodPeer, PolicyBody, PolicyRules, PortMatch, PortName, RulePorts, Types,
+    self, Bridge, BridgeNf, Facts, Fault, HostInterface, IpBlock, Lifecycle, NamedPort, NamespaceScope, Node,
+    PeerMatch, PodCidr, PodNetwork, PodPeer, PolicyBody, PolicyRules, PortMatch, PortName, RulePorts, Types,
 };
 use flock_compiler_core::port::{PortRange, Protocol as CoreProtocol};
 use flock_compiler_core::{
@@ -39,7 +39,30 @@ pub(crate) fn listings(cluster: &Cluster) -> [Change; 4] {
 
 pub(crate) fn node(node: &cluster::Node) -> Node {
     let pod_cidrs = node.pod_cidrs.iter().map(|cidr| PodCidr::new(net(cidr)).unwrap());
-    Node { pod_cidrs: pod_cidrs.collect(), ..Node::new(node_name(node.name)) }
+    // Its own addresses are other ones whenever it is another node.
+    let addresses =
+        (0..node.name.len() as u8).map(|n| [172, 18, n, node.pod_cidrs.len() as u8].into()).collect();
+    Node { pod_cidrs: pod_cidrs.collect(), addresses, ..Node::new(node_name(node.name)) }
+}
+
+/// What the agent of a node may say: a bridge in one of these blocks, or none, and ways past the rules.
+pub(crate) fn facts(name: &str, blocks: &[Net], number: usize) -> Facts {
+    let bridge = |(index, block): (usize, &Net)| Bridge {
+        name: format!("br{index}").parse().unwrap(),
+        addresses: vec![net(block)],
+        links: [format!("veth{index}")].iter().map(|name| name.parse().unwrap()).collect(),
+        uplinks: [format!("eth{number}")].iter().map(|name| name.parse().unwrap()).collect(),
+    };
+    let bridge_nf_v4 = if number.is_multiple_of(2) { BridgeNf::On } else { BridgeNf::Off };
+    Facts {
+        bridges: blocks.iter().take(number % 4).enumerate().map(bridge).collect(),
+        bridge_nf_v4,
+        bridge_nf_v6: BridgeNf::On,
+        tunnel_ports: [4789].into_iter().filter(|_| number.is_multiple_of(3)).collect(),
+        ipvs: number.is_multiple_of(5),
+        accept_source_route: number.is_multiple_of(7),
+        ..Facts::nothing_of(node_name(name))
+    }
 }
 
 pub(crate) fn node_name(name: &str) -> NodeName {

@@ -92,7 +92,7 @@ fn what_a_pod_does_not_state_clearly_is_left_out_and_told() {
             {"name": "icmp", "containerPort": 1, "protocol": "ICMP"},
             {"name": "good", "containerPort": 1},
         ]}]},
-        "status": {"podIP": "10.0.0.256", "podIPs": [{"ip": "::ffff:10.0.0.1"}, {"ip": 7}, "x", {"ip": "10.0.0.1"}]},
+        "status": {"podIP": "10.0.0.256", "podIPs": [{"ip": "::ffff:10.0.0.1/128"}, {"ip": 7}, "x", {"ip": "10.0.0.1"}]},
     }));
     assert_eq!(pod.addresses().map(|addresses| addresses.len()), Some(1));
     assert_eq!(pod.ports.len(), 1);
@@ -100,7 +100,7 @@ fn what_a_pod_does_not_state_clearly_is_left_out_and_told() {
     assert_eq!(
         faults,
         [
-            "f.yaml: status.podIPs[0].ip: \"::ffff:10.0.0.1\" is an IPv4-mapped IPv6 address; expected the IPv4 address",
+            "f.yaml: status.podIPs[0].ip: \"::ffff:10.0.0.1/128\" is not an IP address",
             "f.yaml: status.podIPs[1].ip: found 7; expected a string",
             "f.yaml: status.podIPs[2]: found \"x\"; expected an object",
             "f.yaml: status.podIP: \"10.0.0.256\" is not an IP address",
@@ -110,6 +110,29 @@ fn what_a_pod_does_not_state_clearly_is_left_out_and_told() {
             "f.yaml: spec.containers[0].ports[3].protocol: \"ICMP\" is not a protocol; expected TCP, UDP or SCTP",
         ]
     );
+}
+
+/// Whoever reads the API by Kubernetes' own parsers routes to these, so the pod owns them.
+#[test]
+fn an_address_in_legacy_notation_is_the_address_that_it_means() {
+    for (status, expected) in [
+        (json!({"podIP": "10.244.001.010"}), vec!["10.244.1.10"]),
+        (json!({"podIP": "::ffff:10.244.1.10"}), vec!["10.244.1.10"]),
+        (json!({"podIPs": [{"ip": "::ffff:0af4:010a"}]}), vec!["10.244.1.10"]),
+        (json!({"podIP": "10.244.1.10", "podIPs": [{"ip": "10.244.001.010"}]}), vec!["10.244.1.10"]),
+        (
+            json!({"podIP": "10.0.0.1", "podIPs": [{"ip": "10.0.0.2"}, {"ip": "fd00::0007"}]}),
+            vec!["10.0.0.1", "10.0.0.2", "fd00::7"],
+        ),
+    ] {
+        let pod = pod(&json!({"metadata": {"name": "a"}, "status": status}));
+        let addresses: Vec<String> = pod.addresses().unwrap().iter().map(ToString::to_string).collect();
+        assert_eq!(
+            (addresses, &*pod.faults),
+            (expected.into_iter().map(str::to_owned).collect(), &[][..]),
+            "{status}"
+        );
+    }
 }
 
 #[test]

@@ -90,3 +90,26 @@ fn ports_are_numbers_ranges_names_or_protocols() {
         ]
     );
 }
+
+/// An API server that reads a field of before there was one notation takes all of these for the same.
+#[test]
+fn a_block_in_legacy_notation_is_the_block_that_it_means() {
+    let blocks = |block: Value| {
+        let policy = policy(&json!({"ingress": [{"from": [{"ipBlock": block}]}]}));
+        let PeerMatch::OneOf(peers) = &rules(&policy).ingress.as_ref().unwrap()[0].peers else {
+            panic!("{policy:?}")
+        };
+        let Peer::Block(block) = &peers[0] else { panic!("{peers:?}") };
+        block.blocks().display().collect::<Vec<_>>()
+    };
+    let plain = blocks(json!({"cidr": "10.0.0.0/8", "except": ["10.128.0.0/9"]}));
+    for (cidr, except) in [
+        ("10.0.0.0/08", "010.128.0.0/9"),
+        ("::ffff:10.0.0.0/104", "10.128.0.0/9"),
+        ("10.0.0.0/8", "::ffff:0a80:0/0105"),
+        ("10.000.0.1/8", "::ffff:10.128.0.0/105"),
+    ] {
+        assert_eq!(blocks(json!({"cidr": cidr, "except": [except]})), plain, "{cidr} {except}");
+    }
+    assert_eq!(blocks(json!({"cidr": "::ffff:0.0.0.0/96"})), ["0.0.0.0/0"]);
+}

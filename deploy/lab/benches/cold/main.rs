@@ -66,12 +66,7 @@ fn main() -> anyhow::Result<()> {
     let (mut alone, mut whole, mut received, mut took) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for round in 0..=options.rounds {
         progress.say(format_args!("round {round} of {} (round 0 warms up)", options.rounds));
-        let update = Update {
-            revision: revision.clone(),
-            kind: UpdateKind::Full(script.clone()),
-            position: flock_proto::Position::default(),
-            superseded: flock_shared::Superseded::default(),
-        };
+        let update = Update::new(revision.clone(), UpdateKind::Full(script.clone()));
         let nft = apply(&node, &script)?;
         clean(&node)?;
         let start = start(&node, update, directory.path())?;

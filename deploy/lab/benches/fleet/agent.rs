@@ -122,6 +122,7 @@ impl Agent {
             position: Position::default(),
             drifts: 0,
             superseded: applied.superseded.clone(),
+            facts: None,
             refused: Vec::new(),
         };
         out.send_data(framed(AgentMessage::Hello(hello)), false)?;

@@ -63,6 +63,11 @@ impl Table {
         self.rows.push(cells.into());
     }
 
+    /// Adds a row of as many cells as the header has.
+    pub fn cells(&mut self, cells: Vec<Cell>) {
+        self.rows.push(cells);
+    }
+
     /// Prints the table on standard output; in colour only where a terminal shows it and `NO_COLOR` is not set.
     ///
     /// # Errors

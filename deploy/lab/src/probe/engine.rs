@@ -11,6 +11,7 @@ use super::attempt::Attempt;
 use super::{Probe, Verdict};
 use crate::error::Result;
 use crate::namespace::Namespace;
+use crate::patience::patient;
 
 /// When the requests go out, counted from the start.
 const TRIES: [Duration; 3] = [Duration::ZERO, Duration::from_millis(250), Duration::from_millis(500)];
@@ -73,8 +74,9 @@ fn at_once(probes: &[&Probe]) -> io::Result<Vec<Verdict>> {
         attempts.push((index, Attempt::open(probe).map_err(|error| explained(probe, &error))?));
     }
     let mut verdicts = vec![Verdict::Dropped; probes.len()];
+    let (tries, deadline, grace) = (TRIES.map(patient), patient(DEADLINE), patient(ECHO_GRACE));
     let start = Instant::now();
-    let mut due = TRIES.iter().peekable();
+    let mut due = tries.iter().peekable();
     while !attempts.is_empty() {
         if due.next_if(|&&at| start.elapsed() >= at).is_some() {
             for (index, attempt) in &mut attempts {
@@ -84,12 +86,12 @@ fn at_once(probes: &[&Probe]) -> io::Result<Vec<Verdict>> {
             }
             attempts.retain(|(index, _)| verdicts[*index] == Verdict::Dropped);
         }
-        let next = due.peek().map_or(DEADLINE, |&&at| at);
+        let next = due.peek().map_or(deadline, |&&at| at);
         let ready = wait(&attempts, next.saturating_sub(start.elapsed()))?;
         // Silence is judged only after whatever arrived meanwhile was read, and never before the last try went
         // out: a machine that stalls must not turn a late answer into a drop.
         let elapsed = start.elapsed();
-        let over = due.peek().is_none() && elapsed >= DEADLINE;
+        let over = due.peek().is_none() && elapsed >= deadline;
         let mut ready = ready.into_iter();
         attempts.retain_mut(|(index, attempt)| {
             if ready.next().unwrap_or(false)
@@ -98,7 +100,7 @@ fn at_once(probes: &[&Probe]) -> io::Result<Vec<Verdict>> {
                 verdicts[*index] = verdict;
                 return false;
             }
-            !over || (attempt.is_established() && elapsed < DEADLINE + ECHO_GRACE)
+            !over || (attempt.is_established() && elapsed < deadline + grace)
         });
     }
     Ok(verdicts)

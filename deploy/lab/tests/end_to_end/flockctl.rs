@@ -22,6 +22,7 @@ pub(crate) struct NodeStatus {
     pub(crate) last_error: Option<String>,
     pub(crate) isolated_pods: u32,
     pub(crate) drifts: u32,
+    pub(crate) not_judged: Vec<String>,
 }
 
 /// A problem, as `problems -o json` prints it.

@@ -6,7 +6,7 @@ use std::os::fd::AsFd;
 use std::thread;
 use std::time::Duration;
 
-use flock_lab::{OpenConnection, Pod, Protocol, Verdict};
+use flock_lab::{OpenConnection, Pod, Protocol, Verdict, patient};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use socket2::{Domain, SockAddr, Socket, Type};
@@ -102,7 +102,7 @@ fn connecting(from: &Pod, to: SocketAddr) -> Socket {
 /// Whether a connection in the making is made within `patience`.
 fn is_made(socket: &Socket, patience: Duration) -> bool {
     let mut wanted = [PollFd::new(socket.as_fd(), PollFlags::POLLOUT)];
-    let limit = PollTimeout::try_from(patience).unwrap();
+    let limit = PollTimeout::try_from(patient(patience)).unwrap();
     while poll(&mut wanted, limit) == Err(Errno::EINTR) {}
     let is_ready = wanted[0].any().unwrap_or(false);
     is_ready && socket.take_error().unwrap().is_none()
@@ -162,7 +162,7 @@ fn a_datagram_in_fragments_is_judged_as_a_whole() {
             let [allowed, refused] = [80, 81].map(|port| asking(web, SocketAddr::new(address, port)));
             allowed.send(&long).unwrap();
             assert_eq!(receive(&allowed).unwrap(), long, "{address}");
-            refused.set_read_timeout(Some(MOMENT)).unwrap();
+            refused.set_read_timeout(Some(patient(MOMENT))).unwrap();
             refused.send(&long).unwrap();
             assert!(receive(&refused).is_err(), "{address}");
         }

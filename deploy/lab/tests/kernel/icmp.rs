@@ -4,7 +4,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::thread;
 
-use flock_lab::{Pod, Probe, Protocol};
+use flock_lab::{Pod, Probe, Protocol, patient};
 use nix::libc;
 use nix::sys::socket::setsockopt;
 use nix::sys::socket::sockopt::{Ipv4RecvErr, Ipv6RecvErr};
@@ -120,9 +120,11 @@ fn too_big_for_the_asker(web: &Pod, target: &Pod, to: IpAddr) {
         let (mut stream, _) = listener.accept().unwrap();
         stream.write_all(&[b'!'; LENGTH]).unwrap();
     });
-    let mut stream =
-        web.enter(|| TcpStream::connect_timeout(&SocketAddr::new(to, 9000), PATIENCE)).unwrap().unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut stream = web
+        .enter(|| TcpStream::connect_timeout(&SocketAddr::new(to, 9000), patient(PATIENCE)))
+        .unwrap()
+        .unwrap();
+    stream.set_read_timeout(Some(patient(PATIENCE))).unwrap();
     let mut received = Vec::new();
     stream.read_to_end(&mut received).unwrap();
     assert_eq!(received.len(), LENGTH, "from {to}");

@@ -1,6 +1,6 @@
 //! Policies on real packets: manifests as text, through the compiler's own front door, into the real nft of two
 //! node namespaces; then every flow is tried. What is expected is said by hand, never by our compiler.
-#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "helpers of tests")]
 
 mod address_blocks;
 mod anchors;

@@ -4,7 +4,7 @@ use std::io::{self, ErrorKind};
 use std::net::{IpAddr, UdpSocket};
 use std::time::Duration;
 
-use flock_lab::Pod;
+use flock_lab::{Pod, patient};
 
 /// Until something that is on its way is given up.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
@@ -12,7 +12,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 /// A socket in a pod that waits for [`PATIENCE`]. Port 0 is the kernel's choice.
 pub(crate) fn udp(pod: &Pod, address: IpAddr, port: u16) -> UdpSocket {
     let socket = pod.enter(|| UdpSocket::bind((address, port))).unwrap().unwrap();
-    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    socket.set_read_timeout(Some(patient(PATIENCE))).unwrap();
     socket
 }
 

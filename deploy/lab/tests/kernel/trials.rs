@@ -2,6 +2,7 @@
 
 use flock_lab::{Namespace, Pod, Probe, Protocol, Verdict, probe_all};
 
+use crate::cluster::told;
 use crate::flow::SERVICES;
 
 /// Probes and what is expected of them.
@@ -34,6 +35,7 @@ impl Trials {
             .filter(|((_, _, expected), found)| expected != found)
             .map(|((what, probe, _), found)| format!("{what}: {probe} was {found}"))
             .collect();
+        told(probes.len(), wrong.len());
         assert_eq!(wrong, Vec::<String>::new());
     }
 }

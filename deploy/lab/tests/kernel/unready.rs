@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use flock_compiler_core::object::Pod;
 use flock_compiler_core::{Change, Edit, Translator, World, render};
-use flock_lab::{Node, Probe, Protocol, probe_all};
+use flock_lab::{Node, Probe, Protocol, patient, probe_all};
 use flock_shared::{NodeName, PodKey, Script, Superseded};
 
 use crate::cluster::Cluster;
@@ -197,7 +197,7 @@ fn replies_pass_in_both_directions() {
         answers.send(b"in").unwrap();
         assert_eq!(receive(&asks).unwrap(), b"in", "a reply to {to}");
         asks.send(b"?").unwrap();
-        answers.set_read_timeout(Some(MOMENT)).unwrap();
+        answers.set_read_timeout(Some(patient(MOMENT))).unwrap();
         let nothing = receive(&answers).unwrap_err().kind();
         assert!(matches!(nothing, ErrorKind::WouldBlock | ErrorKind::TimedOut), "{nothing}: what {to} asks");
     }

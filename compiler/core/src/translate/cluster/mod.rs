@@ -2,7 +2,7 @@
 
 mod matching;
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -11,6 +11,7 @@ use slab::Slab;
 use std::collections::HashMap;
 
 use self::matching::selects;
+use super::load::{Kind, Load};
 use super::lookup::{Key, Lookup};
 use super::owners::Owners;
 use super::select::LabelIndex;
@@ -80,8 +81,10 @@ pub(super) struct NodeEntry {
     pub(super) output: Option<Arc<Output>>,
     /// The sets that the newest output refers to, in order; all that it would refer to were no namespace closed.
     pub(super) sets: Vec<u32>,
-    /// The namespaces that are closed here, for the script would be too large.
-    pub(super) closed: BTreeSet<u32>,
+    /// The namespaces that are closed here, for the table would be too large, and what there would be too much of.
+    pub(super) closed: BTreeMap<u32, Kind>,
+    /// At most so much its rule sets come to without the sets of pods that they look up.
+    pub(super) load: Load,
 }
 
 /// Every pod, namespace and node.
@@ -246,7 +249,8 @@ impl Cluster {
                 pods: IdSet::default(),
                 output: None,
                 sets: Vec::new(),
-                closed: BTreeSet::new(),
+                closed: BTreeMap::new(),
+                load: Load::default(),
             };
             let id = number(self.nodes.insert(entry));
             self.by_node.insert(name.clone(), id);

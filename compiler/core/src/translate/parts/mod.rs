@@ -1,5 +1,6 @@
 //! From drafts to rule sets: what is equal is one part, with a name, held by those that refer to it.
 
+mod load;
 mod rename;
 mod storage;
 mod tenancy;
@@ -12,6 +13,7 @@ use smallvec::SmallVec;
 use self::tenancy::Tenancies;
 use super::budget::{Budgets, OverBudget};
 use super::cluster::Cluster;
+use super::load::Load;
 use super::peers::PeerIndex;
 use super::plan::{Plan, SetPlan, UnionPlan};
 use super::registry::Registry;
@@ -53,6 +55,8 @@ pub(super) struct RuleSetPart {
     pub(super) sets: Few,
     /// Whether it has gone over budget: its pods are closed.
     pub(super) over: Option<OverBudget>,
+    /// What it comes to by itself, without the sets of pods that it looks up.
+    load: Load,
     /// How many groups of namespaces within budget have it.
     live: u32,
     /// Whether it has its sets stored: it is within budget, and so is a namespace that has it.
@@ -158,10 +162,13 @@ impl Parts {
                 named,
                 sets,
                 over: None,
+                load: Load::default(),
                 live: 0,
                 stores: false,
             }
         });
+        let load = self.load_alone(id);
+        self.rule_sets.get_mut(id).into_iter().for_each(|part| part.value.load = load);
         let sets = self.rule_sets.get(id).map_or(&[][..], |part| &part.value.sets);
         if sets.len() > FEW_SETS {
             self.wide.extend(sets.iter().map(|set| (*set, id)));

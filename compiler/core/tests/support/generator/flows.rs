@@ -34,7 +34,12 @@ pub(crate) fn flow() -> impl Strategy<Value = Flow> {
     let transport_v4 = prop_oneof![8 => other(), 1 => icmp(vec![8, 0, 3, 4, 5, 11, 12, 13])];
     let transport_v6 =
         prop_oneof![8 => other(), 1 => icmp(vec![128, 129, 1, 2, 3, 4, 133, 134, 135, 136, 137])];
-    let state = prop_oneof![20 => Just(State::Original), 1 => Just(State::Reply), 1 => Just(State::Related)];
+    let state = prop_oneof![
+        20 => Just(State::Original),
+        2 => Just(State::MidStream),
+        1 => Just(State::Reply),
+        1 => Just(State::Related),
+    ];
     let v4 = || prop_oneof![4 => pool_v4(), 1 => outside_v4()].prop_map(IpAddr::V4);
     let v6 = || prop_oneof![4 => pool_v6(), 1 => outside_v6()].prop_map(IpAddr::V6);
     let ends = prop_oneof![3 => (v4(), v4(), transport_v4), 2 => (v6(), v6(), transport_v6)];

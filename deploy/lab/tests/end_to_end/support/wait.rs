@@ -3,6 +3,8 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
+use flock_lab::patient;
+
 /// The longest that anything may take before a test gives up: far beyond what a slow machine needs.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 /// Between two looks.
@@ -20,7 +22,7 @@ pub(crate) fn wait_within<T>(limit: Duration, what: &str, mut look: impl FnMut()
         if let Some(seen) = look() {
             return seen;
         }
-        assert!(start.elapsed() < limit, "waited in vain for {what}");
+        assert!(start.elapsed() < patient(limit), "waited in vain for {what}");
         thread::sleep(PERIOD);
     }
 }

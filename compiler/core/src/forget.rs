@@ -1,0 +1,171 @@
+//! What a change revokes of connections that are tracked, and which of them a state still allows.
+//!
+//! A rule set is looked up for the first direction of a connection; replies pass for as long as the connection is
+//! tracked. So whoever lost something has its connections judged once more, each as its first packet would be.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use flock_shared::prefixes::{Prefix, Prefixes};
+
+use crate::members::{Element, Member, Members, Service};
+use crate::nft::interpret::Transport;
+use crate::object::Direction;
+use crate::output::{BlockSet, Isolation, MemberSet, Output, RuleSet, Subject, Union, Unready};
+use crate::port::PortSet;
+
+/// The addresses that may be allowed less by `new` than by `old`; perhaps more than are. Each connection that is
+/// revoked has one of them as an end.
+#[must_use]
+pub fn lost(old: &Output, new: &Output) -> Prefixes {
+    let (before, after) = (&**old.frame(), &**new.frame());
+    let mut lost = Prefixes::default();
+    if !std::ptr::eq(before, after) {
+        let changed = before.subjects.unshared(&after.subjects);
+        let isolated = changed.filter(|(_, before, after)| is_isolated_anew(*before, *after));
+        lost.extend(isolated.map(|(address, ..)| address.into()));
+        lost.extend(no_longer_known(before.unready.as_deref(), after.unready.as_deref()));
+    }
+    if !old.shares_sets_with(new) {
+        for (place, after) in new.sets().iter().enumerate() {
+            // Most often all but a few sets are the very same, in the same places.
+            if old.sets().get(place).is_some_and(|before| Arc::ptr_eq(before, after)) {
+                continue;
+            }
+            let Some(before) = old.set(&after.definition.name) else { continue };
+            lost.extend(members_lost(before, after));
+        }
+    }
+    lost
+}
+
+/// The addresses that `new` isolates in whatever way: those that may have lost something where nothing is known of
+/// what was allowed before.
+#[must_use]
+pub fn isolated(new: &Output) -> Prefixes {
+    let frame = new.frame();
+    let mut all: Prefixes = frame.subjects.iter().map(|(address, _)| *address).collect();
+    all.extend(cidrs(frame.unready.as_deref()));
+    all
+}
+
+/// Returns true if the first packet of a connection from `source` to `destination`, neither of them the node itself,
+/// passes the rules of the node for connections; a related error is no connection.
+#[must_use]
+pub fn allows(output: &Output, source: IpAddr, destination: IpAddr, transport: Transport) -> bool {
+    let side = |direction, subject: IpAddr, peer: IpAddr| {
+        let frame = output.frame();
+        let Some(found) = frame.subjects.get(&subject) else {
+            return !frame.unready.as_ref().is_some_and(|unready| guards(unready, subject));
+        };
+        let mut rule_sets = found.isolation(direction).rule_sets().iter();
+        subject == peer
+            || found.siblings.contains(&peer)
+            || match found.isolation(direction) {
+                Isolation::Open => true,
+                Isolation::Closed => false,
+                Isolation::Rules(_) | Isolation::All(_) => {
+                    rule_sets.all(|rules| permits(output, rules, peer, transport))
+                }
+            }
+    };
+    side(Direction::Egress, source, destination) && side(Direction::Ingress, destination, source)
+}
+
+/// Whether an address is isolated in some direction in another way than before.
+fn is_isolated_anew(before: Option<&Subject>, after: Option<&Subject>) -> bool {
+    let Some(after) = after else { return false };
+    let anew = |direction| {
+        let is = after.isolation(direction);
+        *is != Isolation::Open && before.is_none_or(|before| before.isolation(direction) != is)
+    };
+    Direction::ALL.into_iter().any(anew) || before.is_some_and(|before| before.siblings != after.siblings)
+}
+
+/// The blocks that are guarded and were not, and the addresses of the others that no pod owns any more.
+fn no_longer_known(before: Option<&Unready>, after: Option<&Unready>) -> Vec<Prefix> {
+    let (Some(before), Some(after)) = (before, after) else { return cidrs(after).collect() };
+    if std::ptr::eq(before, after) {
+        return Vec::new();
+    }
+    if before.cidrs != after.cidrs {
+        return cidrs(Some(after)).collect();
+    }
+    let changed = Unready::changes(Some(before), Some(after));
+    changed.into_iter().filter(|address| !after.is_known(*address)).map(Prefix::from).collect()
+}
+
+fn cidrs(unready: Option<&Unready>) -> impl Iterator<Item = Prefix> {
+    let cidrs = unready.into_iter().flat_map(|unready| unready.cidrs.iter());
+    cidrs.filter_map(|cidr| Prefix::new(cidr.first(), cidr.prefix().into()).ok())
+}
+
+/// The peers that a set lost.
+fn members_lost(before: &MemberSet, after: &MemberSet) -> Vec<Prefix> {
+    fn of<A: Copy + Into<IpAddr>>(before: &Members<Member<A>>, after: &Members<Member<A>>) -> Vec<Prefix>
+    where
+        Member<A>: Element,
+    {
+        let removed = after.changes_since(before).removed;
+        removed.into_iter().map(|member| Prefix::from(member.address.into())).collect()
+    }
+    let (mut lost, v6) = (of(&before.v4, &after.v4), of(&before.v6, &after.v6));
+    lost.extend(v6);
+    lost
+}
+
+/// Whether an address is in the blocks and nobody owns it.
+fn guards(unready: &Unready, address: IpAddr) -> bool {
+    unready.cidrs.iter().any(|cidr| cidr.contains(address)) && !unready.is_known(address)
+}
+
+/// Whether a rule set lets a subject and a peer talk.
+fn permits(output: &Output, rules: &RuleSet, peer: IpAddr, transport: Transport) -> bool {
+    let service = match transport {
+        Transport::Ports { protocol, destination_port } => Some(Service { protocol, port: destination_port }),
+        _ => None,
+    };
+    let of_port = |service: Service| {
+        let Service { protocol, port } = service;
+        // In order, and disjoint.
+        let behind = rules.ports.partition_point(|(it, _)| (it.protocol(), it.first()) <= (protocol, port));
+        let found = behind.checked_sub(1).and_then(|place| rules.ports.get(place));
+        let named = rules.named.as_ref().and_then(|definition| output.set(&definition.name));
+        found
+            .is_some_and(|(range, peers)| range.contains(protocol, port) && is_in(output, &peers.union, peer))
+            || named.is_some_and(|set| has(set, peer, Some(service)))
+    };
+    let contested = || {
+        rules.contested.get(&peer).is_some_and(|ports| match ports {
+            PortSet::Everything => true,
+            PortSet::Ranges(ranges) => {
+                service.is_some_and(|to| ranges.iter().any(|range| range.contains(to.protocol, to.port)))
+            }
+        })
+    };
+    is_in(output, &rules.any_port, peer) || service.is_some_and(of_port) || contested()
+}
+
+fn is_in(output: &Output, union: &Union, peer: IpAddr) -> bool {
+    let pods = union.pods.as_ref().and_then(|definition| output.set(&definition.name));
+    let in_blocks = match peer {
+        IpAddr::V4(peer) => match &union.v4 {
+            BlockSet::Nowhere => false,
+            BlockSet::Everywhere => true,
+            BlockSet::Some(named) => named.ranges.contains(peer.into()),
+        },
+        IpAddr::V6(peer) => match &union.v6 {
+            BlockSet::Nowhere => false,
+            BlockSet::Everywhere => true,
+            BlockSet::Some(named) => named.ranges.contains(peer.into()),
+        },
+    };
+    in_blocks || pods.is_some_and(|set| has(set, peer, None))
+}
+
+fn has(set: &MemberSet, address: IpAddr, service: Option<Service>) -> bool {
+    match address {
+        IpAddr::V4(address) => set.v4.contains(&Member { address, service }),
+        IpAddr::V6(address) => set.v6.contains(&Member { address, service }),
+    }
+}

@@ -1,0 +1,76 @@
+//! Facts of a node: what its agent finds there that no object of the cluster tells. They concern that node only.
+
+use std::collections::BTreeSet;
+
+use flock_shared::NodeName;
+use ipnet::IpNet;
+
+use super::interface::InterfaceName;
+
+/// What the agent of a node has found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Facts {
+    /// The node.
+    pub node: NodeName,
+    /// Its bridges, by name.
+    pub bridges: Vec<Bridge>,
+    /// `net.bridge.bridge-nf-call-iptables`.
+    pub bridge_nf_v4: BridgeNf,
+    /// `net.bridge.bridge-nf-call-ip6tables`.
+    pub bridge_nf_v6: BridgeNf,
+    /// UDP ports at which tunnel devices take packets in.
+    pub tunnel_ports: BTreeSet<u16>,
+    /// Returns true if packets may choose their way through the node.
+    pub accept_source_route: bool,
+    /// Returns true if IPVS has services.
+    pub ipvs: bool,
+    /// Flowtables of other tables.
+    pub flowtables: BTreeSet<String>,
+    /// Returns true if there are netkit devices.
+    pub netkit: bool,
+    /// What nft or the kernel refuses of what scripts may hold, in nft's words.
+    pub refused: Vec<String>,
+}
+
+impl Facts {
+    /// A node of which nothing is known that matters: no bridge, no tunnel, nothing that goes past the rules.
+    #[must_use]
+    pub const fn nothing_of(node: NodeName) -> Self {
+        Self {
+            node,
+            bridges: Vec::new(),
+            bridge_nf_v4: BridgeNf::Absent,
+            bridge_nf_v6: BridgeNf::Absent,
+            tunnel_ports: BTreeSet::new(),
+            accept_source_route: false,
+            ipvs: false,
+            flowtables: BTreeSet::new(),
+            netkit: false,
+            refused: Vec::new(),
+        }
+    }
+}
+
+/// A bridge.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bridge {
+    /// The name of the device.
+    pub name: InterfaceName,
+    /// The addresses of the device itself, with their prefixes.
+    pub addresses: Vec<IpNet>,
+    /// Its ports that are one end of a pair: links of pods, or of other things on this node.
+    pub links: BTreeSet<InterfaceName>,
+    /// Its other ports, which lead out of the node.
+    pub uplinks: BTreeSet<InterfaceName>,
+}
+
+/// Whether what a bridge forwards is shown to the rules of a family.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BridgeNf {
+    /// It is.
+    On,
+    /// It is not.
+    Off,
+    /// It is not: the kernel's br_netfilter is not loaded.
+    Absent,
+}

@@ -1,0 +1,127 @@
+//! What a node pays for a table: its sets, chains and elements, each of which nft and the kernel take time and memory for.
+
+use std::fmt;
+use std::ops::{Add, AddAssign};
+
+use crate::block::Family;
+use crate::output::{BlockSet, MemberSet, NamedRanges, Peers, RuleSet};
+
+/// A range of addresses counts as so many elements: an interval set goes through nft as a whole, in one transaction
+/// (32,000 ranges: 0.9 s, 520 MB of kernel memory while somebody listens to nf_tables news).
+const ADDRESS_RANGE: u64 = 8;
+/// A range of ports that is written as such counts as so many (16,000 in a map: 2.5 s).
+const PORT_RANGE: u64 = 16;
+/// Ranges of ports that are no wider are written port by port.
+const FEW_PORTS: u16 = 16;
+
+/// What a table, or a part of one, comes to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Load {
+    /// Sets and verdict maps.
+    pub sets: u64,
+    /// Chains. None has more than a dozen rules.
+    pub chains: u64,
+    /// Elements, as many as they cost: a range more than an address.
+    pub elements: u64,
+}
+
+impl Load {
+    /// What of this is more than in `most`, if anything is.
+    pub(super) fn excess(&self, most: &Self) -> Option<Kind> {
+        Kind::ALL.into_iter().find(|kind| kind.of(self) > kind.of(most))
+    }
+
+    /// A set of pods, in a cluster with so many families.
+    pub(super) fn of_set(set: &MemberSet, families: u64) -> Self {
+        Self { sets: families, chains: 0, elements: (set.v4.len() + set.v6.len()) as u64 }
+    }
+
+    /// A set of blocks.
+    pub(super) fn of_blocks<T: Family>(blocks: &BlockSet<T>) -> Self {
+        match blocks {
+            BlockSet::Nowhere | BlockSet::Everywhere => Self::default(),
+            BlockSet::Some(ranges) => Self::of_ranges(ranges),
+        }
+    }
+
+    /// The same.
+    pub(super) fn of_ranges<T: Family>(blocks: &NamedRanges<T>) -> Self {
+        Self { sets: 1, chains: 0, elements: blocks.ranges.iter().len() as u64 * ADDRESS_RANGE }
+    }
+
+    /// The chain of a union; its sets are counted by themselves.
+    pub(super) fn of_peers(peers: &Peers) -> Self {
+        Self { chains: u64::from(!peers.union.is_everywhere()), ..Self::default() }
+    }
+
+    /// A rule set without the chains of its unions and the sets that it looks up.
+    pub(super) fn of_rules(rules: &RuleSet) -> Self {
+        let width = |first: u16, last: u16| u64::from(last - first) + 1;
+        let (mut single, mut wide) = (0, 0);
+        for (range, _) in &rules.ports {
+            match width(range.first(), range.last()) {
+                few if few <= u64::from(FEW_PORTS) => single += few,
+                _ => wide += PORT_RANGE,
+            }
+        }
+        let maps = u64::from(single > 0) + u64::from(wide > 0);
+        let contested: u64 = rules.contested.values().map(|ports| 1 + ports.ranges() as u64).sum();
+        // Those with all ports and those with some, of each family.
+        let of_contested = if contested > 0 { 4 } else { 0 };
+        Self { sets: maps + of_contested, chains: 1, elements: single + wide + contested * PORT_RANGE }
+    }
+}
+
+impl Add for Load {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            sets: self.sets + other.sets,
+            chains: self.chains + other.chains,
+            elements: self.elements + other.elements,
+        }
+    }
+}
+
+impl AddAssign for Load {
+    fn add_assign(&mut self, other: Self) {
+        *self = *self + other;
+    }
+}
+
+impl std::iter::Sum for Load {
+    fn sum<I: Iterator<Item = Self>>(loads: I) -> Self {
+        loads.fold(Self::default(), Add::add)
+    }
+}
+
+/// What a node may have too much of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Kind {
+    Sets,
+    Chains,
+    Elements,
+}
+
+impl Kind {
+    const ALL: [Self; 3] = [Self::Sets, Self::Chains, Self::Elements];
+
+    pub(super) const fn of(self, load: &Load) -> u64 {
+        match self {
+            Self::Sets => load.sets,
+            Self::Chains => load.chains,
+            Self::Elements => load.elements,
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Sets => "sets of addresses and maps of ports",
+            Self::Chains => "chains",
+            Self::Elements => "elements of sets (a range of addresses is 8, one of ports 16)",
+        })
+    }
+}

@@ -1,0 +1,90 @@
+//! Random clusters, random flows: which connections a state allows is what its table says of their first packets, and
+//! whatever a history revokes has an end that is said to have lost something.
+
+#![allow(clippy::unwrap_used, reason = "a helper of tests may panic as tests do")]
+
+mod support;
+
+use flock_compiler_core::forget::{allows, isolated, lost};
+use flock_compiler_core::nft::interpret::{self, Packet};
+use flock_compiler_core::{Translator, layout, translate};
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::test_runner::Config;
+
+use support::dice::Dice;
+use support::flow::{Flow, Transport};
+use support::generator;
+use support::history::Walk;
+use support::to_core;
+
+const CLUSTERS: u32 = 200;
+const FLOWS: usize = 100;
+const HISTORIES: u32 = 12;
+const BATCHES: usize = 150;
+
+fn transport(flow: &Flow) -> interpret::Transport {
+    match flow.transport {
+        Transport::Ports(protocol, _, destination_port) => {
+            interpret::Transport::Ports { protocol: to_core::protocol(protocol), destination_port }
+        }
+        Transport::Icmp { kind, .. } if flow.source.is_ipv6() => interpret::Transport::Icmpv6(kind),
+        Transport::Icmp { kind, .. } => interpret::Transport::Icmp(kind),
+        Transport::Other(number) => interpret::Transport::Other(number),
+    }
+}
+
+proptest! {
+    #![proptest_config(support::config(CLUSTERS))]
+
+    #[test]
+    fn a_connection_is_allowed_if_its_first_packet_passes_the_table(
+        cluster in generator::cluster(),
+        flows in vec(generator::flows::flow(), FLOWS),
+    ) {
+        let translation = translate(&to_core::world(&cluster));
+        for node in cluster.node_names() {
+            let output = translation.output(&to_core::node_name(node));
+            let (table, named) = (layout(&output), isolated(&output));
+            for flow in &flows {
+                let (source, destination, transport) = (flow.source, flow.destination, transport(flow));
+                let passes = interpret::judge(&table, &Packet::first(source, destination, transport)).unwrap();
+                prop_assert_eq!(allows(&output, source, destination, transport), passes, "{}: {}", node, flow);
+                prop_assert!(passes || named.contains(source) || named.contains(destination), "{}", flow);
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(Config { max_shrink_iters: 0, ..support::config(HISTORIES) })]
+
+    #[test]
+    fn what_is_revoked_has_an_end_that_lost_something(
+        clusters in vec(generator::cluster(), 3),
+        flows in vec(generator::flows::flow(), FLOWS),
+        seed: u64,
+    ) {
+        let (mut translator, mut walk, mut dice) = (Translator::new(), Walk::new(&clusters), Dice(seed));
+        let (mut revoked, mut silent) = (0, 0);
+        for _ in 0..BATCHES {
+            walk.changes(&mut dice).into_iter().for_each(|change| _ = translator.apply(change));
+            for change in translator.pass().changes {
+                let Some(before) = change.before else { continue };
+                let named = lost(&before, &change.after);
+                silent += usize::from(named.is_empty());
+                for flow in &flows {
+                    let (source, destination, transport) = (flow.source, flow.destination, transport(flow));
+                    if allows(&before, source, destination, transport)
+                        && !allows(&change.after, source, destination, transport)
+                    {
+                        revoked += 1;
+                        prop_assert!(named.contains(source) || named.contains(destination), "{}", flow);
+                    }
+                }
+            }
+        }
+        // Not every history has a revocation that one of the flows notices.
+        prop_assume!(revoked > 0 && silent > 0);
+    }
+}

@@ -1,0 +1,111 @@
+//! Answers to an agent's questions about connections: decisions, without any I/O.
+
+use flock_compiler_core::Output;
+use flock_compiler_core::forget::{allows, isolated};
+use flock_compiler_core::nft::interpret::Transport;
+use flock_compiler_core::port::Protocol;
+use flock_proto::{Answer, Flow, Flows, Forget};
+
+/// The answer for an agent whose table is that of `stands`, and will soon be that of `newest`. Denied is what neither
+/// allows: what one denies and the next allows again is not cut.
+pub(super) fn answer(flows: &Flows, stands: &Output, newest: &Output) -> Forget {
+    let denies =
+        |output: &Output, flow: &Flow| !allows(output, flow.source, flow.destination, transport(flow));
+    let answer = if flows.flows.is_empty() {
+        Answer::Lost(isolated(stands))
+    } else {
+        let places = (0..).zip(&flows.flows);
+        let denied = places.filter(|(_, flow)| denies(stands, flow) && denies(newest, flow));
+        Answer::Denied(denied.map(|(place, _)| place).collect())
+    };
+    Forget::Answer { number: flows.number, answer }
+}
+
+/// What the first packet of a connection carries.
+fn transport(flow: &Flow) -> Transport {
+    let ports = |protocol| Transport::Ports { protocol, destination_port: flow.port };
+    // The type is in the lower half.
+    let [_, kind] = flow.port.to_be_bytes();
+    match (flow.protocol, flow.source.is_ipv4()) {
+        (6, _) => ports(Protocol::Tcp),
+        (17, _) => ports(Protocol::Udp),
+        (132, _) => ports(Protocol::Sctp),
+        (1, true) => Transport::Icmp(kind),
+        (58, false) => Transport::Icmpv6(kind),
+        (other, _) => Transport::Other(other),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+
+    use flock_compiler_core::object::{Lifecycle, Pod, PodNetwork, Policy, PolicyBody, PolicyRules};
+    use flock_compiler_core::sorted::Sorted;
+    use flock_compiler_core::{Change, Edit, Labels, Selector, Translator};
+    use flock_shared::prefixes::Prefixes;
+    use flock_shared::{NodeName, PodKey, PolicyKey};
+
+    use super::*;
+
+    const POD: [u8; 4] = [10, 0, 0, 1];
+
+    /// What node n1 enforces with the pod, before and after a policy that lets nothing in.
+    fn outputs() -> [std::sync::Arc<Output>; 2] {
+        let node = NodeName::new("n1").unwrap();
+        let mut translator = Translator::new();
+        let pod = Pod {
+            key: PodKey::new("shop", "web").unwrap(),
+            node: Some(node.clone()),
+            labels: Labels::default(),
+            network: PodNetwork::Own {
+                addresses: [IpAddr::from(POD)].into_iter().collect(),
+                interface: None,
+            },
+            lifecycle: Lifecycle::Live,
+            ports: Sorted::default(),
+            faults: Vec::new(),
+        };
+        translator.apply(Change::Pod(Edit::Upsert(pod)));
+        translator.pass();
+        let open = translator.output(&node).unwrap();
+        translator.apply(Change::Policy(Edit::Upsert(Policy {
+            key: PolicyKey::new("shop", "deny").unwrap(),
+            subjects: Selector::everything(),
+            body: PolicyBody::Understood(PolicyRules { ingress: Some([].into()), ..PolicyRules::default() }),
+        })));
+        translator.pass();
+        [open, translator.output(&node).unwrap()]
+    }
+
+    fn asked(flows: &[(u8, u16, bool)]) -> Flows {
+        let flow = |(protocol, port, towards): &(u8, u16, bool)| {
+            let ends = [IpAddr::from([10, 9, 9, 9]), IpAddr::from(POD)];
+            let [source, destination] = if *towards { ends } else { [ends[1], ends[0]] };
+            Flow { source, destination, protocol: *protocol, port: *port }
+        };
+        let revision = outputs()[1].revision().clone();
+        Flows { revision, number: 7, flows: flows.iter().map(flow).collect() }
+    }
+
+    #[test]
+    fn what_neither_state_allows_is_denied() {
+        let [open, closed] = outputs();
+        let flows = asked(&[(17, 53, false), (17, 53, true), (6, 80, true), (1, 8, true), (47, 0, true)]);
+        let answered = |places: &[u32]| Forget::Answer { number: 7, answer: Answer::Denied(places.into()) };
+        assert_eq!(answer(&flows, &closed, &closed), answered(&[1, 2, 3, 4]));
+        assert_eq!(answer(&flows, &closed, &open), answered(&[]));
+        assert_eq!(answer(&flows, &open, &closed), answered(&[]));
+    }
+
+    #[test]
+    fn who_does_not_know_what_to_look_at_is_told_who_is_isolated() {
+        let [open, closed] = outputs();
+        let answered = |addresses: &[IpAddr]| {
+            let answer = Answer::Lost(addresses.iter().copied().collect::<Prefixes>());
+            Forget::Answer { number: 7, answer }
+        };
+        assert_eq!(answer(&asked(&[]), &closed, &closed), answered(&[IpAddr::from(POD)]));
+        assert_eq!(answer(&asked(&[]), &open, &open), answered(&[]));
+    }
+}

@@ -1,0 +1,85 @@
+//! A node whose pods hang on a bridge that the rules do not see: it is said everywhere, and mended where that is asked for.
+
+use std::fs;
+
+use flock_lab::{Node, skipped};
+
+use crate::manifests::{CLUSTER, DENY};
+use crate::site::Site;
+use crate::support::process::Process;
+use crate::support::programs::{AGENT, program};
+use crate::support::wait::wait_until;
+
+const SETTINGS: [&str; 2] = ["bridge-nf-call-iptables", "bridge-nf-call-ip6tables"];
+const METRIC: &str = "flock_compiler_nodes_not_judged{reason=\"bridge_nf\"}";
+
+/// Gives a node the bridge of its pods, whose frames the rules do not see; an error where the kernel has no br_netfilter.
+fn with_blind_bridge(node: &Node) -> std::io::Result<()> {
+    node.ip(&[
+        "link add cni0 type bridge".to_owned(),
+        "address add 10.1.0.1/24 dev cni0".to_owned(),
+        "link add vethpod type veth peer name vethend".to_owned(),
+        "link set vethpod master cni0".to_owned(),
+        "link set cni0 up".to_owned(),
+    ])
+    .unwrap();
+    let write = |setting| fs::write(format!("/proc/sys/net/bridge/{setting}"), "0");
+    node.enter(|| SETTINGS.into_iter().try_for_each(write)).unwrap()
+}
+
+fn settings(node: &Node) -> [String; 2] {
+    let read =
+        |setting| fs::read_to_string(format!("/proc/sys/net/bridge/{setting}")).unwrap().trim().to_owned();
+    node.enter(|| SETTINGS.map(read)).unwrap()
+}
+
+/// An agent that starts nft where it can look at the node itself.
+fn agent(site: &Site, options: &[&str]) -> Process {
+    let nft = site.ground.node("n1").nft_command();
+    let mut command = program(AGENT);
+    command.args(["--node", "n1", "--compiler", &site.compiler.url(), "--nft", &nft]).args(options);
+    Process::start(command, site.ground.directory())
+}
+
+#[test]
+fn pods_on_a_bridge_that_the_rules_do_not_see_are_told_and_the_bridge_is_shown_to_them() {
+    // The node's own block has the bridge's address.
+    let cluster =
+        CLUSTER.replace("metadata: {name: n1}}", "metadata: {name: n1}, spec: {podCIDR: 10.1.0.0/24}}");
+    let Some(site) = Site::with("not-judged", &cluster) else { return };
+    site.manifests.put("policies.yaml", DENY);
+    let node = site.ground.node("n1");
+    if let Err(error) = with_blind_bridge(node) {
+        skipped(&format!("needs the kernel's br_netfilter: {error}"));
+        return;
+    }
+    let state = || {
+        let table = site.flockctl.text(&["nodes"]);
+        let line = table.lines().find(|line| line.starts_with("n1")).unwrap_or_default();
+        line.split("  ").map(str::trim).filter(|cell| !cell.is_empty()).nth(1).unwrap_or_default().to_owned()
+    };
+
+    let mut checks = agent(&site, &[]);
+    wait_until("the state of the node", || state() == "not judged");
+    wait_until("the table, which stands all the same", || site.flockctl.node("n1").current);
+    let reason = |setting: &str| format!("pods hang on bridge cni0, and net.bridge.{setting} is 0");
+    let reasons = SETTINGS.map(reason);
+    assert_eq!(site.flockctl.node("n1").not_judged, reasons);
+    assert!(site.flockctl.text(&["nodes"]).contains("0 of 2 nodes enforce"));
+    assert!(site.flockctl.text(&["nodes", "-o", "yaml"]).contains(&reasons[0]));
+    // Problems are in order of their words.
+    let mut problems: Vec<_> =
+        site.flockctl.problems().into_iter().map(|it| (it.object, it.message)).collect();
+    problems.reverse();
+    assert_eq!(problems, reasons.clone().map(|reason| ("Node n1".to_owned(), reason)));
+    assert_eq!(site.compiler.metric(METRIC), Some(1.0));
+    assert_eq!(settings(node), ["0", "0"], "it is only told");
+    assert!(checks.terminate().success());
+    assert_eq!(site.flockctl.node("n1").not_judged, reasons, "what is known stays");
+
+    let _sets = agent(&site, &["--bridge-nf", "set"]);
+    wait_until("a node that is judged", || state() == "current");
+    assert_eq!((settings(node), site.flockctl.node("n1").not_judged), (["1".into(), "1".into()], vec![]));
+    wait_until("no problem", || site.flockctl.problems().is_empty());
+    assert_eq!(site.compiler.metric(METRIC), Some(0.0));
+}

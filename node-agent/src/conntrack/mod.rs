@@ -1,0 +1,203 @@
+//! Connections that a state has revoked: the kernel is asked for those of the addresses that may have lost something,
+//! the compiler says which of them are not allowed any more, and exactly those are removed.
+//!
+//! ```text
+//! update ─▶ committed ─▶ look ──entries──▶ question ─▶ compiler ─▶ answer ─▶ remove
+//!                          └─ once more a moment later, for what was on its way
+//! ```
+//!
+//! What an entry goes on to let pass are replies, and packets of its first direction keep it alive though the table drops
+//! them. Without an entry, what comes next begins a connection of its own and is judged as that.
+//!
+//! It decides nothing, and nothing waits for it. One question is under way at a time, with a bounded number of entries;
+//! the kernel's answer stays where it is meanwhile.
+
+pub mod message;
+pub mod table;
+pub mod wanted;
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use flock_proto::{Answer, FLOWS_LIMIT, Flows};
+use flock_shared::Revision;
+use flock_shared::backoff::Backoff;
+use flock_shared::prefixes::Prefixes;
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tracing::{debug, info, warn};
+
+use crate::child::Program;
+use table::{Look, TableError};
+use wanted::Wanted;
+
+/// From the end of a look to the next: packets that were on their way when the table changed have arrived by then.
+const MOMENT: Duration = Duration::from_millis(300);
+/// A look at a hundred thousand entries takes 0.1 to 0.2 s. However often policies change, so many times as long as the last look
+/// took, there is none.
+const REST: u32 = 4;
+/// So many entries are asked about at once, and those of the rest of a piece of the kernel's answer, which is less than
+/// 256.
+const ENOUGH: usize = FLOWS_LIMIT - 256;
+/// How long the compiler may take to answer.
+const ANSWER_LIMIT: Duration = Duration::from_secs(2);
+const FIRST_RETRY: Duration = Duration::from_millis(500);
+const LAST_RETRY: Duration = Duration::from_secs(30);
+
+/// An answer with the number of its question.
+pub type Answered = (u64, Answer);
+
+/// The way to the compiler and back.
+#[derive(Debug)]
+pub struct Line {
+    /// Whether the stream that is open, if one is, is to a compiler that answers.
+    pub is_open: watch::Receiver<bool>,
+    /// Takes questions.
+    pub questions: mpsc::Sender<Flows>,
+    /// Gives answers.
+    pub answers: mpsc::Receiver<Answered>,
+}
+
+/// Why a look has come to nothing. It is repeated.
+#[derive(Debug, thiserror::Error)]
+enum LookError {
+    #[error(transparent)]
+    Table(#[from] TableError),
+    #[error("the compiler has not answered")]
+    Unanswered,
+}
+
+/// Looks at connections.
+#[derive(Debug)]
+pub struct Looker {
+    nft: Program,
+    wanted: watch::Sender<Wanted>,
+    line: Line,
+    number: u64,
+}
+
+impl Looker {
+    /// One that looks where `nft` works.
+    #[must_use]
+    pub const fn new(nft: Program, wanted: watch::Sender<Wanted>, line: Line) -> Self {
+        Self { nft, wanted, line, number: 0 }
+    }
+
+    /// Looks whenever there is something to look at. Never ends.
+    pub async fn run(mut self) -> Infallible {
+        let mut news = self.wanted.subscribe();
+        let mut backoff = Backoff::new(FIRST_RETRY, LAST_RETRY);
+        let mut has_complained = false;
+        // What was looked at once.
+        let mut seen = Prefixes::default();
+        let mut not_before = Instant::now();
+        loop {
+            if seen.is_empty() {
+                // Both its ends are here.
+                let _ = news.wait_for(|wanted| wanted.is_unsettled || !wanted.lost.is_empty()).await;
+            }
+            sleep_until(not_before).await;
+            let _ = self.line.is_open.wait_for(|is_open| *is_open).await;
+            let Wanted { revision: Some(revision), lost, is_unsettled } = self.take() else {
+                sleep(LAST_RETRY).await;
+                continue;
+            };
+            let mut all = std::mem::take(&mut seen);
+            all.extend(lost.iter().copied());
+            let begun = Instant::now();
+            match self.look(&revision, all.clone(), is_unsettled).await {
+                Ok(looked_at) => {
+                    backoff.reset();
+                    // What is new is looked at again; what was new before has been.
+                    seen = if is_unsettled { looked_at } else { lost };
+                    not_before = Instant::now() + MOMENT.max(begun.elapsed() * REST);
+                }
+                Err(error) => {
+                    self.put_back(&all, is_unsettled);
+                    if !std::mem::replace(&mut has_complained, true) {
+                        warn!(%error, "connections could not be looked at; they are once they can be");
+                    } else {
+                        debug!(%error, "connections could not be looked at");
+                    }
+                    not_before = Instant::now() + backoff.pause();
+                }
+            }
+        }
+    }
+
+    fn take(&self) -> Wanted {
+        let mut taken = Wanted::default();
+        self.wanted.send_if_modified(|wanted| {
+            let revision = wanted.revision.clone();
+            taken = std::mem::replace(wanted, Wanted { revision, ..Wanted::default() });
+            false
+        });
+        taken
+    }
+
+    fn put_back(&self, lost: &Prefixes, is_unsettled: bool) {
+        self.wanted.send_modify(|wanted| {
+            wanted.lost.extend(lost.iter().copied());
+            wanted.is_unsettled |= is_unsettled;
+        });
+    }
+
+    /// One look; what was looked at.
+    async fn look(
+        &mut self,
+        revision: &Revision,
+        mut of: Prefixes,
+        is_unsettled: bool,
+    ) -> Result<Prefixes, LookError> {
+        if is_unsettled && let Answer::Lost(more) = self.ask(revision, Vec::new()).await? {
+            of.extend(more.iter().copied());
+        }
+        if of.is_empty() {
+            return Ok(of);
+        }
+        let mut look = Look::begin(&self.nft, of.clone()).await?;
+        let (mut count, mut removed) = (0, 0);
+        loop {
+            let entries = look.next(ENOUGH).await?;
+            if entries.is_empty() {
+                break;
+            }
+            for page in entries.chunks(FLOWS_LIMIT) {
+                count += page.len();
+                let flows = page.iter().map(|entry| entry.flow).collect();
+                let Answer::Denied(places) = self.ask(revision, flows).await? else { continue };
+                // Whatever it names, it is one of those that were asked about.
+                let named = places.iter().filter_map(|place| page.get(usize::try_from(*place).ok()?));
+                for entry in named {
+                    look.remove(entry)?;
+                    removed += 1;
+                }
+            }
+        }
+        if removed > 0 {
+            info!(%revision, asked = count, removed, "connections that are not allowed any more were cut");
+        }
+        Ok(of)
+    }
+
+    async fn ask(&mut self, revision: &Revision, flows: Vec<flock_proto::Flow>) -> Result<Answer, LookError> {
+        self.number += 1;
+        let number = self.number;
+        let Line { is_open, questions, answers } = &mut self.line;
+        let question = Flows { revision: revision.clone(), number, flows };
+        let answer = async {
+            questions.send(question).await.ok()?;
+            loop {
+                match answers.recv().await? {
+                    (answered, answer) if answered == number => return Some(answer),
+                    // To a question that was given up.
+                    _ => {}
+                }
+            }
+        };
+        tokio::select! {
+            answered = timeout(ANSWER_LIMIT, answer) => answered.ok().flatten().ok_or(LookError::Unanswered),
+            _ = is_open.wait_for(|is_open| !is_open) => Err(LookError::Unanswered),
+        }
+    }
+}

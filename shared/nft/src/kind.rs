@@ -1,0 +1,103 @@
+//! What a name alone says of the object that has it. A script that says otherwise is not ours.
+
+use crate::direction::Direction;
+use crate::model::{Hook, SetType};
+use crate::name::{Allow, ChainName, MapName, SetName};
+
+impl SetName {
+    /// What its elements are.
+    #[must_use]
+    pub const fn kind(&self) -> SetType {
+        match self {
+            Self::Pods(family, _)
+            | Self::ContestedAny(_, family, _)
+            | Self::Isolated(family)
+            | Self::NodeAddresses(family)
+            | Self::BridgePods(family) => SetType::Addresses(*family),
+            Self::Blocks(family, _) => SetType::AddressRanges(*family),
+            Self::Named(family, _) => SetType::Destinations(*family),
+            Self::Contested(_, family, ..) => SetType::AddressPorts(*family),
+            Self::Hairpin(family) => SetType::AddressPairs(*family),
+            Self::ComputedInterfaces
+            | Self::ClaimedInterfaces
+            | Self::PodLinks
+            | Self::OpenPorts
+            | Self::OtherPorts
+            | Self::Uplinks => SetType::Interfaces,
+            Self::Anchors(family) => SetType::Anchors(*family),
+        }
+    }
+}
+
+impl MapName {
+    /// What its keys are.
+    #[must_use]
+    pub const fn kind(&self) -> SetType {
+        match self {
+            Self::Dispatch(_, family) => SetType::Addresses(*family),
+            Self::Open => SetType::Families,
+            Self::Ports(..) => SetType::Ports,
+            Self::PortRanges(..) => SetType::PortRanges,
+        }
+    }
+
+    /// Where it stands in the order of [`ChainName::rank`].
+    #[must_use]
+    pub const fn rank(&self) -> u8 {
+        match self {
+            Self::Dispatch(..) | Self::Open => 2,
+            Self::Ports(..) | Self::PortRanges(..) => 5,
+        }
+    }
+}
+
+impl SetType {
+    /// Returns true if its elements are intervals.
+    #[must_use]
+    pub const fn is_interval(self) -> bool {
+        matches!(self, Self::AddressRanges(_) | Self::AddressPorts(_) | Self::PortRanges)
+    }
+}
+
+impl ChainName {
+    /// Where the kernel calls it, if it is a base chain.
+    #[must_use]
+    pub const fn hook(&self) -> Option<Hook> {
+        match self {
+            Self::Base(Direction::Egress) => Some(Hook::ForwardFirst),
+            Self::Base(Direction::Ingress) => Some(Hook::ForwardSecond),
+            Self::Anchor => Some(Hook::Entering),
+            Self::Bridged => Some(Hook::Bridged),
+            Self::Anchored(_)
+            | Self::Denied(_)
+            | Self::RuleSet(..)
+            | Self::Peers(..)
+            | Self::All(..)
+            | Self::MidStream
+            | Self::Reset
+            | Self::Tunnel
+            | Self::Frames
+            | Self::FramesTo => None,
+        }
+    }
+
+    /// Whatever refers to an object has a lower rank than the object, chains and maps alike. So a packet's way ends, and
+    /// what goes together is deleted in this order.
+    #[must_use]
+    pub const fn rank(&self) -> u8 {
+        match self {
+            Self::Base(_) | Self::Anchor | Self::Bridged => 0,
+            Self::MidStream | Self::Tunnel | Self::Frames => 1,
+            Self::Anchored(_) | Self::All(..) | Self::FramesTo => 3,
+            Self::RuleSet(..) => 4,
+            Self::Peers(..) => 6,
+            Self::Denied(_) | Self::Reset => 7,
+        }
+    }
+
+    /// Returns true if `other` may come back here: a contested address asks the rule sets of its owners one by one.
+    #[must_use]
+    pub const fn may_jump_to(&self, other: &Self) -> bool {
+        matches!((self, other), (Self::All(..), Self::RuleSet(_, _, Allow::Return)))
+    }
+}

@@ -1,0 +1,34 @@
+#![doc = include_str!("../README.md")]
+
+pub mod block;
+mod commit;
+pub mod costs;
+pub mod direction;
+pub mod identity;
+pub mod interface;
+pub mod interpret;
+mod kind;
+pub mod members;
+pub mod model;
+mod name;
+mod objects;
+mod phrases;
+pub mod pod_cidr;
+pub mod port;
+pub mod read;
+mod steps;
+mod text;
+pub mod transaction;
+mod words;
+mod write;
+
+pub use commit::ApplyError;
+pub use model::{
+    Chain, Content, Element, Field, Fields, Hook, Icmp, Map, Match, NamedRanges, Rule, Set, SetType,
+    Statement, Table, Verdict,
+};
+pub use name::{Allow, ChainName, Family, MapName, SetName, TableName};
+pub use objects::{Objects, Texts};
+pub use steps::{sets_in_steps, write_in_steps};
+pub use transaction::Transaction;
+pub use write::{write, write_changed_keys};

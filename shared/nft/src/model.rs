@@ -1,0 +1,300 @@
+//! A typed model of an nftables table.
+//!
+//! Names are made of fixed words and hashes, elements of addresses, numbers and validated interface names: no
+//! string that a tenant chose has a way into a script.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+
+use crate::block::Ranges;
+use crate::identity::Name;
+use crate::interface::InterfaceName;
+use crate::members::{Member, Members};
+use crate::name::{ChainName, Family, MapName, SetName};
+use crate::pod_cidr::PodCidr;
+use crate::port::{PortRange, Protocol};
+
+/// The tables of one node: `inet flock_netpol`, and beside it `bridge flock_netpol` where pods hang on a bridge. The name
+/// of an object says which of the two it is in.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Table {
+    /// Sets by name.
+    pub sets: BTreeMap<SetName, Set>,
+    /// Verdict maps by name.
+    pub maps: BTreeMap<MapName, Map>,
+    /// Chains by name.
+    pub chains: BTreeMap<ChainName, Chain>,
+    /// Whether there is a table of family bridge; it may be empty.
+    pub bridge: bool,
+}
+
+/// A named set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Set {
+    /// What its elements are.
+    pub kind: SetType,
+    /// Its elements.
+    pub content: Content,
+}
+
+/// What the elements of a set or the keys of a map are; decides `typeof` and `flags`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum SetType {
+    /// Single addresses: a hash set.
+    Addresses(Family),
+    /// Disjoint address ranges: an interval set.
+    AddressRanges(Family),
+    /// Source and destination.
+    AddressPairs(Family),
+    /// Destination, protocol and port.
+    Destinations(Family),
+    /// Address and port range, of one protocol: an interval set.
+    AddressPorts(Family),
+    /// Interfaces.
+    Interfaces,
+    /// Interface and source.
+    Anchors(Family),
+    /// Address families.
+    Families,
+    /// Protocol and port.
+    Ports,
+    /// Port ranges of one protocol: an interval set.
+    ///
+    /// The protocol is no field of it: nft 1.0.6 swaps the bytes of the protocol in a concatenation with intervals as if
+    /// it had two, which newer kernels refuse, and the whole script with it.
+    PortRanges,
+}
+
+/// The elements of a set. The large kinds are shared with the output that they come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Content {
+    /// IPv4 addresses of pods, or destinations.
+    Members4(Members<Member<Ipv4Addr>>),
+    /// IPv6 addresses of pods, or destinations.
+    Members6(Members<Member<Ipv6Addr>>),
+    /// IPv4 ranges.
+    Ranges4(Arc<NamedRanges<u32>>),
+    /// IPv6 ranges.
+    Ranges6(Arc<NamedRanges<u128>>),
+    /// Anything else.
+    Elements(BTreeSet<Element>),
+}
+
+/// Ranges of one family with the name of their set.
+#[derive(Debug, PartialEq, Eq)]
+pub struct NamedRanges<T> {
+    /// The variable part of the set's name.
+    pub name: Name,
+    /// The addresses.
+    pub ranges: Ranges<T>,
+}
+
+impl Content {
+    /// How many elements there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Members4(members) => members.len(),
+            Self::Members6(members) => members.len(),
+            Self::Ranges4(ranges) => ranges.ranges.len(),
+            Self::Ranges6(ranges) => ranges.ranges.len(),
+            Self::Elements(elements) => elements.len(),
+        }
+    }
+}
+
+impl Table {
+    /// Its objects and what they hold: sets, maps, chains, elements and rules.
+    #[must_use]
+    pub fn objects(&self) -> usize {
+        let sets = self.sets.values().map(|set| set.content.len());
+        let maps = self.maps.values().map(|map| map.elements.len());
+        let chains = self.chains.values().map(|chain| chain.rules.len());
+        sets.chain(maps).chain(chains).map(|held| held + 1).sum()
+    }
+}
+
+/// An element of a set, or the key of a map's element.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Element {
+    /// An address.
+    Address(IpAddr),
+    /// Two addresses.
+    Pair(IpAddr, IpAddr),
+    /// An address with a port range, without its protocol.
+    AddressPorts(IpAddr, PortRange),
+    /// A destination: address, protocol and port.
+    Destination(IpAddr, PortRange),
+    /// An address family.
+    Family(Family),
+    /// Ports, protocol first: a key of a hash.
+    Ports(PortRange),
+    /// Ports without their protocol: a key of an interval map.
+    PortRange(PortRange),
+    /// An interface.
+    Interface(InterfaceName),
+    /// An interface with an address.
+    Anchor(InterfaceName, IpAddr),
+}
+
+/// A named verdict map.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Map {
+    /// What its keys are.
+    pub kind: SetType,
+    /// What happens to a packet by key.
+    pub elements: BTreeMap<Element, Verdict>,
+}
+
+/// A chain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Chain {
+    /// Where the kernel calls it; `None` for a chain that others jump to.
+    pub hook: Option<Hook>,
+    /// Its rules in order.
+    pub rules: Vec<Rule>,
+}
+
+/// Where the kernel calls a base chain, and what becomes of a packet that reaches its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Hook {
+    /// Packets that enter the node, before connection tracking: `prerouting`, priority `raw`; policy accept.
+    Entering,
+    /// Forwarded packets, first: `forward`, priority `filter - 10`; policy drop.
+    ForwardFirst,
+    /// Forwarded packets, second: `forward`, priority `filter - 9`; policy drop.
+    ForwardSecond,
+    /// Frames that a bridge hands on from one port to another: family bridge, `forward`, priority `filter`; policy drop.
+    Bridged,
+}
+
+/// A rule: conditions that must all hold, and what happens then.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rule {
+    /// Conditions, evaluated in order; mostly one.
+    pub matches: SmallVec<[Match; 1]>,
+    /// What happens.
+    pub statement: Statement,
+}
+
+/// What a rule does with a packet that matches.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Statement {
+    /// This.
+    Verdict(Verdict),
+    /// Count it, then this.
+    Counted(Verdict),
+    /// Count it, answer with a TCP reset, and drop it.
+    Reset,
+    /// What the map says of these fields; a key that is not there: go on with the next rule.
+    Map(Fields, MapName),
+}
+
+/// A packet's fate.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Verdict {
+    /// Passes this base chain.
+    Accept,
+    /// Dropped for good.
+    Drop,
+    /// Back to where the chain was jumped to from.
+    Return,
+    /// Into another chain, and back.
+    Jump(ChainName),
+    /// Into another chain, not back.
+    Goto(ChainName),
+}
+
+/// A field of a packet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Field {
+    /// `ip saddr`, `ip6 saddr`.
+    Source(Family),
+    /// `ip daddr`, `ip6 daddr`.
+    Destination(Family),
+    /// `meta nfproto`.
+    Family,
+    /// `meta l4proto`.
+    Protocol,
+    /// `th dport`.
+    DestinationPort,
+    /// `iifname`; in family bridge, the port.
+    Inbound,
+    /// `oifname`; in family bridge, the port.
+    Outbound,
+}
+
+/// The fields of a lookup: three at most.
+pub type Fields = SmallVec<[Field; 3]>;
+
+/// A condition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Match {
+    /// `ct direction reply`.
+    Reply,
+    /// `meta nfproto`.
+    Family(Family),
+    /// The fields are an element of the set.
+    In(Fields, SetName),
+    /// The field, an address, is in the block.
+    Within(Field, PodCidr),
+    /// `ct state related` and an ICMP error.
+    RelatedError(Family),
+    /// A neighbour solicitation or advertisement from the link itself (hop limit 255). Router advertisements come from
+    /// the node alone, which does not forward them.
+    NeighbourDiscovery,
+    /// Duplicate address detection: a neighbour solicitation from `::`.
+    AddressDetection,
+    /// Both ends on the link: source `fe80::/10`, destination `fe80::/10` or `ff02::/16`.
+    LinkLocal,
+    /// DHCP from a host without an address: `0.0.0.0` to `255.255.255.255`, UDP port 67.
+    Unconfigured,
+    /// `fib saddr type != local`, `fib daddr type != local`: the field is no address of the node itself.
+    NotLocal(Field),
+    /// `fib daddr type local`: the field is an address of the node itself.
+    Local(Field),
+    /// `meta l4proto`.
+    Protocol(Protocol),
+    /// A TCP packet that begins a connection in mid-stream: conntrack calls it new, and it is not a SYN alone.
+    MidStreamTcp,
+    /// An SCTP packet that begins a connection in mid-stream: conntrack calls it new, and its first chunk is not INIT.
+    MidStreamSctp,
+    /// UDP to one of these ports, which tunnels end at.
+    TunnelPorts(Arc<BTreeSet<u16>>),
+    /// A packet in a packet: IP in IP (4), IPv6 (41), GRE (47).
+    TunnelProtocols,
+    /// A frame with a VLAN tag, also one that the kernel has taken out of it.
+    Tagged,
+    /// An ARP frame.
+    Arp,
+    /// Neighbour solicitation or advertisement from the link itself, as family bridge sees it.
+    Neighbour,
+    /// A report of a multicast listener (MLD).
+    ListenerReport,
+    /// A frame to more than one station: the group bit of its destination.
+    GroupFrame,
+    /// The field, an address, is in this range; both ends included.
+    Between(Field, IpAddr, IpAddr),
+    /// `fib saddr . iif oif missing`: the route back to the source does not lead to the interface it came from.
+    NoRouteBack,
+}
+
+/// ICMP and ICMPv6 types that the conditions above look for, as numbers (RFC 792, RFC 4443, RFC 4861).
+#[derive(Debug, Clone, Copy)]
+pub struct Icmp;
+
+impl Icmp {
+    /// destination-unreachable, time-exceeded, parameter-problem.
+    pub const ERRORS_V4: [u8; 3] = [3, 11, 12];
+    /// destination-unreachable, packet-too-big, time-exceeded, parameter-problem.
+    pub const ERRORS_V6: [u8; 4] = [1, 2, 3, 4];
+    /// neighbour solicitation and advertisement.
+    pub const NEIGHBOUR_DISCOVERY: [u8; 2] = [135, 136];
+    /// listener report and done, listener report of version 2 (RFC 2710, RFC 3810).
+    pub const LISTENER_REPORTS: [u8; 3] = [131, 132, 143];
+    /// neighbour solicitation.
+    pub const NEIGHBOUR_SOLICITATION: u8 = 135;
+}

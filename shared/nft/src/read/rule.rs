@@ -1,0 +1,108 @@
+//! Rules are read: conditions, and what happens then.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+
+use super::name;
+use crate::model::{Field, Fields, Match, Rule, SetType, Statement, Verdict};
+use crate::name::Family;
+use crate::phrases::Phrases as _;
+use crate::pod_cidr::PodCidr;
+use crate::words::{RESET, TUNNEL_PORTS, fields_of};
+
+/// Conditions of a rule; ours have two at most.
+const MATCHES: usize = 4;
+
+pub(super) fn rule(text: &str) -> Option<Rule> {
+    let (mut matches, mut rest) = (SmallVec::new(), text);
+    loop {
+        if let Some(statement) = statement(rest) {
+            return Some(Rule { matches, statement });
+        }
+        let (condition, more) = condition(rest).filter(|_| matches.len() < MATCHES)?;
+        matches.push(condition);
+        rest = more.strip_prefix(' ')?;
+    }
+}
+
+fn statement(text: &str) -> Option<Statement> {
+    if text == RESET {
+        return Some(Statement::Reset);
+    }
+    if let Some(counted) = text.strip_prefix("counter ") {
+        return verdict(counted).map(Statement::Counted);
+    }
+    if let Some(verdict) = verdict(text) {
+        return Some(Statement::Verdict(verdict));
+    }
+    let (fields, rest) = fields(text)?;
+    let map = name::map(rest.strip_prefix(" vmap @")?)?;
+    fit(&fields, map.kind()).then_some(Statement::Map(fields, map))
+}
+
+pub(super) fn verdict(text: &str) -> Option<Verdict> {
+    let jump = || text.strip_prefix("jump ").and_then(name::chain).map(Verdict::Jump);
+    let goto = || text.strip_prefix("goto ").and_then(name::chain).map(Verdict::Goto);
+    name::whole(text).or_else(goto).or_else(jump)
+}
+
+/// The condition that a text begins with, and the rest.
+fn condition(text: &str) -> Option<(Match, &str)> {
+    if let Some(fixed) = Match::read_phrase(text) {
+        return Some(fixed);
+    }
+    if let Some(text) = text.strip_prefix(TUNNEL_PORTS) {
+        return tunnel_ports(text);
+    }
+    let (fields, rest) = fields(text)?;
+    let rest = rest.strip_prefix(' ')?;
+    let (word, rest) = rest.split_at(rest.find(' ').unwrap_or(rest.len()));
+    if let Some(set) = word.strip_prefix('@') {
+        let set = name::set(set)?;
+        return fit(&fields, set.kind()).then_some((Match::In(fields, set), rest));
+    }
+    let [field @ (Field::Source(family) | Field::Destination(family))] = fields.as_slice() else {
+        return None;
+    };
+    if let Some((first, last)) = word.split_once('-') {
+        let (first, last) = (first.parse().ok()?, last.parse().ok()?);
+        let fits = Family::of(&first) == *family && Family::of(&last) == *family && first <= last;
+        return fits.then_some((Match::Between(*field, first, last), rest));
+    }
+    let block = PodCidr::new(word.parse().ok()?).ok()?;
+    (Family::of(&block.first()) == *family).then_some((Match::Within(*field, block), rest))
+}
+
+/// Ports up to a brace, and the rest.
+fn tunnel_ports(text: &str) -> Option<(Match, &str)> {
+    let (ports, rest) = text.split_once(" }")?;
+    let ports: Option<BTreeSet<u16>> = ports.split(", ").map(|port| port.parse().ok()).collect();
+    Some((Match::TunnelPorts(Arc::new(ports?)), rest))
+}
+
+/// The fields that a text begins with, and the rest.
+fn fields(text: &str) -> Option<(Fields, &str)> {
+    let (first, mut rest) = Field::read_phrase(text)?;
+    let mut fields: Fields = SmallVec::from_slice(&[first]);
+    while let Some((field, more)) = rest.strip_prefix(" . ").and_then(Field::read_phrase) {
+        // More than a key ever has.
+        if fields.len() == fields.inline_size() {
+            return None;
+        }
+        fields.push(field);
+        rest = more;
+    }
+    Some((fields, rest))
+}
+
+/// Returns true if these fields make a key of this kind: sources and destinations alike, and either interface.
+fn fit(fields: &[Field], kind: SetType) -> bool {
+    let side = |field: Field| match field {
+        Field::Destination(family) => Field::Source(family),
+        Field::Outbound => Field::Inbound,
+        other => other,
+    };
+    fields.iter().copied().map(side).eq(fields_of(kind).into_iter().flatten().map(side))
+}

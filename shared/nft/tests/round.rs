@@ -1,0 +1,239 @@
+//! Whatever rule the model can hold is read as it is written, whether or not a layout says it today.
+
+#![allow(clippy::unwrap_used, reason = "a helper of tests may panic as tests do")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
+
+use flock_nft::direction::Direction;
+use flock_nft::identity::{Identify, Name};
+use flock_nft::pod_cidr::PodCidr;
+use flock_nft::port::{PortRange, Protocol};
+use flock_nft::read::Lines;
+use flock_nft::{
+    Allow, Chain, ChainName, Content, Element, Family, Field, Map, MapName, Match, Rule, Set, SetName,
+    SetType, Statement, Table, Verdict, write,
+};
+use smallvec::{SmallVec, smallvec};
+
+const NAME: Name = Name::unique(0x0123_4567_89ab_cdef);
+
+/// Every name of a set.
+fn sets() -> Vec<SetName> {
+    let colliding = Name::colliding(7, PortRange::all(Protocol::Tcp).identity());
+    let mut all = vec![
+        SetName::ComputedInterfaces,
+        SetName::ClaimedInterfaces,
+        SetName::PodLinks,
+        SetName::OpenPorts,
+        SetName::OtherPorts,
+        SetName::Uplinks,
+    ];
+    for family in Family::ALL {
+        all.extend([
+            SetName::Hairpin(family),
+            SetName::Anchors(family),
+            SetName::Isolated(family),
+            SetName::NodeAddresses(family),
+            SetName::BridgePods(family),
+        ]);
+        for name in [NAME, colliding.clone()] {
+            all.push(SetName::Pods(family, name.clone()));
+            all.push(SetName::Blocks(family, name.clone()));
+            all.push(SetName::Named(family, name.clone()));
+            for direction in Direction::ALL {
+                all.push(SetName::ContestedAny(direction, family, name.clone()));
+                let of = |protocol| SetName::Contested(direction, family, name.clone(), protocol);
+                all.extend(Protocol::ALL.map(of));
+            }
+        }
+    }
+    all
+}
+
+fn maps() -> Vec<MapName> {
+    let mut all = vec![MapName::Open];
+    for direction in Direction::ALL {
+        all.extend(Family::ALL.map(|family| MapName::Dispatch(direction, family)));
+        for allow in [Allow::Accept, Allow::Return] {
+            all.push(MapName::Ports(direction, NAME, allow));
+            all.extend(Protocol::ALL.map(|protocol| MapName::PortRanges(direction, NAME, allow, protocol)));
+        }
+    }
+    all
+}
+
+fn chains() -> Vec<ChainName> {
+    let mut all = vec![
+        ChainName::Anchor,
+        ChainName::Anchored(SetName::ComputedInterfaces),
+        ChainName::Anchored(SetName::ClaimedInterfaces),
+        ChainName::MidStream,
+        ChainName::Reset,
+        ChainName::Tunnel,
+        ChainName::Bridged,
+        ChainName::Frames,
+        ChainName::FramesTo,
+    ];
+    for direction in Direction::ALL {
+        all.extend([
+            ChainName::Base(direction),
+            ChainName::Denied(direction),
+            ChainName::All(direction, IpAddr::V4(Ipv4Addr::LOCALHOST)),
+            ChainName::All(direction, IpAddr::V6(Ipv6Addr::LOCALHOST)),
+        ]);
+        for allow in [Allow::Accept, Allow::Return] {
+            all.push(ChainName::RuleSet(direction, NAME, allow));
+            all.push(ChainName::Peers(direction, NAME, allow));
+        }
+    }
+    all
+}
+
+/// The fields that a set or map of this kind is asked by.
+fn fields(kind: SetType) -> SmallVec<[Field; 3]> {
+    use Field::{Destination, DestinationPort, Inbound, Protocol, Source};
+    match kind {
+        SetType::Addresses(family) | SetType::AddressRanges(family) => smallvec![Destination(family)],
+        SetType::AddressPairs(family) => smallvec![Source(family), Destination(family)],
+        SetType::Destinations(family) => smallvec![Source(family), Protocol, DestinationPort],
+        SetType::AddressPorts(family) => smallvec![Destination(family), DestinationPort],
+        SetType::Interfaces => smallvec![Field::Outbound],
+        SetType::Anchors(family) => smallvec![Inbound, Source(family)],
+        SetType::Families => smallvec![Field::Family],
+        SetType::Ports => smallvec![Protocol, DestinationPort],
+        SetType::PortRanges => smallvec![DestinationPort],
+    }
+}
+
+/// Every condition; one that is missing here does not compile.
+fn conditions() -> Vec<Match> {
+    let v4 = |text: &str| text.parse::<IpAddr>().unwrap();
+    let mut all: Vec<Match> = sets().into_iter().map(|set| Match::In(fields(set.kind()), set)).collect();
+    all.extend([
+        Match::Reply,
+        Match::NeighbourDiscovery,
+        Match::AddressDetection,
+        Match::LinkLocal,
+        Match::Unconfigured,
+        Match::NoRouteBack,
+        Match::MidStreamTcp,
+        Match::MidStreamSctp,
+        Match::TunnelProtocols,
+        Match::Tagged,
+        Match::Arp,
+        Match::Neighbour,
+        Match::ListenerReport,
+        Match::GroupFrame,
+        Match::TunnelPorts(Arc::new(BTreeSet::from([1, 4789, 65535]))),
+        Match::Within(Field::Source(Family::V4), PodCidr::new("10.0.0.0/8".parse().unwrap()).unwrap()),
+        Match::Within(Field::Destination(Family::V6), PodCidr::new("fe80::/10".parse().unwrap()).unwrap()),
+        Match::Between(Field::Source(Family::V4), v4("10.0.0.1"), v4("10.0.0.254")),
+        Match::Between(Field::Destination(Family::V6), v4("fd00::1"), v4("fd00::ffff")),
+    ]);
+    all.extend(Family::ALL.map(Match::Family));
+    all.extend(Family::ALL.map(Match::RelatedError));
+    all.extend(Protocol::ALL.map(Match::Protocol));
+    for family in Family::ALL {
+        for field in [Field::Source(family), Field::Destination(family)] {
+            all.extend([Match::Local(field), Match::NotLocal(field)]);
+        }
+    }
+    for condition in &all {
+        match condition {
+            Match::Reply
+            | Match::Family(_)
+            | Match::In(..)
+            | Match::Within(..)
+            | Match::RelatedError(_)
+            | Match::NeighbourDiscovery
+            | Match::AddressDetection
+            | Match::LinkLocal
+            | Match::Unconfigured
+            | Match::NotLocal(_)
+            | Match::NoRouteBack
+            | Match::Local(_)
+            | Match::Protocol(_)
+            | Match::MidStreamTcp
+            | Match::MidStreamSctp
+            | Match::TunnelPorts(_)
+            | Match::TunnelProtocols
+            | Match::Tagged
+            | Match::Arp
+            | Match::Neighbour
+            | Match::ListenerReport
+            | Match::GroupFrame
+            | Match::Between(..) => {}
+        }
+    }
+    all
+}
+
+fn statements() -> Vec<Statement> {
+    let mut verdicts = vec![Verdict::Accept, Verdict::Drop, Verdict::Return];
+    verdicts.extend(chains().into_iter().flat_map(|to| [Verdict::Goto(to.clone()), Verdict::Jump(to)]));
+    let counted = verdicts.iter().cloned().map(Statement::Counted);
+    let mut all: Vec<Statement> = counted.collect();
+    all.extend(verdicts.into_iter().map(Statement::Verdict));
+    all.extend(maps().into_iter().map(|map| Statement::Map(fields(map.kind()), map)));
+    all.push(Statement::Reset);
+    all
+}
+
+fn element(kind: SetType, protocol: Protocol) -> Option<Element> {
+    let address = |family| match family {
+        Family::V4 => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        Family::V6 => "::ffff:10.0.0.1".parse().unwrap(),
+    };
+    let range = PortRange::new(protocol, 1, 65_535).unwrap();
+    Some(match kind {
+        SetType::Addresses(family) => Element::Address(address(family)),
+        // Those of ranges are no elements.
+        SetType::AddressRanges(_) => return None,
+        SetType::AddressPairs(family) => Element::Pair(address(family), address(family)),
+        SetType::Destinations(family) => {
+            Element::Destination(address(family), PortRange::single(Protocol::Sctp, 9))
+        }
+        SetType::AddressPorts(family) => Element::AddressPorts(address(family), range),
+        SetType::Interfaces => Element::Interface("veth-a_b.1".parse().unwrap()),
+        SetType::Anchors(family) => Element::Anchor("eth0".parse().unwrap(), address(family)),
+        SetType::Families => Element::Family(Family::V6),
+        SetType::Ports => Element::Ports(PortRange::single(Protocol::Udp, 53)),
+        SetType::PortRanges => Element::PortRange(range),
+    })
+}
+
+#[test]
+fn everything_that_can_be_written_is_read() {
+    let (conditions, statements) = (conditions(), statements());
+    let mut table = Table { bridge: true, ..Table::default() };
+    let mut rules: Vec<Rule> = Vec::new();
+    for condition in &conditions {
+        for second in [conditions.first(), conditions.last()] {
+            let matches = [condition].into_iter().chain(second).cloned().collect();
+            rules.push(Rule { matches, statement: Statement::Verdict(Verdict::Accept) });
+        }
+    }
+    let alone = statements.into_iter().map(|statement| Rule { matches: SmallVec::new(), statement });
+    rules.extend(alone);
+    for name in chains() {
+        table.chains.insert(name.clone(), Chain { hook: name.hook(), rules: rules.clone() });
+    }
+    for name in sets() {
+        let protocol = if let SetName::Contested(.., protocol) = name { protocol } else { Protocol::Tcp };
+        let elements = element(name.kind(), protocol).into_iter().collect();
+        table.sets.insert(name.clone(), Set { kind: name.kind(), content: Content::Elements(elements) });
+    }
+    for name in maps() {
+        let protocol = if let MapName::PortRanges(.., protocol) = name { protocol } else { Protocol::Tcp };
+        let key = element(name.kind(), protocol);
+        let elements: BTreeMap<_, _> = key.into_iter().map(|key| (key, Verdict::Drop)).collect();
+        table.maps.insert(name.clone(), Map { kind: name.kind(), elements });
+    }
+    let script = write(&table);
+    let again: String = Lines::of(script.as_bytes())
+        .map(|line| format!("{}\n", line.unwrap_or_else(|error| panic!("{error}"))))
+        .collect();
+    assert_eq!(again, script);
+}
