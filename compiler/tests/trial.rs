@@ -54,6 +54,11 @@ fn objects(script: &str) -> Vec<Object> {
     objects
 }
 
+/// The set or map that a word names; what begins alike and has commas is a part of a packet's header.
+fn set_of(word: &str) -> Option<&str> {
+    word.strip_prefix('@').filter(|name| !name.contains(','))
+}
+
 /// What kind of word it is: addresses are all alike, and names, and what is in quotes.
 fn class(word: &str) -> String {
     let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
@@ -62,7 +67,7 @@ fn class(word: &str) -> String {
         Ok(std::net::IpAddr::V6(_)) => Some("v6"),
         Err(_) => None,
     };
-    if word.starts_with('@') {
+    if set_of(word).is_some() {
         return "@set".to_owned();
     }
     if word.starts_with('"') {
@@ -103,7 +108,7 @@ fn sample(object: &Object, text: &str, all: &[Object]) -> String {
     for pair in targets {
         let _ = writeln!(out, "\tchain {} {{\n\t}}", pair[1]);
     }
-    for set in words.iter().filter_map(|word| word.strip_prefix('@')) {
+    for set in words.iter().filter_map(|word| set_of(word)) {
         let set = all.iter().find(|object| object.name == set).expect("a set that is there");
         let _ = writeln!(out, "\t{} {} {{\n\t\t{}\n\t}}", set.kind, set.name, set.head.join("\n\t\t"));
     }
@@ -153,7 +158,7 @@ fn trial() -> String {
             let head = object.head.join(", ");
             for rule in object.rules.iter().filter(|rule| !rule.starts_with("type filter hook")) {
                 // What is looked up is a kind of its own.
-                let set = rule.split_once('@').and_then(|(_, rest)| rest.split(' ').next());
+                let set = rule.split(' ').find_map(set_of);
                 let set = set.and_then(|name| all.iter().find(|object| object.name == name));
                 let of = set.map_or(String::new(), |set| format!(" ({})", set.head.join(", ")));
                 let kind = format!("rule {}{of}", shape(rule));
