@@ -1,8 +1,9 @@
 //! Large tables in steps, each a transaction of so many objects at most: the reasons are in [`flock_shared::steps`].
 //!
-//! The order is that of what refers to what: sets with their elements; maps without any, and chains without rules, so
+//! The order is that of what refers to what: sets with their elements; chains without rules and maps without elements, so
 //! that whatever names them finds them; rules; the elements of maps, which send packets to chains; and in a last step
-//! of their own the base chains, through which packets come. Until that step nothing is judged by any of it. Objects are
+//! of their own the base chains, through which packets come. Chains stand before maps, for nft sends the elements of an
+//! interval map with the statement that first declares it, where the whole is one transaction. Until that step nothing is judged by any of it. Objects are
 //! declared again to add to them, which nft takes in blocks. What is in the table of family bridge has a block of its own.
 
 use std::fmt::{self, Display};
@@ -90,12 +91,6 @@ impl Steps {
         for (name, set) in &table.sets {
             self.set(name, set)?;
         }
-        self.into(TableName::Inet);
-        for (name, map) in &table.maps {
-            self.room();
-            self.used += 1;
-            map_to(&mut self.out, name, map.kind, std::iter::empty::<&str>())?;
-        }
         let (base, others): (Vec<_>, Vec<_>) =
             table.chains.iter().partition(|(_, chain)| chain.hook.is_some());
         for (name, _) in &others {
@@ -103,6 +98,12 @@ impl Steps {
             self.room();
             self.used += 1;
             chain_to(&mut self.out, name, None, &[])?;
+        }
+        self.into(TableName::Inet);
+        for (name, map) in &table.maps {
+            self.room();
+            self.used += 1;
+            map_to(&mut self.out, name, map.kind, std::iter::empty::<&str>())?;
         }
         for (name, Chain { rules, .. }) in &others {
             self.into(name.table());
