@@ -202,8 +202,9 @@ impl Open {
             if self.facts.due.is_some_and(|due| due <= Instant::now()) {
                 self.facts = Said { due: None, last: Instant::now() };
                 if let Some(facts) = self.fleet.facts() {
+                    // In a box: facts are rare, and a stream has room for the largest future that it ever awaits.
                     let observing = shared.context.engine.observe(Facts::clone(&facts));
-                    observing.await.map_err(stopped)?;
+                    Box::pin(observing).await.map_err(stopped)?;
                 }
             }
             if let Some(update) = self.answer.take() {
