@@ -88,7 +88,7 @@ struct Open {
     session: Session<Published>,
     facts: Said,
     /// The answer to the agent's last question about connections, until it is sent.
-    answer: Option<Update>,
+    answer: Option<Box<Update>>,
     stamp: Stamp,
     fleet: fleet::Stream,
     _counted: Counted,
@@ -208,7 +208,7 @@ impl Open {
                 }
             }
             if let Some(update) = self.answer.take() {
-                return Ok(Outbound { update, room: None });
+                return Ok(Outbound { update: *update, room: None });
             }
             let newest = self.desired.borrow_and_update().clone();
             let due = newest.as_ref().map_or(Due::Nothing, |newest| self.session.due(newest, Instant::now()));
@@ -341,7 +341,7 @@ impl Open {
         let Some(stands) = states.find(|state| *state.revision() == flows.revision) else { return };
         let forget = flows::answer(flows, stands.output(), newest.output());
         let update = Update::new(flows.revision.clone(), UpdateKind::Current);
-        self.answer = Some(update.at(self.stamp.position()).forgetting(forget));
+        self.answer = Some(Box::new(update.at(self.stamp.position()).forgetting(forget)));
     }
 
     fn ack(&mut self, shared: &Shared, ack: &Ack) {
