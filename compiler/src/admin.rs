@@ -107,18 +107,20 @@ async fn metrics(
 async fn text(context: &Context) -> String {
     if let Ok(desired) = context.engine.nodes().await {
         let agents = context.fleet.all();
-        let (mut current, mut behind, mut offline) = (0, 0, 0);
+        let (mut current, mut behind, mut closed, mut offline) = (0, 0, 0, 0);
         for (node, desired) in &desired {
             let agent = agents.get(node).filter(|agent| agent.stream.is_some());
             let applied = agent.and_then(|agent| agent.applied.as_ref()).map(|(revision, _)| revision);
             let published = desired.borrow();
             match (agent, published.as_ref().map(|published| published.revision())) {
                 (None, _) => offline += 1,
+                (Some(agent), _) if agent.closed.is_some() => closed += 1,
                 (Some(_), wanted) if wanted.is_some() && wanted == applied => current += 1,
                 (Some(_), _) => behind += 1,
             }
         }
-        context.metrics.nodes([("current", current), ("behind", behind), ("offline", offline)]);
+        let states = [("current", current), ("behind", behind), ("closed", closed), ("offline", offline)];
+        context.metrics.nodes(states);
         context.metrics.not_judged(not_judged(&desired, &agents));
     }
     context.metrics.text()

@@ -57,6 +57,9 @@ pub struct Render {
     /// Render also when some object is not understood; what a policy selects that is not is isolated.
     #[arg(long, env = "FLOCK_ALLOW_INVALID")]
     pub allow_invalid: bool,
+    /// Print the closed form instead: what a node gets that refuses its script. Whoever is isolated is denied everything.
+    #[arg(long, env = "FLOCK_CLOSED")]
+    pub closed: bool,
     /// How pods' host interfaces are found.
     #[command(flatten)]
     pub interfaces: Interfaces,

@@ -34,7 +34,12 @@ pub struct AgentStatus {
     pub drifts: Option<u32>,
     /// What the newest hello, or a message since, said of the node.
     pub facts: Option<Arc<Facts>>,
+    /// Why it is sent the closed form, in nft's words; `None` while it is not.
+    pub closed: Option<String>,
 }
+
+/// What is said where the words are not known.
+const EARLIER: &str = "refused on an earlier stream";
 
 /// An update that did not reach the kernel.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -157,6 +162,19 @@ impl Stream {
             status.acknowledged(ack, SystemTime::now());
         });
         drifts
+    }
+
+    /// Whether the agent is sent the closed form, and why; the words are empty if they went to an earlier stream.
+    pub fn closed(&self, words: Option<&str>) {
+        self.agent.send_if_modified(|status| match (words, &status.closed) {
+            (None, None) => false,
+            (Some(words), Some(known)) if words.is_empty() || words == known => false,
+            (words, _) => {
+                let unknown = |words: &str| if words.is_empty() { EARLIER } else { words }.to_owned();
+                status.closed = words.map(unknown);
+                true
+            }
+        });
     }
 
     /// The agent says what its node is like. An older stream than the newest of the node has no say any more.
@@ -301,6 +319,21 @@ mod tests {
             "by an agent that has started anew"
         );
         assert_eq!(fleet.all().values().next().unwrap().drifts, Some(1));
+    }
+
+    #[test]
+    fn words_of_a_closed_node_outlive_its_stream() {
+        let fleet = Fleet::default();
+        let closed = || fleet.all().values().next().unwrap().closed.clone();
+        let stream = fleet.open(&hello("n"));
+        stream.closed(Some(""));
+        assert_eq!(closed().as_deref(), Some(EARLIER));
+        stream.closed(Some("exit 1"));
+        let stream = fleet.open(&hello("n"));
+        stream.closed(Some(""));
+        assert_eq!(closed().as_deref(), Some("exit 1"));
+        stream.closed(None);
+        assert_eq!(closed(), None);
     }
 
     #[test]

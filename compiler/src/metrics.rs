@@ -250,8 +250,8 @@ impl Metrics {
         }
     }
 
-    /// Shows how many nodes are in each state: `current`, `behind` or `offline`.
-    pub fn nodes(&self, states: [(&'static str, i64); 3]) {
+    /// Shows how many nodes are in each state: `current`, `behind`, `closed` or `offline`.
+    pub fn nodes(&self, states: [(&'static str, i64); 4]) {
         for (state, count) in states {
             self.nodes.get_or_create(&vec![("state", state)]).set(count);
         }

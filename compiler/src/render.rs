@@ -54,7 +54,8 @@ pub fn render(options: &Render, out: &mut impl Write, err: &mut impl Write) -> i
             options.node.as_str()
         )?;
     }
-    let output = translation.output(&options.node);
+    let normal = translation.output(&options.node);
+    let output = if options.closed { Arc::new(normal.closed()) } else { normal };
     out.write_all(render_output(&output).bytes())?;
     out.flush()?;
     Ok(Rendering::Done)

@@ -1,6 +1,6 @@
 //! What to do with an update: the agent's decisions, without any I/O.
 
-use flock_proto::{Outcome, Position, Update, UpdateKind, WireError, v1};
+use flock_proto::{Outcome, Position, STRIKES_LIMIT, Update, UpdateKind, WireError, v1};
 use flock_shared::{Revision, Script, Superseded};
 
 use crate::guard::{self, Costs, Refused};
@@ -89,9 +89,17 @@ pub enum Step {
 pub struct Enforcement {
     kernel: Kernel,
     /// The newest job, if nft has not taken it.
-    pending: Option<Job>,
+    pending: Option<Pending>,
     /// What the tables cost that were committed last.
     costs: Costs,
+}
+
+/// A job that nft has not taken.
+#[derive(Debug)]
+struct Pending {
+    job: Job,
+    /// What its failures count, see [`Outcome::strikes`].
+    strikes: u32,
 }
 
 impl Default for Enforcement {
@@ -219,7 +227,7 @@ impl Enforcement {
             self.count(&script);
         }
         // A repair leaves a newer job due.
-        self.pending.take_if(|pending| pending.revision == revision);
+        self.pending.take_if(|pending| pending.job.revision == revision);
         let entry = Entry {
             revision: revision.clone(),
             position: position.clone(),
@@ -238,12 +246,17 @@ impl Enforcement {
         answer
     }
 
-    /// nft did not take the job. What stood before still stands. A full script stays due; instead of a delta the
-    /// compiler sends a full script: perhaps the table is not what both believed.
+    /// nft did not take the job. A full script stays due until it has failed as often as it may: then the compiler sends
+    /// the closed form. Only where nothing stands it is due for ever. Instead of a delta the compiler sends a full script:
+    /// perhaps the table is not what both believed.
     pub fn failed(&mut self, job: Job, outcome: Outcome, error: String) -> Answer {
         let answer = Answer { revision: Some(job.revision.clone()), outcome, error };
         if job.scope == Scope::Full {
-            self.pending = Some(job);
+            let earlier = self.pending.take().filter(|pending| pending.job.revision == job.revision);
+            let strikes = earlier.map_or(0, |pending| pending.strikes) + outcome.strikes();
+            if strikes < STRIKES_LIMIT || self.newest().is_none() {
+                self.pending = Some(Pending { job, strikes });
+            }
         }
         answer
     }
@@ -259,7 +272,13 @@ impl Enforcement {
     /// The newest job, if nft has refused it so far.
     #[must_use]
     pub fn pending(&self) -> Option<Job> {
-        self.pending.clone()
+        self.pending.as_ref().map(|pending| pending.job.clone())
+    }
+
+    /// Returns true if a job is due that has failed as often as it may.
+    #[must_use]
+    pub fn is_struck_out(&self) -> bool {
+        self.pending.as_ref().is_some_and(|pending| pending.strikes >= STRIKES_LIMIT)
     }
 
     /// Whether a state was lost that can be brought back.

@@ -12,10 +12,12 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use rustix::fs::{MemfdFlags, memfd_create};
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::io::Errno;
+use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process_group, prlimit};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
+use tracing::warn;
 
 /// How much of each output is kept, in bytes; the rest is read and dropped, so that the program never blocks on it.
 const OUTPUT_LIMIT: usize = 8192;
@@ -31,6 +33,8 @@ const SHELLS: [&str; 5] = ["sh", "bash", "dash", "ash", "busybox"];
 pub struct Program {
     name: String,
     arguments: Vec<String>,
+    /// How much memory it may have, in bytes.
+    memory: Option<u64>,
 }
 
 /// Where a program runs nft.
@@ -62,7 +66,7 @@ impl std::str::FromStr for Program {
     fn from_str(text: &str) -> Result<Self, ProgramError> {
         let mut words = shlex::split(text).ok_or(ProgramError::Unclosed)?.into_iter();
         let name = words.next().filter(|name| !name.is_empty()).ok_or(ProgramError::Empty)?;
-        Ok(Self { name, arguments: words.collect() })
+        Ok(Self { name, arguments: words.collect(), memory: None })
     }
 }
 
@@ -73,6 +77,13 @@ pub struct Complaint(String);
 impl Complaint {
     fn new(bytes: &[u8]) -> Self {
         Self(String::from_utf8_lossy(bytes).trim_end().to_owned())
+    }
+
+    /// Returns true if it is about memory of its own: what nft says, or the library that it counts with.
+    fn is_of_memory(&self) -> bool {
+        ["Memory allocation failure", "GNU MP: Cannot allocate memory"]
+            .iter()
+            .any(|words| self.0.contains(words))
     }
 
     /// The text.
@@ -123,6 +134,14 @@ pub enum ChildError {
         /// What it said.
         stderr: Complaint,
     },
+    /// It was not given the memory that it asked for.
+    #[error("more than its {} MiB of memory wanted{stderr}", limit >> 20)]
+    OutOfMemory {
+        /// How much it may have, in bytes.
+        limit: u64,
+        /// What it said.
+        stderr: Complaint,
+    },
     /// Its end could not be learned.
     #[error("its end could not be learned: {0}")]
     Lost(#[source] io::Error),
@@ -147,7 +166,25 @@ impl Drop for Leader {
     }
 }
 
+impl ChildError {
+    /// The same, where the limit was what was left of this one.
+    #[must_use]
+    pub fn within(self, limit: Duration) -> Self {
+        match self {
+            Self::TimedOut { stderr, .. } => Self::TimedOut { limit, stderr },
+            other => other,
+        }
+    }
+}
+
 impl Program {
+    /// The same, which may have so much memory (address space, in bytes); what it starts inherits that.
+    #[must_use]
+    pub const fn within(mut self, memory: u64) -> Self {
+        self.memory = Some(memory);
+        self
+    }
+
     /// How `other` is started where nft would be.
     #[must_use]
     pub fn place_of_nft(&self, other: &str) -> Place {
@@ -162,7 +199,7 @@ impl Program {
             Place::Nowhere
         } else {
             let arguments = before.iter().cloned().chain([other.to_owned()]).collect();
-            Place::Behind(Self { name: self.name.clone(), arguments })
+            Place::Behind(Self { name: self.name.clone(), arguments, memory: None })
         }
     }
 
@@ -211,6 +248,9 @@ impl Program {
             return Err(ChildError::TimedOut { limit, stderr });
         };
         let status = status.map_err(ChildError::Lost)?;
+        if let Some(limit) = self.memory.filter(|_| !status.success() && stderr.is_of_memory()) {
+            return Err(ChildError::OutOfMemory { limit, stderr });
+        }
         match (status.code(), status.signal()) {
             (Some(0), _) => Ok(String::from_utf8_lossy(&output).into_owned()),
             (Some(code), _) => Err(ChildError::Failed { code, stderr }),
@@ -234,7 +274,25 @@ impl Program {
         command.stdin(input).stdout(Stdio::piped()).stderr(Stdio::piped());
         // A group of its own: it is killed as a whole, and a terminal's Ctrl-C does not reach it halfway.
         command.process_group(0).kill_on_drop(true);
-        command.spawn().map_err(|source| self.not_started(source))
+        let child = command.spawn().map_err(|source| self.not_started(source))?;
+        self.limit(&child);
+        Ok(child)
+    }
+
+    /// Limits the memory of a child that runs already: between fork and exec nothing can be done without unsafe code.
+    /// What it has by then is little, and each further request is held against the limit.
+    fn limit(&self, child: &Child) {
+        let (Some(memory), Some(pid)) =
+            (self.memory, child.id().and_then(|id| Pid::from_raw(id.cast_signed())))
+        else {
+            return;
+        };
+        let limit = Rlimit { current: Some(memory), maximum: Some(memory) };
+        if let Err(error) = prlimit(Some(pid), Resource::As, limit)
+            && error != Errno::SRCH
+        {
+            warn!(program = self.name, %error, "its memory is not limited");
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::error::ErrorKind;
-use clap::{CommandFactory as _, Parser};
+use clap::{CommandFactory as _, Parser, value_parser};
 use flock_shared::NodeName;
 
 use crate::child::Program;
@@ -65,6 +65,10 @@ pub struct Options {
     #[arg(long, env = "FLOCK_NFT_TIMEOUT", value_name = "SECONDS", default_value = "30", value_parser = seconds)]
     nft_timeout: Duration,
 
+    /// How much memory nft may have, in MiB
+    #[arg(long, env = "FLOCK_NFT_MEMORY", value_name = "MIB", default_value = "512", value_parser = value_parser!(u32).range(16..))]
+    nft_memory: u32,
+
     /// What to do where frames of bridges that pods may hang on are not shown to the rules: say so, or show them
     /// (net.bridge.bridge-nf-call-iptables and -ip6tables)
     #[arg(long, env = "FLOCK_BRIDGE_NF", value_name = "check|set", value_enum, default_value = "check")]
@@ -101,7 +105,7 @@ impl Options {
     /// # Errors
     /// When an option is missing that the task needs.
     pub fn task(self) -> Result<Task, clap::Error> {
-        let nft = Nft::new(self.nft, self.nft_timeout);
+        let nft = Nft::new(self.nft.within(u64::from(self.nft_memory) << 20), self.nft_timeout);
         if self.uninstall {
             return Ok(Task::Uninstall { nft, state_dir: self.state_dir });
         }
@@ -198,6 +202,8 @@ mod tests {
             ("--nft", ""),
             ("--nft-timeout", "0"),
             ("--nft-timeout", "NaN"),
+            ("--nft-memory", "15"),
+            ("--nft-memory", "x"),
             ("--check-interval", "inf"),
             ("--check-interval", "-1"),
             ("--bridge-nf", "off"),

@@ -22,10 +22,13 @@ use crate::journal::Journal;
 use crate::ledger::Sight;
 use crate::lookout::Lookout;
 use crate::nft::Nft;
+use crate::runner::Runner;
 use crate::session::Received;
 
 const FIRST_RETRY: Duration = Duration::from_secs(1);
 const LAST_RETRY: Duration = Duration::from_secs(30);
+/// When a full script is tried again that was refused as often as it may be, on a node where nothing stands.
+const STRUCK_OUT_RETRY: Duration = Duration::from_secs(600);
 /// How often a full script is asked for because the journal became too long. While there is none, a table that is
 /// lost has to come from the compiler, and the one on disk grows old.
 const FULL_INTERVAL: Duration = Duration::from_secs(600);
@@ -82,7 +85,7 @@ pub struct Outlets {
 #[derive(Debug)]
 pub struct Enforcer {
     enforcement: Enforcement,
-    nft: Nft,
+    runner: Runner,
     lookout: Lookout,
     drift: Drift,
     outlets: Outlets,
@@ -100,7 +103,7 @@ impl Enforcer {
         Self {
             enforcement: Enforcement::new(),
             lookout: Lookout::new(nft.program().clone()),
-            nft,
+            runner: Runner::new(nft),
             drift: Drift::default(),
             outlets,
             check_interval,
@@ -257,7 +260,9 @@ impl Enforcer {
             self.backoff.reset();
             self.retry_at = None;
         } else if self.retry_at.is_none() {
-            self.retry_at = Some(Instant::now() + self.backoff.pause());
+            let pause = self.backoff.pause();
+            let is_struck_out = self.enforcement.is_struck_out();
+            self.retry_at = Some(Instant::now() + if is_struck_out { STRUCK_OUT_RETRY } else { pause });
         }
     }
 }

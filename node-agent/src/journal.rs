@@ -5,7 +5,7 @@
 
 use bytes::Bytes;
 use flock_proto::Position;
-use flock_shared::{Revision, Script, Superseded};
+use flock_shared::{Revision, Script, Superseded, steps};
 
 /// Deltas that are kept. What nft needs for a transaction grows with the square of them: at so many it is 0.15 s on top
 /// of what the full script takes.
@@ -13,6 +13,10 @@ const COUNT: usize = 1024;
 
 /// The deltas of a small full script may come to so many bytes; those of a larger one to as much as it has itself.
 const BYTES: usize = 1 << 20;
+
+/// What deltas hold in all, as [`objects_in`] counts. They are one transaction with the last step of the full script:
+/// so it needs 160 MB of the kernel's memory at worst.
+const OBJECTS: usize = 20_000;
 
 /// A script that nft took, and the state that it reached.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,6 +49,8 @@ pub struct Journal {
     deltas: Vec<Entry>,
     /// Of the deltas.
     bytes: usize,
+    /// Of the deltas.
+    objects: usize,
 }
 
 /// A journal with one more delta would be too long to be worth keeping.
@@ -55,7 +61,7 @@ impl Journal {
     /// Begins with a full script.
     #[must_use]
     pub const fn new(full: Entry) -> Self {
-        Self { full, deltas: Vec::new(), bytes: 0 }
+        Self { full, deltas: Vec::new(), bytes: 0, objects: 0 }
     }
 
     /// Takes a delta down.
@@ -64,10 +70,12 @@ impl Journal {
     /// When deltas are more than a new full script.
     pub fn push(&mut self, delta: Entry) -> Result<(), TooLong> {
         let bytes = self.bytes + delta.script.bytes().len();
-        if self.deltas.len() == COUNT || bytes > self.full.script.bytes().len().max(BYTES) {
+        let objects = self.objects + objects_in(delta.script.bytes());
+        let most = self.full.script.bytes().len().max(BYTES);
+        if self.deltas.len() == COUNT || bytes > most || objects > OBJECTS {
             return Err(TooLong);
         }
-        self.bytes = bytes;
+        (self.bytes, self.objects) = (bytes, objects);
         // A copy: what came off the wire is a small part of a buffer.
         let script = Script::new(Bytes::copy_from_slice(delta.script.bytes()));
         self.deltas.push(Entry { script, ..delta });
@@ -101,21 +109,28 @@ impl Journal {
         self.deltas.last().unwrap_or(&self.full)
     }
 
-    /// Everything as one script.
+    /// Everything as one script: the deltas stand in the last step of the full script, so that the table is at no moment
+    /// an older one.
     #[must_use]
     pub fn script(&self) -> Script {
         if self.deltas.is_empty() {
             return self.full.script.clone();
         }
         let mut bytes = Vec::with_capacity(self.full.script.bytes().len() + self.bytes + self.deltas.len());
-        for entry in std::iter::once(&self.full).chain(&self.deltas) {
-            bytes.extend_from_slice(entry.script.bytes());
+        let deltas = self.deltas.iter().flat_map(|delta| steps::of(delta.script.bytes()));
+        for piece in std::iter::once(&**self.full.script.bytes()).chain(deltas) {
+            bytes.extend_from_slice(piece);
             if bytes.last() != Some(&b'\n') {
                 bytes.push(b'\n');
             }
         }
         Script::new(bytes)
     }
+}
+
+/// At least how many elements and statements a script holds: what its commas and lines part.
+fn objects_in(script: &[u8]) -> usize {
+    script.iter().filter(|byte| matches!(byte, b',' | b'\n')).count()
 }
 
 #[cfg(test)]
@@ -141,6 +156,12 @@ mod tests {
         assert_eq!(journal("a\n", &[]).script(), Script::new("a\n"));
         assert_eq!(journal("a\n", &["b", "c\nd\n"]).script(), Script::new("a\nb\nc\nd\n"));
         assert_eq!(journal("a", &[]).script().hash(), ScriptHash::of(b"a"), "what is alone stays as it is");
+    }
+
+    #[test]
+    fn deltas_stand_in_the_last_step_of_the_full_script() {
+        let script = journal("a\n# step\nb\n", &["c\n# step\nd\n", "e"]).script();
+        assert_eq!(script, Script::new("a\n# step\nb\nc\nd\ne\n"));
     }
 
     #[test]
@@ -173,6 +194,9 @@ mod tests {
 
         let quarter = "x".repeat(BYTES / 4);
         assert_eq!(journal("a", &[quarter.as_str(); 4]).push(entry("b")), Err(TooLong));
+        let elements = "1,".repeat(OBJECTS / 2);
+        let two = [elements.as_str(); 2];
+        assert_eq!(journal("a", &two).push(entry("b\n")), Err(TooLong));
         let large = "x".repeat(BYTES * 2);
         let mut roomy = journal(&large, &[quarter.as_str(); 8]);
         assert_eq!(roomy.push(entry("b")), Err(TooLong));

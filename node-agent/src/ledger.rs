@@ -1,7 +1,8 @@
 //! Who changed our table: the kernel's generations of rules, set against what this agent's own nft has done.
 //!
 //! Whose process made a generation cannot be told (its number belongs to another namespace of processes), so they are
-//! counted: a script of ours that nft took is one generation that touches our table. One more is somebody else's.
+//! counted: a transaction of ours that nft took is one generation that touches our tables, and a script is as many as
+//! it has steps. One more is somebody else's.
 //! Generations are numbered without gaps, so what was not heard is known to be missing. Pure.
 
 use crate::notice::{Notice, notices};
@@ -76,7 +77,7 @@ impl Ledger {
         self.known.is_some()
     }
 
-    /// What was heard since the last time, in which nft took `own` scripts of this agent. All that is waiting must
+    /// What was heard since the last time, in which nft took `own` transactions of this agent. All that is waiting must
     /// have been heard before.
     pub fn settle(&mut self, own: u32) -> Sight {
         let (touched, unheard) = (std::mem::take(&mut self.touched), std::mem::take(&mut self.unheard));

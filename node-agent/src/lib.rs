@@ -1,6 +1,7 @@
 //! The node agent: subscribes to the compiler, verifies each script's hash, runs `nft -f -`, acknowledges.
 //!
-//! It knows nothing of what a script means. [`apply`] decides, purely; [`enforce`] carries out and repeats;
+//! It knows nothing of what a script means. [`apply`] decides, purely; [`enforce`] carries out and repeats, a script of
+//! several steps as [`series`] says; [`trial`] asks nft what it takes at all;
 //! [`journal`] knows what led to the state that stands; [`lookout`] and [`ledger`] know who else changed it;
 //! [`facts`] looks at the node for the compiler; [`conntrack`] cuts connections that were revoked. [`run`] joins it with the stream ([`session`],
 //! `flock_shared::dial`) and the journal on disk ([`state`]).
@@ -22,6 +23,9 @@ pub mod nft;
 pub mod notice;
 mod record;
 pub mod run;
+pub mod runner;
 pub mod sentinel;
+pub mod series;
 pub mod session;
 pub mod state;
+pub mod trial;

@@ -97,9 +97,8 @@ impl Lookout {
         sight
     }
 
-    /// The own nft has ended; whether it took the script. What was seen since the last look.
-    pub fn after(&mut self, has_committed: bool) -> Sight {
-        let own = u32::from(has_committed);
+    /// The own nft has ended, and took so many transactions. What was seen since the last look.
+    pub fn after(&mut self, own: u32) -> Sight {
         let is_paused = std::mem::take(&mut self.is_paused);
         let Some(sentinel) = &mut self.sentinel else { return Sight::Undisturbed };
         let resumed = if is_paused { sentinel.listen() } else { Ok(()) };
@@ -110,7 +109,7 @@ impl Lookout {
                 Sight::Undisturbed
             }
             Ok(sight) => {
-                if has_committed {
+                if own > 0 {
                     self.blind = 0;
                     self.backoff.reset();
                 }
@@ -125,7 +124,7 @@ impl Lookout {
 
     /// What was seen since the last look, in which the own nft did nothing.
     pub fn look(&mut self) -> Sight {
-        self.after(false)
+        self.after(0)
     }
 
     fn lose(&mut self, error: &SentinelError) {

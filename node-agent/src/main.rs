@@ -79,7 +79,7 @@ async fn run(config: Config) -> anyhow::Result<()> {
     Ok(agent.await?)
 }
 
-/// Removes the table, then what would bring it back at the next start: in this order, so that a table that stays is
+/// Removes the tables, then what would bring it back at the next start: in this order, so that a table that stays is
 /// one that can be restored.
 async fn uninstall(nft: &Nft, state_dir: Option<&Path>) -> anyhow::Result<()> {
     nft.uninstall().await.with_context(|| format!("removing table {TABLE}"))?;

@@ -1,12 +1,16 @@
-//! What the agent asks of nft: apply a script, tell whether a revision stands, remove the table, tell its version.
+//! What the agent asks of nft: run a transaction, tell whether a revision or a table stands, remove what is ours, tell
+//! its version.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use flock_proto::{Outcome, VERSION_LIMIT};
 use flock_shared::marker::leaving;
-use flock_shared::{Revision, Script, TABLE};
+use flock_shared::tables;
+use flock_shared::{Revision, TABLE};
 
-use crate::child::{ChildError, Program};
+use crate::child::{ChildError, Complaint, Program};
+use crate::series::{removal, stand_in_judges};
 
 /// How long questions to nft may take; they cost milliseconds.
 const QUESTION_LIMIT: Duration = Duration::from_secs(5);
@@ -31,12 +35,18 @@ impl Nft {
         &self.program
     }
 
-    /// Runs `script` as one transaction.
+    /// How long all that leads to one state may take.
+    #[must_use]
+    pub const fn limit(&self) -> Duration {
+        self.limit
+    }
+
+    /// Runs statements as one transaction, which may take so long.
     ///
     /// # Errors
     /// Exit other than 0 within the time limit. See [`may_have_committed`] for what that says about the kernel.
-    pub async fn apply(&self, script: &Script) -> Result<(), ChildError> {
-        self.program.run(&["-f", "-"], script.bytes(), self.limit).await.map(drop)
+    pub async fn apply(&self, statements: &[u8], limit: Duration) -> Result<(), ChildError> {
+        self.program.run(&["-f", "-"], statements, limit).await.map(drop)
     }
 
     /// Whether the kernel's table is the one of `revision`: whether its marker is there and the table has not gone on
@@ -46,21 +56,57 @@ impl Nft {
     /// # Errors
     /// When nft gives no answer.
     pub async fn stands(&self, revision: &Revision) -> Result<bool, ChildError> {
+        self.would_take(&leaving(revision)).await
+    }
+
+    /// Whether a table of a full script that was interrupted stands in for the one of its name.
+    ///
+    /// # Errors
+    /// When nft gives no answer.
+    pub async fn stand_in_judges(&self) -> Result<bool, ChildError> {
+        self.would_take(&stand_in_judges()).await
+    }
+
+    /// Whether there is such a table.
+    ///
+    /// # Errors
+    /// When nft gives no answer.
+    pub async fn has(&self, table: &str) -> Result<bool, ChildError> {
+        // A family that the kernel does not know has no tables, and none can be made there.
+        Ok(!self.would_take(&format!("create table {table}\n")).await?
+            && self.would_take(&format!("delete table {table}\n")).await?)
+    }
+
+    /// Whether nft and the kernel would take these statements; nothing is committed. `Err` holds what nft said.
+    ///
+    /// # Errors
+    /// When nft gives no answer.
+    pub async fn tried(&self, statements: &str) -> Result<Result<(), Complaint>, ChildError> {
         let limit = self.limit.min(QUESTION_LIMIT);
-        match self.program.run(&["-c", "-f", "-"], leaving(revision).as_bytes(), limit).await {
-            Ok(_) => Ok(true),
-            Err(ChildError::Failed { .. }) => Ok(false),
+        match self.program.run(&["-c", "-f", "-"], statements.as_bytes(), limit).await {
+            Ok(_) => Ok(Ok(())),
+            Err(ChildError::Failed { stderr, .. }) => Ok(Err(stderr)),
             Err(error) => Err(error),
         }
     }
 
-    /// Removes the table; it is no error if there is none.
+    async fn would_take(&self, statements: &str) -> Result<bool, ChildError> {
+        Ok(self.tried(statements).await?.is_ok())
+    }
+
+    /// Removes every table that is ours; it is no error if there is none.
     ///
     /// # Errors
     /// As [`Nft::apply`].
     pub async fn uninstall(&self) -> Result<(), ChildError> {
-        // Deleting a missing table fails, so it is added first. `destroy` is unknown to nft 1.0.6.
-        self.apply(&Script::new(format!("add table {TABLE}\ndelete table {TABLE}\n"))).await
+        // The one that is always there goes first and unasked, and with it what judges.
+        self.apply(removal([Cow::Borrowed(TABLE)].into_iter()).as_bytes(), self.limit).await?;
+        for table in tables::ALL.into_iter().filter(|table| *table != TABLE) {
+            if self.has(table).await? {
+                self.apply(removal([Cow::Borrowed(table)].into_iter()).as_bytes(), self.limit).await?;
+            }
+        }
+        Ok(())
     }
 
     /// The first line of `nft --version`.
@@ -83,7 +129,7 @@ impl Nft {
 pub const fn outcome(error: &ChildError) -> Outcome {
     match error {
         ChildError::NotStarted { .. } => Outcome::NftMissing,
-        ChildError::Failed { .. } => Outcome::NftFailed,
+        ChildError::Failed { .. } | ChildError::OutOfMemory { .. } => Outcome::NftFailed,
         ChildError::TimedOut { .. } => Outcome::NftTimedOut,
         ChildError::Killed { .. } | ChildError::Lost(_) => Outcome::NftKilled,
     }
@@ -92,5 +138,11 @@ pub const fn outcome(error: &ChildError) -> Outcome {
 /// Whether the kernel may have taken the script all the same: nft died, perhaps after the commit.
 #[must_use]
 pub const fn may_have_committed(error: &ChildError) -> bool {
-    matches!(error, ChildError::TimedOut { .. } | ChildError::Killed { .. } | ChildError::Lost(_))
+    matches!(
+        error,
+        ChildError::TimedOut { .. }
+            | ChildError::Killed { .. }
+            | ChildError::OutOfMemory { .. }
+            | ChildError::Lost(_)
+    )
 }

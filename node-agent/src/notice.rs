@@ -3,7 +3,7 @@
 //! A transaction is told as the objects that it made and removed, each of which names its table, and then as the
 //! generation of rules that it ended in. Pure.
 
-use flock_shared::TABLE;
+use flock_shared::tables;
 
 /// Header of every netlink message: length, type, flags, sequence, port.
 const HEADER: usize = 16;
@@ -18,8 +18,8 @@ const NFTABLES: u16 = 10;
 const NEW_GENERATION: u16 = 15;
 const GET_GENERATION: u16 = 16;
 const NLM_F_REQUEST: u16 = 1;
-/// `NFPROTO_INET`.
-const INET: u8 = 1;
+/// `NFPROTO_INET` and `NFPROTO_BRIDGE`, by nft's names.
+const FAMILIES: [(&str, u8); 2] = [("inet", 1), ("bridge", 7)];
 /// The first attribute of every object is its table, that of a generation its number; the upper bits are flags.
 const FIRST: u16 = 1;
 const ATTRIBUTE_TYPE: u16 = 0x3fff;
@@ -27,7 +27,7 @@ const ATTRIBUTE_TYPE: u16 = 0x3fff;
 /// One message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Notice {
-    /// An object of our table came, went or changed.
+    /// An object of a table that is ours came, went or changed.
     Ours,
     /// The transaction is told; this is the number of the generation that it made.
     Generation {
@@ -85,7 +85,7 @@ fn first(bytes: &[u8]) -> Option<(Notice, usize)> {
     let notice = if kind & 0xff == NEW_GENERATION {
         let number = u32::from_be_bytes(array(value, 0)?);
         Notice::Generation { number, port: u32::from_ne_bytes(array(message, 12)?) }
-    } else if family == INET && is_our_table(value) {
+    } else if is_ours(family, value) {
         Notice::Ours
     } else {
         Notice::Others
@@ -106,9 +106,11 @@ fn first_attribute(mut rest: &[u8]) -> Option<&[u8]> {
     }
 }
 
-fn is_our_table(name: &[u8]) -> bool {
-    let ours = TABLE.split(' ').next_back().unwrap_or_default().as_bytes();
-    name.strip_suffix(b"\0").unwrap_or(name) == ours
+fn is_ours(family: u8, name: &[u8]) -> bool {
+    let name = name.strip_suffix(b"\0").unwrap_or(name);
+    tables::ALL.iter().filter_map(|table| table.split_once(' ')).any(|(of, ours)| {
+        ours.as_bytes() == name && FAMILIES.iter().any(|(word, number)| *word == of && *number == family)
+    })
 }
 
 const fn aligned(length: usize) -> usize {
@@ -122,6 +124,9 @@ fn array<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+
+    const INET: u8 = 1;
+    const BRIDGE: u8 = 7;
 
     fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
         let length = u16::try_from(ATTRIBUTE + value.len()).unwrap();
@@ -158,13 +163,17 @@ pub(crate) mod tests {
             object(2, "flock_netpol"),
             object(INET, "flock_netpol2"),
             object(INET, "flock"),
+            object(INET, "flock_netpol_next"),
+            object(BRIDGE, "flock_netpol"),
+            object(BRIDGE, "flock_netpol_trial"),
             generation(70_000, 9),
             message(2, 0, 9, &[]),
         ]
         .concat();
         let generation = Notice::Generation { number: 70_000, port: 9 };
         let (ours, others) = (Notice::Ours, Notice::Others);
-        assert_eq!(told(&datagram), [ours, others, others, others, generation, others]);
+        let expected = [ours, others, others, others, ours, ours, others, generation, others];
+        assert_eq!(told(&datagram), expected);
         assert_eq!(told(b""), []);
     }
 

@@ -17,6 +17,7 @@ use crate::facts::{Mode, Observer};
 use crate::nft::Nft;
 use crate::session::{self, Ended, Ends};
 use crate::state::{self, Saved, StateDir};
+use crate::trial;
 use flock_shared::backoff::Backoff;
 use flock_shared::dial::{self, CompilerUrl, DialError, Trust};
 use flock_shared::telemetry::causes;
@@ -174,11 +175,13 @@ async fn restore(config: &Config, enforcer: &mut Enforcer) -> (Option<StateDir>,
 /// turn; each connection is made from the address anew, names are looked up again.
 async fn follow(config: &Config, mut ends: Ends, applied: watch::Receiver<Applied>) {
     let mut backoff = Backoff::new(FIRST_RECONNECT, LAST_RECONNECT);
+    let mut refused = None;
     let mut turns = turns(&config.node, &config.compilers);
     let Some(mut compiler) = turns.next() else { return };
     loop {
-        let connecting = async { tokio::join!(connect(config, compiler), nft_version(&config.nft)) };
-        let Some((connected, nft_version)) = unless_stopped(connecting, &mut ends).await else {
+        let trying = refused_by(&config.nft, &mut refused);
+        let connecting = async { tokio::join!(connect(config, compiler), nft_version(&config.nft), trying) };
+        let Some((connected, nft_version, ())) = unless_stopped(connecting, &mut ends).await else {
             return;
         };
         match connected {
@@ -196,7 +199,7 @@ async fn follow(config: &Config, mut ends: Ends, applied: watch::Receiver<Applie
                     drifts,
                     superseded,
                     facts: ends.facts.borrow_and_update().clone(),
-                    refused: Vec::new(),
+                    refused: refused.clone().unwrap_or_default(),
                 };
                 let since = Instant::now();
                 let ended = session::run(channel, token.as_ref(), hello, &mut ends).await;
@@ -258,6 +261,16 @@ async fn unless_stopped<T>(work: impl Future<Output = T>, ends: &mut Ends) -> Op
     tokio::select! {
         done = work => Some(done),
         () = ends.discard_acks() => None,
+    }
+}
+
+/// Learns what nft refuses, unless that is known: it does not change while an agent lives.
+async fn refused_by(nft: &Nft, known: &mut Option<Vec<String>>) {
+    if known.is_none() {
+        match trial::refused(nft).await {
+            Ok(refused) => *known = Some(refused),
+            Err(error) => warn!(error = ?error.to_string(), "what nft refuses could not be learned"),
+        }
     }
 }
 

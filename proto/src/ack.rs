@@ -10,6 +10,9 @@ use crate::{WireError, text, v1};
 /// The longest error text of an [`Ack`], in bytes.
 pub const ERROR_LIMIT: usize = 4096;
 
+/// See [`Outcome::strikes`]. Agents and compilers count alike.
+pub const STRIKES_LIMIT: u32 = 4;
+
 /// What became of an update.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ack {
@@ -54,6 +57,23 @@ impl Outcome {
     #[must_use]
     pub const fn is_success(self) -> bool {
         matches!(self, Self::Applied | Self::Unchanged)
+    }
+
+    /// What a failure of a full script counts. With [`STRIKES_LIMIT`] the script is given up: two refusals, or four
+    /// times that somebody else killed nft (a kernel that is out of memory does that, and so does a person). What is
+    /// not the script's fault counts nothing.
+    #[must_use]
+    pub const fn strikes(self) -> u32 {
+        match self {
+            Self::NftFailed | Self::NftTimedOut => 2,
+            Self::NftKilled => 1,
+            Self::Applied
+            | Self::Unchanged
+            | Self::HashMismatch
+            | Self::BaseMismatch
+            | Self::Malformed
+            | Self::NftMissing => 0,
+        }
     }
 
     /// The outcome in lower case with underscores, for tables, labels of metrics and logs.

@@ -10,7 +10,10 @@ use crate::{WireError, text, v1};
 /// The longest description of a flowtable, in bytes.
 pub const FLOWTABLE_LIMIT: usize = 128;
 
-/// The longest text of what nft refuses, in bytes.
+/// The most texts of what nft refuses.
+pub const REFUSED_LINES: usize = 16;
+
+/// The longest of them, in bytes.
 pub const REFUSED_LIMIT: usize = 512;
 
 /// So many bridges, so many addresses and ports of all of them: with all of these a message takes some 55 KB.
@@ -19,7 +22,6 @@ const ADDRESSES: usize = 512;
 const PORTS: usize = 1024;
 const TUNNEL_PORTS: usize = 64;
 const FLOWTABLES: usize = 16;
-const REFUSED: usize = 16;
 
 /// The longest name of a device, in bytes: `IFNAMSIZ - 1`.
 const NAME_LIMIT: usize = 15;
@@ -262,12 +264,12 @@ impl TryFrom<i32> for BridgeNf {
 /// What nft refuses, as it is sent.
 pub(crate) fn refused_to_wire(refused: Vec<String>) -> Vec<String> {
     let line = |said: String| said.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-    refused.into_iter().take(REFUSED).map(|said| text::truncated(line(said), REFUSED_LIMIT)).collect()
+    refused.into_iter().take(REFUSED_LINES).map(|said| text::truncated(line(said), REFUSED_LIMIT)).collect()
 }
 
 /// The same, as it came.
 pub(crate) fn refused_of_wire(refused: Vec<String>) -> Result<Vec<String>, WireError> {
-    at_most("refused", refused.len(), REFUSED)?;
+    at_most("refused", refused.len(), REFUSED_LINES)?;
     refused.into_iter().map(|said| text::printable("hello.refused", said, REFUSED_LIMIT)).collect()
 }
 

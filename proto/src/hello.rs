@@ -27,7 +27,8 @@ pub struct Hello {
     pub superseded: Superseded,
     /// What the node is like; `None`: the agent cannot tell.
     pub facts: Option<NodeFacts>,
-    /// What nft or the kernel refuses of what scripts may hold, in nft's words; cut to [`crate::REFUSED_LIMIT`] when sent.
+    /// What nft or the kernel refuses of what scripts may hold, in nft's words, one line each; cut to
+    /// [`crate::REFUSED_LINES`] of [`crate::REFUSED_LIMIT`] bytes when sent.
     pub refused: Vec<String>,
 }
 

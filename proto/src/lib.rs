@@ -17,10 +17,11 @@ mod position;
 mod text;
 mod update;
 
-pub use ack::{Ack, ERROR_LIMIT, Outcome};
+pub use ack::{Ack, ERROR_LIMIT, Outcome, STRIKES_LIMIT};
 pub use error::WireError;
 pub use facts::{
     Bridge, BridgeNf, BridgePort, FLOWTABLE_LIMIT, FactsError, NodeFacts, PortKind, REFUSED_LIMIT,
+    REFUSED_LINES,
 };
 pub use flows::{FLOWS_LIMIT, Flow, Flows};
 pub use forget::{Answer, Forget};

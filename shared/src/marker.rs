@@ -44,6 +44,13 @@ pub fn leaving(revision: &Revision) -> String {
     .concat()
 }
 
+/// A statement that nft refuses on a table that has not gone on from a revision by [`leaving`] it, or is another table.
+#[must_use]
+pub fn has_left(revision: &Revision) -> String {
+    let revision = revision.as_str();
+    ["add rule ", TABLE, " ", PAST_PREFIX, revision, " ip saddr @", MARKER_PREFIX, revision, "\n"].concat()
+}
+
 /// The revisions that a table has gone on from and whose markers it still holds, oldest first, each once; at most
 /// [`SUPERSEDED_LIMIT`]. Compilers write it and read it; agents keep it for them. Cloning shares it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

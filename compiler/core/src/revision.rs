@@ -91,6 +91,18 @@ impl SetTree {
     }
 }
 
+impl SetTree {
+    /// The revision of a closed frame: never that of a normal one.
+    pub(crate) fn closed_revision(&self, frame: &FrameDigest) -> Revision {
+        let mut digest = Digest::new();
+        digest.tag(LAYOUT_VERSION);
+        digest.text("closed");
+        digest.inner(&frame.0);
+        digest.inner(&self.root);
+        Revision::of(ScriptHash::from_bytes(*digest.finish().as_bytes()))
+    }
+}
+
 /// The digest of a set with its name.
 pub(crate) fn of_set(
     definition: &SetDefinition,

@@ -49,6 +49,7 @@ fn node_row(status: &v1::NodeStatus) -> Vec<Cell> {
     let short = |revision: &str| revision.get(..SHORT).unwrap_or("-").to_owned();
     let failed = view::outcome(status);
     let (state, tone) = match (status.connected, view::is_current(status), &failed) {
+        _ if !status.closed.is_empty() => ("closed", Tone::Bad),
         (_, _, Some(_)) => ("failing", Tone::Bad),
         _ if status.unknown => ("unknown", Tone::Bad),
         (true, ..) if !status.not_judged.is_empty() => ("not judged", Tone::Bad),
@@ -57,8 +58,12 @@ fn node_row(status: &v1::NodeStatus) -> Vec<Cell> {
         (false, _, None) if status.agent_version.is_empty() => ("no agent", Tone::Warning),
         (false, ..) => ("offline", Tone::Bad),
     };
-    let failed = failed.map(|outcome| format!("{outcome}: {}", status.last_error));
-    let error = failed.unwrap_or_else(|| status.not_judged.join("; "));
+    let error = failed.map(|outcome| format!("{outcome}: {}", status.last_error));
+    let others = || {
+        let closed = Some(status.closed.as_str()).filter(|words| !words.is_empty());
+        closed.into_iter().chain(status.not_judged.iter().map(String::as_str)).collect::<Vec<_>>().join("; ")
+    };
+    let error = error.unwrap_or_else(others);
     // Seconds are enough for people.
     let since = status
         .applied_since

@@ -24,6 +24,7 @@ pub(crate) struct Node<'a> {
     isolated_pods: u32,
     drifts: u32,
     not_judged: &'a [String],
+    closed: Option<&'a str>,
 }
 
 fn present(text: &str) -> Option<&str> {
@@ -78,6 +79,7 @@ impl<'a> From<&'a v1::NodeStatus> for Node<'a> {
             isolated_pods: status.isolated_pods,
             drifts: status.drifts,
             not_judged: &status.not_judged,
+            closed: present(&status.closed),
         }
     }
 }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 
+use flock_compiler_core::output::Form;
 use flock_compiler_core::{Body, End, NodeChange, Output, Pass, Translator, diff, render};
 use flock_shared::{NodeName, Revision, Script, Superseded};
 use tokio::sync::watch;
@@ -20,6 +21,8 @@ pub struct Published {
     presence: Presence,
     /// The size of the full script, once somebody has asked for it.
     full_size: OnceLock<usize>,
+    /// The closed form of the same objects, once a node has needed it.
+    closed: OnceLock<Arc<Published>>,
 }
 
 #[derive(Debug)]
@@ -39,13 +42,33 @@ pub enum Presence {
 
 impl Published {
     fn new(output: Arc<Output>, step: Option<Step>, presence: Presence) -> Self {
-        Self { output, step, since: SystemTime::now(), presence, full_size: OnceLock::new() }
+        Self {
+            output,
+            step,
+            since: SystemTime::now(),
+            presence,
+            full_size: OnceLock::new(),
+            closed: OnceLock::new(),
+        }
     }
 
     /// The name of this state.
     #[must_use]
     pub fn revision(&self) -> &Revision {
         self.output.revision()
+    }
+
+    /// Returns true if it is the closed form.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.output.form() == Form::Closed
+    }
+
+    /// What a node should have that refuses this: the closed form of the same objects.
+    #[must_use]
+    pub fn closed(&self) -> Arc<Self> {
+        let make = || Arc::new(Self::new(Arc::new(self.output.closed()), None, self.presence));
+        Arc::clone(self.closed.get_or_init(make))
     }
 
     /// Since when it is the desired one.

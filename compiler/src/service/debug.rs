@@ -20,7 +20,7 @@ use super::panicked::Alarm;
 use super::{Context, output};
 use crate::access::{Ask, Denied, Pass, Resource};
 use crate::engine::{Desired, EngineStopped, Presence, Published};
-use crate::fleet::AgentStatus;
+use crate::fleet::{AgentStatus, Fleet};
 
 #[derive(Debug)]
 pub(super) struct Debug {
@@ -170,8 +170,25 @@ impl DebugService for Debug {
             message: problem.message,
             consequence: problem.consequence.to_string(),
         });
-        Ok(owed(&link, v1::ListProblemsResponse { problems: problems.collect() }, None))
+        let mut problems: Vec<v1::Problem> = problems.collect();
+        if namespace.is_none() {
+            problems.extend(closed(&self.context.fleet));
+            problems.sort_by(|a, b| a.object.cmp(&b.object));
+        }
+        Ok(owed(&link, v1::ListProblemsResponse { problems }, None))
     }
+}
+
+/// The nodes that refuse their tables.
+fn closed(fleet: &Fleet) -> impl Iterator<Item = v1::Problem> {
+    let closed = fleet.all().into_iter().filter_map(|(node, agent)| Some((node, agent.closed?)));
+    closed.map(|(node, words)| v1::Problem {
+        source: String::new(),
+        object: format!("Node {node}"),
+        field: String::new(),
+        message: format!("nft on the node refuses its script: {}", words.lines().next().unwrap_or_default()),
+        consequence: "its isolated pods are denied everything in their directions".to_owned(),
+    })
 }
 
 /// A node that a client watches.
@@ -230,6 +247,7 @@ fn status(node: &NodeName, published: Option<&Published>, agent: Option<&AgentSt
         status.nft_version.clone_from(&agent.nft_version);
         status.drifts = agent.drifts.unwrap_or_default();
         status.not_judged = agent.unjudged(published).iter().map(ToString::to_string).collect();
+        status.closed = agent.closed.clone().unwrap_or_default();
         status.last_took = agent.took.and_then(duration);
         if let Some((revision, since)) = &agent.applied {
             status.applied_revision = revision.to_string();

@@ -24,6 +24,11 @@ pub struct Limits {
     pub resend_first: Duration,
     /// See [`Self::resend_first`].
     pub resend_longest: Duration,
+    /// The first and the longest pause before a node that refused its table, and has the closed form, is sent a table
+    /// that other objects ask for. Each attempt in vain may take nft's whole time on the node.
+    pub reopen_first: Duration,
+    /// See [`Self::reopen_first`].
+    pub reopen_longest: Duration,
     /// How long an agent that has applied more than this replica has read is held, before it is sent to another one.
     pub lag: Duration,
     /// How long an agent is sent away by a replica whose own watches are live, before that replica concludes that what
@@ -51,6 +56,8 @@ impl Default for Limits {
             progress: 64 * 1024,
             resend_first: Duration::from_secs(1),
             resend_longest: Duration::from_secs(60),
+            reopen_first: Duration::from_secs(60),
+            reopen_longest: Duration::from_secs(3600),
             lag: Duration::from_secs(30),
             rewind: Duration::from_secs(300),
             facts: Duration::from_secs(1),

@@ -212,16 +212,22 @@ impl Open {
             }
             let newest = self.desired.borrow_and_update().clone();
             let due = newest.as_ref().map_or(Due::Nothing, |newest| self.session.due(newest, Instant::now()));
-            let wake = match (newest, due) {
-                (Some(newest), Due::Current) => return Ok(self.current(shared, newest)),
-                (Some(newest), due @ (Due::From(_) | Due::Full)) => {
-                    let way = match due {
-                        Due::From(base) => {
-                            let delta = newest.delta_from(&base, self.session.superseded());
-                            delta.map(|delta| (base, delta))
-                        }
-                        _ => None,
-                    };
+            self.fleet.closed(self.session.closed());
+            let (base, newest) = match due {
+                Due::From(base, newest) => (Some(base), Ok(newest)),
+                Due::Full(newest) => (None, Ok(newest)),
+                Due::Current(state) => return Ok(self.current(shared, state)),
+                Due::Overdue => return Err(overdue(shared)),
+                Due::At(instant) => (None, Err(Some(instant))),
+                Due::Nothing => (None, Err(None)),
+            };
+            let wake = match newest {
+                Err(wake) => wake,
+                Ok(newest) => {
+                    let way = base.and_then(|base| {
+                        let delta = newest.delta_from(&base, self.session.superseded());
+                        delta.map(|delta| (base, delta))
+                    });
                     match (way, turn.take()) {
                         (Some((base, delta)), _) if delta.size() < shared.context.limits.large => {
                             let leaves = delta.superseded();
@@ -241,9 +247,6 @@ impl Open {
                         (None, Some(turn)) => return Ok(self.full(shared, newest, turn).await),
                     }
                 }
-                (_, Due::Overdue) => return Err(overdue(shared)),
-                (_, Due::At(instant)) => Some(instant),
-                (_, Due::Nothing) | (None, _) => None,
             };
             turn = None;
             tokio::select! {
@@ -357,9 +360,14 @@ impl Open {
         } else {
             tracing::warn!(%node, outcome = ack.outcome.as_str(), error = ack.error, "update not applied");
         }
-        if let Verdict::Resend(pause) = self.session.answered(ack, Instant::now()) {
-            tracing::info!(%node, ?pause, "a full script will be sent");
+        match self.session.answered(ack, Instant::now()) {
+            Verdict::Settled => {}
+            Verdict::Resend(pause) => tracing::info!(%node, ?pause, "a full script will be sent"),
+            Verdict::Closed => {
+                tracing::error!(%node, "the node refuses its table: its isolated pods are denied everything");
+            }
         }
+        self.fleet.closed(self.session.closed());
     }
 
     fn farewell(&self, status: &Status) {

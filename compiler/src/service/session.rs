@@ -2,11 +2,16 @@
 //!
 //! One update is under way at a time. What the agent has acknowledged last is the base of the next delta; states that
 //! come meanwhile overtake each other, so a slow agent skips stale ones and nothing queues for it.
+//!
+//! A full script that a node refuses as often as it may ([`Outcome::strikes`]) is not sent again. Instead the node gets
+//! the closed form of whatever is desired, until other objects ask for a table that it may take: that is tried after a
+//! pause that grows each time it was in vain. Replicas agree without knowing of each other: an agent that comes with the
+//! closed form's revision is taken for one that had refused the normal form, which a new stream tries once.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use flock_proto::{Ack, Outcome};
+use flock_proto::{Ack, Outcome, STRIKES_LIMIT};
 use flock_shared::{Revision, Superseded};
 use tokio::time::Instant;
 
@@ -17,11 +22,23 @@ use crate::engine::Published;
 pub(super) trait State {
     /// The name.
     fn revision(&self) -> &Revision;
+    /// Returns true if it is the closed form of another one.
+    fn is_closed(&self) -> bool;
+    /// The closed form of the same objects.
+    fn closed(&self) -> Arc<Self>;
 }
 
 impl State for Published {
     fn revision(&self) -> &Revision {
         self.revision()
+    }
+
+    fn is_closed(&self) -> bool {
+        self.is_closed()
+    }
+
+    fn closed(&self) -> Arc<Self> {
+        self.closed()
     }
 }
 
@@ -67,6 +84,21 @@ struct Refused<S> {
     newer: Instant,
     /// When the same may be sent once more; `None`: the agent itself tries again.
     again: Option<Instant>,
+    /// What its failures count, see [`Outcome::strikes`].
+    strikes: u32,
+}
+
+/// The node has refused the normal form: the closed one is wanted there.
+#[derive(Debug)]
+struct Closing {
+    /// The state that it refused last; `None`: one of an earlier stream, which may be tried once.
+    refused: Option<Revision>,
+    /// nft's words; empty if they went to an earlier stream.
+    words: String,
+    /// When a state may be tried that it has not refused.
+    again: Instant,
+    /// How long that was put off.
+    pause: Duration,
 }
 
 /// What there is to do for a desired state.
@@ -78,12 +110,12 @@ pub(super) enum Due<S> {
     At(Instant),
     /// The agent has not answered for too long.
     Overdue,
-    /// Say that the agent has it.
-    Current,
-    /// Send a delta from this state, or a full script.
-    From(Arc<S>),
+    /// Say that the agent has this state.
+    Current(Arc<S>),
+    /// Send a delta from one state to another, or a full script.
+    From(Arc<S>, Arc<S>),
     /// Send a full script.
-    Full,
+    Full(Arc<S>),
 }
 
 /// What an answer comes to.
@@ -93,6 +125,8 @@ pub(super) enum Verdict {
     Settled,
     /// The update, or what follows it, is sent again after a pause.
     Resend(Duration),
+    /// The closed form is sent from here on.
+    Closed,
 }
 
 /// The compiler's side of a stream.
@@ -104,6 +138,7 @@ pub(super) struct Session<S> {
     superseded: Superseded,
     sent: Option<Sent<S>>,
     refused: Option<Refused<S>>,
+    closing: Option<Closing>,
     /// The next pause before the same is sent again.
     pause: Duration,
     limits: Limits,
@@ -113,7 +148,8 @@ impl<S: State> Session<S> {
     /// After a hello that named `applied` and `superseded`.
     pub(super) fn new(applied: Option<Revision>, superseded: Superseded, limits: Limits) -> Self {
         let has = applied.map_or(Has::Unknown, Has::Said);
-        Self { has, superseded, sent: None, refused: None, pause: limits.resend_first, limits }
+        let pause = limits.resend_first;
+        Self { has, superseded, sent: None, refused: None, closing: None, pause, limits }
     }
 
     /// The state that the agent acknowledged last.
@@ -129,28 +165,61 @@ impl<S: State> Session<S> {
         &self.superseded
     }
 
+    /// Why the closed form is wanted, in nft's words, which may be empty; `None` while the normal one is.
+    pub(super) fn closed(&self) -> Option<&str> {
+        self.closing.as_ref().map(|closing| closing.words.as_str())
+    }
+
     /// What to do for `desired`.
-    pub(super) fn due(&self, desired: &S, now: Instant) -> Due<S> {
+    pub(super) fn due(&mut self, desired: &Arc<S>, now: Instant) -> Due<S> {
         if let Some(sent) = &self.sent {
             let limit = sent.at + self.limits.ack;
             return if now < limit { Due::At(limit) } else { Due::Overdue };
         }
+        self.recognize(desired, now);
+        match &self.closing {
+            None => self.due_for(Arc::clone(desired), now),
+            Some(closing) if closing.refused.as_ref() == Some(desired.revision()) => {
+                self.due_for(desired.closed(), now)
+            }
+            Some(closing) if now < closing.again => match self.due_for(desired.closed(), now) {
+                Due::Nothing => Due::At(closing.again),
+                Due::At(at) => Due::At(at.min(closing.again)),
+                due => due,
+            },
+            Some(_) => self.due_for(Arc::clone(desired), now),
+        }
+    }
+
+    /// An agent that says that it has the closed form was sent it by somebody, for a reason.
+    fn recognize(&mut self, desired: &S, now: Instant) {
+        if self.closing.is_none()
+            && let Has::Said(said) = &self.has
+            && said != desired.revision()
+            && said == desired.closed().revision()
+        {
+            let pause = self.limits.reopen_first;
+            self.closing = Some(Closing { refused: None, words: String::new(), again: now + pause, pause });
+        }
+    }
+
+    fn due_for(&self, wanted: Arc<S>, now: Instant) -> Due<S> {
         let Some(refused) = &self.refused else {
             return match &self.has {
-                Has::State(state) if state.revision() == desired.revision() => Due::Nothing,
-                Has::State(state) => Due::From(Arc::clone(state)),
-                Has::Said(revision) if revision == desired.revision() => Due::Current,
+                Has::State(state) if state.revision() == wanted.revision() => Due::Nothing,
+                Has::State(state) => Due::From(Arc::clone(state), wanted),
+                Has::Said(revision) if revision == wanted.revision() => Due::Current(wanted),
                 // The one place where a state that an earlier stream had could be looked up.
-                Has::Said(_) | Has::Unknown => Due::Full,
+                Has::Said(_) | Has::Unknown => Due::Full(wanted),
             };
         };
-        let again = refused.state.revision() == desired.revision();
+        let again = refused.state.revision() == wanted.revision();
         match if again { refused.again } else { Some(refused.newer) } {
             None => Due::Nothing,
             Some(at) if now < at => Due::At(at),
             // Back to what the agent had before: it only has to forget what it holds and tries again.
-            Some(_) if refused.kind != Kind::Current && self.has(desired) => Due::Current,
-            Some(_) => Due::Full,
+            Some(_) if refused.kind != Kind::Current && self.has(&wanted) => Due::Current(wanted),
+            Some(_) => Due::Full(wanted),
         }
     }
 
@@ -167,20 +236,44 @@ impl<S: State> Session<S> {
             return if ack.outcome.is_success() {
                 self.settle(sent.state, sent.leaves, ack.outcome)
             } else {
-                self.refuse(sent, ack.outcome, now)
+                self.refuse(sent, ack, now)
             };
         }
+        if self.sent.is_some() {
+            return Verdict::Settled;
+        }
         // The agent's own later attempt at something that nft had refused.
-        if ack.outcome.is_success()
-            && self.sent.is_none()
-            && let Some(refused) = self.refused.take_if(|refused| answers(&refused.state))
-        {
-            return self.settle(refused.state, refused.leaves, ack.outcome);
+        if ack.outcome.is_success() {
+            if let Some(refused) = self.refused.take_if(|refused| answers(&refused.state)) {
+                return self.settle(refused.state, refused.leaves, ack.outcome);
+            }
+        } else if let Some(refused) = self.refused.as_mut().filter(|refused| answers(&refused.state)) {
+            refused.strikes += ack.outcome.strikes();
+            return self.judge(ack, now);
         }
         Verdict::Settled
     }
 
+    /// Whether a full script has been refused as often as it may. Once closed, a single failure is enough.
+    fn judge(&mut self, ack: &Ack, now: Instant) -> Verdict {
+        let limit = if self.closing.is_some() { 1 } else { STRIKES_LIMIT };
+        let over = |refused: &&mut Refused<S>| {
+            refused.kind == Kind::Full && refused.strikes >= limit && !refused.state.is_closed()
+        };
+        let Some(refused) = self.refused.as_mut().filter(over) else { return Verdict::Settled };
+        // The closed form is another state, and need not wait.
+        refused.newer = now;
+        let pause = self.closing.as_ref().map_or(self.limits.reopen_first, |closing| closing.pause * 2);
+        let pause = pause.min(self.limits.reopen_longest);
+        let (refused, words) = (Some(refused.state.revision().clone()), ack.error.clone());
+        self.closing = Some(Closing { refused, words, again: now + pause, pause });
+        Verdict::Closed
+    }
+
     fn settle(&mut self, state: Arc<S>, leaves: Superseded, outcome: Outcome) -> Verdict {
+        if !state.is_closed() {
+            self.closing = None;
+        }
         self.has = Has::State(state);
         // Also a full script may find its state in place: then the table holds what it held.
         if outcome != Outcome::Unchanged {
@@ -191,7 +284,8 @@ impl<S: State> Session<S> {
         Verdict::Settled
     }
 
-    fn refuse(&mut self, sent: Sent<S>, outcome: Outcome, now: Instant) -> Verdict {
+    fn refuse(&mut self, sent: Sent<S>, ack: &Ack, now: Instant) -> Verdict {
+        let outcome = ack.outcome;
         let Sent { state, kind, leaves, .. } = sent;
         if outcome == Outcome::BaseMismatch {
             self.has = Has::Unknown;
@@ -205,9 +299,10 @@ impl<S: State> Session<S> {
             );
         let pause = self.pause;
         let again = (!held).then(|| now + pause);
-        self.refused = Some(Refused { state, kind, leaves, newer, again });
+        let strikes = outcome.strikes();
+        self.refused = Some(Refused { state, kind, leaves, newer, again, strikes });
         if held {
-            return Verdict::Settled;
+            return self.judge(ack, now);
         }
         self.pause = (pause * 2).min(self.limits.resend_longest);
         Verdict::Resend(pause)

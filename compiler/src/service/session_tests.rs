@@ -5,11 +5,28 @@ use flock_shared::ScriptHash;
 use super::*;
 
 #[derive(Debug)]
-struct Named(Revision);
+struct Named {
+    name: String,
+    revision: Revision,
+}
+
+impl Named {
+    fn new(name: &str) -> Arc<Self> {
+        Arc::new(Self { name: name.to_owned(), revision: revision(name) })
+    }
+}
 
 impl State for Named {
     fn revision(&self) -> &Revision {
-        &self.0
+        &self.revision
+    }
+
+    fn is_closed(&self) -> bool {
+        self.name.starts_with("closed ")
+    }
+
+    fn closed(&self) -> Arc<Self> {
+        Self::new(&format!("closed {}", self.name))
     }
 }
 
@@ -43,17 +60,16 @@ impl Talk {
     }
 
     /// What there is to do for a desired state, in words.
-    fn due(&self, desired: &str) -> String {
-        match self.session.due(&Named(revision(desired)), self.now) {
+    fn due(&mut self, desired: &str) -> String {
+        let is_desired =
+            |state: &Named| if state.name == desired { String::new() } else { format!(" {}", state.name) };
+        match self.session.due(&Named::new(desired), self.now) {
             Due::Nothing => "nothing".into(),
             Due::At(at) => format!("in {:?}", at - self.now),
             Due::Overdue => "overdue".into(),
-            Due::Current => "current".into(),
-            Due::From(base) => {
-                let name = ["a", "b", "c"].into_iter().find(|name| revision(name) == base.0);
-                format!("from {}", name.unwrap())
-            }
-            Due::Full => "full".into(),
+            Due::Current(state) => format!("current{}", is_desired(&state)),
+            Due::From(base, state) => format!("from {}{}", base.name, is_desired(&state)),
+            Due::Full(state) => format!("full{}", is_desired(&state)),
         }
     }
 
@@ -62,7 +78,7 @@ impl Talk {
     }
 
     fn send_leaving(&mut self, state: &str, kind: Kind, leaves: &[&str]) {
-        self.session.sent(Arc::new(Named(revision(state))), kind, names(leaves), self.now);
+        self.session.sent(Named::new(state), kind, names(leaves), self.now);
     }
 
     fn answer(&mut self, of: &str, outcome: Outcome) -> Verdict {
@@ -212,6 +228,117 @@ fn a_full_script_that_nft_refuses_is_the_agents_to_try_again() {
         talk.later(3600);
         assert_eq!([talk.due("b"), talk.due("c")], ["nothing", "full"], "{outcome}");
     }
+}
+
+/// A session whose agent has refused the full script of `b` as often as it may.
+fn refused_twice() -> Talk {
+    let mut talk = Talk::at_a();
+    talk.send("b", Kind::Full);
+    assert_eq!(talk.answer("b", Outcome::NftFailed), Verdict::Settled);
+    // The agent's own second attempt.
+    assert_eq!(talk.answer("b", Outcome::NftTimedOut), Verdict::Closed);
+    talk
+}
+
+/// The same, and the closed form stands.
+fn closed() -> Talk {
+    let mut talk = refused_twice();
+    assert_eq!(talk.due("b"), "full closed b");
+    talk.send("closed b", Kind::Full);
+    talk.answer("closed b", Outcome::Applied);
+    talk
+}
+
+#[test]
+fn what_is_refused_twice_is_closed_and_not_sent_again() {
+    let mut talk = closed();
+    talk.later(100_000);
+    assert_eq!(talk.due("b"), "nothing");
+    assert_eq!(talk.session.closed(), Some(""));
+}
+
+#[test]
+fn what_is_no_fault_of_the_script_closes_nothing() {
+    let mut talk = Talk::at_a();
+    talk.send("b", Kind::Full);
+    for _ in 0..10 {
+        assert_eq!(talk.answer("b", Outcome::NftMissing), Verdict::Settled);
+    }
+    for expected in [Verdict::Settled, Verdict::Settled, Verdict::Settled, Verdict::Closed] {
+        assert_eq!(talk.answer("b", Outcome::NftKilled), expected, "killed four times");
+    }
+}
+
+#[test]
+fn other_objects_are_closed_at_once_and_tried_after_a_pause_that_grows() {
+    let mut talk = closed();
+    for (tried, pause) in [("c", 60), ("d", 120), ("e", 240), ("f", 480)] {
+        talk.send(&format!("closed {tried}"), Kind::Full);
+        talk.answer(&format!("closed {tried}"), Outcome::Applied);
+        assert_eq!(talk.due(tried), format!("in {pause}s"));
+        talk.later(pause);
+        assert_eq!(talk.due(tried), format!("from closed {tried}"));
+        talk.send(tried, Kind::Full);
+        assert_eq!(talk.answer(tried, Outcome::NftFailed), Verdict::Closed, "once is enough now");
+        assert_eq!(talk.due(tried), format!("current closed {tried}"), "the agent forgets what it holds");
+        talk.send(&format!("closed {tried}"), Kind::Current);
+        talk.answer(&format!("closed {tried}"), Outcome::Unchanged);
+        assert_eq!(talk.due(tried), "nothing");
+    }
+    for number in 0..5 {
+        talk.later(3600);
+        assert_eq!(
+            talk.due(&number.to_string()),
+            format!("from closed f {number}").replace(&format!(" {number}"), "")
+        );
+        talk.send(&number.to_string(), Kind::Full);
+        talk.answer(&number.to_string(), Outcome::NftFailed);
+        talk.send("closed f", Kind::Current);
+        talk.answer("closed f", Outcome::Unchanged);
+    }
+}
+
+#[test]
+fn other_objects_are_closed_until_they_are_tried() {
+    let mut talk = closed();
+    assert_eq!(talk.due("c"), "from closed b closed c");
+}
+
+#[test]
+fn what_succeeds_ends_it() {
+    let mut talk = closed();
+    talk.later(60);
+    talk.send("c", Kind::Full);
+    talk.answer("c", Outcome::Applied);
+    assert_eq!(talk.session.closed(), None);
+    assert_eq!([talk.due("c"), talk.due("b")], ["nothing", "from c"]);
+}
+
+#[test]
+fn a_replica_goes_on_where_another_one_closed() {
+    let mut talk = Talk::hello(Some("closed b"));
+    assert_eq!(talk.due("b"), "current closed b");
+    talk.send("closed b", Kind::Current);
+    talk.answer("closed b", Outcome::Unchanged);
+    assert_eq!(talk.due("b"), "in 60s");
+    talk.later(60);
+    assert_eq!(talk.due("b"), "from closed b", "once: the node may have become another");
+    talk.send("b", Kind::Full);
+    assert_eq!(talk.answer("b", Outcome::NftFailed), Verdict::Closed);
+    talk.send("closed b", Kind::Current);
+    talk.answer("closed b", Outcome::Unchanged);
+    talk.later(100_000);
+    assert_eq!(talk.due("b"), "nothing");
+}
+
+#[test]
+fn a_closed_form_that_is_refused_is_not_sent_again_either() {
+    let mut talk = refused_twice();
+    talk.send("closed b", Kind::Full);
+    assert_eq!(talk.answer("closed b", Outcome::NftFailed), Verdict::Settled);
+    assert_eq!(talk.answer("closed b", Outcome::NftFailed), Verdict::Settled);
+    talk.later(100_000);
+    assert_eq!([talk.due("b"), talk.due("c")], ["nothing", "full"]);
 }
 
 #[test]

@@ -54,6 +54,32 @@ async fn an_agent_that_never_answers_is_dropped_and_may_come_back() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_node_that_refuses_its_table_twice_gets_the_closed_form_from_every_replica() {
+    let mut compiler = Compiler::start(1, Limits::default()).await;
+    let mut agent = compiler.agent(0, None).await;
+    let refused = agent.update().await.revision;
+    for _ in 0..2 {
+        agent.answer(&refused, Outcome::NftFailed).await;
+    }
+    let Update { revision: closed, kind: UpdateKind::Full(script), .. } = agent.update().await else {
+        panic!()
+    };
+    assert_ne!(closed, refused);
+    assert!(std::str::from_utf8(script.bytes()).unwrap().contains(closed.as_str()));
+    agent.answer(&closed, Outcome::Applied).await;
+    drop(agent);
+
+    let mut again = compiler.agent(0, Some(closed.clone())).await;
+    assert_eq!(again.apply().await, (closed.clone(), UpdateKind::Current), "whoever it comes to");
+    // A new stream tries the normal form once: the node may have become another.
+    let tried = again.update().await;
+    assert_eq!(tried.revision, refused);
+    again.answer(&refused, Outcome::Applied).await;
+    compiler.change().await;
+    assert!(matches!(again.apply().await.1, UpdateKind::Delta { base, .. } if base == refused));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_change_is_a_delta_on_what_was_acknowledged() {
     let mut compiler = Compiler::start(1, Limits::default()).await;
     let mut agent = compiler.agent(0, None).await;

@@ -6,9 +6,9 @@ use tracing::warn;
 
 use super::{Enforcer, first_line};
 use crate::apply::{Answer, Job, Scope};
-use crate::child::ChildError;
 use crate::ledger::Sight;
 use crate::nft;
+use crate::runner::{Left, Run};
 
 impl Enforcer {
     /// Asks nft whether what should stand does, and brings back what was lost.
@@ -16,7 +16,7 @@ impl Enforcer {
         let Some(standing) = self.enforcement.holds() else {
             return;
         };
-        match self.nft.stands(&standing.revision).await {
+        match self.runner.nft().stands(&standing.revision).await {
             Ok(true) => {}
             Ok(false) => {
                 warn!(revision = %standing.revision, "the table is gone or was changed by something else");
@@ -58,12 +58,14 @@ impl Enforcer {
 
     pub(super) async fn attempt(&mut self, job: Job, since: Instant, cause: &'static str) -> Answer {
         let scope = job.scope;
-        let (mut result, mut sight) = self.apply(&job).await;
-        if scope == Scope::Delta && result.as_ref().is_err_and(nft::may_have_committed) {
+        let (mut run, mut sight) = self.apply(&job).await;
+        let is_whole = run.left == Left::Before;
+        if scope == Scope::Delta && is_whole && run.result.as_ref().is_err_and(nft::may_have_committed) {
             // A full script is tried again later; for a delta the compiler would send one.
             let (again, seen) = self.apply(&job).await;
-            (result, sight) = (again, sight.max(seen));
+            (run, sight) = (again, sight.max(seen));
         }
+        let Run { result, left, .. } = run;
         if result.is_ok() && scope != Scope::Delta {
             self.drift.replaced();
         }
@@ -71,33 +73,38 @@ impl Enforcer {
             Ok(()) => self.enforcement.committed(job),
             Err(error) => self.enforcement.failed(job, nft::outcome(&error), error.to_string()),
         };
+        let is_lost = left == Left::Other && !answer.outcome.is_success();
+        if is_lost && scope != Scope::Delta {
+            // The new table stands in for it, and is no state that a delta could go on from.
+            self.enforcement.lost();
+        }
         self.saw(sight);
         self.publish();
         self.answer(&answer, since, cause);
-        // Behind the answer, which is what tells the compiler what stands.
+        // Behind the answer, which is what tells the compiler what stands, and behind the last step of a series.
         match answer.revision.as_ref().filter(|_| answer.outcome.is_success()) {
             Some(revision) if scope == Scope::Repair => self.outlets.wishes.restored(revision),
             Some(revision) => self.outlets.wishes.committed(revision, scope == Scope::Full),
             None => {}
         }
-        if scope == Scope::Delta && !answer.outcome.is_success() {
+        match scope {
+            Scope::Delta if is_lost => Box::pin(self.put_right()).await,
             // Perhaps its base is not there any more.
-            Box::pin(self.check()).await;
+            Scope::Delta if !answer.outcome.is_success() => Box::pin(self.check()).await,
+            Scope::Full | Scope::Delta | Scope::Repair => {}
         }
         answer
     }
 
-    /// Runs nft, and believes the kernel if nft could not say how it went.
-    async fn apply(&mut self, job: &Job) -> (Result<(), ChildError>, Sight) {
+    /// Runs nft, and listens to what others do meanwhile.
+    async fn apply(&mut self, job: &Job) -> (Run, Sight) {
         let earlier = self.lookout.before(job.script.bytes().len(), self.drift.is_in_doubt());
         self.saw(earlier);
-        let mut result = self.nft.apply(&job.script).await;
-        if result.as_ref().is_err_and(nft::may_have_committed)
-            && matches!(self.nft.stands(&job.revision).await, Ok(true))
-        {
-            result = Ok(());
-        }
-        let sight = self.lookout.after(result.is_ok());
-        (result, sight)
+        let run = match job.scope {
+            Scope::Delta => self.runner.delta(&job.script, &job.revision).await,
+            Scope::Full | Scope::Repair => self.runner.full(&job.script, &job.revision).await,
+        };
+        let sight = self.lookout.after(run.transactions);
+        (run, sight)
     }
 }

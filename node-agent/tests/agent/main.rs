@@ -15,6 +15,7 @@ mod mutants;
 mod process;
 mod saved;
 mod stage;
+mod steps;
 mod stream;
 mod survival;
 mod unheard;

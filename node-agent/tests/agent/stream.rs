@@ -160,6 +160,22 @@ async fn a_script_that_nft_refuses_is_tried_again() {
 }
 
 #[tokio::test]
+async fn what_nft_refuses_twice_is_left_where_something_stands() {
+    let (_compiler, nft, agent, mut session) = start(|_| ()).await;
+    session.apply(full("a")).await;
+    nft.behave(Behaviour::Fail);
+    assert_eq!(session.ask(full("b")).await.outcome, Outcome::NftFailed);
+    assert_eq!(session.ack().await.outcome, Outcome::NftFailed, "the agent's own attempt");
+    let runs = nft.runs();
+    nft.behave(Behaviour::Take);
+    // Longer than its pauses were.
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    assert_eq!((nft.runs(), nft.holds(&revision("a"))), (runs, true));
+    session.apply(full("c")).await;
+    agent.stop().await;
+}
+
+#[tokio::test]
 async fn a_newer_update_ends_the_attempts() {
     let (_compiler, nft, agent, mut session) =
         start(|config| config.check_interval = Duration::from_millis(100)).await;

@@ -128,6 +128,12 @@ impl<T: Family> Ranges<T> {
         after.checked_sub(1).and_then(|index| self.0.get(index)).is_some_and(|(_, last)| address <= *last)
     }
 
+    /// How many ranges it is.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// Whether the set holds no address.
     #[must_use]
     pub fn is_empty(&self) -> bool {

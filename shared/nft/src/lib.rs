@@ -16,6 +16,7 @@ mod phrases;
 pub mod pod_cidr;
 pub mod port;
 pub mod read;
+mod steps;
 mod text;
 pub mod transaction;
 mod words;
@@ -28,5 +29,6 @@ pub use model::{
 };
 pub use name::{Allow, ChainName, Family, MapName, SetName, TableName};
 pub use objects::{Objects, Texts};
+pub use steps::{sets_in_steps, write_in_steps};
 pub use transaction::Transaction;
 pub use write::{write, write_changed_keys};

@@ -92,6 +92,31 @@ pub struct NamedRanges<T> {
     pub ranges: Ranges<T>,
 }
 
+impl Content {
+    /// How many elements there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Members4(members) => members.len(),
+            Self::Members6(members) => members.len(),
+            Self::Ranges4(ranges) => ranges.ranges.len(),
+            Self::Ranges6(ranges) => ranges.ranges.len(),
+            Self::Elements(elements) => elements.len(),
+        }
+    }
+}
+
+impl Table {
+    /// Its objects and what they hold: sets, maps, chains, elements and rules.
+    #[must_use]
+    pub fn objects(&self) -> usize {
+        let sets = self.sets.values().map(|set| set.content.len());
+        let maps = self.maps.values().map(|map| map.elements.len());
+        let chains = self.chains.values().map(|chain| chain.rules.len());
+        sets.chain(maps).chain(chains).map(|held| held + 1).sum()
+    }
+}
+
 /// An element of a set, or the key of a map's element.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Element {

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::ops::Range;
 
+use flock_shared::steps::STEP_OBJECTS;
+
 use crate::model::{Chain, Map, Set, Table};
 use crate::name::{ChainName, MapName, SetName, TableName};
 use crate::write::{FOOT, head, write_chain, write_map, write_set};
@@ -45,6 +47,8 @@ impl Objects for Table {
 #[derive(Debug, Default)]
 pub struct Texts {
     text: String,
+    /// How many there are, and what they hold.
+    count: usize,
     sets: Vec<(SetName, Range<usize>)>,
     maps: Vec<(MapName, Range<usize>)>,
     chains: Vec<(ChainName, Range<usize>)>,
@@ -53,18 +57,24 @@ pub struct Texts {
 
 impl Objects for Texts {
     fn add_set(&mut self, name: SetName, set: Set) {
-        let place = written(&mut self.text, |out| write_set(out, &name, &set));
-        self.sets.push((name, place));
+        if self.counted(set.content.len()) {
+            let place = written(&mut self.text, |out| write_set(out, &name, &set));
+            self.sets.push((name, place));
+        }
     }
 
     fn add_map(&mut self, name: MapName, map: Map) {
-        let place = written(&mut self.text, |out| write_map(out, &name, &map));
-        self.maps.push((name, place));
+        if self.counted(map.elements.len()) {
+            let place = written(&mut self.text, |out| write_map(out, &name, &map));
+            self.maps.push((name, place));
+        }
     }
 
     fn add_chain(&mut self, name: ChainName, chain: Chain) {
-        let place = written(&mut self.text, |out| write_chain(out, &name, &chain));
-        self.chains.push((name, place));
+        if self.counted(chain.rules.len()) {
+            let place = written(&mut self.text, |out| write_chain(out, &name, &chain));
+            self.chains.push((name, place));
+        }
     }
 
     fn add_bridge(&mut self) {
@@ -88,9 +98,20 @@ fn in_order<N: Ord>(mut objects: Vec<(N, Range<usize>)>) -> Vec<(N, Range<usize>
 }
 
 impl Texts {
-    /// The full script of these objects, and `end` behind it: the same as [`super::write()`] makes of the table.
-    pub fn script(self, end: &str) -> String {
-        let Self { text, sets, maps, chains, bridge } = self;
+    /// Takes one more object down; returns false if they are more than one step holds, and no text is made of them.
+    const fn counted(&mut self, held: usize) -> bool {
+        self.count = self.count.saturating_add(held).saturating_add(1);
+        self.count <= STEP_OBJECTS
+    }
+
+    /// The full script of these objects, and `end` behind it: the same as [`super::write()`] makes of the table. `None`
+    /// if they are more than one step holds.
+    #[must_use]
+    pub fn script(self, end: &str) -> Option<String> {
+        let Self { text, count, sets, maps, chains, bridge } = self;
+        if count > STEP_OBJECTS {
+            return None;
+        }
         let (sets, maps, chains) = (in_order(sets), in_order(maps), in_order(chains));
         let head = head(bridge);
         let mut out = String::with_capacity(head.len() + text.len() + BRACES + end.len());
@@ -108,6 +129,6 @@ impl Texts {
             out.push_str(FOOT);
         }
         out.push_str(end);
-        out
+        Some(out)
     }
 }

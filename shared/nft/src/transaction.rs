@@ -23,6 +23,8 @@ const SMALL: usize = 512;
 pub struct Transaction {
     /// New sets, maps and chains, and elements for those that are there; no key that a map has.
     pub added: Table,
+    /// Those of the added sets that are new: until the rest is committed nothing refers to them.
+    pub unused: BTreeSet<SetName>,
     /// Elements that sets lose.
     pub lost: BTreeMap<SetName, Set>,
     /// Keys that maps lose, or that get another verdict.
@@ -49,7 +51,10 @@ impl Transaction {
         let mut transaction = Self::default();
         for (name, set) in &new.sets {
             match old.sets.get(name) {
-                None => drop(transaction.added.sets.insert(name.clone(), set.clone())),
+                None => {
+                    transaction.unused.insert(name.clone());
+                    transaction.added.sets.insert(name.clone(), set.clone());
+                }
                 Some(before) if before == set => {}
                 Some(before) => transaction.elements(name, before, set)?,
             }
@@ -140,13 +145,43 @@ impl Transaction {
     /// Whether anything is deleted or flushed, for which nft waits.
     #[must_use]
     pub fn deletes(&self) -> bool {
-        let Self { added: _, lost, lost_keys, changed_keys: _, rewritten, .. } = self;
+        let Self { added: _, unused: _, lost, lost_keys, changed_keys: _, rewritten, .. } = self;
         // A key that changes is lost first.
         !lost.is_empty()
             || !lost_keys.is_empty()
             || !rewritten.is_empty()
             || !self.removals().is_empty()
             || self.removed_bridge
+    }
+
+    /// What it adds and removes: objects, elements and rules.
+    #[must_use]
+    pub fn objects(&self) -> usize {
+        let lost = self.lost.values().map(|set| set.content.len());
+        let keys = self.lost_keys.values().map(BTreeSet::len);
+        let changed = self.changed_keys.values().map(|map| map.elements.len());
+        let rules = self.rewritten.values().map(Vec::len);
+        let edits: usize = lost.chain(keys).chain(changed).chain(rules).sum();
+        self.added.objects() + edits + self.removals().len() + usize::from(self.removed_bridge)
+    }
+
+    /// The new sets, which may be filled before the rest.
+    pub fn unused_sets(&self) -> impl Iterator<Item = (&SetName, &Set)> {
+        self.added.sets.iter().filter(|(name, _)| self.unused.contains(name))
+    }
+
+    /// How much of it is new sets.
+    #[must_use]
+    pub fn unused_objects(&self) -> usize {
+        self.unused_sets().map(|(_, set)| set.content.len() + 1).sum()
+    }
+
+    /// The same without its new sets.
+    #[must_use]
+    pub fn without_unused(&self) -> Self {
+        let mut rest = self.clone();
+        rest.added.sets.retain(|name, _| !self.unused.contains(name));
+        rest
     }
 
     /// The statements, in an order that nft and the kernel accept.

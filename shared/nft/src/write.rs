@@ -8,7 +8,7 @@ use std::fmt::{self, Write as _};
 
 use flock_shared::TABLE;
 
-use crate::model::{Chain, Content, Element, Map, Set, SetType, Table, Verdict};
+use crate::model::{Chain, Content, Element, Hook, Map, Rule, Set, SetType, Table, Verdict};
 use crate::name::{ChainName, MapName, SetName, TableName};
 use crate::words::{Mapped, fields_of, write_key};
 
@@ -91,9 +91,9 @@ pub(crate) fn write_map(out: &mut String, name: &MapName, map: &Map) -> fmt::Res
     map_to(out, name, map.kind, map.elements.iter().map(|(key, verdict)| Mapped(key, verdict)))
 }
 
-fn map_to<T: fmt::Display>(
+pub(crate) fn map_to<T: fmt::Display>(
     out: &mut String,
-    name: &MapName,
+    name: &impl fmt::Display,
     kind: SetType,
     elements: impl Iterator<Item = T>,
 ) -> fmt::Result {
@@ -109,19 +109,39 @@ fn map_to<T: fmt::Display>(
 }
 
 pub(crate) fn write_set(out: &mut String, name: &SetName, set: &Set) -> fmt::Result {
+    match &set.content {
+        Content::Members4(members) => set_with(out, name, set.kind, members.iter(), 2 * ELEMENTS_PER_LINE),
+        Content::Members6(members) => set_to(out, name, set.kind, members.iter()),
+        Content::Ranges4(ranges) => set_to(out, name, set.kind, ranges.ranges.display()),
+        Content::Ranges6(ranges) => set_to(out, name, set.kind, ranges.ranges.display()),
+        Content::Elements(elements) => set_to(out, name, set.kind, elements.iter()),
+    }
+}
+
+/// A set with these elements.
+pub(crate) fn set_to<T: fmt::Display>(
+    out: &mut String,
+    name: &impl fmt::Display,
+    kind: SetType,
+    elements: impl Iterator<Item = T>,
+) -> fmt::Result {
+    set_with(out, name, kind, elements, ELEMENTS_PER_LINE)
+}
+
+fn set_with<T: fmt::Display>(
+    out: &mut String,
+    name: &impl fmt::Display,
+    kind: SetType,
+    elements: impl Iterator<Item = T>,
+    per_line: usize,
+) -> fmt::Result {
     out.push_str("\tset ");
     write!(out, "{name}")?;
     out.push_str(" {\n\t\ttypeof ");
-    write_key(out, fields_of(set.kind).into_iter().flatten())?;
+    write_key(out, fields_of(kind).into_iter().flatten())?;
     out.push('\n');
-    write_flags(out, set.kind);
-    match &set.content {
-        Content::Members4(members) => write_elements(out, members.iter(), 2 * ELEMENTS_PER_LINE),
-        Content::Members6(members) => write_elements(out, members.iter(), ELEMENTS_PER_LINE),
-        Content::Ranges4(ranges) => write_elements(out, ranges.ranges.display(), ELEMENTS_PER_LINE),
-        Content::Ranges6(ranges) => write_elements(out, ranges.ranges.display(), ELEMENTS_PER_LINE),
-        Content::Elements(elements) => write_elements(out, elements.iter(), ELEMENTS_PER_LINE),
-    }?;
+    write_flags(out, kind);
+    write_elements(out, elements, per_line)?;
     out.push_str("\t}\n");
     Ok(())
 }
@@ -190,13 +210,23 @@ fn write_elements<T: fmt::Display>(
 }
 
 pub(crate) fn write_chain(out: &mut String, name: &ChainName, chain: &Chain) -> fmt::Result {
+    chain_to(out, name, chain.hook, &chain.rules)
+}
+
+/// A chain with these rules.
+pub(crate) fn chain_to(
+    out: &mut String,
+    name: &ChainName,
+    hook: Option<Hook>,
+    rules: &[Rule],
+) -> fmt::Result {
     out.push_str("\tchain ");
     write!(out, "{name}")?;
     out.push_str(" {\n");
-    if let Some(hook) = chain.hook {
+    if let Some(hook) = hook {
         writeln!(out, "\t\t{hook}")?;
     }
-    for rule in &chain.rules {
+    for rule in rules {
         out.push_str("\t\t");
         write!(out, "{rule}")?;
         out.push('\n');

@@ -4,14 +4,15 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use flock_shared::steps::{STEP, STEP_OBJECTS};
 use flock_shared::{Revision, Script, Superseded};
 
 use super::comparison::Comparison;
 use super::end::End;
 use super::parts::Parts;
-use super::{Delta, diff};
-use crate::nft::Transaction;
-use crate::output::Output;
+use super::{Delta, diff, fits};
+use crate::nft::{Transaction, sets_in_steps};
+use crate::output::{Form, Output};
 
 /// The statements of a delta, without those that change the marker: many nodes may share them.
 #[derive(Debug, Clone)]
@@ -25,6 +26,8 @@ pub struct Body {
 /// The statements of parts.
 #[derive(Debug)]
 struct Statements {
+    /// Steps that fill new sets, where one step would be too large; nothing otherwise.
+    filling: String,
     /// What they add.
     additions: String,
     /// Their other edits, and what of them goes.
@@ -33,7 +36,12 @@ struct Statements {
 
 impl Statements {
     fn of(transaction: &Transaction) -> Self {
-        Self { additions: transaction.write_additions(), edits: transaction.write_edits() }
+        let edits = transaction.write_edits();
+        if transaction.objects() <= STEP_OBJECTS {
+            return Self { filling: String::new(), additions: transaction.write_additions(), edits };
+        }
+        let filling = sets_in_steps(String::new(), transaction.unused_sets(), STEP_OBJECTS);
+        Self { filling, additions: transaction.without_unused().write_additions(), edits }
     }
 }
 
@@ -55,8 +63,9 @@ impl Body {
         Self { parts, frame: delta.frame.write().into(), deletes }
     }
 
-    fn pieces(&self) -> [&[u8]; 3] {
-        [self.parts.additions.as_bytes(), &self.frame, self.parts.edits.as_bytes()]
+    fn pieces(&self) -> [&[u8]; 4] {
+        let Statements { filling, additions, .. } = &*self.parts;
+        [filling.as_bytes(), additions.as_bytes(), &self.frame, self.parts.edits.as_bytes()]
     }
 
     /// The length of the statements, in bytes.
@@ -86,10 +95,18 @@ impl Body {
     /// The script that ends like this. nft refuses it as a whole where its base does not stand.
     #[must_use]
     pub fn script(&self, end: &End) -> Script {
-        let end = end.write();
+        let is_stepped = !self.parts.filling.is_empty();
+        let (start, end) = if is_stepped { end.around_steps() } else { (String::new(), end.write()) };
         // As long as it will be: what is too long would be copied once more.
-        let mut script = Vec::with_capacity(self.len() + end.len());
-        self.pieces().into_iter().for_each(|piece| script.extend_from_slice(piece));
+        let mut script = Vec::with_capacity(self.len() + start.len() + STEP.len() + 1 + end.len());
+        let [filling, rest @ ..] = self.pieces();
+        script.extend_from_slice(start.as_bytes());
+        script.extend_from_slice(filling);
+        if is_stepped {
+            script.extend_from_slice(STEP.as_bytes());
+            script.push(b'\n');
+        }
+        rest.into_iter().for_each(|piece| script.extend_from_slice(piece));
         script.extend_from_slice(end.as_bytes());
         Script::new(script)
     }
@@ -116,7 +133,8 @@ impl Bodies {
     /// The statements of the way from one output to another, the same as those of [`diff`]; `None` where only a full
     /// script leads there.
     pub fn body(&mut self, old: &Output, new: &Output) -> Option<Body> {
-        if old.frame().families != new.frame().families {
+        let is_closed = [old, new].iter().any(|output| output.form() == Form::Closed);
+        if is_closed || old.frame().families != new.frame().families {
             return diff(old, new).as_ref().map(Body::of);
         }
         let comparison = Comparison::of(old, new);
@@ -134,7 +152,10 @@ impl Bodies {
             return found.clone();
         }
         let wanted = Arc::new(wanted);
-        let write = || wanted.transaction().map(|transaction| Arc::new(Statements::of(&transaction)));
+        let write = || {
+            let transaction = wanted.transaction().filter(fits)?;
+            Some(Arc::new(Statements::of(&transaction)))
+        };
         let found = self.written.entry(Arc::clone(&wanted)).or_insert_with(write).clone();
         self.newest = Some((wanted, found.clone()));
         found

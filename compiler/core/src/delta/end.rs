@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use flock_shared::marker::leaving;
+use flock_shared::marker::{has_left, leaving};
 use flock_shared::{MARKER_PREFIX, PAST_PREFIX, Revision, Superseded, TABLE};
 
 use crate::layout::marker;
@@ -32,6 +32,8 @@ enum Way {
 enum Statement<'a> {
     /// Goes on from a revision that stands; refused where it does not.
     Leave(&'a Revision),
+    /// Has gone on from a revision, by an earlier step; refused where that is not so.
+    HasLeft(&'a Revision),
     /// Removes what is left of a revision, whether anything is or not.
     Sweep(&'a Revision),
     /// Removes the marker of a revision that stands; refused where it does not.
@@ -62,6 +64,20 @@ impl End {
         }
     }
 
+    /// What begins the first step of a delta of several, and what ends its last one. The first goes on from the base, so
+    /// that the table is no state while the series is under way, and one that breaks is noticed; the last wants that to
+    /// be so, since another script may have come in between.
+    pub(super) fn around_steps(&self) -> (String, String) {
+        let (swept, base_too) = match &self.way {
+            Way::Leaves(_) => (None, None),
+            Way::Sweeps(others) => (Some(others), Some(&self.base)),
+        };
+        let swept = swept.into_iter().flat_map(Superseded::iter).filter(|left| **left != self.base);
+        let swept = swept.chain(base_too).map(Statement::Sweep);
+        let last = [Statement::HasLeft(&self.base)].into_iter().chain(swept);
+        (written([Statement::Leave(&self.base)]), written(last.chain([Statement::Mark(&self.revision)])))
+    }
+
     fn statements(&self) -> impl Iterator<Item = Statement<'_>> {
         let (swept, base) = match &self.way {
             Way::Leaves(_) => (None, Statement::Leave(&self.base)),
@@ -73,24 +89,29 @@ impl End {
     }
 
     pub(super) fn write(&self) -> String {
-        let mut out = String::with_capacity(256);
-        for statement in self.statements() {
-            match statement {
-                Statement::Leave(revision) => out.push_str(&leaving(revision)),
-                Statement::Sweep(revision) => {
-                    // What was added cannot be missing when it is deleted; the chain goes first, for it uses the set.
-                    object(&mut out, "add chain", PAST_PREFIX, revision);
-                    object(&mut out, "delete chain", PAST_PREFIX, revision);
-                    out.push_str(&marker(revision));
-                    object(&mut out, "delete set", MARKER_PREFIX, revision);
-                }
-                // Where the table has gone on, a rule uses the set, and the kernel refuses to delete it.
-                Statement::Remove(revision) => object(&mut out, "delete set", MARKER_PREFIX, revision),
-                Statement::Mark(revision) => out.push_str(&marker(revision)),
-            }
-        }
-        out
+        written(self.statements())
     }
+}
+
+fn written<'a>(statements: impl IntoIterator<Item = Statement<'a>>) -> String {
+    let mut out = String::with_capacity(256);
+    for statement in statements {
+        match statement {
+            Statement::Leave(revision) => out.push_str(&leaving(revision)),
+            Statement::HasLeft(revision) => out.push_str(&has_left(revision)),
+            Statement::Sweep(revision) => {
+                // What was added cannot be missing when it is deleted; the chain goes first, for it uses the set.
+                object(&mut out, "add chain", PAST_PREFIX, revision);
+                object(&mut out, "delete chain", PAST_PREFIX, revision);
+                out.push_str(&marker(revision));
+                object(&mut out, "delete set", MARKER_PREFIX, revision);
+            }
+            // Where the table has gone on, a rule uses the set, and the kernel refuses to delete it.
+            Statement::Remove(revision) => object(&mut out, "delete set", MARKER_PREFIX, revision),
+            Statement::Mark(revision) => out.push_str(&marker(revision)),
+        }
+    }
+    out
 }
 
 fn object(out: &mut String, words: &str, prefix: &str, revision: &Revision) {
@@ -133,6 +154,8 @@ impl Markers {
                 Statement::Leave(revision) | Statement::Remove(revision) if !self.stands(revision) => {
                     return Err(ApplyError::Base(revision.clone()));
                 }
+                // Only between steps.
+                Statement::HasLeft(_) => {}
                 Statement::Leave(revision) => _ = self.past.insert(revision.clone()),
                 Statement::Remove(revision) => _ = self.sets.remove(revision),
                 Statement::Sweep(revision) => {

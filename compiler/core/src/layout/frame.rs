@@ -18,6 +18,16 @@ impl<O: Objects> Layout<O> {
     /// All but the chains of rule sets and the sets that they look up.
     pub(crate) fn frame(&mut self, frame: &Frame) {
         self.base_chains(frame.unready.as_deref());
+        self.dispatches(frame);
+        let subjects = frame.subjects.iter();
+        self.hairpins(&subjects);
+        self.isolated(&subjects);
+        self.entering(frame);
+        self.bridge(frame);
+    }
+
+    /// The dispatch maps, whole.
+    pub(super) fn dispatches(&mut self, frame: &Frame) {
         let subjects = frame.subjects.iter();
         for direction in Direction::ALL {
             let known = frame.unready.iter().flat_map(|unready| unready.known());
@@ -29,10 +39,6 @@ impl<O: Objects> Layout<O> {
                 frame.unready.as_deref(),
             );
         }
-        self.hairpins(&subjects);
-        self.isolated(&subjects);
-        self.entering(frame);
-        self.bridge(frame);
     }
 
     /// The two base chains and the chains that end in drop.

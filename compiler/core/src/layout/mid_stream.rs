@@ -21,6 +21,16 @@ impl<O: Objects> Layout<O> {
     ///
     /// A packet that is no such one pays for two comparisons of its state, and for nothing else.
     pub(super) fn mid_stream(&mut self, judging: &[Rule]) -> [Rule; 2] {
+        let reset = Rule { matches: smallvec![Match::Protocol(Protocol::Tcp)], statement: Statement::Reset };
+        self.mid_stream_with([reset], judging)
+    }
+
+    /// The same, where isolated pods' packets are dropped unless one of these rules does something else.
+    pub(super) fn mid_stream_with(
+        &mut self,
+        answers: impl IntoIterator<Item = Rule>,
+        judging: &[Rule],
+    ) -> [Rule; 2] {
         let mut rules = Vec::new();
         for family in self.families() {
             for end in [Field::Source(family), Field::Destination(family)] {
@@ -31,9 +41,9 @@ impl<O: Objects> Layout<O> {
         // By `goto` and with the dispatch repeated: after a `jump`, a packet that meets a commit would come back.
         rules.extend(judging.iter().cloned());
         self.add_chain(ChainName::MidStream, None, rules);
-        let reset = Rule { matches: smallvec![Match::Protocol(Protocol::Tcp)], statement: Statement::Reset };
         let drop = Rule { matches: smallvec![], statement: Statement::Counted(Verdict::Drop) };
-        self.add_chain(ChainName::Reset, None, vec![reset, drop]);
+        let aside = answers.into_iter().chain([drop]).collect();
+        self.add_chain(ChainName::Reset, None, aside);
         [Match::MidStreamTcp, Match::MidStreamSctp]
             .map(|condition| when([condition], Verdict::Goto(ChainName::MidStream)))
     }

@@ -17,6 +17,7 @@
 mod ahead;
 mod anchor;
 mod bridge;
+mod closed;
 mod frame;
 mod mid_stream;
 mod rule_set;
@@ -25,22 +26,24 @@ mod unready;
 
 use std::collections::HashSet;
 
+use flock_shared::steps::STEP_OBJECTS;
 use flock_shared::{MARKER_PREFIX, Revision, Script, TABLE};
 
 use crate::nft::{
     Allow, Chain, ChainName, Content, Family, Field, Hook, Match, Objects, Rule, Set, SetName, SetType,
-    Statement, Table, Texts, Verdict,
+    Statement, Table, Texts, Verdict, write_in_steps,
 };
 use crate::object::Direction;
-use crate::output::{Families, Isolation, MemberSet, Membership, Output, SetDefinition};
+use crate::output::{Families, Form, Isolation, MemberSet, Membership, Output, SetDefinition};
 
 pub(crate) use frame::verdict_of;
 
-/// The full script of an output: replaces whatever is there. Equal outputs give equal bytes.
+/// The full script of an output: replaces whatever is there. Equal outputs give equal bytes. A large one has steps.
 #[must_use]
 pub fn render(output: &Output) -> Script {
-    let texts = lay_out(output, Texts::default());
-    Script::new(texts.script(&marker(output.revision())))
+    let end = marker(output.revision());
+    let small = lay_out(output, Texts::default()).script(&end);
+    Script::new(small.unwrap_or_else(|| write_in_steps(&layout(output), &end, STEP_OBJECTS)))
 }
 
 /// The statement that says which revision stands in the kernel: an empty set, so looking it up costs nothing.
@@ -58,6 +61,10 @@ pub fn layout(output: &Output) -> Table {
 fn lay_out<O: Objects>(output: &Output, objects: O) -> O {
     ahead::ask_for(output);
     let mut layout = Layout::into(objects, output.frame().families);
+    if output.form() == Form::Closed {
+        layout.closed(output.frame());
+        return layout.table;
+    }
     layout.frame(output.frame());
     let subjects = output.frame().subjects.values();
     let isolations = subjects.flat_map(|subject| [&subject.ingress, &subject.egress]);

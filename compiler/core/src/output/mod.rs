@@ -34,6 +34,16 @@ pub struct Output {
     sets: Arc<[Arc<MemberSet>]>,
     tree: SetTree,
     revision: Revision,
+    form: Form,
+}
+
+/// How an output is laid out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// As its objects ask for.
+    Normal,
+    /// Whoever is isolated is denied everything, in the plainest way: for a node that refuses the normal form.
+    Closed,
 }
 
 impl Output {
@@ -44,7 +54,36 @@ impl Output {
         let tree = SetTree::of(&sets);
         let frame_digest = FrameDigest::of(&frame);
         let revision = tree.revision(&frame_digest);
-        Self { node, frame, frame_digest, sets: sets.into(), tree, revision }
+        Self { node, frame, frame_digest, sets: sets.into(), tree, revision, form: Form::Normal }
+    }
+
+    /// The closed form: a function of the same objects, with a revision of its own.
+    #[must_use]
+    pub fn closed(&self) -> Self {
+        let closed = |isolation: &Isolation| match isolation {
+            Isolation::Open => Isolation::Open,
+            Isolation::Closed | Isolation::Rules(_) | Isolation::All(_) => Isolation::Closed,
+        };
+        let subjects = self.frame.subjects.iter().map(|(address, subject)| {
+            let [ingress, egress] = [&subject.ingress, &subject.egress].map(closed);
+            (*address, Subject::new(ingress, egress, Box::default()))
+        });
+        // Links stay: they are the node's own, and no tenant's. Which ports are open pods' matters on bridges alone.
+        let anchors = match self.frame.links.pod_bridges.is_empty() {
+            true => Arc::default(),
+            false => Arc::clone(&self.frame.anchors),
+        };
+        let frame = Frame { subjects: subjects.collect(), anchors, ..Frame::clone(&self.frame) };
+        let (tree, frame_digest) = (SetTree::of(&[]), FrameDigest::of(&frame));
+        let revision = tree.closed_revision(&frame_digest);
+        let (node, frame) = (self.node.clone(), Arc::new(frame));
+        Self { node, frame, frame_digest, sets: Arc::default(), tree, revision, form: Form::Closed }
+    }
+
+    /// How it is laid out.
+    #[must_use]
+    pub const fn form(&self) -> Form {
+        self.form
     }
 
     /// The output of a node on which nothing is isolated.
@@ -73,7 +112,8 @@ impl Output {
         let tree = self.tree.refreshed(&sets, changed);
         let revision = tree.revision(&self.frame_digest);
         let (node, frame) = (self.node.clone(), Arc::clone(&self.frame));
-        Self { node, frame, frame_digest: self.frame_digest, sets, tree, revision }
+        let (frame_digest, form) = (self.frame_digest, self.form);
+        Self { node, frame, frame_digest, sets, tree, revision, form }
     }
 
     /// The output of another frame of the same node, which needs the sets of this one without those at some places,
@@ -95,7 +135,8 @@ impl Output {
             sets = edited.into();
         }
         let revision = tree.revision(&frame_digest);
-        Self { node: self.node.clone(), frame: Arc::new(frame), frame_digest, sets, tree, revision }
+        let (node, frame, form) = (self.node.clone(), Arc::new(frame), self.form);
+        Self { node, frame, frame_digest, sets, tree, revision, form }
     }
 
     /// The same output, with the frame of another one if both are equal.

@@ -166,6 +166,8 @@ struct Count {
     /// The chain that was flushed last, and the marker chain that was created last: rules may follow.
     flushed: Option<ChainName>,
     created: Option<Revision>,
+    /// The marker chain whose rule may be repeated once by a later step, to which it says that an earlier one was taken.
+    leaving: Option<Revision>,
     steps: usize,
     step: Step,
 }
@@ -234,10 +236,12 @@ impl Count {
             Line::Unmark(revision) => _ = costs.marked.remove(&revision),
             Line::CreatePast(revision) => {
                 costs.past.insert(revision.clone());
+                self.leaving = Some(revision.clone());
                 created = Some(revision);
             }
             Line::PastRule(revision) => {
-                if self.created.as_ref() != Some(&revision) {
+                let is_new = self.created.as_ref() == Some(&revision);
+                if !is_new && (self.steps == 0 || self.leaving.take_if(|left| *left == revision).is_none()) {
                     return Err(Why::NotFlushed(revision.to_string()));
                 }
             }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use flock_shared::steps::STEP;
 use flock_shared::{MARKER_PREFIX, PAST_PREFIX, Revision, TABLE};
 
 use super::element::{self, Item};
@@ -281,9 +282,6 @@ fn statement(verb: &str, kind: &str, table: TableName, word: &str, rest: &str) -
         _ => return None,
     })
 }
-
-/// What ends a step.
-const STEP: &str = "# step";
 
 impl fmt::Display for Line {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
