@@ -127,10 +127,6 @@ impl Ear {
     fn of(pod: &Pod) -> Self {
         let open = || -> std::io::Result<[UdpSocket; 2]> {
             let v4 = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, PORT))?;
-            v4.join_multicast_v4(&Ipv4Addr::new(224, 0, 0, 251), &Ipv4Addr::UNSPECIFIED).or_else(|_| {
-                // Without a route for it the kernel wants to know the interface by an address.
-                Ok::<(), std::io::Error>(())
-            })?;
             let v6 = Socket::new(Domain::IPV6, Type::DGRAM, None)?;
             v6.set_only_v6(true)?;
             v6.bind(&SockAddr::from(SocketAddr::from((Ipv6Addr::UNSPECIFIED, PORT))))?;
