@@ -88,7 +88,7 @@ struct Open {
     session: Session<Published>,
     facts: Said,
     /// The answer to the agent's last question about connections, until it is sent.
-    answer: Option<Update>,
+    answer: Option<Box<Update>>,
     stamp: Stamp,
     fleet: fleet::Stream,
     _counted: Counted,
@@ -202,12 +202,13 @@ impl Open {
             if self.facts.due.is_some_and(|due| due <= Instant::now()) {
                 self.facts = Said { due: None, last: Instant::now() };
                 if let Some(facts) = self.fleet.facts() {
+                    // In a box: facts are rare, and a stream has room for the largest future that it ever awaits.
                     let observing = shared.context.engine.observe(Facts::clone(&facts));
-                    observing.await.map_err(stopped)?;
+                    Box::pin(observing).await.map_err(stopped)?;
                 }
             }
             if let Some(update) = self.answer.take() {
-                return Ok(Outbound { update, room: None });
+                return Ok(Outbound { update: *update, room: None });
             }
             let newest = self.desired.borrow_and_update().clone();
             let due = newest.as_ref().map_or(Due::Nothing, |newest| self.session.due(newest, Instant::now()));
@@ -343,7 +344,7 @@ impl Open {
         let Some(stands) = states.find(|state| *state.revision() == flows.revision) else { return };
         let forget = flows::answer(flows, stands.output(), newest.output());
         let update = Update::new(flows.revision.clone(), UpdateKind::Current);
-        self.answer = Some(update.at(self.stamp.position()).forgetting(forget));
+        self.answer = Some(Box::new(update.at(self.stamp.position()).forgetting(forget)));
     }
 
     fn ack(&mut self, shared: &Shared, ack: &Ack) {

@@ -92,8 +92,8 @@ fn delta(number: usize) -> Update {
     let (set, address) = ("pods4_0123456789abcdef", format!("10.9.{}.{}", number / 250, number % 250));
     let table = "inet flock_netpol";
     let script = Script::new(format!(
-        "add element {table} {set} {{ {address} }}\ndelete set {table} rev_{base}\n\
-         add set {table} rev_{reached} {{ typeof ip saddr; }}\n"
+        "table {table} {{\n\tset {set} {{\n\t\ttypeof ip saddr\n\t\telements = {{\n\t\t\t{address}\n\t\t}}\n\t}}\n}}\n\
+         delete set {table} rev_{base}\nadd set {table} rev_{reached} {{ typeof ip saddr; }}\n"
     ));
     Update::new(reached, UpdateKind::Delta { base, script })
 }

@@ -40,7 +40,7 @@ fn a_listing_of_a_cluster_renders_for_each_node() {
     );
     assert!(has("tcp . 8080 : goto ingress_"), "a port by its name");
     assert!(has("tcp . 15090 : goto ingress_"), "a sidecar's port by its name");
-    assert!(has("32000-32768 . tcp : goto egress_"), "a range of ports");
+    assert!(has("_ranges_tcp_") && has("32000-32768 : goto egress_"), "a range of ports");
     assert!(has("203.0.113.0/25") && !has("203.0.113.128"), "a block without its exception");
     for (address, whose) in [("192.0.2.11", "the host network's"), ("10.244.0.9", "a completed pod's")] {
         assert!(!has(address), "{whose} address is no subject and no peer");

@@ -5,6 +5,7 @@
 mod address_blocks;
 mod anchors;
 mod both_ends;
+mod bridge;
 mod claims;
 mod cluster;
 mod connections;
