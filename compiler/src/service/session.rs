@@ -138,7 +138,8 @@ pub(super) struct Session<S> {
     superseded: Superseded,
     sent: Option<Sent<S>>,
     refused: Option<Refused<S>>,
-    closing: Option<Closing>,
+    /// In a box: few nodes have one, and thousands of streams a place for it.
+    closing: Option<Box<Closing>>,
     /// The next pause before the same is sent again.
     pause: Duration,
     limits: Limits,
@@ -199,7 +200,8 @@ impl<S: State> Session<S> {
             && said == desired.closed().revision()
         {
             let pause = self.limits.reopen_first;
-            self.closing = Some(Closing { refused: None, words: String::new(), again: now + pause, pause });
+            self.closing =
+                Some(Box::new(Closing { refused: None, words: String::new(), again: now + pause, pause }));
         }
     }
 
@@ -266,7 +268,7 @@ impl<S: State> Session<S> {
         let pause = self.closing.as_ref().map_or(self.limits.reopen_first, |closing| closing.pause * 2);
         let pause = pause.min(self.limits.reopen_longest);
         let (refused, words) = (Some(refused.state.revision().clone()), ack.error.clone());
-        self.closing = Some(Closing { refused, words, again: now + pause, pause });
+        self.closing = Some(Box::new(Closing { refused, words, again: now + pause, pause }));
         Verdict::Closed
     }
 
