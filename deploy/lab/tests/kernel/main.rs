@@ -17,6 +17,7 @@ mod icmp;
 mod lifecycle;
 mod link;
 mod members;
+mod mid_stream;
 mod nodes;
 mod objects;
 mod peers;
