@@ -20,6 +20,15 @@ fn runner(namespace: &Namespace) -> Runner {
     Runner::new(Nft::new(namespace.nft().parse().unwrap(), LIMIT))
 }
 
+const PODS: &str = "pods4_0000000000000001";
+
+/// A block that fills a set, as a compiler writes it.
+fn block(set: &str, elements: &str) -> String {
+    format!(
+        "table inet flock_netpol {{\n\tset {set} {{\n\t\ttypeof ip saddr\n\t\telements = {{\n\t\t\t{elements}\n\t\t}}\n\t}}\n}}\n"
+    )
+}
+
 /// A full script of the state `name` in steps, whose last one is `last`; it has so many addresses in a set.
 fn stepped(name: &str, addresses: usize, last: &str) -> Script {
     let table = "table inet flock_netpol";
@@ -28,22 +37,21 @@ fn stepped(name: &str, addresses: usize, last: &str) -> Script {
         let elements: Vec<String> =
             step.iter().map(|it| format!("10.{}.{}.{}", it >> 16, it >> 8 & 255, it & 255)).collect();
         let separator = if number > 0 { "# step\n" } else { "" };
-        let elements = elements.join(", ");
-        let _ = write!(
-            text,
-            "{separator}{table} {{\n set pods {{\n  typeof ip saddr\n  elements = {{ {elements} }}\n }}\n}}\n"
-        );
+        let lines: Vec<String> = elements.chunks(16).map(|line| line.join(", ")).collect();
+        let block = block(PODS, &lines.join(",\n\t\t\t"));
+        let _ = write!(text, "{separator}{block}");
     }
     let marker = format!("add set inet flock_netpol rev_{} {{ typeof ip saddr; }}\n", revision(name));
-    let base =
-        "  type filter hook forward priority filter - 9; policy drop;\n  ip saddr @pods counter accept\n";
-    let _ = write!(text, "# step\n{table} {{\n chain ingress {{\n{base} }}\n}}\n{last}{marker}");
+    let base = "\t\ttype filter hook forward priority filter - 9; policy drop;";
+    let rule = format!("\t\tip saddr @{PODS} counter accept");
+    let _ = write!(text, "# step\n{table} {{\n\tchain ingress {{\n{base}\n{rule}\n\t}}\n}}\n{last}{marker}");
     Script::new(text)
 }
 
 const TABLES: &str = "list tables";
 const ONLY_OURS: &str = "table inet flock_netpol\n";
-const REFUSED: &str = "add rule inet flock_netpol nowhere accept\n";
+/// What the guard takes, and nft does not: there is no such set.
+const REFUSED: &str = "delete set inet flock_netpol pods4_ffffffffffffffff\n";
 
 #[tokio::test]
 async fn a_stepped_script_ends_in_the_same_table_from_wherever() {
@@ -139,8 +147,7 @@ async fn steps_are_the_agents_own_and_no_drift_and_come_back_at_boot() {
     }
     // A delta in steps: the first goes on from the base, the last wants that it has.
     let (base, next): (Revision, Revision) = (revision("c"), revision("d"));
-    let fill =
-        "table inet flock_netpol {\n set more {\n  typeof ip saddr\n  elements = { 10.9.9.9 }\n }\n}\n";
+    let fill = block("pods4_0000000000000002", "10.9.9.9");
     let mark = format!("add set inet flock_netpol rev_{next} {{ typeof ip saddr; }}\n");
     let left = flock_shared::marker::has_left(&base);
     let leaving = flock_shared::marker::leaving(&base);
@@ -152,7 +159,8 @@ async fn steps_are_the_agents_own_and_no_drift_and_come_back_at_boot() {
     // One that breaks after its first step is taken back.
     let (base, next) = (revision("d"), revision("e"));
     let leaving = flock_shared::marker::leaving(&base);
-    let script = Script::new(format!("{leaving}{}# step\n{REFUSED}", fill.replace("more", "evenmore")));
+    let script =
+        Script::new(format!("{leaving}{}# step\n{REFUSED}", block("pods4_0000000000000003", "10.9.9.9")));
     let ack = session.ask(Update::new(next, UpdateKind::Delta { base, script }).into()).await;
     assert_eq!(ack.outcome, Outcome::NftFailed);
     let repaired = session.ack().await;
