@@ -71,6 +71,11 @@ pub(super) fn links_of(
     addresses: &AddressIndex,
 ) -> Arc<Links> {
     let facts = world.facts().get(&node.name);
+    if facts.is_none_or(|facts| facts.bridges.is_empty()) && !is_anchored {
+        // Most often: nothing is asked of the node's pods then.
+        let tunnel_ports = facts.map(|facts| facts.tunnel_ports.clone()).unwrap_or_default();
+        return Arc::new(Links { tunnel_ports, ..Links::default() });
+    }
     let cidrs = world.nodes().get(&node.name).map_or(&[][..], |object| &object.pod_cidrs);
     let owned: BTreeSet<IpAddr> =
         node.pods.iter().flat_map(|pod| cluster.owned(pod)).map(|(address, _)| address).collect();
