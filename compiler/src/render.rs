@@ -28,12 +28,12 @@ pub fn render(options: &Render, out: &mut impl Write, err: &mut impl Write) -> i
     for note in &manifests.notes {
         writeln!(err, "note: {note}")?;
     }
-    let mut world = World::default();
+    let settings = Options { unready_pods: options.unready.unready_pods, ..Options::default() };
+    let mut world = World::trusting(settings.trust);
     for change in manifests.listings() {
         world.apply(change);
     }
-    let translation =
-        translate_with(&world, Options { unready_pods: options.unready.unready_pods, ..Options::default() });
+    let translation = translate_with(&world, settings);
     let problems = located(translation.problems().to_vec(), &manifests.origins);
     let mut acceptable = manifests.errors.is_empty();
     for error in &manifests.errors {

@@ -2,7 +2,7 @@
 
 use flock_shared::{NamespaceName, NodeName, PodKey, PolicyKey};
 
-use crate::object::{Facts, Namespace, Node, Pod, Policy};
+use crate::object::{Facts, Namespace, Node, NodePods, Pod, Policy};
 
 /// A change of one watched kind.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,6 +15,8 @@ pub enum Change {
     Pod(Edit<Pod>),
     /// Network policies.
     Policy(Edit<Policy>),
+    /// What CNI did on nodes.
+    NodePods(Edit<NodePods>),
     /// Facts of nodes, which agents tell. Nothing lists them, and a world is complete without.
     Facts(Edit<Facts>),
 }
@@ -63,6 +65,13 @@ impl Object for Policy {
     type Key = PolicyKey;
     fn key(&self) -> &PolicyKey {
         &self.key
+    }
+}
+
+impl Object for NodePods {
+    type Key = NodeName;
+    fn key(&self) -> &NodeName {
+        self.node()
     }
 }
 

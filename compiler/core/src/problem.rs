@@ -5,9 +5,9 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use flock_shared::{NamespaceName, PodKey};
+use flock_shared::{NamespaceName, NodeName, PodKey};
 
-use crate::object::{Direction, Facts, Fault, InterfaceName, Node, Pod, Policy};
+use crate::object::{Direction, Facts, Fault, InterfaceName, Node, NodePods, Pod, Policy};
 
 /// Something that a user should mend.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -87,6 +87,38 @@ impl fmt::Display for Problem {
 /// The problems of a node by itself.
 pub(crate) fn of_node(node: &Node) -> impl Iterator<Item = Problem> {
     node.faults.iter().map(|fault| left_out(format!("Node {}", node.name), None, fault))
+}
+
+/// So many addresses of one node that are not believed are told.
+const TOLD_ADDRESSES: usize = 8;
+
+/// The problems of what CNI is said to have done on a node, of which these addresses are not believed.
+pub(crate) fn of_node_pods<'a>(
+    node: &NodeName,
+    object: &NodePods,
+    disbelieved: impl Iterator<Item = (&'a PodKey, IpAddr)>,
+) -> Vec<Problem> {
+    let title = || format!("NodePods {node}");
+    let mut found: Vec<Problem> =
+        object.faults().iter().map(|fault| left_out(title(), None, fault)).collect();
+    let mut disbelieved = disbelieved.peekable();
+    let problem = |message| Problem {
+        object: title(),
+        namespace: None,
+        origin: None,
+        field: "sandboxes".to_owned(),
+        message,
+        consequence: Consequence::LeftOut,
+    };
+    // Pods are of some namespace, and whoever may read of nodes may not read of every one: addresses are enough.
+    for (_, address) in disbelieved.by_ref().take(TOLD_ADDRESSES) {
+        found.push(problem(format!("address {address} of a pod is in none of the node's pod CIDRs")));
+    }
+    let more = disbelieved.count();
+    if more > 0 {
+        found.push(problem(format!("{more} more addresses of pods are in none of the node's pod CIDRs")));
+    }
+    found
 }
 
 /// The problems of a node whose pods hang on these bridges, as its agent's facts tell them.

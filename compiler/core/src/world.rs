@@ -1,14 +1,18 @@
 //! The world: every object that a source has reported, and the facts of nodes that their agents tell.
 //!
-//! One task owns it. `apply` is the only way in and says what differs; translation follows those differences.
+//! One task owns it. `apply` is the only way in and says what differs; translation follows those differences. What CNI did
+//! for a pod is part of the pod: it is looked up when the pod comes, and again when its node's `NodePods` or blocks change.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use flock_shared::{NamespaceName, NodeName, PodKey, PolicyKey};
 
 use crate::change::{Change, Edit, Object};
-use crate::object::{Facts, Namespace, Node, Pod, Policy};
+use crate::object::{
+    Attachment, Facts, HostInterface, Namespace, Node, NodePods, Pod, PodNetwork, Policy,
+};
 use crate::parallel;
 
 /// One object before and after a change; never equal.
@@ -23,27 +27,30 @@ pub struct Difference<T> {
 /// What a change did to the world, ordered by key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Differences {
-    /// To nodes.
-    Nodes(Vec<Difference<Node>>),
+    /// To nodes, and to their pods: whether an address may be one of theirs depends on a node's blocks.
+    Nodes(Vec<Difference<Node>>, Vec<Difference<Pod>>),
     /// To namespaces.
     Namespaces(Vec<Difference<Namespace>>),
     /// To pods.
     Pods(Vec<Difference<Pod>>),
     /// To policies.
     Policies(Vec<Difference<Policy>>),
+    /// To what CNI did on nodes, and to their pods.
+    NodePods(Vec<Difference<NodePods>>, Vec<Difference<Pod>>),
     /// To facts of nodes.
     Facts(Vec<Difference<Facts>>),
 }
 
 impl Differences {
-    /// Whether the objects are as they were.
+    /// Returns true if the objects are as they were.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         match self {
-            Self::Nodes(all) => all.is_empty(),
+            Self::Nodes(all, pods) => all.is_empty() && pods.is_empty(),
             Self::Namespaces(all) => all.is_empty(),
             Self::Pods(all) => all.is_empty(),
             Self::Policies(all) => all.is_empty(),
+            Self::NodePods(all, pods) => all.is_empty() && pods.is_empty(),
             Self::Facts(all) => all.is_empty(),
         }
     }
@@ -122,25 +129,155 @@ pub struct World {
     namespaces: Kind<Namespace>,
     pods: Kind<Pod>,
     policies: Kind<Policy>,
+    node_pods: Kind<NodePods>,
     facts: Kind<Facts>,
+    trust: Trust,
+}
+
+/// What is believed of what CNI says.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Trust {
+    /// Returns true if a pod may have an address outside of its node's blocks, as with CNIs that take no notice of them.
+    pub any_address: bool,
+    /// Returns true if a pod's interface is the one that CNI names, and no other.
+    pub interfaces: bool,
 }
 
 impl World {
+    /// An empty world that believes so much of what CNI says.
+    #[must_use]
+    pub fn trusting(trust: Trust) -> Self {
+        Self { trust, ..Self::default() }
+    }
+
     /// Applies a change; what differs from before.
     pub fn apply(&mut self, change: Change) -> Differences {
         match change {
-            Change::Node(edit) => Differences::Nodes(self.nodes.apply(edit)),
+            Change::Node(edit) => {
+                let differences = self.nodes.apply(edit);
+                let pods = self.review_pods_of(differences.iter().filter_map(|difference| {
+                    let cidrs = |node: &Option<Arc<Node>>| node.as_ref().map(|node| node.pod_cidrs.clone());
+                    let name = &difference.after.as_ref().or(difference.before.as_ref())?.name;
+                    (cidrs(&difference.before) != cidrs(&difference.after)).then(|| name.clone())
+                }));
+                Differences::Nodes(differences, pods)
+            }
             Change::Namespace(edit) => Differences::Namespaces(self.namespaces.apply(edit)),
-            Change::Pod(edit) => Differences::Pods(self.pods.apply(edit)),
+            Change::Pod(mut edit) => {
+                match &mut edit {
+                    Edit::Upsert(pod) => self.look_up(pod),
+                    Edit::Replace(pods) => pods.iter_mut().for_each(|pod| self.look_up(pod)),
+                    Edit::Delete(_) => {}
+                }
+                Differences::Pods(self.pods.apply(edit))
+            }
             Change::Policy(edit) => Differences::Policies(self.policies.apply(edit)),
+            Change::NodePods(edit) => {
+                let differences = self.node_pods.apply(edit);
+                let pods = self.review_pods_in(&differences);
+                Differences::NodePods(differences, pods)
+            }
             Change::Facts(edit) => Differences::Facts(self.facts.apply(edit)),
         }
     }
 
-    /// Whether every kind has been listed once. A partial world is not policy.
+    /// Adds to a pod what CNI did for it.
+    fn look_up(&self, pod: &mut Pod) {
+        let found = self.attachment_of(pod);
+        let PodNetwork::Own { interface, attachment, .. } = &mut pod.network else { return };
+        if self.trust.interfaces {
+            *interface = match &found {
+                Some(Attachment::Attached { interface, .. }) => interface.clone().map(HostInterface::Computed),
+                Some(Attachment::Detached) | None => None,
+            };
+        }
+        *attachment = found.map(Arc::new);
+    }
+
+    fn attachment_of(&self, pod: &Pod) -> Option<Attachment> {
+        let (node, uid) = (pod.node.as_ref()?, pod.uid.as_ref()?);
+        let found = self.node_pods.objects.get(node)?.of(&pod.key, uid)?;
+        Some(match found {
+            Attachment::Attached { addresses, interface } => {
+                let believed = addresses.iter().copied().filter(|address| self.may_have(node, *address));
+                Attachment::Attached { addresses: believed.collect(), interface }
+            }
+            Attachment::Detached => Attachment::Detached,
+        })
+    }
+
+    /// The addresses that CNI is said to have given pods of `node` and that are not believed, in the order of the sandboxes.
+    pub fn disbelieved<'a>(&'a self, node: &'a NodeName) -> impl Iterator<Item = (&'a PodKey, IpAddr)> {
+        let sandboxes = self.node_pods.objects.get(node).into_iter().flat_map(|it| it.sandboxes());
+        let said = sandboxes.flat_map(|sandbox| match &sandbox.attachment {
+            Attachment::Attached { addresses, .. } => addresses.iter().map(|at| (&sandbox.pod, *at)).collect(),
+            Attachment::Detached => Vec::new(),
+        });
+        said.filter(|(_, address)| !self.may_have(node, *address))
+    }
+
+    /// Returns true if a pod on `node` may have this address: the node has no blocks of its own, or the address is in one.
+    #[must_use]
+    pub fn may_have(&self, node: &NodeName, address: IpAddr) -> bool {
+        let blocks = self.nodes.objects.get(node).map(|node| &node.pod_cidrs);
+        self.trust.any_address
+            || blocks.is_none_or(|blocks| {
+                blocks.is_empty() || blocks.iter().any(|block| block.contains(address))
+            })
+    }
+
+    /// Looks up again what CNI did for the pods that these objects name or named.
+    fn review_pods_in(&mut self, differences: &[Difference<NodePods>]) -> Vec<Difference<Pod>> {
+        let mut keys = BTreeSet::new();
+        for Difference { before, after } in differences {
+            let sandboxes = |it: &Option<Arc<NodePods>>| it.as_ref().map(|it| it.sandboxes().to_vec());
+            let (before, after) = (sandboxes(before).unwrap_or_default(), sandboxes(after).unwrap_or_default());
+            // Both are in order, and most of one is in the other.
+            let (mut old, mut new) = (before.iter().peekable(), after.iter().peekable());
+            loop {
+                match (old.peek(), new.peek()) {
+                    (None, None) => break,
+                    (Some(a), Some(b)) if a == b => {
+                        old.next();
+                        new.next();
+                    }
+                    (Some(a), Some(b)) if (&a.pod, &a.uid) > (&b.pod, &b.uid) => {
+                        keys.extend(new.next().map(|it| it.pod.clone()));
+                    }
+                    (Some(_), _) => keys.extend(old.next().map(|it| it.pod.clone())),
+                    (None, Some(_)) => keys.extend(new.next().map(|it| it.pod.clone())),
+                }
+            }
+        }
+        self.review(keys)
+    }
+
+    /// Looks up again what CNI did for the pods of these nodes.
+    fn review_pods_of(&mut self, nodes: impl Iterator<Item = NodeName>) -> Vec<Difference<Pod>> {
+        let named = nodes.filter_map(|node| self.node_pods.objects.get(&node));
+        let keys = named.flat_map(|it| it.sandboxes().iter().map(|sandbox| sandbox.pod.clone())).collect();
+        self.review(keys)
+    }
+
+    fn review(&mut self, keys: BTreeSet<PodKey>) -> Vec<Difference<Pod>> {
+        let mut differences = Vec::new();
+        for key in keys {
+            let Some(known) = self.pods.objects.get(&key) else { continue };
+            let mut pod = Pod::clone(known);
+            self.look_up(&mut pod);
+            differences.extend(self.pods.apply(Edit::Upsert(pod)));
+        }
+        differences
+    }
+
+    /// Returns true if every kind has been listed once. A partial world is not policy.
     #[must_use]
     pub const fn is_complete(&self) -> bool {
-        self.nodes.listed && self.namespaces.listed && self.pods.listed && self.policies.listed
+        self.nodes.listed
+            && self.namespaces.listed
+            && self.pods.listed
+            && self.policies.listed
+            && self.node_pods.listed
     }
 
     /// The nodes, by name.
@@ -165,6 +302,12 @@ impl World {
     #[must_use]
     pub const fn policies(&self) -> &BTreeMap<PolicyKey, Arc<Policy>> {
         &self.policies.objects
+    }
+
+    /// What CNI did on nodes, by the name of the node.
+    #[must_use]
+    pub const fn node_pods(&self) -> &BTreeMap<NodeName, Arc<NodePods>> {
+        &self.node_pods.objects
     }
 
     /// The facts of nodes, by the name of the node, which may be one that no object names.

@@ -19,9 +19,10 @@ use flock_shared::{NamespaceName, NodeName, PodKey, PolicyKey};
 fn pod(namespace: &str, address: &str) -> Pod {
     Pod {
         key: PodKey::new(namespace, "pod").unwrap(),
+        uid: None,
         node: Some(NodeName::new("n1").unwrap()),
         labels: Labels::default(),
-        network: PodNetwork::Own { addresses: [address.parse().unwrap()].into(), interface: None },
+        network: PodNetwork::own([address.parse().unwrap()].into(), None),
         lifecycle: Lifecycle::Live,
         ports: [].into(),
         faults: Vec::new(),

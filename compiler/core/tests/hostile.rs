@@ -22,12 +22,10 @@ fn pod(namespace: &str, number: u32, node: &str) -> Pod {
     let labels = [("app".to_owned(), format!("app-{number}")), ("team".to_owned(), namespace.to_owned())];
     Pod {
         key: PodKey::new(namespace, &format!("pod-{number}")).unwrap(),
+        uid: None,
         node: Some(NodeName::new(node).unwrap()),
         labels: labels.into_iter().collect(),
-        network: PodNetwork::Own {
-            addresses: [std::net::Ipv4Addr::from(net + number).into()].into(),
-            interface: None,
-        },
+        network: PodNetwork::own([std::net::Ipv4Addr::from(net + number).into()].into(), None),
         lifecycle: Lifecycle::Live,
         ports: [].into(),
         faults: Vec::new(),

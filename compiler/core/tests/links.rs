@@ -27,9 +27,10 @@ fn pod(number: u8, pod: &str, address: &str, interface: Option<&str>) -> Change 
     let interface = interface.map(|name| HostInterface::Computed(name.parse().unwrap()));
     Change::Pod(Edit::Upsert(Pod {
         key: PodKey::new("shop", pod).unwrap(),
+        uid: None,
         node: Some(name(number)),
         labels: Labels::default(),
-        network: PodNetwork::Own { addresses: [address.parse().unwrap()].into(), interface },
+        network: PodNetwork::own([address.parse().unwrap()].into(), interface),
         lifecycle: Lifecycle::Live,
         ports: Sorted::new(),
         faults: Vec::new(),

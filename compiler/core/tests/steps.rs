@@ -25,9 +25,10 @@ fn pod(number: usize) -> Pod {
     let address = format!("10.{}.{}.{}", number >> 16, number >> 8 & 255, number & 255);
     Pod {
         key: PodKey::new("shop", &name).unwrap(),
+        uid: None,
         node: Some(NodeName::new(node).unwrap()),
         labels: Labels::default(),
-        network: PodNetwork::Own { addresses: [address.parse().unwrap()].into(), interface: None },
+        network: PodNetwork::own([address.parse().unwrap()].into(), None),
         lifecycle: Lifecycle::Live,
         ports: [].into(),
         faults: Vec::new(),

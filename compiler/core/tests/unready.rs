@@ -24,9 +24,10 @@ fn node(number: u8) -> Node {
 fn pod(node: u8, address: &str) -> Change {
     Change::Pod(Edit::Upsert(Pod {
         key: PodKey::new("shop", &format!("pod-{address}")).unwrap(),
+        uid: None,
         node: Some(name(node)),
         labels: Labels::default(),
-        network: PodNetwork::Own { addresses: [address.parse().unwrap()].into(), interface: None },
+        network: PodNetwork::own([address.parse().unwrap()].into(), None),
         lifecycle: Lifecycle::Live,
         ports: [].into(),
         faults: Vec::new(),

@@ -184,12 +184,13 @@ impl Cluster {
 
     /// The cluster as a source lists it when it starts: each kind once, whole.
     #[must_use]
-    pub fn changes(self) -> [Change; 4] {
+    pub fn changes(self) -> [Change; 5] {
         [
             Change::Node(Edit::Replace(self.nodes)),
             Change::Namespace(Edit::Replace(self.namespaces)),
             Change::Pod(Edit::Replace(self.pods)),
             Change::Policy(Edit::Replace(self.policies)),
+            Change::NodePods(Edit::Replace(Vec::new())),
         ]
     }
 }

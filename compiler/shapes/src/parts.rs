@@ -56,9 +56,10 @@ pub fn pod(
 ) -> Pod {
     Pod {
         key: PolicyKey { namespace: namespace.clone(), name: object_name(name) },
+        uid: None,
         node: node.map(|node| node.name.clone()),
         labels,
-        network: PodNetwork::Own { addresses: [address].into_iter().collect(), interface: None },
+        network: PodNetwork::own([address].into_iter().collect(), None),
         lifecycle: Lifecycle::Live,
         ports: ports.iter().cloned().collect(),
         faults: Vec::new(),

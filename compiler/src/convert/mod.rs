@@ -8,6 +8,7 @@ mod label;
 mod metadata;
 mod namespace;
 mod node;
+mod node_pods;
 mod pod;
 mod policy;
 mod policy_peer;
@@ -18,12 +19,13 @@ mod tests;
 
 use std::sync::Arc;
 
-use flock_compiler_core::object::{Fault, Namespace, Node, Pod, Policy};
+use flock_compiler_core::object::{Fault, Namespace, Node, NodePods, Pod, Policy};
 use flock_compiler_core::{Consequence, Problem};
 use flock_shared::NamespaceName;
 use serde_json::Value;
 
 pub use host_interface::{HostInterfaces, HostInterfacesError};
+pub use node_pods::{MOST_ADDRESSES, MOST_SANDBOXES};
 
 pub(crate) use field::describe;
 use field::{Faults, quoted};
@@ -39,6 +41,8 @@ pub enum ClusterObject {
     Pod(Pod),
     /// `networking.k8s.io/v1.NetworkPolicy`
     Policy(Policy),
+    /// `flock.netpol/v1alpha1.NodePods`
+    NodePods(NodePods),
 }
 
 /// What an object came to.
@@ -155,6 +159,7 @@ impl Converter {
             ("", "Node") => ClusterObject::Node(self.node(value)?),
             ("", "Namespace") => ClusterObject::Namespace(self.namespace(value)?),
             ("", "Pod") => ClusterObject::Pod(self.pod(value)?),
+            ("flock.netpol", "NodePods") => ClusterObject::NodePods(self.node_pods(value)?),
             ("networking.k8s.io" | "extensions", "NetworkPolicy") => {
                 ClusterObject::Policy(self.policy(value)?)
             }

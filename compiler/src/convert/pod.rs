@@ -5,7 +5,7 @@
 
 use std::net::IpAddr;
 
-use flock_compiler_core::object::{Lifecycle, NamedPort, Pod, PodNetwork, PortName};
+use flock_compiler_core::object::{Lifecycle, NamedPort, Pod, PodNetwork, PodUid, PortName};
 use flock_compiler_core::sorted::Sorted;
 use flock_shared::NodeName;
 use serde_json::Value;
@@ -24,6 +24,7 @@ impl Converter {
         let (mut fatal, mut left_out) = (self.faults(), self.faults());
         let root = Field::root(value);
         let key = metadata::key(&root, &mut fatal);
+        let uid = uid(&root, &mut left_out);
         let labels = metadata::labels(&root, &mut fatal);
         let lifecycle = lifecycle(&root, &mut fatal);
         let (spec, status) = (section(&root, "spec", &mut fatal), section(&root, "status", &mut fatal));
@@ -33,16 +34,25 @@ impl Converter {
             let (network, ports) = if host_network {
                 (PodNetwork::Host, Sorted::new())
             } else {
-                let network = PodNetwork::Own {
-                    addresses: addresses(status.as_ref(), &mut left_out),
-                    interface: self.interfaces.of(&key, &root, &mut left_out),
-                };
+                let network = PodNetwork::own(
+                    addresses(status.as_ref(), &mut left_out),
+                    self.interfaces.of(&key, &root, &mut left_out),
+                );
                 (network, named_ports(spec.as_ref(), &mut left_out))
             };
-            Pod { key, node, labels, network, lifecycle, ports, faults: left_out.into_vec() }
+            Pod { key, uid, node, labels, network, lifecycle, ports, faults: left_out.into_vec() }
         });
         usable("Pod", value, pod, fatal)
     }
+}
+
+/// The UID as the kubelet knows it. A static pod has one before its object, which is but a mirror with a UID of its own.
+fn uid(root: &Field<'_>, left_out: &mut Faults) -> Option<PodUid> {
+    let metadata = root.get("metadata")?;
+    let annotations = metadata.get("annotations");
+    let mirror = annotations.as_ref().filter(|all| all.get("kubernetes.io/config.mirror").is_some());
+    let own = mirror.and_then(|all| all.get("kubernetes.io/config.hash"));
+    own.or_else(|| metadata.get("uid"))?.parsed(left_out, PodUid::new)
 }
 
 fn section<'a>(root: &'a Field<'a>, key: &'a str, fatal: &mut Faults) -> Option<Field<'a>> {

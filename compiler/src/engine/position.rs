@@ -29,7 +29,7 @@ impl Versions {
         let text = std::str::from_utf8(position.as_bytes()).unwrap_or_default();
         let version = |(name, version): (&str, &str)| {
             let kind = Kind::ALL.into_iter().find(|kind| kind.name() == name)?;
-            Some((kind, version.parse().ok()?))
+            Some((kind, Version::from_short(version)?))
         };
         Self(text.split(',').filter_map(|entry| entry.split_once('=').and_then(version)).collect())
     }
@@ -37,8 +37,9 @@ impl Versions {
     /// As agents carry it.
     #[must_use]
     pub fn position(&self) -> Position {
-        // Four names and four numbers of at most 39 digits are shorter than any position may be.
-        Position::new(self.to_string().as_bytes()).unwrap_or_default()
+        // Six names and six numbers of at most 26 characters are shorter than any position may be.
+        let entries = self.0.iter().map(|(kind, version)| format!("{kind}={}", version.short()));
+        Position::new(entries.collect::<Vec<_>>().join(",").as_bytes()).unwrap_or_default()
     }
 
     /// The newer version of each kind.

@@ -69,6 +69,7 @@ impl Replica {
             (Kind::Namespace, Change::Namespace(Edit::Replace(Vec::new()))),
             (Kind::Pod, Change::Pod(Edit::Replace(Vec::new()))),
             (Kind::NetworkPolicy, Change::Policy(Edit::Replace(Vec::new()))),
+            (Kind::NodePods, Change::NodePods(Edit::Replace(Vec::new()))),
         ];
         for (kind, change) in empty {
             let reached = Reached::Listing { newest: version(7), through: version(100) };

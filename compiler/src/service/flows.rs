@@ -56,12 +56,10 @@ mod tests {
         let mut translator = Translator::new();
         let pod = Pod {
             key: PodKey::new("shop", "web").unwrap(),
+            uid: None,
             node: Some(node.clone()),
             labels: Labels::default(),
-            network: PodNetwork::Own {
-                addresses: [IpAddr::from(POD)].into_iter().collect(),
-                interface: None,
-            },
+            network: PodNetwork::own([IpAddr::from(POD)].into_iter().collect(), None),
             lifecycle: Lifecycle::Live,
             ports: Sorted::default(),
             faults: Vec::new(),

@@ -18,11 +18,14 @@ pub enum Kind {
     Pod,
     /// Network policies.
     NetworkPolicy,
+    /// What CNI did on nodes.
+    NodePods,
 }
 
 impl Kind {
     /// All kinds, in order.
-    pub const ALL: [Self; 4] = [Self::Node, Self::Namespace, Self::Pod, Self::NetworkPolicy];
+    pub const ALL: [Self; 5] =
+        [Self::Node, Self::Namespace, Self::Pod, Self::NetworkPolicy, Self::NodePods];
 
     /// `kind` of its objects.
     #[must_use]
@@ -32,6 +35,7 @@ impl Kind {
             Self::Namespace => "Namespace",
             Self::Pod => "Pod",
             Self::NetworkPolicy => "NetworkPolicy",
+            Self::NodePods => "NodePods",
         }
     }
 }
@@ -58,6 +62,34 @@ impl FromStr for Version {
         // A sign would parse, too.
         let digits = text.bytes().all(|byte| byte.is_ascii_digit());
         text.parse().ok().filter(|_| digits).map(Self).ok_or(NotComparable)
+    }
+}
+
+/// What begins a version that is written in base 36.
+const LARGE: char = 'z';
+
+impl Version {
+    /// As positions have it: in decimal; beyond 64 bits, which no API server counts with so far, in base 36.
+    #[must_use]
+    pub fn short(self) -> String {
+        if u64::try_from(self.0).is_ok() {
+            return self.0.to_string();
+        }
+        let (mut rest, mut digits) = (self.0, Vec::new());
+        while rest > 0 {
+            digits.extend(u32::try_from(rest % 36).ok().and_then(|digit| char::from_digit(digit, 36)));
+            rest /= 36;
+        }
+        [LARGE].into_iter().chain(digits.into_iter().rev()).collect()
+    }
+
+    /// What [`Self::short`] wrote.
+    #[must_use]
+    pub fn from_short(text: &str) -> Option<Self> {
+        match text.strip_prefix(LARGE) {
+            Some(digits) => u128::from_str_radix(digits, 36).ok().map(Self),
+            None => text.parse().ok(),
+        }
     }
 }
 

@@ -34,6 +34,15 @@ pub const NETWORK_POLICY: Kind = Kind {
     namespaced: true,
 };
 
+/// `flock.netpol/v1alpha1.NodePods`.
+pub const NODE_PODS: Kind = Kind {
+    group: "flock.netpol",
+    version: "v1alpha1",
+    kind: "NodePods",
+    plural: "nodepods",
+    namespaced: false,
+};
+
 /// `v1.Secret`: `stringData` goes into `data` when it is written.
 pub const SECRET: Kind =
     Kind { group: "", version: "v1", kind: "Secret", plural: "secrets", namespaced: true };
@@ -80,11 +89,12 @@ pub const PORT_FORWARD: Kind = Kind {
 };
 
 /// What a server serves unless it is told otherwise.
-pub(crate) const SERVED: [Kind; 12] = [
+pub(crate) const SERVED: [Kind; 13] = [
     POD,
     NAMESPACE,
     NODE,
     NETWORK_POLICY,
+    NODE_PODS,
     SECRET,
     CONFIG_MAP,
     SERVICE,

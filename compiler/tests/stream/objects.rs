@@ -36,6 +36,7 @@ pub(super) fn cluster(nodes: usize, elsewhere: usize) -> Vec<SourceEvent> {
             (0..nodes + elsewhere).map(|number| pod(number, number.min(nodes))).collect(),
         )),
         Change::Policy(Edit::Replace(vec![policy])),
+        Change::NodePods(Edit::Replace(Vec::new())),
     ]
     .map(SourceEvent::from)
     .into()
@@ -46,9 +47,10 @@ pub(super) fn pod(number: usize, on: usize) -> Pod {
     let address = Ipv4Addr::from_bits(Ipv4Addr::new(10, 0, 0, 1).to_bits() + u32::try_from(number).unwrap());
     Pod {
         key: PodKey::new(NAMESPACE, &format!("pod-{number}")).unwrap(),
+        uid: None,
         node: Some(node_name(on)),
         labels: [("", ""); 0].into_iter().collect(),
-        network: PodNetwork::Own { addresses: [IpAddr::V4(address)].into(), interface: None },
+        network: PodNetwork::own([IpAddr::V4(address)].into(), None),
         lifecycle: Lifecycle::Live,
         ports: [].into(),
         faults: Vec::new(),

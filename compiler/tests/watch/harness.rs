@@ -11,15 +11,15 @@ use flock_compiler::source::{Source, SourceError, SourceEvent};
 use flock_compiler_core::change::Object;
 use flock_compiler_core::{Change, Edit, Problem};
 use flock_shared::backoff::Backoff;
-use flock_testkit::{ApiServer, Kind, NAMESPACE, NETWORK_POLICY, NODE, POD};
+use flock_testkit::{ApiServer, Kind, NAMESPACE, NETWORK_POLICY, NODE, NODE_PODS, POD};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use super::objects::{namespace, node, pod, policy};
+use super::objects::{namespace, node, node_pods, pod, policy};
 
 /// The kinds that the source watches.
-pub(super) const WATCHED: [Kind; 4] = [NODE, NAMESPACE, POD, NETWORK_POLICY];
+pub(super) const WATCHED: [Kind; 5] = [NODE, NAMESPACE, POD, NETWORK_POLICY, NODE_PODS];
 
 /// A kind that nobody watches: its changes make the version move unseen.
 const UNWATCHED: Kind =
@@ -124,11 +124,12 @@ impl Cluster {
         self.put(NAMESPACE, namespace(&mark));
         self.put(POD, pod("a", &mark, 200));
         self.put(NETWORK_POLICY, policy("a", &mark, "none"));
+        self.put(NODE_PODS, node_pods(&mark, 200));
         self.until_equal().await;
     }
 
     async fn until_equal(&mut self) {
-        self.until("all is told that the server has", |it| it.told == it.wanted() && it.listed.len() == 4)
+        self.until("all is told that the server has", |it| it.told == it.wanted() && it.listed.len() == WATCHED.len())
             .await;
     }
 
@@ -159,6 +160,7 @@ impl Cluster {
                 Change::Namespace(edit) => self.edit("Namespace", edit),
                 Change::Pod(edit) => self.edit("Pod", edit),
                 Change::Policy(edit) => self.edit("NetworkPolicy", edit),
+                Change::NodePods(edit) => self.edit("NodePods", edit),
                 Change::Facts(edit) => panic!("no source knows of {edit:?}"),
             }),
             SourceEvent::Report { input, problems } if problems.is_empty() => {
@@ -211,6 +213,7 @@ impl Cluster {
                     "Node" => converter.node(&value).map(|it| entry(kind.kind, &it)),
                     "Namespace" => converter.namespace(&value).map(|it| entry(kind.kind, &it)),
                     "Pod" => converter.pod(&value).map(|it| entry(kind.kind, &it)),
+                    "NodePods" => converter.node_pods(&value).map(|it| entry(kind.kind, &it)),
                     _ => converter.policy(&value).map(|it| entry(kind.kind, &it)),
                 };
                 wanted.extend(converted);
@@ -260,12 +263,12 @@ impl Cluster {
     }
 
     /// How many listings were read completely, by kind.
-    pub(super) fn listings(&self) -> [u64; 4] {
+    pub(super) fn listings(&self) -> [u64; 5] {
         self.statistics.kinds().map(|(_, kind)| kind.listings())
     }
 
     /// How often a version had expired, by kind.
-    pub(super) fn expirations(&self) -> [u64; 4] {
+    pub(super) fn expirations(&self) -> [u64; 5] {
         self.statistics.kinds().map(|(_, kind)| kind.expirations())
     }
 

@@ -37,3 +37,12 @@ pub(super) fn policy(namespace: &str, name: &str, app: &str) -> Value {
         },
     })
 }
+
+/// What CNI did on a node: one sandbox with the address `10.0.0.LAST`.
+pub(super) fn node_pods(node: &str, last: u8) -> Value {
+    let sandbox = json!({
+        "id": "c1", "namespace": "a", "name": "p1", "uid": "u1",
+        "addresses": [format!("10.0.0.{last}")], "interface": "veth1",
+    });
+    json!({ "metadata": { "name": node }, "spec": { "sandboxes": [sandbox] } })
+}

@@ -20,7 +20,7 @@ async fn events_told_twice_change_nothing() {
     cluster.settle().await;
     // The replay brings it into being and takes it away once more.
     assert!(cluster.told("Pod a/brief").is_none());
-    assert_eq!(cluster.listings(), [1; 4]);
+    assert_eq!(cluster.listings(), [1; 5]);
 }
 
 #[tokio::test]
@@ -35,7 +35,7 @@ async fn contradictory_events_are_taken_as_they_come() {
     store.send_line(POD, &json!({ "type": "DELETED", "object": unknown }).to_string());
     cluster.settle().await;
     assert_eq!(cluster.vanished(), [""; 0]);
-    assert_eq!(cluster.listings(), [1; 4]);
+    assert_eq!(cluster.listings(), [1; 5]);
 }
 
 #[tokio::test]
@@ -81,7 +81,7 @@ async fn a_policy_with_a_field_of_a_later_api_isolates_and_the_watch_goes_on() {
     cluster.put(NETWORK_POLICY, later);
     cluster.settle().await;
     assert!(cluster.told("NetworkPolicy a/later-still").unwrap().contains("NotUnderstood"));
-    assert_eq!(cluster.listings(), [1; 4]);
+    assert_eq!(cluster.listings(), [1; 5]);
     assert_eq!(cluster.reported(), [""; 0], "a policy's faults are the policy's");
 }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use flock_shared::{NodeName, PodKey};
 
+use super::attachment::{Attachment, PodUid};
 use super::interface::HostInterface;
 use super::policy::Fault;
 use crate::label::Labels;
@@ -17,6 +18,8 @@ use crate::sorted::Sorted;
 pub struct Pod {
     /// Namespace and name.
     pub key: PodKey,
+    /// Its UID as its kubelet knows it; `None`: it is not known, so nothing that CNI says is about this pod.
+    pub uid: Option<PodUid>,
     /// `spec.nodeName`; `None` before scheduling.
     pub node: Option<NodeName>,
     /// `metadata.labels`.
@@ -42,7 +45,17 @@ pub enum PodNetwork {
         addresses: Sorted<IpAddr>,
         /// The host's end of its link, where it is known.
         interface: Option<HostInterface>,
+        /// What CNI did for it, which the world adds from the `NodePods` of its node; `None`: nothing so far.
+        attachment: Option<Arc<Attachment>>,
     },
+}
+
+impl PodNetwork {
+    /// A network of its own, of which CNI has said nothing.
+    #[must_use]
+    pub const fn own(addresses: Sorted<IpAddr>, interface: Option<HostInterface>) -> Self {
+        Self::Own { addresses, interface, attachment: None }
+    }
 }
 
 /// How far a pod has come, as far as its addresses are concerned.
@@ -57,12 +70,30 @@ pub enum Lifecycle {
 }
 
 impl Pod {
-    /// The addresses that the pod itself claims: none for a host-network or finished pod.
+    /// The addresses that the pod itself claims: those that CNI gave its sandboxes; where it has never had one that is known,
+    /// those of its status. `None` for a host-network or finished pod, and for one whose sandboxes are gone.
     #[must_use]
     pub fn addresses(&self) -> Option<&Sorted<IpAddr>> {
-        match (&self.network, self.lifecycle) {
-            (PodNetwork::Host, _) | (_, Lifecycle::Finished) => None,
-            (PodNetwork::Own { addresses, .. }, Lifecycle::Live | Lifecycle::Deleting) => Some(addresses),
+        let PodNetwork::Own { addresses, attachment, .. } = &self.network else { return None };
+        if self.lifecycle == Lifecycle::Finished {
+            return None;
+        }
+        match attachment.as_deref() {
+            None => Some(addresses),
+            Some(Attachment::Attached { addresses, .. }) => Some(addresses),
+            Some(Attachment::Detached) => None,
+        }
+    }
+
+    /// How well the pod's claim to its addresses is founded.
+    #[must_use]
+    pub fn claim(&self) -> Claim {
+        let attached = matches!(&self.network, PodNetwork::Own { attachment: Some(_), .. });
+        match (attached, self.lifecycle == Lifecycle::Live) {
+            (false, false) => Claim::DeletingByStatus,
+            (false, true) => Claim::ByStatus,
+            (true, false) => Claim::DeletingAttached,
+            (true, true) => Claim::Attached,
         }
     }
 
@@ -73,6 +104,20 @@ impl Pod {
             .filter(move |port| port.protocol == protocol && port.name == *name)
             .map(|port| port.number)
     }
+}
+
+/// Who an address falls to if several pods claim it: the strongest claim, and to all who have it. CNI's word is newer than
+/// that of a status, which outlives the sandbox.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Claim {
+    /// The status of a pod that is being deleted.
+    DeletingByStatus,
+    /// The status of a live pod.
+    ByStatus,
+    /// CNI, for a pod that is being deleted.
+    DeletingAttached,
+    /// CNI, for a live pod.
+    Attached,
 }
 
 /// The name of a container port (`ContainerPort.name`), compared exactly.

@@ -10,7 +10,7 @@ use super::Translator;
 use super::pass::distinct;
 use crate::idset::number;
 use crate::label::Labels;
-use crate::object::{Direction, Facts, Namespace, Node, Pod, Policy, PolicyBody, Rule};
+use crate::object::{Direction, Facts, Namespace, Node, NodePods, Pod, Policy, PolicyBody, Rule};
 use crate::parallel;
 use crate::world::{Difference, Differences};
 
@@ -27,6 +27,10 @@ impl Translator {
             self.namespace(&Difference { before: None, after: Some(namespace) });
         }
         self.dirty.problems |= !self.world.facts().is_empty();
+        let told: Vec<NodeName> = self.world.node_pods().keys().cloned().collect();
+        for node in told {
+            self.dirty.problems |= self.problems.node_pods(&node, &self.world);
+        }
         // Policies and pods have nothing in common but their namespaces.
         let policies = self.namespaces_of_policies();
         let mut subjects = std::mem::take(&mut self.subjects);
@@ -64,10 +68,17 @@ impl Translator {
 
     pub(super) fn follow(&mut self, differences: Differences) {
         match differences {
-            Differences::Nodes(all) => all.into_iter().for_each(|difference| self.node(&difference)),
+            Differences::Nodes(all, pods) => {
+                all.iter().for_each(|difference| self.node(difference));
+                pods.into_iter().for_each(|difference| self.pod(difference));
+            }
             Differences::Namespaces(all) => all.into_iter().for_each(|d| self.namespace(&d)),
             Differences::Pods(all) => all.into_iter().for_each(|difference| self.pod(difference)),
             Differences::Policies(all) => all.into_iter().for_each(|difference| self.policy(&difference)),
+            Differences::NodePods(all, pods) => {
+                all.iter().for_each(|difference| self.node_pods(difference));
+                pods.into_iter().for_each(|difference| self.pod(difference));
+            }
             Differences::Facts(all) => all.iter().for_each(|difference| self.facts(difference)),
         }
     }
@@ -75,6 +86,7 @@ impl Translator {
     fn node(&mut self, Difference { before, after }: &Difference<Node>) {
         let Some(node) = after.as_ref().or(before.as_ref()) else { return };
         self.dirty.problems |= self.problems.node(before.as_ref(), after.as_ref());
+        self.dirty.problems |= self.problems.node_pods(&node.name, &self.world);
         let id = self.cluster.node_of(&node.name);
         self.guards.put(id, after.as_deref());
         self.node_addresses.follow(before.as_deref(), after.as_deref());
@@ -82,6 +94,12 @@ impl Translator {
             entry.object = after.is_some();
         }
         self.dirty.nodes.push(id);
+    }
+
+    /// What CNI did is part of the pods that it did it for, and so are its consequences.
+    fn node_pods(&mut self, Difference { before, after }: &Difference<NodePods>) {
+        let Some(object) = after.as_ref().or(before.as_ref()) else { return };
+        self.dirty.problems |= self.problems.node_pods(object.node(), &self.world);
     }
 
     /// Facts are looked up where a node is put together: there is no index to follow them.

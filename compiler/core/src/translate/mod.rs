@@ -119,7 +119,7 @@ impl Translator {
     #[must_use]
     pub fn with(options: Options) -> Self {
         Self {
-            world: World::default(),
+            world: World::trusting(options.trust),
             cluster: Cluster::default(),
             peers: PeerIndex::default(),
             subjects: Subjects::default(),

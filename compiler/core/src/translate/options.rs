@@ -5,12 +5,15 @@ use std::str::FromStr;
 
 use super::budget::Budgets;
 use crate::identity::{ShortHash, fnv1a};
+use crate::world::Trust;
 
 /// How a world is translated. Every replica must have the same.
 #[derive(Debug, Clone, Copy)]
 pub struct Options {
     /// What happens to addresses that no known pod owns yet.
     pub unready_pods: UnreadyPods,
+    /// What is believed of what CNI says.
+    pub trust: Trust,
     /// The short hash that names are made of; a parameter, so that a test can make them collide.
     pub names: ShortHash,
     /// What policies may come to; a parameter, so that a test can exceed it.
@@ -19,7 +22,12 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { unready_pods: UnreadyPods::default(), names: fnv1a, budgets: Budgets::default() }
+        Self {
+            unready_pods: UnreadyPods::default(),
+            trust: Trust::default(),
+            names: fnv1a,
+            budgets: Budgets::default(),
+        }
     }
 }
 

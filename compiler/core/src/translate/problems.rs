@@ -21,6 +21,8 @@ pub(super) struct Faulty {
     nodes: BTreeMap<NodeName, Arc<Node>>,
     pods: BTreeMap<PodKey, Arc<Pod>>,
     policies: BTreeMap<PolicyKey, Arc<Policy>>,
+    /// The problems of what CNI did on nodes, by node; none is empty.
+    node_pods: BTreeMap<NodeName, Vec<Problem>>,
 }
 
 impl Faulty {
@@ -46,11 +48,24 @@ impl Faulty {
         }
     }
 
+    /// Looks at what CNI did on a node, or at the blocks of that node, anew. Returns true if there are or were problems.
+    pub(super) fn node_pods(&mut self, node: &NodeName, world: &World) -> bool {
+        let object = world.node_pods().get(node);
+        let found = object.map(|object| problem::of_node_pods(node, object, world.disbelieved(node)));
+        let before = self.node_pods.remove(node).is_some();
+        match found.filter(|found| !found.is_empty()) {
+            Some(found) => self.node_pods.insert(node.clone(), found).is_none(),
+            None => before,
+        }
+    }
+
     /// The problems of each object by itself.
     pub(super) fn of_objects(&self) -> Vec<Problem> {
         let policies = self.policies.values().flat_map(|policy| problem::of_policy(policy));
         let nodes = self.nodes.values().flat_map(|node| problem::of_node(node));
-        policies.chain(self.pods.values().flat_map(|pod| problem::of_pod(pod))).chain(nodes).collect()
+        let pods = self.pods.values().flat_map(|pod| problem::of_pod(pod));
+        let node_pods = self.node_pods.values().flatten().cloned();
+        policies.chain(pods).chain(nodes).chain(node_pods).collect()
     }
 }
 

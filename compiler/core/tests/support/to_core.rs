@@ -89,16 +89,15 @@ pub(crate) fn pod(pod: &Pod) -> object::Pod {
     let network = if pod.host_network {
         PodNetwork::Host
     } else {
-        PodNetwork::Own {
-            addresses: pod.addresses.iter().copied().collect(),
-            interface: pod.interface.map(|interface| {
-                let name = interface.name.parse().unwrap();
-                if interface.claimed { HostInterface::Claimed(name) } else { HostInterface::Computed(name) }
-            }),
-        }
+        let interface = pod.interface.map(|interface| {
+            let name = interface.name.parse().unwrap();
+            if interface.claimed { HostInterface::Claimed(name) } else { HostInterface::Computed(name) }
+        });
+        PodNetwork::own(pod.addresses.iter().copied().collect(), interface)
     };
     object::Pod {
         key: key(pod.namespace, pod.name),
+        uid: None,
         node: pod.node.map(node_name),
         labels: pod.labels.iter().map(|(key, value)| (*key, *value)).collect(),
         network,

@@ -8,6 +8,12 @@ use kube::core::Status;
 /// HTTP's 410: the server does not remember the version that was asked for.
 const GONE: u16 = 410;
 
+/// HTTP's 404: of a listing, that the server does not know the kind.
+const NOT_FOUND: u16 = 404;
+
+/// HTTP's 403.
+const FORBIDDEN: u16 = 403;
+
 /// The longest wait that a server can ask for.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(60);
 
@@ -37,6 +43,15 @@ pub(super) enum Failure {
     Short,
 }
 
+/// Why a kind cannot be had, although the server answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Absence {
+    /// The server does not know it: there is no object of it.
+    Unknown,
+    /// It may not be read.
+    Forbidden,
+}
+
 impl Failure {
     /// A failure that the server described. Without a code it is none: any JSON that is no event reads as a status
     /// of which nothing is known.
@@ -54,6 +69,15 @@ impl Failure {
             kube::Error::Api(status) => Self::told(status),
             kube::Error::SerdeError(_) | kube::Error::FromUtf8(_) => Self::Unreadable(Box::new(error)),
             _ => Self::Unreachable(Box::new(error)),
+        }
+    }
+
+    /// Why a kind cannot be had from this server, if that is so.
+    pub(super) fn absence(&self) -> Option<Absence> {
+        match self {
+            Self::Refused(status) if status.code == NOT_FOUND => Some(Absence::Unknown),
+            Self::Refused(status) if status.code == FORBIDDEN => Some(Absence::Forbidden),
+            _ => None,
         }
     }
 

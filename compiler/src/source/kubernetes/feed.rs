@@ -9,6 +9,7 @@ use std::sync::Arc;
 use flock_compiler_core::{Change, Consequence, Edit, Problem};
 
 use super::ORIGIN;
+use super::failure::Absence;
 use super::raw::RawObject;
 use super::watched::Watched;
 use crate::convert::Converter;
@@ -88,6 +89,34 @@ impl<W: Watched> Feed<W> {
         let reports: Vec<SourceEvent> = broken.into_iter().map(|broken| self.report(broken)).collect();
         said.extend(mended.difference(&self.reported).map(cleared));
         said.extend(reports);
+        said
+    }
+
+    /// The kind cannot be had, and the cluster may do without it. What was read of one that may not be read any more stays
+    /// in force.
+    pub(super) fn absent(&mut self, absence: Absence) -> Vec<SourceEvent> {
+        let input: Arc<str> = format!("{ORIGIN} {}", W::KIND).into();
+        if !self.reported.insert(Arc::clone(&input)) {
+            return Vec::new();
+        }
+        let message = match absence {
+            Absence::Unknown => "is not served: its CustomResourceDefinition is missing",
+            Absence::Forbidden => "may not be read: the right to list and watch it is missing",
+        };
+        let problem = Problem {
+            object: W::KIND.to_string(),
+            namespace: None,
+            origin: Some(ORIGIN.into()),
+            field: String::new(),
+            message: format!("the kind {message}"),
+            consequence: Consequence::Told,
+        };
+        let mut said = Vec::new();
+        if absence == Absence::Unknown || self.known.is_empty() {
+            self.known.clear();
+            said.push(changed::<W>(vec![W::change(Edit::Replace(Vec::new()))], Reached::Somewhere));
+        }
+        said.push(SourceEvent::Report { input, problems: vec![problem] });
         said
     }
 

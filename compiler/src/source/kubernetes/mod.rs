@@ -24,7 +24,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use flock_compiler_core::object::{Namespace, Node, Pod, Policy};
+use flock_compiler_core::object::{Namespace, Node, NodePods, Pod, Policy};
 use flock_shared::backoff::Backoff;
 use kube::Client;
 use tokio::task::JoinSet;
@@ -65,7 +65,7 @@ impl Default for Settings {
     }
 }
 
-/// Watches the pods, namespaces, nodes and network policies of a cluster.
+/// Watches the pods, namespaces, nodes and network policies of a cluster, and what CNI did on its nodes.
 pub struct KubernetesSource {
     client: Client,
     converter: Converter,
@@ -118,6 +118,7 @@ impl Source for KubernetesSource {
         self.spawn::<Namespace>(&mut watches, &events);
         self.spawn::<Pod>(&mut watches, &events);
         self.spawn::<Policy>(&mut watches, &events);
+        self.spawn::<NodePods>(&mut watches, &events);
         tokio::select! {
             () = events.closed() => Ok(()),
             Some(ended) = watches.tasks.join_next_with_id() => {

@@ -13,17 +13,20 @@ pub struct Statistics {
     pub pods: KindStatistics,
     /// Network policies.
     pub policies: KindStatistics,
+    /// What CNI did on nodes.
+    pub node_pods: KindStatistics,
 }
 
 impl Statistics {
     /// The counters with the names of their kinds.
     #[must_use]
-    pub const fn kinds(&self) -> [(&'static str, &KindStatistics); 4] {
+    pub const fn kinds(&self) -> [(&'static str, &KindStatistics); 5] {
         [
             ("Node", &self.nodes),
             ("Namespace", &self.namespaces),
             ("Pod", &self.pods),
             ("NetworkPolicy", &self.policies),
+            ("NodePods", &self.node_pods),
         ]
     }
 }

@@ -87,6 +87,12 @@ impl<W: Watched> Watcher<W> {
                     self.follow(version).await?;
                 }
                 Err(failure) => {
+                    if W::OPTIONAL
+                        && let Some(absence) = failure.absence()
+                    {
+                        let said = self.feed.absent(absence);
+                        self.send(said).await?;
+                    }
                     // Pages that expire faster than they can be read are avoided by asking for all at once.
                     limit = if matches!(failure, Failure::Expired(_)) { None } else { paged };
                     self.pause(&failure).await;

@@ -1,7 +1,7 @@
 //! The kinds that are watched, and what differs between them.
 
 use flock_compiler_core::change::Object;
-use flock_compiler_core::object::{Namespace, Node, Pod, Policy};
+use flock_compiler_core::object::{Namespace, Node, NodePods, Pod, Policy};
 use flock_compiler_core::{Change, Edit};
 use flock_shared::{NameError, NamespaceName, NodeName, ObjectKey};
 use serde_json::Value;
@@ -20,6 +20,8 @@ pub(super) trait Watched: Object<Key: Send + Sync> + Send + Sync + 'static {
     const KIND: Kind;
     /// Where all its objects are listed.
     const PATH: &'static str;
+    /// Returns true if the cluster may do without this kind.
+    const OPTIONAL: bool = false;
 
     /// Converts an object of this kind.
     fn convert(converter: &Converter, value: &Value) -> Result<Self, ConvertError>;
@@ -115,5 +117,27 @@ impl Watched for Policy {
 
     fn statistics(all: &Statistics) -> &KindStatistics {
         &all.policies
+    }
+}
+
+impl Watched for NodePods {
+    const KIND: Kind = Kind::NodePods;
+    const PATH: &'static str = "/apis/flock.netpol/v1alpha1/nodepods";
+    const OPTIONAL: bool = true;
+
+    fn convert(converter: &Converter, value: &Value) -> Result<Self, ConvertError> {
+        converter.node_pods(value)
+    }
+
+    fn key_of(raw: &RawObject) -> Result<NodeName, NameError> {
+        NodeName::new(raw.name())
+    }
+
+    fn change(edit: Edit<Self>) -> Change {
+        Change::NodePods(edit)
+    }
+
+    fn statistics(all: &Statistics) -> &KindStatistics {
+        &all.node_pods
     }
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use flock_compiler_core::change::Object;
-use flock_compiler_core::object::{Namespace, Node, Pod, Policy};
+use flock_compiler_core::object::{Namespace, Node, NodePods, Pod, Policy};
 use flock_compiler_core::{Change, Edit, Labels};
 use flock_shared::{NamespaceName, NodeName, PodKey, PolicyKey};
 
@@ -25,6 +25,8 @@ pub struct Objects {
     pub pods: BTreeMap<PodKey, Pod>,
     /// Network policies.
     pub policies: BTreeMap<PolicyKey, Policy>,
+    /// What CNI did on nodes.
+    pub node_pods: BTreeMap<NodeName, NodePods>,
 }
 
 /// What several manifests come to.
@@ -63,12 +65,15 @@ impl Merged {
             ClusterObject::Policy(policy) => {
                 (format!("NetworkPolicy {}", policy.key), insert(&mut objects.policies, policy))
             }
+            ClusterObject::NodePods(all) => {
+                (format!("NodePods {}", all.node()), insert(&mut objects.node_pods, all))
+            }
         };
         let first = self.origins.entry(title.clone()).or_insert_with(|| Arc::clone(origin));
         if !is_same {
             let (origin, other) = (Arc::clone(origin), Arc::clone(first));
             let namespace = match object {
-                ClusterObject::Node(_) | ClusterObject::Namespace(_) => None,
+                ClusterObject::Node(_) | ClusterObject::Namespace(_) | ClusterObject::NodePods(_) => None,
                 ClusterObject::Pod(pod) => Some(pod.key.namespace.clone()),
                 ClusterObject::Policy(policy) => Some(policy.key.namespace.clone()),
             };
@@ -121,6 +126,7 @@ impl Objects {
             Change::Namespace(Edit::Replace(self.namespaces.values().cloned().collect())),
             Change::Pod(Edit::Replace(self.pods.values().cloned().collect())),
             Change::Policy(Edit::Replace(self.policies.values().cloned().collect())),
+            Change::NodePods(Edit::Replace(self.node_pods.values().cloned().collect())),
         ]
     }
 
@@ -131,12 +137,15 @@ impl Objects {
         let (namespaces, gone_namespaces) = edits(&old.namespaces, &self.namespaces);
         let (nodes, gone_nodes) = edits(&old.nodes, &self.nodes);
         let (pods, gone_pods) = edits(&old.pods, &self.pods);
+        let (node_pods, gone_node_pods) = edits(&old.node_pods, &self.node_pods);
         let changes = [
             policies.into_iter().map(Change::Policy).collect::<Vec<_>>(),
             namespaces.into_iter().map(Change::Namespace).collect(),
             nodes.into_iter().map(Change::Node).collect(),
+            node_pods.into_iter().map(Change::NodePods).collect(),
             pods.into_iter().map(Change::Pod).collect(),
             gone_pods.into_iter().map(Change::Pod).collect(),
+            gone_node_pods.into_iter().map(Change::NodePods).collect(),
             gone_nodes.into_iter().map(Change::Node).collect(),
             gone_namespaces.into_iter().map(Change::Namespace).collect(),
             gone_policies.into_iter().map(Change::Policy).collect(),

@@ -10,7 +10,7 @@ use flock_shared::Script;
 /// on every core, as the compiler does when all agents come at once. Whoever rendered a script passes it on. The
 /// translator is there for the next change.
 #[must_use]
-pub(crate) fn full_scripts(changes: [Change; 4], take: impl Fn(Script) + Sync) -> Translator {
+pub(crate) fn full_scripts(changes: [Change; 5], take: impl Fn(Script) + Sync) -> Translator {
     let mut translator = Translator::new();
     for change in changes {
         translator.apply(change);

@@ -19,7 +19,7 @@ pub(crate) struct Done {
 }
 
 /// A translator that has seen a whole cluster.
-pub(crate) fn translator(changes: [Change; 4]) -> Translator {
+pub(crate) fn translator(changes: [Change; 5]) -> Translator {
     let mut translator = Translator::new();
     for change in changes {
         translator.apply(change);

@@ -49,6 +49,7 @@ pub(crate) fn listings(shape: Shape) -> Result<Vec<SourceEvent>, NameError> {
         Change::Namespace(Edit::Replace(namespaces?)),
         Change::Pod(Edit::Replace(pods?)),
         Change::Policy(Edit::Replace(policies?)),
+        Change::NodePods(Edit::Replace(Vec::new())),
     ]
     .map(SourceEvent::from)
     .into())
@@ -65,9 +66,10 @@ fn pod(number: usize, on: usize, app: &'static str) -> Result<Pod, NameError> {
         Ipv4Addr::from_bits(Ipv4Addr::new(10, 0, 0, 1).to_bits() + u32::try_from(number).unwrap_or(0));
     Ok(Pod {
         key: PodKey::new(&format!("team-{}", number % NAMESPACES), &format!("{app}-{number}"))?,
+        uid: None,
         node: Some(node(on)?),
         labels: [("app", app)].into_iter().collect(),
-        network: PodNetwork::Own { addresses: [IpAddr::V4(address)].into(), interface: None },
+        network: PodNetwork::own([IpAddr::V4(address)].into(), None),
         lifecycle: Lifecycle::Live,
         ports: [].into(),
         faults: Vec::new(),

@@ -124,6 +124,7 @@ fn world(which: NodeTable) -> World {
         Change::Namespace(Edit::Replace(namespaces)),
         Change::Pod(Edit::Replace(pods)),
         Change::Policy(Edit::Replace(policies)),
+        Change::NodePods(Edit::Replace(Vec::new())),
     ] {
         world.apply(change);
     }
@@ -131,11 +132,12 @@ fn world(which: NodeTable) -> World {
 }
 
 /// What makes a world of nothing.
-fn changes(world: &World) -> [Change; 4] {
+fn changes(world: &World) -> [Change; 5] {
     [
         Change::Node(Edit::Replace(world.nodes().values().map(|it| (**it).clone()).collect())),
         Change::Namespace(Edit::Replace(world.namespaces().values().map(|it| (**it).clone()).collect())),
         Change::Pod(Edit::Replace(world.pods().values().map(|it| (**it).clone()).collect())),
         Change::Policy(Edit::Replace(world.policies().values().map(|it| (**it).clone()).collect())),
+        Change::NodePods(Edit::Replace(world.node_pods().values().map(|it| (**it).clone()).collect())),
     ]
 }

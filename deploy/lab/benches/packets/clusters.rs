@@ -132,5 +132,6 @@ fn world(namespaces: Vec<NamespaceName>, pods: Vec<Pod>, policies: Vec<Policy>) 
     world.apply(Change::Namespace(Edit::Replace(namespaces)));
     world.apply(Change::Pod(Edit::Replace(pods)));
     world.apply(Change::Policy(Edit::Replace(policies)));
+    world.apply(Change::NodePods(Edit::Replace(Vec::new())));
     world
 }

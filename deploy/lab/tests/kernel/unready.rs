@@ -51,6 +51,7 @@ impl<'a> Followed<'a> {
         translator.apply(Change::Namespace(Edit::Replace(namespaces)));
         translator.apply(Change::Pod(Edit::Replace(pods)));
         translator.apply(Change::Policy(Edit::Replace(policies)));
+        translator.apply(Change::NodePods(Edit::Replace(Vec::new())));
         for change in translator.pass().changes {
             load(node(cluster, change.after.node()), &render(&change.after));
         }

@@ -17,7 +17,7 @@ use super::owners::Owners;
 use super::select::LabelIndex;
 use crate::idset::{IdSet, number};
 use crate::label::Labels;
-use crate::object::{Direction, Lifecycle, Peer, PeerMatch, Pod};
+use crate::object::{Direction, Peer, PeerMatch, Pod};
 use crate::output::{Families, Output};
 
 /// A pod.
@@ -268,16 +268,12 @@ impl Cluster {
         })
     }
 
-    /// Whether the pod is one to which a contested address falls before those that are being deleted.
-    fn is_live(&self, id: u32) -> bool {
-        self.pod(id).is_some_and(|entry| entry.pod.lifecycle == Lifecycle::Live)
-    }
-
-    /// The pods that own an address: those that claim it, but one that is being deleted yields to a live one.
+    /// The pods that own an address: those whose claim to it is the strongest.
     pub(super) fn owners_of(&self, address: &IpAddr) -> Vec<u32> {
+        let claim = |id: &u32| self.pod(*id).map(|entry| entry.pod.claim());
         let claimants = self.owners.claimants(address);
-        let live: Vec<u32> = claimants.iter().copied().filter(|id| self.is_live(*id)).collect();
-        if live.is_empty() { claimants.to_vec() } else { live }
+        let strongest = claimants.iter().map(claim).max().flatten();
+        claimants.iter().copied().filter(|id| claim(id) == strongest).collect()
     }
 
     /// The addresses that a pod owns, in order, and whether it is the only owner.

@@ -66,6 +66,7 @@ fn line(event: &SourceEvent) -> String {
         Change::Namespace(change) => edit("Namespace", change),
         Change::Pod(change) => edit("Pod", change),
         Change::Policy(change) => edit("NetworkPolicy", change),
+        Change::NodePods(change) => edit("NodePods", change),
         Change::Facts(change) => edit("Facts", change),
     };
     match event {
