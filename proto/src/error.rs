@@ -1,6 +1,7 @@
 //! Why a message that decoded as protobuf still means nothing.
 
 use crate::FactsError;
+use flock_shared::cni::SandboxError;
 use flock_shared::prefixes::PrefixError;
 use flock_shared::{HashMismatch, NameError, Revision, RevisionError, SupersededError};
 
@@ -122,6 +123,17 @@ pub enum WireError {
         field: &'static str,
         /// What is wrong with it.
         source: PrefixError,
+    },
+    /// The pod's namespace or name is none.
+    #[error("sandbox.pod {0}")]
+    Pod(#[source] NameError),
+    /// A sandbox is none that there may be.
+    #[error("{field}: {source}")]
+    Sandbox {
+        /// Message and field.
+        field: &'static str,
+        /// What is wrong with it.
+        source: SandboxError,
     },
     /// A number is out of its range, or out of order.
     #[error("{field} must not be {value} here")]

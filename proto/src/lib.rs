@@ -5,6 +5,7 @@
 //! turning a typed value into its message cannot fail, the other way is where all wire validation lives.
 
 mod ack;
+mod attach;
 mod error;
 mod facts;
 mod flows;
@@ -18,6 +19,7 @@ mod text;
 mod update;
 
 pub use ack::{Ack, ERROR_LIMIT, Outcome, STRIKES_LIMIT};
+pub use attach::{Attach, Attached, BEHIND_LIMIT, Detach, SANDBOXES_LIMIT};
 pub use error::WireError;
 pub use facts::{
     Bridge, BridgeNf, BridgePort, FLOWTABLE_LIMIT, FactsError, NodeFacts, PortKind, REFUSED_LIMIT,

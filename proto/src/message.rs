@@ -1,6 +1,8 @@
 //! What an agent says on its stream.
 
-use crate::{Ack, Flows, Hello, NodeFacts, WireError, v1};
+use flock_shared::cni::Sandbox;
+
+use crate::{Ack, Flows, Hello, NodeFacts, WireError, attach, v1};
 
 /// One message of an agent. The first of a stream is the hello, and no other one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,6 +15,8 @@ pub enum AgentMessage {
     Facts(NodeFacts),
     /// A question about connections.
     Flows(Flows),
+    /// The node's sandboxes, at most [`crate::SANDBOXES_LIMIT`].
+    Sandboxes(Vec<Sandbox>),
 }
 
 impl From<AgentMessage> for v1::AgentMessage {
@@ -22,6 +26,7 @@ impl From<AgentMessage> for v1::AgentMessage {
             AgentMessage::Ack(ack) => v1::agent_message::Message::Ack(ack.into()),
             AgentMessage::Facts(facts) => v1::agent_message::Message::Facts(facts.into()),
             AgentMessage::Flows(flows) => v1::agent_message::Message::Flows(flows.into()),
+            AgentMessage::Sandboxes(all) => v1::agent_message::Message::Sandboxes(attach::of_sandboxes(all)),
         };
         Self { message: Some(message) }
     }
@@ -36,6 +41,7 @@ impl TryFrom<v1::AgentMessage> for AgentMessage {
             Some(v1::agent_message::Message::Ack(ack)) => Ack::try_from(ack).map(Self::Ack),
             Some(v1::agent_message::Message::Facts(facts)) => NodeFacts::try_from(facts).map(Self::Facts),
             Some(v1::agent_message::Message::Flows(flows)) => Flows::try_from(flows).map(Self::Flows),
+            Some(v1::agent_message::Message::Sandboxes(all)) => attach::sandboxes(all).map(Self::Sandboxes),
             None => Err(WireError::Missing { field: "agent_message.message" }),
         }
     }

@@ -4,6 +4,8 @@
 pub mod access;
 #[cfg(feature = "backoff")]
 pub mod backoff;
+#[cfg(feature = "cni")]
+pub mod cni;
 #[cfg(feature = "dial")]
 pub mod dial;
 pub mod marker;

@@ -10,9 +10,7 @@ use std::sync::Arc;
 use flock_shared::{NamespaceName, NodeName, PodKey, PolicyKey};
 
 use crate::change::{Change, Edit, Object};
-use crate::object::{
-    Attachment, Facts, HostInterface, Namespace, Node, NodePods, Pod, PodNetwork, Policy,
-};
+use crate::object::{Attachment, Facts, HostInterface, Namespace, Node, NodePods, Pod, PodNetwork, Policy};
 use crate::parallel;
 
 /// One object before and after a change; never equal.
@@ -187,7 +185,9 @@ impl World {
         let PodNetwork::Own { interface, attachment, .. } = &mut pod.network else { return };
         if self.trust.interfaces {
             *interface = match &found {
-                Some(Attachment::Attached { interface, .. }) => interface.clone().map(HostInterface::Computed),
+                Some(Attachment::Attached { interface, .. }) => {
+                    interface.clone().map(HostInterface::Computed)
+                }
                 Some(Attachment::Detached) | None => None,
             };
         }
@@ -210,7 +210,9 @@ impl World {
     pub fn disbelieved<'a>(&'a self, node: &'a NodeName) -> impl Iterator<Item = (&'a PodKey, IpAddr)> {
         let sandboxes = self.node_pods.objects.get(node).into_iter().flat_map(|it| it.sandboxes());
         let said = sandboxes.flat_map(|sandbox| match &sandbox.attachment {
-            Attachment::Attached { addresses, .. } => addresses.iter().map(|at| (&sandbox.pod, *at)).collect(),
+            Attachment::Attached { addresses, .. } => {
+                addresses.iter().map(|at| (&sandbox.pod, *at)).collect()
+            }
             Attachment::Detached => Vec::new(),
         });
         said.filter(|(_, address)| !self.may_have(node, *address))
@@ -221,9 +223,8 @@ impl World {
     pub fn may_have(&self, node: &NodeName, address: IpAddr) -> bool {
         let blocks = self.nodes.objects.get(node).map(|node| &node.pod_cidrs);
         self.trust.any_address
-            || blocks.is_none_or(|blocks| {
-                blocks.is_empty() || blocks.iter().any(|block| block.contains(address))
-            })
+            || blocks
+                .is_none_or(|blocks| blocks.is_empty() || blocks.iter().any(|block| block.contains(address)))
     }
 
     /// Looks up again what CNI did for the pods that these objects name or named.
@@ -231,7 +232,8 @@ impl World {
         let mut keys = BTreeSet::new();
         for Difference { before, after } in differences {
             let sandboxes = |it: &Option<Arc<NodePods>>| it.as_ref().map(|it| it.sandboxes().to_vec());
-            let (before, after) = (sandboxes(before).unwrap_or_default(), sandboxes(after).unwrap_or_default());
+            let (before, after) =
+                (sandboxes(before).unwrap_or_default(), sandboxes(after).unwrap_or_default());
             // Both are in order, and most of one is in the other.
             let (mut old, mut new) = (before.iter().peekable(), after.iter().peekable());
             loop {

@@ -207,7 +207,9 @@ fn histories_end_where_their_objects_do() {
         let mut world = flock_compiler_core::World::trusting(options.trust);
         let all = it.world();
         world.apply(Change::Pod(Edit::Replace(all.pods().values().map(|it| bare(it)).collect())));
-        world.apply(Change::NodePods(Edit::Replace(all.node_pods().values().map(|it| (**it).clone()).collect())));
+        world.apply(Change::NodePods(Edit::Replace(
+            all.node_pods().values().map(|it| (**it).clone()).collect(),
+        )));
         world.apply(Change::Node(Edit::Replace(all.nodes().values().map(|it| (**it).clone()).collect())));
         assert_eq!(world.pods(), all.pods(), "seed {seed}");
     }
@@ -234,7 +236,8 @@ fn change(random: &mut SmallRng) -> Change {
     match random.random_range(0..8) {
         0 => Change::Pod(Edit::Delete(key(which))),
         1 => {
-            let block = PodCidr::new(["10.244.1.0/24", "10.244.0.0/16"].choose(random).unwrap().parse().unwrap());
+            let block =
+                PodCidr::new(["10.244.1.0/24", "10.244.0.0/16"].choose(random).unwrap().parse().unwrap());
             Change::Node(Edit::Upsert(Node { pod_cidrs: [block.unwrap()].into(), ..node(on) }))
         }
         2 => Change::NodePods(Edit::Delete(name(on))),

@@ -158,9 +158,12 @@ impl Agent {
             .ok_or_else(|| Status::invalid_argument("the stream ended before a hello"))??;
         match AgentMessage::try_from(first) {
             Ok(AgentMessage::Hello(hello)) => Ok(hello),
-            Ok(AgentMessage::Ack(_) | AgentMessage::Facts(_) | AgentMessage::Flows(_)) => {
-                Err(Status::invalid_argument("the first message must be a hello"))
-            }
+            Ok(
+                AgentMessage::Ack(_)
+                | AgentMessage::Facts(_)
+                | AgentMessage::Flows(_)
+                | AgentMessage::Sandboxes(_),
+            ) => Err(Status::invalid_argument("the first message must be a hello")),
             Err(error) => Err(Status::invalid_argument(error.to_string())),
         }
     }
@@ -330,6 +333,7 @@ impl Open {
                 self.facts.due.get_or_insert(self.facts.last + shared.context.limits.facts);
             }
             Ok(AgentMessage::Flows(flows)) => self.question(&flows),
+            Ok(AgentMessage::Sandboxes(_)) => {}
             Ok(AgentMessage::Hello(_)) => return Err(Status::invalid_argument("a second hello")),
             Err(error) => return Err(Status::invalid_argument(error.to_string())),
         }

@@ -24,8 +24,7 @@ pub enum Kind {
 
 impl Kind {
     /// All kinds, in order.
-    pub const ALL: [Self; 5] =
-        [Self::Node, Self::Namespace, Self::Pod, Self::NetworkPolicy, Self::NodePods];
+    pub const ALL: [Self; 5] = [Self::Node, Self::Namespace, Self::Pod, Self::NetworkPolicy, Self::NodePods];
 
     /// `kind` of its objects.
     #[must_use]

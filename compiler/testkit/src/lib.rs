@@ -46,8 +46,8 @@ pub use faults::{Cut, Delivery, Expiry, Failure, Faults};
 pub use grants::{Grant, Grants, Subject};
 pub use identity::{API_AUDIENCE, BoundPod, Identities, Identity};
 pub use kind::{
-    CONFIG_MAP, Kind, NAMESPACE, NETWORK_POLICY, NODE, NODE_PODS, POD, PORT_FORWARD, SECRET, SERVICE, SERVICE_ACCOUNT,
-    SUBJECT_ACCESS_REVIEW, TOKEN_REQUEST, TOKEN_REVIEW,
+    CONFIG_MAP, Kind, NAMESPACE, NETWORK_POLICY, NODE, NODE_PODS, POD, PORT_FORWARD, SECRET, SERVICE,
+    SERVICE_ACCOUNT, SUBJECT_ACCESS_REVIEW, TOKEN_REQUEST, TOKEN_REVIEW,
 };
 pub use port_forward::Forwards;
 pub use proxy::Proxy;

@@ -129,8 +129,10 @@ impl Cluster {
     }
 
     async fn until_equal(&mut self) {
-        self.until("all is told that the server has", |it| it.told == it.wanted() && it.listed.len() == WATCHED.len())
-            .await;
+        self.until("all is told that the server has", |it| {
+            it.told == it.wanted() && it.listed.len() == WATCHED.len()
+        })
+        .await;
     }
 
     /// Takes what is told until `holds`.

@@ -98,6 +98,7 @@ impl NodeService for Service {
                         let heard = match AgentMessage::try_from(message).unwrap() {
                             AgentMessage::Ack(ack) => ack_inlet.send(ack).await.is_ok(),
                             AgentMessage::Facts(facts) => facts_inlet.try_send(facts).is_ok(),
+                            AgentMessage::Sandboxes(_) => true,
                             AgentMessage::Flows(flows) => question_inlet.send(flows).await.is_ok(),
                             AgentMessage::Hello(_) => panic!("a second hello"),
                         };
@@ -116,6 +117,14 @@ impl NodeService for Service {
         });
         self.0.send(Session { hello, acks, facts, questions, updates }).await.unwrap();
         Ok(Response::new(ReceiverStream::new(stream)))
+    }
+
+    async fn attach(&self, _: Request<v1::AttachRequest>) -> Result<Response<v1::AttachReply>, Status> {
+        Err(Status::unimplemented("a compiler of before there were attachments"))
+    }
+
+    async fn detach(&self, _: Request<v1::DetachRequest>) -> Result<Response<v1::AttachReply>, Status> {
+        Err(Status::unimplemented("a compiler of before there were attachments"))
     }
 }
 

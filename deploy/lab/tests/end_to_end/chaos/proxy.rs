@@ -173,6 +173,14 @@ impl NodeService for Service {
         });
         Ok(Response::new(ReceiverStream::new(updates)))
     }
+
+    async fn attach(&self, _: Request<v1::AttachRequest>) -> Result<Response<v1::AttachReply>, Status> {
+        Err(Status::unimplemented("a compiler of before there were attachments"))
+    }
+
+    async fn detach(&self, _: Request<v1::DetachRequest>) -> Result<Response<v1::AttachReply>, Status> {
+        Err(Status::unimplemented("a compiler of before there were attachments"))
+    }
 }
 
 /// Where an update goes.

@@ -86,4 +86,12 @@ impl NodeService for Service {
         let _ = self.0.lock().unwrap().send(Session { hello, updates, acks });
         Ok(Response::new(ReceiverStream::new(stream)))
     }
+
+    async fn attach(&self, _: Request<v1::AttachRequest>) -> Result<Response<v1::AttachReply>, Status> {
+        Err(Status::unimplemented("a compiler of before there were attachments"))
+    }
+
+    async fn detach(&self, _: Request<v1::DetachRequest>) -> Result<Response<v1::AttachReply>, Status> {
+        Err(Status::unimplemented("a compiler of before there were attachments"))
+    }
 }

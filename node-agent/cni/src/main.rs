@@ -1,0 +1,3 @@
+//! The CNI plugin: asks the node's agent, waits, answers.
+
+fn main() {}
