@@ -236,7 +236,7 @@ mod tests {
         };
         let at = |address: &str, interface: &str| Attachment::Attached {
             addresses: [address.parse().unwrap()].into(),
-            interface: InterfaceName::new(interface).ok(),
+            interface: interface.parse::<InterfaceName>().ok(),
         };
         let all = NodePods::new(
             NodeName::new("n").unwrap(),
@@ -252,7 +252,10 @@ mod tests {
         let both = ["10.0.0.1", "10.0.0.2"].map(|address| address.parse().unwrap());
         assert_eq!(
             all.of(&pod, &uid("1")),
-            Some(Attachment::Attached { addresses: both.into(), interface: InterfaceName::new("v1").ok() })
+            Some(Attachment::Attached {
+                addresses: both.into(),
+                interface: "v1".parse::<InterfaceName>().ok()
+            })
         );
         assert_eq!(all.of(&pod, &uid("2")), Some(Attachment::Detached));
         assert_eq!(all.of(&pod, &uid("3")), None);
