@@ -4,8 +4,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use flock_shared::cni::{LONGEST_TIMEOUT_MS, SOCKET, TIMEOUT_MS, VERSIONS};
+use flock_shared::json;
 use serde::Deserialize;
-use serde_json::value::RawValue;
+use serde_json::Value;
 
 use crate::failure::{Code, Failure};
 
@@ -27,7 +28,7 @@ pub struct Config<'a> {
     /// The version of the specification that the call is of.
     pub version: &'static str,
     /// What the plugins before this one came to, as the runtime wrote it.
-    pub previous: Option<&'a RawValue>,
+    pub previous: Option<&'a str>,
     /// For `GC`: the attachments that stay.
     pub attachments: Option<Vec<Attachment>>,
     /// What an administrator says of the plugin, or what is wrong with it.
@@ -71,26 +72,22 @@ pub struct Attachment {
 
 /// All that is read of a configuration. What an administrator says is judged apart, by a call that depends on it.
 #[derive(Deserialize)]
-struct Wire<'a> {
+struct Wire {
     #[serde(rename = "cniVersion", default)]
     version: String,
     #[serde(default)]
     name: String,
-    #[serde(rename = "prevResult", borrow)]
-    previous: Option<&'a RawValue>,
     #[serde(rename = "cni.dev/valid-attachments")]
     valid: Option<Vec<Attachment>>,
     // What runtimes call it that are older than a correction of the specification.
     #[serde(rename = "cni.dev/attachments")]
     attachments: Option<Vec<Attachment>>,
-    #[serde(borrow)]
-    socket: Option<&'a RawValue>,
-    #[serde(rename = "timeoutMs", borrow)]
-    timeout: Option<&'a RawValue>,
-    #[serde(rename = "onTimeout", borrow)]
-    on_timeout: Option<&'a RawValue>,
-    #[serde(borrow)]
-    log: Option<&'a RawValue>,
+    socket: Option<Value>,
+    #[serde(rename = "timeoutMs")]
+    timeout: Option<Value>,
+    #[serde(rename = "onTimeout")]
+    on_timeout: Option<Value>,
+    log: Option<Value>,
 }
 
 impl<'a> Config<'a> {
@@ -99,17 +96,19 @@ impl<'a> Config<'a> {
     /// # Errors
     /// When it is no configuration, or one of another version of the specification.
     pub fn read(text: &'a [u8]) -> Result<Self, Failure> {
-        let undecodable = |error: serde_json::Error| {
-            Failure::new(Code::Decoding, "the network configuration cannot be decoded", error.to_string())
+        let undecodable = |error: String| {
+            Failure::new(Code::Decoding, "the network configuration cannot be decoded", error)
         };
-        let wire: Wire<'a> = serde_json::from_slice(text).map_err(undecodable)?;
+        let text = str::from_utf8(text).map_err(|error| undecodable(error.to_string()))?;
+        let wire: Wire = serde_json::from_str(text).map_err(|error| undecodable(error.to_string()))?;
         let version = supported(&wire.version)?;
         if wire.name.is_empty() {
             return Err(wrong("name: missing".to_owned()));
         }
+        let previous = json::member(text, "prevResult").and_then(|place| text.get(place));
         Ok(Self {
             version,
-            previous: wire.previous.filter(|raw| raw.get() != "null"),
+            previous: previous.filter(|raw| *raw != "null"),
             settings: wire.settings(),
             attachments: wire.valid.or(wire.attachments),
         })
@@ -127,44 +126,44 @@ fn supported(version: &str) -> Result<&'static str, Failure> {
     })
 }
 
-impl Wire<'_> {
+impl Wire {
     fn settings(&self) -> Result<Settings, Failure> {
         let mut settings = Settings::default();
-        if let Some(raw) = self.socket {
+        if let Some(raw) = &self.socket {
             settings.socket = path("socket", raw)?;
             if settings.socket.as_os_str().len() > LONGEST_SOCKET {
                 return Err(found("socket", raw, &format!("a path of at most {LONGEST_SOCKET} bytes")));
             }
         }
-        if let Some(raw) = self.timeout {
-            let milliseconds: Option<u32> = serde_json::from_str(raw.get()).ok();
+        if let Some(raw) = &self.timeout {
+            let milliseconds = raw.as_u64().and_then(|number| u32::try_from(number).ok());
             let milliseconds = milliseconds.filter(|number| (1..=LONGEST_TIMEOUT_MS).contains(number));
             let expected = || found("timeoutMs", raw, &format!("a number from 1 to {LONGEST_TIMEOUT_MS}"));
             settings.timeout = Duration::from_millis(milliseconds.ok_or_else(expected)?.into());
         }
-        if let Some(raw) = self.on_timeout {
-            settings.on_timeout = match raw.get() {
-                r#""continue""# => OnTimeout::Continue,
-                r#""fail""# => OnTimeout::Fail,
+        if let Some(raw) = &self.on_timeout {
+            settings.on_timeout = match raw.as_str() {
+                Some("continue") => OnTimeout::Continue,
+                Some("fail") => OnTimeout::Fail,
                 _ => return Err(found("onTimeout", raw, "\"continue\" or \"fail\"")),
             };
         }
-        if let Some(raw) = self.log {
+        if let Some(raw) = &self.log {
             settings.log = Some(path("log", raw)?);
         }
         Ok(settings)
     }
 }
 
-fn path(key: &str, raw: &RawValue) -> Result<PathBuf, Failure> {
-    let text: Option<String> = serde_json::from_str(raw.get()).ok();
-    text.filter(|text| Path::new(text).is_absolute() && !text.contains('\0'))
+fn path(key: &str, raw: &Value) -> Result<PathBuf, Failure> {
+    raw.as_str()
+        .filter(|text| Path::new(text).is_absolute() && !text.contains('\0'))
         .map(PathBuf::from)
         .ok_or_else(|| found(key, raw, "an absolute path"))
 }
 
-fn found(key: &str, raw: &RawValue, expected: &str) -> Failure {
-    let value: String = raw.get().chars().take(128).collect();
+fn found(key: &str, raw: &Value, expected: &str) -> Failure {
+    let value: String = raw.to_string().chars().take(128).collect();
     wrong(format!("{key}: {value}; expected {expected}"))
 }
 

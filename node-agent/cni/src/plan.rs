@@ -135,7 +135,7 @@ fn add(environment: &Environment, config: &Config<'_>, look: impl Fn(&str) -> Li
         let details = "prevResult: missing; the plugin has to come after those that give a pod its network";
         Failure::new(Code::Config, "invalid network configuration", details)
     })?;
-    let result = previous.get().to_owned();
+    let result = previous.to_owned();
     let log = settings.log.clone();
     let unasked = |result, note: &str| Plan::Answer {
         reply: Reply::Success(Some(result)),
