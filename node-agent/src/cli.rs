@@ -10,6 +10,7 @@ use flock_shared::NodeName;
 use crate::child::Program;
 use crate::enforce::Until;
 use crate::facts::Mode;
+use crate::install;
 use crate::nft::Nft;
 use crate::run::Config;
 use flock_shared::dial::{CompilerUrl, Trust};
@@ -20,6 +21,9 @@ const LONGEST: f64 = 86_400.0;
 #[derive(Debug, Parser)]
 #[command(name = "flock-node-agent", version)]
 pub struct Options {
+    #[command(subcommand)]
+    cni: Option<install::Command>,
+
     /// Name of this node (Node.metadata.name)
     #[arg(long, env = "FLOCK_NODE", value_name = "NAME")]
     node: Option<NodeName>,
@@ -58,7 +62,7 @@ pub struct Options {
     uninstall: bool,
 
     /// What is logged, such as info or flock_node_agent=debug
-    #[arg(long, env = "FLOCK_LOG", value_name = "FILTER", default_value = "info")]
+    #[arg(long, env = "FLOCK_LOG", value_name = "FILTER", default_value = "info", global = true)]
     log: String,
 
     /// How long nft may take for one script
@@ -91,6 +95,8 @@ pub enum Task {
         /// The folder of the saved ruleset.
         state_dir: Option<PathBuf>,
     },
+    /// Install the CNI plugin, or take it out.
+    Cni(install::Command),
 }
 
 impl Options {
@@ -105,6 +111,9 @@ impl Options {
     /// # Errors
     /// When an option is missing that the task needs.
     pub fn task(self) -> Result<Task, clap::Error> {
+        if let Some(command) = self.cni {
+            return Ok(Task::Cni(command));
+        }
         let nft = Nft::new(self.nft.within(u64::from(self.nft_memory) << 20), self.nft_timeout);
         if self.uninstall {
             return Ok(Task::Uninstall { nft, state_dir: self.state_dir });

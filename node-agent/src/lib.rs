@@ -4,7 +4,8 @@
 //! several steps as [`series`] says; [`trial`] asks nft what it takes at all;
 //! [`journal`] knows what led to the state that stands; [`lookout`] and [`ledger`] know who else changed it;
 //! [`facts`] looks at the node for the compiler; [`conntrack`] cuts connections that were revoked. [`run`] joins it with the stream ([`session`],
-//! `flock_shared::dial`) and the journal on disk ([`state`]).
+//! `flock_shared::dial`) and the journal on disk ([`state`]). [`install`] is another program: it keeps the CNI plugin on the
+//! node.
 
 pub mod apply;
 pub mod child;
@@ -16,6 +17,7 @@ pub mod facts;
 pub mod fuzzing;
 pub mod guard;
 pub mod handover;
+pub mod install;
 pub mod journal;
 pub mod ledger;
 pub mod lookout;

@@ -8,6 +8,7 @@ use anyhow::Context as _;
 use clap::error::ErrorKind;
 use clap::{CommandFactory as _, Parser as _};
 use flock_node_agent::cli::{Options, Task};
+use flock_node_agent::install::{Command, keep};
 use flock_node_agent::nft::Nft;
 use flock_node_agent::run::{self, Config};
 use flock_node_agent::{facts, handover, state};
@@ -59,6 +60,12 @@ fn perform(task: Task) -> anyhow::Result<()> {
         match task {
             Task::Run(config) => run(config).await,
             Task::Uninstall { nft, state_dir } => uninstall(&nft, state_dir.as_deref()).await,
+            Task::Cni(Command::InstallCni(options)) => {
+                Ok(keep::install(options, shutdown::requested()).await?)
+            }
+            Task::Cni(Command::UninstallCni(options)) => {
+                keep::uninstall(&options)?.iter().try_for_each(|line| say(line))
+            }
         }
     });
     // A write to a disk that hangs is not waited for.

@@ -1,0 +1,259 @@
+//! Keeps the plugin where it is to be, and takes it out.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use flock_shared::cni::PLUGIN;
+use tokio::time::{Instant, MissedTickBehavior, interval};
+use tracing::{info, warn};
+
+use super::binary::{Binary, Copied};
+use super::folder::{Done, Folder};
+use super::options::{Install, Uninstall, UntilWhen};
+use super::patience::{Patience, Turn};
+use super::select::{self, Edit, Edits, File};
+
+/// Between two looks.
+const PERIOD: Duration = Duration::from_millis(200);
+/// How often an edit is tried again that somebody else was faster than.
+const ATTEMPTS: u32 = 5;
+
+/// Why the plugin could not be installed, or taken out.
+#[derive(Debug, thiserror::Error)]
+pub enum InstallError {
+    /// The binary is not in place; the configuration is without the plugin.
+    #[error("the plugin's binary could not be installed: {0}")]
+    Binary(#[source] io::Error),
+    /// The folder or a file of it cannot be read or written.
+    #[error("{}: {source}", path.display())]
+    Folder {
+        /// Which.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// There is nothing that it could be made part of.
+    #[error("no configuration in {} that the plugin can be part of{why}", path.display())]
+    Nowhere {
+        /// The folder.
+        path: PathBuf,
+        /// Why not of those that are there.
+        why: String,
+    },
+    /// Somebody else kept writing.
+    #[error("{}: somebody else keeps writing it", .0.display())]
+    Overtaken(PathBuf),
+    /// Signals cannot be awaited.
+    #[error("waiting for signals: {0}")]
+    Signals(#[source] io::Error),
+}
+
+/// Files that are left alone, and why.
+type Faults = BTreeSet<(String, String)>;
+
+/// What keeps the plugin in place.
+#[derive(Debug)]
+pub struct Keeper {
+    options: Install,
+    folder: Folder,
+    binary: Binary,
+    /// Files that this process has written, and how often others did since.
+    written: BTreeMap<String, Patience>,
+    /// What is wrong, as of the last look; and what of it has been told.
+    wrong: Faults,
+    told: Faults,
+}
+
+impl Keeper {
+    /// Keeps the plugin in place as these options say.
+    #[must_use]
+    pub fn new(options: Install) -> Self {
+        let folder = Folder::new(options.conf_dir().to_owned());
+        let binary = Binary::new(options.binary(), options.bin_dir().to_owned());
+        let (written, wrong, told) = Default::default();
+        Self { options, folder, binary, written, wrong, told }
+    }
+
+    /// Looks once, and does what is to be done. What is wrong is told when it is seen a second time: others do not write in
+    /// one step.
+    ///
+    /// # Errors
+    /// When the plugin is part of no configuration afterwards.
+    pub fn look(&mut self, now: Instant) -> Result<(), InstallError> {
+        let ready = self.put_binary();
+        let files = self.files()?;
+        let (edits, wrong, is_part) = match &ready {
+            Ok(()) => {
+                let Edits { edits, unusable, chosen } =
+                    select::with_plugin(&files, &self.options.choice(), &self.options.entry());
+                let wrong: Faults = unusable.into_iter().map(|(name, why)| (name, why.to_string())).collect();
+                (edits, wrong, chosen.is_some())
+            }
+            // A list that names a binary that is not there would stop every pod.
+            Err(_) => (select::without_plugin(&files), Faults::new(), false),
+        };
+        let nowhere = self.nowhere(&wrong);
+        self.tell(wrong);
+        for (name, edit) in &edits {
+            self.edit(name, files.get(name), edit, now)?;
+        }
+        ready?;
+        if is_part { Ok(()) } else { Err(nowhere) }
+    }
+
+    fn nowhere(&self, wrong: &Faults) -> InstallError {
+        let why: String = wrong.iter().map(|(name, why)| format!("; {name}: {why}")).collect();
+        InstallError::Nowhere { path: self.folder.path().clone(), why }
+    }
+
+    fn put_binary(&mut self) -> Result<(), InstallError> {
+        match self.binary.ensure().map_err(InstallError::Binary)? {
+            Copied::Same => {}
+            Copied::New => info!(path = %self.binary.target().display(), "installed the plugin"),
+            Copied::Dynamic => warn!(
+                path = %self.binary.target().display(),
+                "installed the plugin, which is linked dynamically: it runs only if this host has its libraries"
+            ),
+        }
+        Ok(())
+    }
+
+    fn files(&self) -> Result<BTreeMap<String, File>, InstallError> {
+        let path = self.folder.path();
+        self.folder.files().map_err(|source| InstallError::Folder { path: path.clone(), source })
+    }
+
+    fn edit(
+        &mut self,
+        name: &str,
+        former: Option<&File>,
+        edit: &Edit,
+        now: Instant,
+    ) -> Result<(), InstallError> {
+        let path = self.folder.path().join(name);
+        let turn = self.written.get_mut(name).map_or(Turn::Write, |patience| patience.turn(now));
+        if turn == Turn::Wait {
+            return Ok(());
+        }
+        let done = self
+            .folder
+            .edit(name, former, edit)
+            .map_err(|source| InstallError::Folder { path: path.clone(), source })?;
+        if done == Done::Overtaken {
+            // The next look finds what came of it.
+            return Ok(());
+        }
+        self.written.entry(name.to_owned()).or_default();
+        info!(path = %path.display(), "{}", what(edit));
+        if let Turn::WriteAndPause(pause) = turn {
+            warn!(
+                path = %path.display(), seconds = pause.as_secs(),
+                "somebody else keeps rewriting the configuration without the plugin: it is not put back for a while"
+            );
+        }
+        Ok(())
+    }
+
+    /// Tells what is wrong for the second time in a row, once.
+    fn tell(&mut self, wrong: Faults) {
+        self.told.retain(|fault| wrong.contains(fault));
+        for fault in wrong.intersection(&self.wrong) {
+            if self.told.insert(fault.clone()) {
+                let (name, why) = fault;
+                warn!(path = %self.folder.path().join(name).display(), why, "a configuration is left alone");
+            }
+        }
+        self.wrong = wrong;
+    }
+}
+
+fn what(edit: &Edit) -> &'static str {
+    match edit {
+        Edit::Write(text) if text.contains(PLUGIN) => "the plugin is part of the configuration",
+        Edit::Write(_) => "the plugin is no part of the configuration any more",
+        Edit::Remove => "removed the list that was made for the plugin",
+    }
+}
+
+/// Installs the plugin and keeps it there until `stop`, unless it is to be done once.
+///
+/// # Errors
+/// When it is to be done once, and cannot; or when it cannot be taken out at the end.
+pub async fn install(
+    options: Install,
+    stop: impl Future<Output = io::Result<&'static str>>,
+) -> Result<(), InstallError> {
+    let until = options.until();
+    let conf_dir = options.conf_dir().to_owned();
+    let mut keeper = Keeper::new(options);
+    if until == UntilWhen::Installed {
+        return keeper.look(Instant::now());
+    }
+    let mut looks = interval(PERIOD);
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    tokio::pin!(stop);
+    let mut last = String::new();
+    let signal = loop {
+        tokio::select! {
+            // First, so that a signal of the first moment is not lost.
+            biased;
+            signal = &mut stop => break signal.map_err(InstallError::Signals)?,
+            now = looks.tick() => {
+                let outcome = keeper.look(now).err().map(|error| error.to_string()).unwrap_or_default();
+                if outcome != last && !outcome.is_empty() {
+                    warn!(error = outcome, "the plugin is not installed");
+                }
+                last = outcome;
+            }
+        }
+    };
+    if until == UntilWhen::Stopped {
+        info!(signal, "stopping; the plugin stays in the configuration");
+        return Ok(());
+    }
+    info!(signal, "stopping; the plugin leaves the configuration");
+    remove(&Folder::new(conf_dir)).map(drop)
+}
+
+/// Takes the plugin out, and tells what was done, a line each.
+///
+/// # Errors
+/// When something of it cannot be done.
+pub fn uninstall(options: &Uninstall) -> Result<Vec<String>, InstallError> {
+    let folder = Folder::new(options.conf_dir().to_owned());
+    let mut lines = remove(&folder)?;
+    if lines.is_empty() {
+        lines.push(format!("the plugin is part of no configuration in {}", folder.path().display()));
+    }
+    let Some(bin_dir) = options.removed_from() else {
+        lines.push(format!("left its binary, which runtimes call for pods that it was there for, {PLUGIN}"));
+        return Ok(lines);
+    };
+    let path = bin_dir.join(PLUGIN);
+    super::file::remove(bin_dir, PLUGIN)
+        .map_err(|source| InstallError::Folder { path: path.clone(), source })?;
+    lines.push(format!("removed {}", path.display()));
+    Ok(lines)
+}
+
+fn remove(folder: &Folder) -> Result<Vec<String>, InstallError> {
+    let failed = |path: PathBuf| move |source| InstallError::Folder { path, source };
+    let mut lines = Vec::new();
+    for _ in 0..ATTEMPTS {
+        let files = folder.files().map_err(failed(folder.path().clone()))?;
+        let edits = select::without_plugin(&files);
+        if edits.is_empty() {
+            return Ok(lines);
+        }
+        for (name, edit) in edits {
+            let path = folder.path().join(&name);
+            let done = folder.edit(&name, files.get(&name), &edit).map_err(failed(path.clone()))?;
+            if done == Done::Edited {
+                lines.push(format!("{}: {}", path.display(), what(&edit)));
+            }
+        }
+    }
+    Err(InstallError::Overtaken(folder.path().clone()))
+}

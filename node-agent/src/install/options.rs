@@ -1,0 +1,180 @@
+//! The command lines of installing and taking out.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::{Args, Subcommand, value_parser};
+use flock_shared::cni::{LONGEST_TIMEOUT_MS, PLUGIN, SOCKET, TIMEOUT_MS};
+
+use super::entry::{Entry, OnTimeout};
+use super::select::Choice;
+
+const BIN_DIR: &str = "/opt/cni/bin";
+const CONF_DIR: &str = "/etc/cni/net.d";
+/// The longest path of a Unix socket, in bytes.
+const LONGEST_SOCKET: usize = 107;
+
+/// What is done about the CNI plugin, in place of what an agent does.
+#[derive(Debug, Clone, Subcommand)]
+pub enum Command {
+    /// Install the CNI plugin on this node, and keep it there
+    InstallCni(Install),
+    /// Take the CNI plugin out of the configurations of this node
+    UninstallCni(Uninstall),
+}
+
+/// How the plugin is installed.
+#[derive(Debug, Clone, Args)]
+pub struct Install {
+    #[command(flatten)]
+    folders: Folders,
+
+    /// The plugin's binary; beside this program's own unless given. The host runs it: it should be linked statically
+    #[arg(long, env = "FLOCK_CNI_BINARY", value_name = "FILE")]
+    binary: Option<PathBuf>,
+
+    /// The configuration that the runtime uses, by its file's name; else the first, as runtimes choose
+    #[arg(long, env = "FLOCK_CNI_CONF_FILE", value_name = "NAME", conflicts_with = "network", value_parser = file_name)]
+    conf_file: Option<String>,
+
+    /// The configuration that the runtime uses, by its network's name (cni_default_network of CRI-O)
+    #[arg(long, env = "FLOCK_CNI_NETWORK", value_name = "NAME")]
+    network: Option<String>,
+
+    /// Where the agent of the node listens, as the host sees it
+    #[arg(long, env = "FLOCK_CNI_SOCKET", value_name = "PATH", default_value = SOCKET, value_parser = socket)]
+    socket: PathBuf,
+
+    /// How long a pod waits to become known, in milliseconds
+    #[arg(long, env = "FLOCK_CNI_TIMEOUT_MS", value_name = "MILLISECONDS", default_value_t = TIMEOUT_MS,
+          value_parser = value_parser!(u32).range(1..=i64::from(LONGEST_TIMEOUT_MS)))]
+    timeout_ms: u32,
+
+    /// What becomes of a pod that did not become known in time: it starts all the same, or is tried again
+    #[arg(
+        long,
+        env = "FLOCK_CNI_ON_TIMEOUT",
+        value_name = "continue|fail",
+        value_enum,
+        default_value = "continue"
+    )]
+    on_timeout: OnTimeout,
+
+    /// Where the plugin writes down calls, as the host sees it
+    #[arg(long, env = "FLOCK_CNI_PLUGIN_LOG", value_name = "PATH", value_parser = absolute)]
+    plugin_log: Option<PathBuf>,
+
+    /// Install it, then exit: 0 if it is in place, 1 if not. Who rewrites the configuration afterwards takes it out
+    #[arg(long, env = "FLOCK_CNI_ONCE")]
+    once: bool,
+
+    /// Take it out of the configurations again on SIGTERM and SIGINT. Not the default: an update of a DaemonSet ends this
+    /// process, too, and pods that start meanwhile would start without it
+    #[arg(long, env = "FLOCK_CNI_UNINSTALL_ON_EXIT", conflicts_with = "once")]
+    uninstall_on_exit: bool,
+}
+
+/// How the plugin is taken out.
+#[derive(Debug, Clone, Args)]
+pub struct Uninstall {
+    #[command(flatten)]
+    folders: Folders,
+
+    /// Remove the binary, too. Runtimes that remember the configuration a pod was started with (CRI-O) need it until the
+    /// last pod that it was there for has ended; without it, those pods do not end
+    #[arg(long, env = "FLOCK_CNI_REMOVE_BINARY")]
+    remove_binary: bool,
+}
+
+#[derive(Debug, Clone, Args)]
+struct Folders {
+    /// Where the runtime looks for plugins
+    #[arg(long, env = "FLOCK_CNI_BIN_DIR", value_name = "DIR", default_value = BIN_DIR)]
+    bin_dir: PathBuf,
+
+    /// Where the runtime looks for configurations
+    #[arg(long, env = "FLOCK_CNI_CONF_DIR", value_name = "DIR", default_value = CONF_DIR)]
+    conf_dir: PathBuf,
+}
+
+/// When installing ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UntilWhen {
+    /// Once it is done.
+    Installed,
+    /// When the process is asked to stop; the plugin stays.
+    Stopped,
+    /// When the process is asked to stop, and the plugin is taken out.
+    TakenOut,
+}
+
+impl Install {
+    pub(crate) fn conf_dir(&self) -> &Path {
+        &self.folders.conf_dir
+    }
+
+    pub(crate) fn bin_dir(&self) -> &Path {
+        &self.folders.bin_dir
+    }
+
+    /// The binary that is installed.
+    pub(crate) fn binary(&self) -> PathBuf {
+        let beside = || {
+            let own = std::env::current_exe().unwrap_or_default();
+            own.with_file_name(PLUGIN)
+        };
+        self.binary.clone().unwrap_or_else(beside)
+    }
+
+    pub(crate) fn choice(&self) -> Choice {
+        match (&self.conf_file, &self.network) {
+            (Some(file), _) => Choice::File(file.clone()),
+            (None, Some(network)) => Choice::Network(network.clone()),
+            (None, None) => Choice::First,
+        }
+    }
+
+    pub(crate) fn entry(&self) -> Entry {
+        Entry {
+            socket: self.socket.clone(),
+            timeout: Duration::from_millis(self.timeout_ms.into()),
+            on_timeout: self.on_timeout,
+            log: self.plugin_log.clone(),
+        }
+    }
+
+    pub(crate) fn until(&self) -> UntilWhen {
+        match (self.once, self.uninstall_on_exit) {
+            (true, _) => UntilWhen::Installed,
+            (false, true) => UntilWhen::TakenOut,
+            (false, false) => UntilWhen::Stopped,
+        }
+    }
+}
+
+impl Uninstall {
+    pub(crate) fn conf_dir(&self) -> &Path {
+        &self.folders.conf_dir
+    }
+
+    /// The folder that the binary is removed from, where it is.
+    pub(crate) fn removed_from(&self) -> Option<&Path> {
+        self.remove_binary.then_some(self.folders.bin_dir.as_path())
+    }
+}
+
+fn absolute(text: &str) -> Result<PathBuf, String> {
+    let path = PathBuf::from(text);
+    if path.is_absolute() { Ok(path) } else { Err("expected an absolute path".to_owned()) }
+}
+
+fn socket(text: &str) -> Result<PathBuf, String> {
+    if text.len() > LONGEST_SOCKET {
+        return Err(format!("expected a path of at most {LONGEST_SOCKET} bytes"));
+    }
+    absolute(text)
+}
+
+fn file_name(text: &str) -> Result<String, String> {
+    if text.contains('/') { Err("expected a name without /".to_owned()) } else { Ok(text.to_owned()) }
+}
