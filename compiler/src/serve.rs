@@ -12,6 +12,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::access::Access;
 use crate::admin::{self, Pages};
+use crate::attach::{Keeper, Store};
 use crate::cli::Serve;
 use crate::engine::{Engine, EngineError};
 use crate::fleet::Fleet;
@@ -56,6 +57,7 @@ pub async fn serve(options: Serve) -> anyhow::Result<()> {
         }
     };
 
+    let kept = client.clone();
     let translation = Options { unready_pods: options.unready.unready_pods, ..Options::default() };
     let metrics = Arc::new(metrics);
     let (protection, upkeep) = match client.filter(|_| secured.contains(&true)) {
@@ -71,9 +73,12 @@ pub async fn serve(options: Serve) -> anyhow::Result<()> {
     let mut engine = tokio::spawn(engine.run(incoming));
     let mut source = tokio::spawn(source);
     let (stop, stopping) = watch::channel(false);
+    let fleet = Arc::new(Fleet::default());
+    let store = kept.map_or_else(|| Store::memory(handle.clone()), Store::cluster);
     let context = Context {
+        keeper: Keeper::new(store, handle.clone(), Arc::clone(&fleet)),
         engine: handle,
-        fleet: Arc::new(Fleet::default()),
+        fleet,
         metrics,
         access: access(grpc),
         stopping: stopping.clone(),

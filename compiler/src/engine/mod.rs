@@ -9,13 +9,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use flock_compiler_core::object::Facts;
-use flock_compiler_core::{Change, Edit, Options, Problem, Translator};
+use flock_compiler_core::object::{Facts, NodePods};
+use flock_compiler_core::{Change, Edit, Options, Problem, Translator, World};
 use flock_shared::NodeName;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
-pub use board::{Presence, Published};
+pub use board::{Presence, Published, Released, Sequence};
 pub use position::{Gap, Reach, Versions};
 
 use self::board::Board;
@@ -53,6 +53,24 @@ enum Request {
     Observe(Facts),
     Nodes(oneshot::Sender<BTreeMap<NodeName, Desired>>),
     Problems(oneshot::Sender<Vec<Problem>>),
+    /// What CNI did on a node, where there is no API server to write it down.
+    Attached(NodePods),
+    /// A look at the world.
+    Look(Look),
+}
+
+/// Looks at what is published; to be quick, for everything else waits.
+type Look = Box<dyn FnOnce(&View<'_>) + Send>;
+
+/// The world as it is published.
+#[derive(Debug, Clone, Copy)]
+pub struct View<'a> {
+    /// The objects.
+    pub world: &'a World,
+    /// The newest pass, which knows all of them.
+    pub sequence: Sequence,
+    /// What pods have ceased to have.
+    pub released: &'a Released,
 }
 
 /// Asks the engine. Cloning is cheap; a request fails only when the engine has stopped.
@@ -60,6 +78,7 @@ enum Request {
 pub struct EngineHandle {
     requests: mpsc::Sender<Request>,
     ready: watch::Receiver<bool>,
+    passed: watch::Receiver<Sequence>,
     reach: watch::Receiver<Reach>,
 }
 
@@ -107,6 +126,34 @@ impl EngineHandle {
     /// When the engine has stopped.
     pub async fn problems(&self) -> Result<Vec<Problem>, EngineStopped> {
         self.ask(Request::Problems).await
+    }
+
+    /// What `look` sees in the world, once that is complete. It is to be quick.
+    ///
+    /// # Errors
+    /// When the engine has stopped.
+    pub async fn look<T: Send + 'static>(
+        &self,
+        look: impl FnOnce(&View<'_>) -> T + Send + 'static,
+    ) -> Result<T, EngineStopped> {
+        let mut ready = self.ready.clone();
+        ready.wait_for(|ready| *ready).await.map_err(|_| EngineStopped)?;
+        // An asker that went away does not want the answer any more.
+        self.ask(|reply| Request::Look(Box::new(move |view| drop(reply.send(look(view)))))).await
+    }
+
+    /// The newest pass that is published.
+    #[must_use]
+    pub fn passed(&self) -> watch::Receiver<Sequence> {
+        self.passed.clone()
+    }
+
+    /// What CNI did on a node, where there is no API server to write it down.
+    ///
+    /// # Errors
+    /// When the engine has stopped.
+    pub async fn attached(&self, object: NodePods) -> Result<(), EngineStopped> {
+        self.requests.send(Request::Attached(object)).await.map_err(|_| EngineStopped)
     }
 
     /// Whether every kind has been listed and its translation is published.
@@ -158,6 +205,7 @@ pub struct Engine {
     positions: Positions,
     requests: mpsc::Receiver<Request>,
     ready: watch::Sender<bool>,
+    passed: watch::Sender<Sequence>,
     metrics: Arc<Metrics>,
 }
 
@@ -173,6 +221,7 @@ impl Engine {
     pub fn with(options: Options, metrics: Arc<Metrics>) -> (Self, EngineHandle) {
         let (sender, requests) = mpsc::channel(64);
         let (ready, readiness) = watch::channel(false);
+        let (passed, passes) = watch::channel(Sequence::default());
         let (positions, reach) = Positions::new();
         let engine = Self {
             translator: Translator::with(options),
@@ -184,9 +233,10 @@ impl Engine {
             positions,
             requests,
             ready,
+            passed,
             metrics,
         };
-        (engine, EngineHandle { requests: sender, ready: readiness, reach })
+        (engine, EngineHandle { requests: sender, ready: readiness, passed: passes, reach })
     }
 
     /// Runs until the source ends; it never should.
@@ -298,6 +348,7 @@ impl Engine {
         if std::mem::take(&mut self.problems_stale) {
             self.review_problems();
         }
+        self.passed.send_replace(self.board.sequence());
         if !self.ready.send_replace(true) {
             tracing::info!(
                 nodes = self.board.len(),
@@ -341,17 +392,31 @@ impl Engine {
             }
             // Only of nodes that have a place, with which what they say is forgotten.
             Request::Observe(facts) if self.board.has(&facts.node) => Edit::Upsert(facts.clone()),
-            Request::Observe(_) | Request::Subscribe(..) | Request::Nodes(_) | Request::Problems(_) => {
-                return false;
+            Request::Attached(object) => {
+                return self.translator.apply(Change::NodePods(Edit::Upsert(object.clone())));
             }
+            Request::Observe(_)
+            | Request::Subscribe(..)
+            | Request::Nodes(_)
+            | Request::Problems(_)
+            | Request::Look(_) => return false,
         };
         self.translator.apply(Change::Facts(edit))
+    }
+
+    const fn view(&self) -> View<'_> {
+        View {
+            world: self.translator.world(),
+            sequence: self.board.sequence(),
+            released: self.board.released(),
+        }
     }
 
     fn answer(&mut self, request: Request) {
         // An asker that went away does not want the answer any more.
         match request {
-            Request::Observe(_) => {}
+            Request::Observe(_) | Request::Attached(_) => {}
+            Request::Look(look) => look(&self.view()),
             Request::Subscribe(node, reply) | Request::Introduce(node, _, reply) => {
                 let translator = self.is_ready().then_some(&self.translator);
                 drop(reply.send(self.board.subscribe(node, translator)));

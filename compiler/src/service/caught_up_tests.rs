@@ -12,9 +12,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::Code;
 
 use super::*;
-use crate::access::Access;
 use crate::engine::Engine;
-use crate::fleet::Fleet;
 use crate::metrics::Metrics;
 use crate::service::Limits;
 use crate::source::{Events, Kind, Progress, Reached, SourceEvent};
@@ -50,14 +48,7 @@ impl Replica {
         let (events, incoming) = mpsc::channel(8);
         tokio::spawn(engine.run(incoming));
         let (stop, stopping) = watch::channel(false);
-        let context = Context {
-            engine: handle,
-            fleet: Arc::new(Fleet::default()),
-            metrics,
-            access: Access::Open,
-            limits,
-            stopping,
-        };
+        let context = Context { limits, ..Context::in_memory(handle, metrics, stopping) };
         Self { context, events, _stop: stop }
     }
 

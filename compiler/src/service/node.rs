@@ -18,6 +18,7 @@ use tonic::{Code, Status, Streaming};
 
 use super::Context;
 use super::admission;
+use super::attach::{self, Calls};
 use super::caught_up::{self, Stamp};
 use super::flows;
 use super::link::Link;
@@ -42,6 +43,11 @@ struct Shared {
 impl Node {
     pub(super) fn new(context: Context, pace: Arc<Pace>, alarm: Alarm) -> Self {
         Self(Arc::new(Shared { context, pace, alarm }))
+    }
+
+    /// Answers calls about sandboxes.
+    pub(super) fn calls(&self) -> Calls {
+        Calls(self.0.context.clone())
     }
 
     /// A stream that has just been opened by a request with `headers`.
@@ -214,6 +220,7 @@ impl Open {
                 return Ok(Outbound { update: *update, room: None });
             }
             let newest = self.desired.borrow_and_update().clone();
+            self.reached(newest.as_deref());
             let due = newest.as_ref().map_or(Due::Nothing, |newest| self.session.due(newest, Instant::now()));
             self.fleet.closed(self.session.closed());
             let (base, newest) = match due {
@@ -263,6 +270,15 @@ impl Open {
                 denied = self.pass.revoked() => return Err(denied.into()),
             }
         }
+    }
+
+    /// Says how far the node has come. What it has may be the newest without an update: back and forth comes to nothing.
+    fn reached(&self, newest: Option<&Published>) {
+        let Some(state) = self.session.state() else { return };
+        let is_same =
+            |newest: &&Published| newest.revision() == state.revision() && !self.session.is_under_way();
+        let newest = newest.filter(is_same);
+        self.fleet.reached(newest.unwrap_or(state).sequence());
     }
 
     fn current(&mut self, shared: &Shared, state: Arc<Published>) -> Outbound {
@@ -333,7 +349,11 @@ impl Open {
                 self.facts.due.get_or_insert(self.facts.last + shared.context.limits.facts);
             }
             Ok(AgentMessage::Flows(flows)) => self.question(&flows),
-            Ok(AgentMessage::Sandboxes(_)) => {}
+            // On a task of its own: a stream does not wait for the API server.
+            Ok(AgentMessage::Sandboxes(all)) => {
+                let (context, node) = (shared.context.clone(), self.node.clone());
+                drop(tokio::spawn(async move { attach::correct(&context, &node, all).await }));
+            }
             Ok(AgentMessage::Hello(_)) => return Err(Status::invalid_argument("a second hello")),
             Err(error) => return Err(Status::invalid_argument(error.to_string())),
         }

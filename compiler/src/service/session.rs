@@ -161,6 +161,11 @@ impl<S: State> Session<S> {
         }
     }
 
+    /// Returns true if an update is under way: the node may have it, or what it acknowledged before.
+    pub(super) const fn is_under_way(&self) -> bool {
+        self.sent.is_some()
+    }
+
     /// What the agent's table has gone on from.
     pub(super) const fn superseded(&self) -> &Superseded {
         &self.superseded
