@@ -49,6 +49,10 @@ pub struct Options {
     #[arg(long, env = "FLOCK_STATE_DIR", value_name = "DIR")]
     state_dir: Option<PathBuf>,
 
+    /// Relay the calls of the CNI plugin, which come to a socket here
+    #[arg(long, env = "FLOCK_CNI_SOCKET", value_name = "PATH")]
+    cni_socket: Option<PathBuf>,
+
     /// Apply one update, then exit: 0 if it is in place, 1 if not
     #[arg(long, env = "FLOCK_ONCE")]
     once: bool,
@@ -134,6 +138,7 @@ impl Options {
             state_dir: self.state_dir,
             check_interval: self.check_interval,
             bridge_nf: self.bridge_nf,
+            cni_socket: self.cni_socket,
             until: if self.once { Until::FirstUpdate } else { Until::Stopped },
         }))
     }

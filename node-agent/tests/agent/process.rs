@@ -177,7 +177,7 @@ async fn uninstalling_removes_what_would_be_applied_at_the_next_start() {
 }
 
 /// Memory of a process in kB: all that is resident, and the part of it that is no file's.
-fn memory(child: &Child) -> (u64, u64) {
+pub(crate) fn memory(child: &Child) -> (u64, u64) {
     let status = std::fs::read_to_string(format!("/proc/{}/status", child.id().unwrap())).unwrap();
     let kilobytes = |name: &str| -> u64 {
         let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
