@@ -118,7 +118,7 @@ pub async fn run(config: Config, stop: watch::Receiver<bool>) -> Result<(), RunE
 
     let (way, line) = watch::channel(None);
     let relay = reception.map(|reception| {
-        let line = CniLine { node: config.node.clone(), way: line };
+        let line = CniLine::new(config.node.clone(), line);
         Relay::new(reception, state_dir.clone(), line, config.nft.program().clone(), config.check_interval)
     });
     let sandboxes = relay.as_ref().map(|relay| {

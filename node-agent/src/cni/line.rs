@@ -2,6 +2,7 @@
 //! until it is answered or its time is over.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use flock_proto::v1::node_service_client::NodeServiceClient;
@@ -10,7 +11,7 @@ use flock_shared::NodeName;
 use flock_shared::backoff::Backoff;
 use flock_shared::telemetry::causes;
 use flock_shared::token::BearerToken;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, sleep, timeout_at};
 use tonic::transport::Channel;
 use tonic::{Code, Request, Status};
@@ -21,6 +22,9 @@ use super::book::Debt;
 const ANSWER_LENGTH: usize = 16 << 10;
 /// What a compiler says is shown to people up to so many characters.
 const WORDS: usize = 400;
+/// Calls at once over a connection. The compiler has 64 streams for each, of which the agent's own is one; and each call
+/// takes memory here. More wait for their turn.
+const TOGETHER: usize = 60;
 /// Between attempts over the same connection.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
 
@@ -40,6 +44,7 @@ pub struct Line {
     pub node: NodeName,
     /// The way there, while there is one.
     pub way: watch::Receiver<Option<Way>>,
+    turns: Arc<Semaphore>,
 }
 
 /// What became of a call.
@@ -65,6 +70,12 @@ enum Attempt {
 }
 
 impl Line {
+    /// A line along whatever way there is.
+    #[must_use]
+    pub fn new(node: NodeName, way: watch::Receiver<Option<Way>>) -> Self {
+        Self { node, way, turns: Arc::new(Semaphore::new(TOGETHER)) }
+    }
+
     /// Brings a call to the compiler and gives its answer, at `deadline` at the latest.
     pub async fn call(&self, debt: &Debt, deadline: Instant) -> Outcome {
         let mut way = self.way.clone();
@@ -76,8 +87,13 @@ impl Line {
         };
         loop {
             let Ok(Some(open)) = timeout_at(deadline, opened(&mut way)).await else { return late(last) };
-            // Large, and most of the time there is none.
-            match timeout_at(deadline, Box::pin(self.attempt(open, debt, deadline))).await {
+            let Ok(turn) = timeout_at(deadline, self.turns.acquire()).await else {
+                return late(last.or_else(|| Some("too many other calls were under way".to_owned())));
+            };
+            // Large, and most calls that wait have none.
+            let attempted = timeout_at(deadline, Box::pin(self.attempt(open, debt, deadline))).await;
+            drop(turn);
+            match attempted {
                 Ok(Attempt::Ended(outcome)) => return outcome,
                 Ok(Attempt::Again(why)) => last = Some(why),
                 Err(_) => return late(last.or_else(|| Some("the compiler has not answered".to_owned()))),

@@ -103,7 +103,7 @@ async fn another_user_may_not_call_whatever_the_mode() {
     listening.is_well().await;
     set_permissions(listening.folder.path(), Permissions::from_mode(0o755)).unwrap();
     set_permissions(&listening.socket, Permissions::from_mode(0o666)).unwrap();
-    let program = "use IO::Socket::UNIX; $s = IO::Socket::UNIX->new(Peer => $ARGV[0]) or exit 9; \
+    let program = "use IO::Socket::UNIX; $SIG{PIPE} = q(IGNORE); $s = IO::Socket::UNIX->new(Peer => $ARGV[0]) or exit 9; \
                    print $s qq({\"call\":\"status\",\"within_ms\":1000}\\n); $s->flush; print <$s>;";
     let ask = |uid: u32| {
         let mut perl = Command::new("perl");

@@ -208,8 +208,11 @@ impl Compiler {
         let (session_inlet, sessions) = mpsc::channel(8);
         let (call_inlet, calls) = mpsc::channel(1024);
         let service = NodeServiceServer::new(Service { sessions: session_inlet, calls: call_inlet });
-        let serving =
-            Server::builder().add_service(service).serve_with_incoming(TcpListenerStream::new(listener));
+        // Of calls that wait for a test's answer there may be more than by default.
+        let serving = Server::builder()
+            .max_concurrent_streams(1024)
+            .add_service(service)
+            .serve_with_incoming(TcpListenerStream::new(listener));
         let server = tokio::spawn(async { serving.await.unwrap() });
         Self { address, sessions, calls, server }
     }
