@@ -167,11 +167,12 @@ mod tests {
 
     #[test]
     fn a_node_and_a_compiler_make_a_run() {
-        let made =
-            task(&["--node", "n1", "--compiler", "http://127.0.0.1:1", "--once", "--check-interval", "0.5"]);
+        let options = ["--once", "--check-interval", "0.5", "--cni-socket", "/run/flock/cni.sock"];
+        let made = task(&[&["--node", "n1", "--compiler", "http://127.0.0.1:1"], &options[..]].concat());
         let Ok(Task::Run(config)) = made else { panic!("{made:?}") };
         assert_eq!((config.node.as_str(), config.until), ("n1", Until::FirstUpdate));
         assert_eq!((config.check_interval, config.bridge_nf), (Duration::from_millis(500), Mode::Check));
+        assert_eq!(config.cni_socket.as_deref(), Some(flock_shared::cni::SOCKET.as_ref()));
     }
 
     #[test]

@@ -166,12 +166,12 @@ fn judge(status: &Status) -> Attempt {
         ))),
         // It has taken all the time that there was.
         Code::DeadlineExceeded => Attempt::Ended(Outcome::Late(format!("not done in time: {words}"))),
-        _ => Attempt::Again(plain(&causes(status).to_string())),
+        _ => Attempt::Again(plain(&causes(status))),
     }
 }
 
 /// What somebody else says, fit for a log and a runtime's events.
-fn plain(text: &str) -> String {
+pub(super) fn plain(text: &str) -> String {
     text.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).take(WORDS).collect()
 }
 

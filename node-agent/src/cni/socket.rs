@@ -1,7 +1,8 @@
 //! The socket at which the plugin calls: who may, how much, and how long.
 //!
 //! It is made beside its place and moved there, so that nobody can call before it has its mode. What is there already is
-//! replaced only if it is a socket, which an agent before this one has left. Should it go, it is made anew.
+//! replaced only if it is a socket, which an agent before this one has left. Should it go, it is made anew, unless another
+//! agent listens there.
 
 use std::fs::{DirBuilder, Metadata, Permissions, remove_file, rename, set_permissions, symlink_metadata};
 use std::io;
@@ -20,6 +21,7 @@ use tokio::time::{sleep, timeout};
 use tracing::{info, warn};
 
 use super::desk::Desk;
+use super::line::plain;
 use super::tally::Miss;
 
 /// Connections at once. Later ones wait to be accepted: their calls may have time left by then.
@@ -87,6 +89,11 @@ impl Listening {
     }
 }
 
+/// Returns true if somebody listens at a path: the agent that is to take this one's place, with which nobody fights.
+async fn is_answered(path: &Path) -> bool {
+    matches!(timeout(RECOVER, UnixStream::connect(path)).await, Ok(Ok(_)))
+}
+
 fn identity(file: &Metadata) -> (u64, u64) {
     (file.dev(), file.ino())
 }
@@ -113,7 +120,7 @@ pub async fn serve(path: &Path, mut listening: Option<Listening>, desk: &Desk) {
                 }
             },
             Some(_) = calls.join_next() => {}
-            () = sleep(WATCH) => if !open.is_in_place() {
+            () = sleep(WATCH) => if !open.is_in_place() && !is_answered(path).await {
                 warn!(path = %path.display(), "the CNI socket is gone, and is made anew");
                 listening = opened(path, &mut has_complained);
             },
@@ -161,7 +168,7 @@ async fn heard(stream: &mut UnixStream, long: &Semaphore) -> Result<Request, Str
     }
     let line = timeout(COME_LIMIT, line(stream, long)).await;
     let line = line.map_err(|_| format!("no whole line came within {COME_LIMIT:?}"))??;
-    serde_json::from_slice(&line).map_err(|error| format!("no call: {error}"))
+    serde_json::from_slice(&line).map_err(|error| plain(&format!("no call: {error}")))
 }
 
 /// Root calls, or whoever the agent runs as, who could do to it what they like.

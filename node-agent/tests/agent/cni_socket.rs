@@ -92,6 +92,14 @@ async fn it_is_made_anew_when_it_is_gone() {
     let other = number(&listening.socket);
     until(|| is_socket(&listening.socket) && number(&listening.socket) != other).await;
     listening.is_well().await;
+    // One that is there.
+    remove_file(&listening.socket).unwrap();
+    let next = UnixListener::bind(&listening.socket).unwrap();
+    let other = number(&listening.socket);
+    patiently(tokio::task::spawn_blocking(move || next.accept().map(drop))).await.unwrap().unwrap();
+    assert_eq!(number(&listening.socket), other, "it is left to who listens there");
+    until(|| number(&listening.socket) != other).await;
+    listening.is_well().await;
 }
 
 #[tokio::test]
