@@ -2,13 +2,16 @@
 
 use std::path::{Path, PathBuf};
 
+use flock_node_agent::cni::book::Book;
+use flock_node_agent::cni::line::{Line, Outcome, Way};
 use flock_node_agent::run::Config;
 use flock_proto::{Attach, Attached, BEHIND_LIMIT, Detach};
 use flock_shared::cni::{Answer, Call, Reach, Request, Sandbox, SandboxId};
-use flock_shared::{NodeName, PodKey};
+use flock_shared::{NodeName, PodKey, dial};
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::UnixStream;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tonic::{Code, Status};
 
@@ -364,4 +367,29 @@ async fn two_hundred_pods_that_start_at_once_are_told_at_once() {
         assert_eq!(answered(pod).await, done());
     }
     assert_eq!(relaying.told_anew().await.len(), 200);
+}
+
+#[tokio::test]
+async fn each_call_shows_the_token_as_it_is_then() {
+    let mut compiler = Compiler::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let token_file = folder.path().join("token");
+    let channel = dial::connect(&compiler.url().parse().unwrap(), None).await.unwrap();
+    let way = Way { channel, token_file: Some(token_file.clone()) };
+    let (_open, way) = watch::channel(Some(way));
+    let line = Line::new("n1".parse().unwrap(), way);
+    for token in ["one", "two"] {
+        std::fs::write(&token_file, token).unwrap();
+        let (line, debt) = (line.clone(), Book::default().delete(&id("a")));
+        let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(60);
+        let calling = tokio::spawn(async move { line.call(&debt, deadline).await });
+        let call = compiler.call().await;
+        assert_eq!(call.authorization, Some(format!("Bearer {token}")));
+        call.done();
+        assert!(matches!(patiently(calling).await.unwrap(), Outcome::Done(_)));
+    }
+    std::fs::remove_file(&token_file).unwrap();
+    let deadline = tokio::time::Instant::now() + std::time::Duration::from_millis(SHORT.into());
+    let outcome = line.call(&Book::default().delete(&id("a")), deadline).await;
+    assert!(matches!(&outcome, Outcome::Late(why) if why.contains("token")), "{outcome:?}");
 }

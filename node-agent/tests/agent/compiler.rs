@@ -93,6 +93,8 @@ pub(crate) enum Said {
 /// A call that waits for its answer.
 pub(crate) struct Call {
     pub(crate) said: Said,
+    /// What the agent shows itself to be.
+    pub(crate) authorization: Option<String>,
     answer: oneshot::Sender<Result<Attached, Status>>,
 }
 
@@ -121,10 +123,17 @@ struct Service {
 }
 
 impl Service {
-    async fn call(&self, said: Said) -> Result<Response<v1::AttachReply>, Status> {
+    async fn call<T>(
+        &self,
+        request: Request<T>,
+        said: impl FnOnce(T) -> Said,
+    ) -> Result<Response<v1::AttachReply>, Status> {
         let (answer, answered) = oneshot::channel();
+        let authorization = request.metadata().get("authorization");
+        let authorization = authorization.map(|value| value.to_str().unwrap().to_owned());
+        let said = said(request.into_inner());
         let nobody = || Status::unavailable("nobody answers");
-        self.calls.send(Call { said, answer }).await.map_err(|_| nobody())?;
+        self.calls.send(Call { said, authorization, answer }).await.map_err(|_| nobody())?;
         let answer = answered.await.map_err(|_| nobody())?;
         answer.map(|attached| Response::new(attached.into()))
     }
@@ -181,11 +190,11 @@ impl NodeService for Service {
     }
 
     async fn attach(&self, request: Request<v1::AttachRequest>) -> Result<Response<v1::AttachReply>, Status> {
-        self.call(Said::Attach(request.into_inner().try_into().unwrap())).await
+        self.call(request, |call| Said::Attach(call.try_into().unwrap())).await
     }
 
     async fn detach(&self, request: Request<v1::DetachRequest>) -> Result<Response<v1::AttachReply>, Status> {
-        self.call(Said::Detach(request.into_inner().try_into().unwrap())).await
+        self.call(request, |call| Said::Detach(call.try_into().unwrap())).await
     }
 }
 
