@@ -88,6 +88,8 @@ struct Entry {
     sandbox: Sandbox,
     number: Number,
     is_owed: bool,
+    /// Returns true if another call for it has ended while its own is under way: the compiler may take that one last.
+    is_doubtful: bool,
     /// Returns true if its link was not there at the last look.
     is_missed: bool,
     telling: Telling,
@@ -109,6 +111,14 @@ struct Telling {
     failed: u32,
 }
 
+impl Entry {
+    /// Has it told once more, after the call that is under way.
+    const fn doubt(&mut self) {
+        self.is_owed = true;
+        self.is_doubtful = self.telling.calls > 0;
+    }
+}
+
 impl Book {
     /// What an earlier agent kept, of the same start of the node. Of one before it, nothing but that it is gone: no
     /// sandbox outlives the kernel that it is in.
@@ -122,7 +132,14 @@ impl Book {
             if same_boot {
                 let number = book.number();
                 let telling = Telling::default();
-                book.entries.push(Entry { sandbox, number, is_owed: owed, is_missed: false, telling });
+                book.entries.push(Entry {
+                    sandbox,
+                    number,
+                    is_owed: owed,
+                    is_doubtful: false,
+                    is_missed: false,
+                    telling,
+                });
             } else {
                 book.bury(sandbox.id);
             }
@@ -156,7 +173,14 @@ impl Book {
             return (debt, Keeping::NoRoom);
         }
         let telling = Telling { calls: 1, failed: 0 };
-        self.entries.push(Entry { sandbox, number, is_owed: true, is_missed: false, telling });
+        self.entries.push(Entry {
+            sandbox,
+            number,
+            is_owed: true,
+            is_doubtful: false,
+            is_missed: false,
+            telling,
+        });
         (debt, Keeping::Kept)
     }
 
@@ -197,7 +221,9 @@ impl Book {
         let Some(entry) = self.entries.get_mut(place) else { return };
         if entry.number != number {
             // It was added anew meanwhile, and the compiler may have heard of that first.
-            entry.is_owed |= settled != Settled::Refused;
+            if settled != Settled::Refused {
+                entry.doubt();
+            }
             return;
         }
         entry.telling.calls = entry.telling.calls.saturating_sub(1);
@@ -205,7 +231,7 @@ impl Book {
             Settled::Failed => entry.telling.failed += 1,
             Settled::Refused => drop(self.entries.remove(place)),
             Settled::Done => {
-                entry.is_owed = false;
+                entry.is_owed = std::mem::take(&mut entry.is_doubtful);
                 entry.telling.failed = 0;
                 // Whoever had an address before is gone, and nobody said so.
                 self.end(|other| other.number < number && share(&other.sandbox, sandbox));
@@ -216,7 +242,7 @@ impl Book {
     fn settle_detach(&mut self, id: &SandboxId, number: Number, settled: Settled) {
         if let Some(entry) = self.entries.iter_mut().find(|entry| entry.sandbox.id == *id) {
             // It was added meanwhile, and the compiler may have heard of that first.
-            entry.is_owed = true;
+            entry.doubt();
         }
         let Some(place) = self.gone.iter().position(|gone| gone.id == *id && gone.number == number) else {
             return;

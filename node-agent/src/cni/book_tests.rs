@@ -74,6 +74,24 @@ fn of_two_adds_of_one_sandbox_the_later_counts() {
 }
 
 #[test]
+fn a_call_that_ends_while_the_next_is_under_way_leaves_a_doubt() {
+    let end_first: [fn(&mut Book) -> Debt; 2] =
+        [|book| added(book, sandbox("a", 1)), |book| book.delete(&id("a"))];
+    for begin in end_first {
+        let mut book = Book::default();
+        let first = begin(&mut book);
+        let second = added(&mut book, sandbox("a", 2));
+        book.settle(&first, Settled::Done);
+        assert!(!book.is_in_debt(), "somebody is telling it");
+        book.settle(&second, Settled::Done);
+        let again = book.debts(9);
+        assert!(matches!(&again[..], [Debt::Attach(told, _)] if *told == sandbox("a", 2)), "{again:?}");
+        book.settle(&again[0], Settled::Done);
+        assert_eq!(owed(&mut book), [""; 0]);
+    }
+}
+
+#[test]
 fn an_add_that_ends_after_its_delete_is_undone_again() {
     for settled in [Settled::Done, Settled::Failed] {
         let mut book = Book::default();
