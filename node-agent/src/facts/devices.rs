@@ -179,6 +179,11 @@ impl Devices {
         &self.flowtables
     }
 
+    /// The names of all devices.
+    pub(super) fn names(&self) -> BTreeSet<String> {
+        self.devices.values().map(|device| device.name.clone()).collect()
+    }
+
     /// Returns true if there is a netkit device.
     pub(super) fn has_netkit(&self) -> bool {
         self.devices.values().any(|device| device.kind.as_deref() == Some("netkit"))
@@ -260,6 +265,7 @@ mod tests {
         assert!(bridges[0].ports.is_empty() && bridges[0].addresses.is_empty());
         assert_eq!(*node.tunnel_ports(), [4789, 6081, 8472].into());
         assert!(!node.has_netkit() && node.flowtables().is_empty());
+        assert!(node.names().contains("veth1") && node.names().len() == 11, "{:?}", node.names());
     }
 
     #[test]

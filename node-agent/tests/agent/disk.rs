@@ -5,9 +5,11 @@ use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
+use flock_shared::cni::Call;
 use rustix::process::{Signal, geteuid};
 use tempfile::TempDir;
 
+use crate::cni::{LONG, answered, calling, done, sandbox};
 use crate::compiler::{Compiler, Session, delta, full, large, revision};
 use crate::fake_nft::FakeNft;
 use crate::patiently;
@@ -83,15 +85,18 @@ struct Kept {
     nft: FakeNft,
     child: tokio::process::Child,
     session: Session,
+    /// For its socket, which all see.
+    folder: TempDir,
 }
 
 impl Kept {
     async fn new() -> Option<Self> {
         let disk = Disk::new()?;
         let (mut compiler, nft) = (Compiler::start().await, FakeNft::new());
-        let child = start(&disk, &compiler, &nft, &disk.state());
+        let folder = tempfile::tempdir().unwrap();
+        let child = start(&disk, &compiler, &nft, &disk.state(), &folder);
         let session = compiler.session().await;
-        Some(Self { disk, compiler, nft, child, session })
+        Some(Self { disk, compiler, nft, child, session, folder })
     }
 
     /// Kills the agent, and starts another one that keeps its ruleset in `state`.
@@ -99,7 +104,7 @@ impl Kept {
         signal(&self.child, Signal::KILL);
         self.session.end().await;
         patiently(self.child.wait()).await.unwrap();
-        self.child = start(&self.disk, &self.compiler, &self.nft, state);
+        self.child = start(&self.disk, &self.compiler, &self.nft, state, &self.folder);
         self.session = self.compiler.session().await;
     }
 
@@ -127,11 +132,22 @@ impl Kept {
     }
 }
 
-fn start(disk: &Disk, compiler: &Compiler, nft: &FakeNft, state: &Path) -> tokio::process::Child {
-    let (url, nft) = (compiler.url(), nft.command());
-    let arguments =
-        ["--node", "n1", "--compiler", &url, "--nft", &nft, "--state-dir", state.to_str().unwrap()];
-    disk.inside(&mut agent(&arguments)).spawn().unwrap()
+fn start(
+    disk: &Disk,
+    compiler: &Compiler,
+    nft: &FakeNft,
+    state: &Path,
+    folder: &TempDir,
+) -> tokio::process::Child {
+    let (url, nft, socket) = (compiler.url(), nft.command(), folder.path().join("cni.sock"));
+    let arguments = [
+        ["--node", "n1"],
+        ["--compiler", &url],
+        ["--nft", &nft],
+        ["--state-dir", state.to_str().unwrap()],
+        ["--cni-socket", socket.to_str().unwrap()],
+    ];
+    disk.inside(&mut agent(&arguments.concat())).spawn().unwrap()
 }
 
 #[tokio::test]
@@ -231,4 +247,41 @@ async fn what_others_put_into_the_folder_is_no_ruleset() {
             kept.saved(&name).await;
         }
     }
+}
+
+#[tokio::test]
+async fn a_disk_that_takes_nothing_stops_no_calls_of_cni() {
+    let Some(mut kept) = Kept::new().await else { return };
+    let socket = kept.folder.path().join("cni.sock");
+    let add = async |kept: &mut Kept, name: &str| {
+        let add = calling(&socket, Call::Add(sandbox(name, "10.0.0.1")), LONG);
+        // Those of earlier ones that are gone are told, too.
+        loop {
+            let call = kept.compiler.call().await;
+            let is_it = call.name() == format!("+{name}");
+            call.done();
+            if is_it {
+                break;
+            }
+        }
+        assert_eq!(answered(add).await, done());
+    };
+    add(&mut kept, "a").await;
+    let book = kept.disk.state().join("sandboxes");
+    let holds = |name: &str| format!("grep -qs '\"id\":\"{name}\"' {}", book.display());
+    patiently(async { while !kept.disk.run(&holds("a")).await {} }).await;
+
+    kept.disk.fill().await;
+    kept.disk.remount("ro").await;
+    add(&mut kept, "b").await;
+    kept.complaint("could not be saved").await;
+    assert!(kept.disk.run(&holds("a")).await && !kept.disk.run(&holds("b")).await, "it is spoilt");
+
+    // What was refused is kept as soon as there is room, without a call.
+    assert!(
+        kept.disk
+            .run(&format!("mount -o remount,rw {0} && rm {0}/ballast", kept.disk.folder.path().display()))
+            .await
+    );
+    patiently(async { while !kept.disk.run(&holds("b")).await {} }).await;
 }
