@@ -419,6 +419,20 @@ fn packets_of_the_node_meet_nothing_but_interfaces_of_pods() {
     {
         assert!(matches!(refused(&anchor(rule)), Refused { line: 6, why: Why::Entering(_) }), "{rule}");
     }
+    let translated = |rule: &str| {
+        let hook = "type filter hook prerouting priority dstnat + 10; policy accept;";
+        full(&chain("translated", &format!("{hook}\n{rule}")))
+    };
+    passes(&translated("udp dport { 4789 } iifname @pod_links goto tunnel"));
+    passes(&translated("udp dport { 4789 } ct status dnat goto tunnel"));
+    for rule in [
+        "ct status dnat goto tunnel",
+        "udp dport { 4789 } goto tunnel",
+        "meta l4proto { 4, 41, 47, 97, 115, 137 } goto tunnel",
+        "fib daddr type { local, broadcast, anycast, multicast } counter drop",
+    ] {
+        assert!(matches!(refused(&translated(rule)), Refused { line: 6, why: Why::Entering(_) }), "{rule}");
+    }
 }
 
 #[test]

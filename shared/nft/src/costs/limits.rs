@@ -64,7 +64,7 @@ impl ChainName {
     pub const fn rules_limit(&self) -> usize {
         match self {
             Self::Base(_) => BASE,
-            Self::Anchor | Self::MidStream | Self::Reset | Self::Tunnel => ASIDE,
+            Self::Anchor | Self::Translated | Self::MidStream | Self::Reset | Self::Tunnel => ASIDE,
             Self::Bridged => BRIDGED,
             Self::Frames | Self::FramesTo => FRAMES,
             Self::Anchored(_) => ANCHORED,
@@ -82,7 +82,7 @@ impl ChainName {
 const LONGEST: usize = {
     let rule_set = RULE_SET + PEERS + DENIED;
     let direction = BASE + ASIDE + OWNERS_PER_ADDRESS + 1 + OWNERS_PER_ADDRESS * rule_set + ASIDE;
-    let entering = ASIDE + ASIDE + ANCHORED;
+    let entering = ASIDE + ANCHORED + ASIDE + ASIDE;
     let bridged = BRIDGED + FRAMES + FRAMES;
     bridged + entering + 2 * direction
 };

@@ -53,7 +53,9 @@ pub enum Why {
         to: String,
     },
     /// A rule where packets of the node itself pass, which looks at them all.
-    #[error("a rule of {0} has to ask for a set of interfaces: packets of the node pass there")]
+    #[error(
+        "a rule of {0} has to ask for a set of interfaces, or for ports of tunnels of services: packets of the node pass there"
+    )]
     Entering(ChainName),
     /// A rule is added to a chain that was not flushed just before.
     #[error("rules are added to {0} only behind its flush")]
@@ -297,7 +299,7 @@ impl Count {
             let from = name.to_string();
             return Err(Why::Way { from, to: statement(&rule.statement) });
         }
-        if name.hook() == Some(Hook::Entering) && !asks_for_interfaces(rule) {
+        if matches!(name.hook(), Some(Hook::Entering | Hook::Translated)) && !leaves_node_alone(rule) {
             return Err(Why::Entering(name.clone()));
         }
         let unnamed = rule.matches.iter().filter(|condition| has_unnamed_set(condition)).count();
@@ -321,12 +323,14 @@ fn statement(statement: &Statement) -> String {
     Rule { matches: smallvec::SmallVec::new(), statement: statement.clone() }.to_string()
 }
 
-fn asks_for_interfaces(rule: &Rule) -> bool {
+/// Returns true if a rule looks only at what comes from some interfaces, or at datagrams to services.
+fn leaves_node_alone(rule: &Rule) -> bool {
     let inbound = |condition: &Match| match condition {
         Match::In(fields, _) => fields.first() == Some(&Field::Inbound),
         _ => false,
     };
-    rule.matches.iter().any(inbound)
+    let is_of_service = matches!(rule.matches.as_slice(), [Match::TunnelPorts(_), Match::Translated]);
+    is_of_service || rule.matches.iter().any(inbound)
 }
 
 /// Returns true if nft makes a set of this condition.
