@@ -19,6 +19,10 @@ pub const ELEMENTS_PER_STEP: usize = 65_536;
 /// Chains of a table.
 pub const CHAINS_PER_TABLE: usize = 16_384;
 
+/// Ports of tunnels in one rule, which are elements of a set without a name: those that an agent may say, and the
+/// well-known ones.
+pub const TUNNEL_PORTS_PER_RULE: usize = 72;
+
 /// Rules, chains, sets and maps that one transaction adds, flushes or deletes. Each takes the kernel some 2 to 10 kB as
 /// long as it lasts, and nft about as much.
 pub const OBJECTS_PER_STEP: usize = 65_536;

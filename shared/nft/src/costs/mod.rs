@@ -13,6 +13,7 @@ use flock_shared::Revision;
 pub use limits::{
     BYTES_PER_STEP, CHAINS_PER_TABLE, ELEMENTS_PER_STEP, ELEMENTS_PER_TABLE, EVALUATIONS_PER_PACKET,
     MARKERS_PER_TABLE, OBJECTS_PER_STEP, OWNERS_PER_ADDRESS, SETS_PER_TABLE, STEPS_PER_SCRIPT,
+    TUNNEL_PORTS_PER_RULE,
 };
 
 use crate::model::{Field, Hook, Match, Rule, Statement, Verdict};
@@ -301,6 +302,13 @@ impl Count {
         }
         if matches!(name.hook(), Some(Hook::Entering | Hook::Translated)) && !leaves_node_alone(rule) {
             return Err(Why::Entering(name.clone()));
+        }
+        // Each is an element to the kernel, like those of sets that have a name.
+        for condition in &rule.matches {
+            if let Match::TunnelPorts(ports) = condition {
+                at_most(ports.len(), TUNNEL_PORTS_PER_RULE, "ports of tunnels in a rule")?;
+                self.step.elements += ports.len();
+            }
         }
         let unnamed = rule.matches.iter().filter(|condition| has_unnamed_set(condition)).count();
         let chain = self.costs.chains.entry(name.clone()).or_default();
