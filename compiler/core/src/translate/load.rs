@@ -4,15 +4,15 @@ use std::fmt;
 use std::ops::{Add, AddAssign};
 
 use crate::block::Family;
+use crate::layout::FEW_PORTS;
 use crate::output::{BlockSet, MemberSet, NamedRanges, Peers, RuleSet};
+use crate::port::{PortRange, Protocol};
 
 /// A range of addresses counts as so many elements: an interval set goes through nft as a whole, in one transaction
 /// (32,000 ranges: 0.9 s, 520 MB of kernel memory while somebody listens to nf_tables news).
 const ADDRESS_RANGE: u64 = 8;
 /// A range of ports that is written as such counts as so many (16,000 in a map: 2.5 s).
 const PORT_RANGE: u64 = 16;
-/// Ranges of ports that are no wider are written port by port.
-const FEW_PORTS: u16 = 16;
 
 /// What a table, or a part of one, comes to.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -56,18 +56,19 @@ impl Load {
 
     /// A rule set without the chains of its unions and the sets that it looks up.
     pub(super) fn of_rules(rules: &RuleSet) -> Self {
-        let width = |first: u16, last: u16| u64::from(last - first) + 1;
-        let (mut single, mut wide) = (0, 0);
-        for (range, _) in &rules.ports {
-            match width(range.first(), range.last()) {
-                few if few <= u64::from(FEW_PORTS) => single += few,
-                _ => wide += PORT_RANGE,
-            }
-        }
-        let maps = u64::from(single > 0) + u64::from(wide > 0);
+        let is_wide = |range: &PortRange| range.singles(FEW_PORTS).is_none();
+        let ranges = || rules.ports.iter().map(|(range, _)| range);
+        let single = ranges().filter(|range| !is_wide(range));
+        let single: u64 = single.map(|range| u64::from(range.last() - range.first()) + 1).sum();
+        // Those of each protocol are in a map of their own.
+        let wide = Protocol::ALL.map(|protocol| {
+            ranges().filter(|range| range.protocol() == protocol && is_wide(range)).count() as u64
+        });
+        let maps = u64::from(single > 0) + wide.iter().map(|count| u64::from(*count > 0)).sum::<u64>();
+        let wide = wide.iter().sum::<u64>() * PORT_RANGE;
         let contested: u64 = rules.contested.values().map(|ports| 1 + ports.ranges() as u64).sum();
-        // Those with all ports and those with some, of each family.
-        let of_contested = if contested > 0 { 4 } else { 0 };
+        // In each family those with all ports, and those with some of each protocol.
+        let of_contested = if contested > 0 { 2 * (1 + Protocol::ALL.len() as u64) } else { 0 };
         Self { sets: maps + of_contested, chains: 1, elements: single + wide + contested * PORT_RANGE }
     }
 }
