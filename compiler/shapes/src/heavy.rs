@@ -2,15 +2,16 @@
 //! as [`Budgets::node`](flock_compiler_core::translate::Budgets) allows, in the forms that cost most.
 //!
 //! All pods have an address of each family. Most chains look at a set of pods and a set of blocks in each family, which
-//! are five rules and as many names that the kernel has to find among all sets. Elements that are no peers' addresses are
-//! addresses with protocol and port, the largest there are.
+//! are five rules and as many names that the kernel has to find among all sets. Sets of pods overlap, so that few pods are
+//! many elements; some elements are addresses with protocol and port, the largest there are.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
+use flock_compiler_core::nft::costs::node::{ADDRESS, ADDRESS_RANGE, PORT, SERVICE};
 use flock_compiler_core::object::{IpBlock, NamespaceScope, Peer, Pod, PodNetwork, PodPeer, Rule};
 use flock_compiler_core::translate::Load;
-use flock_compiler_core::{Labels, Operator, Selector};
+use flock_compiler_core::{Labels, Operator, Requirement};
 use flock_shared::NamespaceName;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
@@ -24,10 +25,9 @@ const ROOM: u64 = 8;
 /// Of eight sets of a family five are of pods, three of blocks.
 const PODS: u64 = 5;
 const EIGHTH: u64 = 8;
-/// Peers with one value of a label, each with an address of each family.
-const PEERS: usize = 4;
-/// Pods that services are asked of.
-const CROWD: usize = 400;
+/// Pods that services are asked of, and how many services.
+const CROWD: u64 = 400;
+const SERVICES: u64 = 80;
 /// Ports: those of unions from here, those of services from there.
 const FIRST_PORT: u16 = 1_000;
 const FIRST_SERVICE: u16 = 40_000;
@@ -37,7 +37,7 @@ pub fn cluster(most: &Load) -> Cluster {
     let [node, elsewhere] = [0, 1].map(parts::node);
     let [heavy, crowd] = ["heavy", "crowd"].map(parts::namespace_name);
     let key: Arc<str> = "app".into();
-    let app = |name: String| -> Pair { (Arc::clone(&key), name.into()) };
+    let app = |number: u64| -> Pair { (Arc::clone(&key), format!("app-{number}").into()) };
     let mut addresses = 0..;
     let mut pod = |namespace: &NamespaceName, name: String, node, label: Option<Pair>| -> Pod {
         let number = addresses.next().unwrap_or_default();
@@ -51,32 +51,37 @@ pub fn cluster(most: &Load) -> Cluster {
     let of_pods = (sets * PODS / EIGHTH).max(1);
     let of_blocks = (sets - of_pods).max(1);
     let unions = most.chains.saturating_sub(ROOM);
+    let of_services = SERVICES * 2 * (CROWD - 1) * SERVICE;
+    let used = 2 * of_blocks * ADDRESS_RANGE + (unions + SERVICES) * PORT + of_services;
+    // Members of a set in one family, of which there are no more than pods.
+    let members = (most.elements.saturating_sub(used) / (2 * of_pods * ADDRESS)).clamp(1, of_pods);
     let mut pods: Vec<Pod> = Vec::new();
     pods.extend((0..LOCAL).map(|number| pod(&heavy, format!("own-{number}"), &node, None)));
-    for value in 0..of_pods {
-        let peers = (0..PEERS).map(|number| (format!("peer-{value}-{number}"), format!("app-{value}")));
-        pods.extend(peers.map(|(name, label)| pod(&heavy, name, &elsewhere, Some(app(label)))));
-    }
-    pods.extend((0..CROWD).map(|number| {
-        pod(&crowd, format!("crowd-{number}"), &elsewhere, Some(app(format!("app-{number}"))))
-    }));
-    let peers = |namespace: &NamespaceName, pods: Selector| -> Peer {
-        Peer::Pods(PodPeer { namespaces: NamespaceScope::Named(namespace.clone()), pods }.into())
+    pods.extend(
+        (0..of_pods).map(|number| pod(&heavy, format!("peer-{number}"), &elsewhere, Some(app(number)))),
+    );
+    pods.extend(
+        (0..CROWD).map(|number| pod(&crowd, format!("crowd-{number}"), &elsewhere, Some(app(number)))),
+    );
+    let values: Vec<Arc<str>> = (0..of_pods.max(CROWD)).map(|number| app(number).1).collect();
+    let peers = |namespace: &NamespaceName, pods: Requirement| -> Peer {
+        let (namespaces, pods) = (NamespaceScope::Named(namespace.clone()), [pods].into_iter().collect());
+        Peer::Pods(PodPeer { namespaces, pods }.into())
     };
     let mut rules: Vec<Rule> = Vec::new();
     for (union, port) in (0..unions).zip(FIRST_PORT..) {
-        let labelled = parts::labelled([&app(format!("app-{}", union % of_pods))]);
+        let first = usize::try_from(union % of_pods).unwrap_or_default();
+        let cycle = values.iter().take(usize::try_from(of_pods).unwrap_or_default()).cycle();
+        let some = cycle.skip(first).take(usize::try_from(members).unwrap_or_default());
+        let some = peers(&heavy, parts::is_in(&key, some));
         // No two unions are the same: where the sets of pods and of blocks are through, those of the other family shift.
-        let shifted = (union + union / of_pods.saturating_mul(of_blocks).max(1) + union / of_blocks) % of_blocks;
+        let shifted =
+            (union + union / of_pods.saturating_mul(of_blocks).max(1) + union / of_blocks) % of_blocks;
         let blocks = [block4(union % of_blocks), block6(shifted)].into_iter().flatten();
-        rules.push(parts::rule(blocks.chain([peers(&heavy, labelled)]), [parts::tcp(port)]));
+        rules.push(parts::rule(blocks.chain([some]), [parts::tcp(port)]));
     }
-    let used = 2 * of_pods * PEERS as u64 + 2 * of_blocks * 8 + unions;
-    let each = 2 * (CROWD as u64 - 1);
-    let services = most.elements.saturating_sub(used) / each;
-    for (number, port) in (0..services).zip(FIRST_SERVICE..) {
-        let value: Arc<str> = format!("app-{}", number % CROWD as u64).into();
-        let all_but_one: Selector = [parts::is_not_in(&key, [&value])].into_iter().collect();
+    for (value, port) in values.iter().take(SERVICES as usize).zip(FIRST_SERVICE..) {
+        let all_but_one = parts::is_not_in(&key, [value]);
         rules.push(parts::rule([peers(&crowd, all_but_one)], [parts::tcp(port)]));
     }
     let name = parts::object_name("heavy");
@@ -114,7 +119,7 @@ fn block(cidr: IpNet) -> Option<Peer> {
 mod tests {
     use flock_compiler_core::nft::costs::Costs;
     use flock_compiler_core::translate::Budgets;
-    use flock_compiler_core::{Translator, render};
+    use flock_compiler_core::{Options, Translator, render};
 
     use super::*;
 
@@ -133,7 +138,18 @@ mod tests {
         let at_least = |count: usize, budget: u64| count as u64 * 100 > budget * 95;
         assert!(at_least(totals.sets, most.sets), "{totals:?}");
         assert!(at_least(totals.chains, most.chains), "{totals:?}");
-        assert!(at_least(totals.elements, most.elements), "{totals:?}");
+        // Elements have weights: they have to fit, and no more of the members of a set do.
+        let of_sets = 2 * (most.sets / 2 * PODS / EIGHTH) * ADDRESS;
+        let more = Load { elements: most.elements - 2 * of_sets, ..most };
+        let mut translator = Translator::with(Options {
+            budgets: Budgets { node: more, ..Budgets::default() },
+            ..Options::default()
+        });
+        for change in cluster(&most).changes() {
+            translator.apply(change);
+        }
+        translator.pass();
+        assert!(!translator.problems().is_empty());
         assert!(totals.rules > 5 * totals.chains - 1_000, "{totals:?}");
     }
 }

@@ -115,7 +115,7 @@ fn measure(
         for kind in ChangeKind::SMALL {
             let script = changes.next(kind).with_context(|| format!("{which}, {kind}"))?;
             std::thread::sleep(PAUSE);
-            let taken = apply(node, &script).with_context(|| format!("{kind}"))?;
+            let taken = apply(node, &script).with_context(|| format!("{which}, {kind}"))?;
             if round > 0
                 && let Some((_, samples)) = samples.iter_mut().find(|(other, _)| *other == kind)
             {

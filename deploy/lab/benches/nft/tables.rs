@@ -100,7 +100,8 @@ fn widest(script: &str) -> Option<(String, usize)> {
             ["set", name, "{"] => within = Some(name).filter(|name| name.starts_with("pods4_")),
             ["chain" | "map", _, "{"] => within = None,
             _ => {
-                let addresses = words.iter().filter(|word| word.trim_end_matches(',').parse::<Ipv4Addr>().is_ok());
+                let addresses =
+                    words.iter().filter(|word| word.trim_end_matches(',').parse::<Ipv4Addr>().is_ok());
                 if let Some(name) = within {
                     *sets.entry(name).or_default() += addresses.count();
                 }

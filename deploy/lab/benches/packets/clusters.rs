@@ -29,7 +29,12 @@ pub(crate) fn bridged() -> Facts {
     Facts {
         bridges: BRIDGE
             .parse()
-            .map(|name| Bridge { name, addresses: vec![address.into()], links: [].into(), uplinks: [].into() })
+            .map(|name| Bridge {
+                name,
+                addresses: vec![address.into()],
+                links: [].into(),
+                uplinks: [].into(),
+            })
             .into_iter()
             .collect(),
         bridge_nf_v4: BridgeNf::On,

@@ -23,8 +23,8 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, bail, ensure};
 use clap::Parser;
-use flock_lab::figures::Progress;
 use flock_lab::Lab;
+use flock_lab::figures::Progress;
 
 use layouts::{Layout, Ports, Rules, Way};
 use measure::Work;
@@ -124,7 +124,9 @@ fn main() -> anyhow::Result<()> {
                 (Way::Bridged, Some(bridged)) => bridged,
                 _ => &mut routed,
             };
-            stage.enforce(&layouts::clean(), script).with_context(|| format!("nft refuses the layout {layout}"))?;
+            stage
+                .enforce(&layouts::clean(), script)
+                .with_context(|| format!("nft refuses the layout {layout}"))?;
             let mut measure = |work| stage.measure(work).with_context(|| layout.to_string());
             let connections = measure(Work::Connections)?;
             let requests = measure(Work::Requests)?;

@@ -35,7 +35,8 @@ impl Stage {
     pub(crate) fn bridged(lab: &Lab) -> anyhow::Result<Self> {
         let node = lab.node("bridges")?;
         let show = || std::fs::write("/proc/sys/net/bridge/bridge-nf-call-iptables", "1");
-        node.enter(show)?.context("needs the kernel's br_netfilter for pods on a bridge (--bridged 0 is without)")?;
+        node.enter(show)?
+            .context("needs the kernel's br_netfilter for pods on a bridge (--bridged 0 is without)")?;
         node.ip(&[
             format!("link add {BRIDGE} type bridge stp_state 0 forward_delay 0 mcast_snooping 0"),
             format!("address add {BRIDGE_ADDRESS}/{BRIDGE_PREFIX} dev {BRIDGE}"),
