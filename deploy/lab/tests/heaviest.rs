@@ -8,6 +8,7 @@ mod support;
 
 use std::fs;
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use flock_compiler_core::translate::Budgets;
 use flock_compiler_core::{Translator, render};
@@ -20,6 +21,9 @@ use crate::cgroup::Cgroup;
 use crate::support::fake_compiler::FakeCompiler;
 use crate::support::process::Process;
 use crate::support::programs::{AGENT, program, workspace};
+
+/// Far more than the table takes, also on a machine that builds something at the same time.
+const PATIENCE: Duration = Duration::from_secs(240);
 
 /// The memory limit of the agent's container, in bytes.
 fn container_limit() -> u64 {
@@ -88,19 +92,15 @@ fn the_heaviest_table_is_put_in_place_within_the_container_limit() {
     let _listener = Listener::start(&node);
     let compiler = FakeCompiler::start();
     let mut agent = cgroup.command(&program(AGENT));
-    agent.args(["--node", "node", "--compiler", &compiler.url, "--nft", &node.nft_command(), "--state-dir"]);
-    let mut agent = Process::start(
-        {
-            agent.arg(directory.path().join("state"));
-            agent
-        },
-        directory.path(),
-    );
+    agent.args(["--node", "node", "--compiler", &compiler.url, "--nft", &node.nft_command()]);
+    agent.args(["--nft-timeout", &PATIENCE.as_secs().to_string()]);
+    agent.arg("--state-dir").arg(directory.path().join("state"));
+    let mut agent = Process::start(agent, directory.path());
     let session = compiler.session();
     // The second time both tables stand at once.
     for number in 0..2 {
         let before = cgroup.peak();
-        let ack = session.ask(update(script, number));
+        let ack = session.ask_within(PATIENCE, update(script, number));
         assert_eq!(ack.outcome, Outcome::Applied, "{ack:?}");
         println!(
             "{} MB of script in {:?}: agent, nft and what the kernel charges them had {} MB, then {} MB at most",

@@ -2,7 +2,7 @@
 //! transaction and in steps, while somebody listens to nf_tables news; and the heaviest table that a node may be given,
 //! as its agent is sent it. What that is (`flock_nft::costs`) is chosen by it.
 //!
-//! `deploy/bench tables [--short] [--markdown]`
+//! `deploy/bench tables [--short] [--print] [--markdown]`
 
 mod scripts;
 
@@ -41,6 +41,9 @@ struct Options {
     /// A hundredth of what grows, to see that it runs; the heaviest table is whole.
     #[arg(long)]
     short: bool,
+    /// Print the script of the heaviest table instead.
+    #[arg(long)]
+    print: bool,
     /// Print Markdown.
     #[arg(long)]
     markdown: bool,
@@ -59,6 +62,10 @@ struct Cost {
 
 fn main() -> anyhow::Result<()> {
     let options = Options::parse();
+    let heaviest = heaviest()?;
+    if options.print {
+        return Ok(std::io::stdout().write_all(heaviest.script.bytes())?);
+    }
     if let Err(why) = Lab::available() {
         bail!("cannot measure: {why}");
     }
@@ -87,7 +94,6 @@ fn main() -> anyhow::Result<()> {
             }
         }
     }
-    let heaviest = heaviest()?;
     let steps: Vec<&[u8]> = steps::of(heaviest.script.bytes()).collect();
     for listened in [false, true] {
         progress.say("the heaviest table that a node may be given");
