@@ -46,10 +46,7 @@ pub struct Budgets {
     pub few_unions: usize,
     /// What one node's table may come to, for all namespaces that it looks something up for, whatever its pods' own
     /// addresses take. Beyond it the namespaces that use most are closed there, so that one which uses less than its part
-    /// of it never is. Measured with nft 1.0.6 and kernel 6.18, one core: 2,000 sets take 0.4 s (the time grows with their
-    /// square), 4,000 chains 0.2 s, 200,000 elements of three fields each 1.4 s in steps of 5,000. That is 2 s together,
-    /// and 53 MB of kernel memory beyond what the table has in the end, while somebody listens to nf_tables news. It is
-    /// 15 MB of script at most.
+    /// of it never is. [`crate::nft::costs::node`] says how it was chosen.
     pub node: Load,
 }
 
@@ -62,7 +59,7 @@ impl Default for Budgets {
             members: 1 << 22,
             few_sets: 16,
             few_unions: 64,
-            node: Load { sets: 1 << 11, chains: 1 << 12, elements: 200_000 },
+            node: Load::NODE,
         }
     }
 }

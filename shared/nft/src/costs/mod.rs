@@ -5,6 +5,7 @@
 //! elements to what stands, so the counts of the table that stands are kept.
 
 mod limits;
+pub mod node;
 
 use std::collections::{HashMap, HashSet};
 
