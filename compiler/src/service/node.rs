@@ -90,12 +90,17 @@ struct Open {
     facts: Said,
     /// The agent's last question about connections, until it is answered.
     asked: Option<Box<Flows>>,
-    revocations: Revocations,
-    /// Addresses of which the agent is to be told, for other nodes revoke what they were allowed.
-    lost: Prefixes,
+    abroad: Box<Abroad>,
     stamp: Stamp,
     fleet: fleet::Stream,
     _counted: Counted,
+}
+
+/// What other nodes revoke. In a box: it is rare, and streams are many.
+struct Abroad {
+    revocations: Revocations,
+    /// Addresses of which the agent is to be told.
+    lost: Prefixes,
 }
 
 /// What the agent has said of its node, which the fleet keeps.
@@ -126,7 +131,8 @@ impl Agent {
     /// Waits until there is an update to send; the status with which the stream ends, if it does.
     pub(super) async fn next(&mut self) -> Result<Outbound, Status> {
         if self.open.is_none() {
-            self.open = Some(self.open().await?);
+            // In a box: it takes more room than all that comes after it.
+            self.open = Some(Box::pin(self.open()).await?);
         }
         let Self { shared, link, messages, stopping, open: Some(open), .. } = self else {
             return Err(Status::internal("a stream that was not opened"));
@@ -174,7 +180,7 @@ impl Agent {
         let Context { engine, fleet, limits, .. } = context;
         let told = facts::of_hello(&hello);
         // Before its first state is read, so that none is missed.
-        let revocations = engine.revocations();
+        let abroad = Box::new(Abroad { revocations: engine.revocations(), lost: Prefixes::default() });
         let desired = engine.introduce(hello.node.clone(), told.clone()).await.map_err(stopped)?;
         let applied = hello.applied.as_ref().map(Revision::as_str);
         tracing::info!(node = %hello.node, version = hello.agent_version, applied, "agent connected");
@@ -191,16 +197,14 @@ impl Agent {
         // What it has said while it waited is due.
         let (last, is_news) = (Instant::now(), fleet.facts().as_deref() != told.as_ref());
         let facts = Said { due: is_news.then_some(last), last };
-        let (asked, lost) = (None, Prefixes::default());
         Ok(Open {
             node: hello.node,
             pass,
             desired,
             session,
             facts,
-            asked,
-            revocations,
-            lost,
+            asked: None,
+            abroad,
             stamp,
             fleet,
             _counted: counted,
@@ -242,7 +246,7 @@ impl Open {
                 Due::Nothing => (None, Err(None)),
             };
             let wake = match newest {
-                Err(wake) => match self.session.rests().filter(|_| !self.lost.is_empty()) {
+                Err(wake) => match self.session.rests().filter(|_| !self.abroad.lost.is_empty()) {
                     Some(state) => return Ok(self.look(shared, state)),
                     None => wake,
                 },
@@ -280,7 +284,8 @@ impl Open {
                 changed = self.desired.changed() => changed.map_err(|_| stopped(EngineStopped))?,
                 () = at(wake) => {}
                 () = at(self.facts.due) => {}
-                revoked = self.revocations.recv() => self.revoked(revoked)?,
+                // In a box: nothing else that is waited for here takes as much room.
+                revoked = Box::pin(self.abroad.revocations.recv()) => self.revoked(revoked)?,
                 denied = self.pass.revoked() => return Err(denied.into()),
             }
         }
@@ -288,7 +293,7 @@ impl Open {
 
     fn current(&mut self, shared: &Shared, state: Arc<Published>) -> Outbound {
         // What was revoked elsewhere while there was no stream is not known.
-        self.lost = isolated(state.output());
+        self.abroad.lost = isolated(state.output());
         self.look(shared, state)
     }
 
@@ -296,7 +301,7 @@ impl Open {
     fn look(&mut self, shared: &Shared, state: Arc<Published>) -> Outbound {
         shared.context.metrics.update("current");
         let leaves = self.session.superseded().clone();
-        let forget = Forget::Lost(std::mem::take(&mut self.lost));
+        let forget = Forget::Lost(std::mem::take(&mut self.abroad.lost));
         self.send(state, Kind::Current, (UpdateKind::Current, Some(forget)), leaves, None)
     }
 
@@ -310,7 +315,7 @@ impl Open {
             Err(RecvError::Closed) => return Err(stopped(EngineStopped)),
         };
         if !lost.is_empty() {
-            self.lost.extend(lost.iter().copied());
+            self.abroad.lost.extend(lost.iter().copied());
         }
         Ok(())
     }
@@ -327,7 +332,7 @@ impl Open {
         shared.context.metrics.sent_bytes.inc_by(script.bytes().len() as u64);
         let update = UpdateKind::Delta { base: base.revision().clone(), script };
         let mut lost = lost(base.output(), state.output());
-        lost.extend(std::mem::take(&mut self.lost).iter().copied());
+        lost.extend(std::mem::take(&mut self.abroad.lost).iter().copied());
         let forget = (!lost.is_empty()).then_some(Forget::Lost(lost));
         self.send(state, Kind::Delta, (update, forget), leaves, room)
     }
@@ -338,7 +343,7 @@ impl Open {
         shared.context.metrics.update("full");
         shared.context.metrics.sent_bytes.inc_by(script.bytes().len() as u64);
         // What was allowed before is not known, neither here nor elsewhere.
-        self.lost = Prefixes::default();
+        self.abroad.lost = Prefixes::default();
         let forget = Forget::Lost(isolated(state.output()));
         self.send(state, Kind::Full, (UpdateKind::Full(script), Some(forget)), Superseded::default(), room)
     }
