@@ -186,7 +186,7 @@ fn a_node_is_not_sent_millions_of_elements() {
     };
     let mut world = World::default();
     world.apply(Change::Pod(Edit::Replace(apps(3_000).into_iter().map(local).collect())));
-    world.apply(Change::Policy(Edit::Replace((0..1_300).map(policy).collect())));
+    world.apply(Change::Policy(Edit::Replace((0..300).map(policy).collect())));
     let translation = translate(&world);
     let [problem] = translation.problems() else { panic!("{:?}", translation.problems()) };
     let most = format!("more than {} elements of sets", node::ELEMENTS);

@@ -4,6 +4,7 @@
 //! that refer to them.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use flock_shared::NodeName;
@@ -27,6 +28,8 @@ pub struct Pass {
     pub gone: Vec<NodeName>,
     /// Whether [`Translator::problems`] may differ.
     pub problems: bool,
+    /// The addresses that pods have gained or given up since the pass before, in order; of the first pass, none.
+    pub moved: Vec<IpAddr>,
     /// What was done.
     pub work: Work,
 }
@@ -124,7 +127,10 @@ impl Translator {
         let (changes, gone) = self.follow_in_nodes(&affected, &changed, &mut work);
         let moved = work.pods + work.groups > 0 && (over_budget || self.any_over_budget());
         let problems = std::mem::take(&mut self.dirty.problems) || moved || reviewed;
-        Pass { changes, gone, problems, work }
+        let mut moved = std::mem::take(&mut self.dirty.moved);
+        moved.sort_unstable();
+        moved.dedup();
+        Pass { changes, gone, problems, moved, work }
     }
 
     pub(super) fn any_over_budget(&self) -> bool {
