@@ -28,5 +28,6 @@ mod selectors;
 mod services;
 mod sockets;
 mod trials;
+mod tunnels;
 mod two_addresses;
 mod unready;

@@ -1,5 +1,6 @@
 //! The test programs that guests run, built on the host. They find their files at the same paths there.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -46,7 +47,7 @@ impl Part {
     const fn test(self) -> &'static str {
         match self {
             Self::Goldens => "goldens_load",
-            Self::Packets => "kernel",
+            Self::Packets | Self::Tunnels => "kernel",
             Self::Deltas => "deltas",
             Self::Agent => "agent",
         }
@@ -62,6 +63,7 @@ impl Part {
             Self::Packets => {
                 "--test-threads=4 full_matrix::every_pair bridge:: mid_stream:: connections:: link:: icmp:: contested:: trials::"
             }
+            Self::Tunnels => "--test-threads=1 tunnels::",
             Self::Deltas => "--test-threads=2",
             Self::Agent => "--test-threads=2 kernel:: kernel_deltas:: drift:: facts:: steps:: connections:: saved::",
         }
@@ -74,7 +76,7 @@ impl Program {
         let (folder, executable) = (self.folder.display(), self.executable.display());
         let arguments = self.part.arguments();
         let command = format!("export FLOCK_EVENTS={EVENTS}; cd '{folder}' && exec '{executable}' --show-output {arguments}");
-        Job { name: self.part.test().to_owned(), command, limit }
+        Job { name: self.part.name().to_owned(), command, limit }
     }
 }
 
@@ -83,8 +85,8 @@ impl Program {
 pub(crate) fn build(parts: &[Part]) -> Result<Vec<Program>> {
     let mut command = Command::new("cargo");
     command.args(["test", "--locked", "--quiet", "--no-run", "--message-format=json", "--workspace"]);
-    for part in parts {
-        command.args(["--test", part.test()]);
+    for test in parts.iter().map(|part| part.test()).collect::<BTreeSet<_>>() {
+        command.args(["--test", test]);
     }
     let output = command.stderr(Stdio::inherit()).output().context("start cargo")?;
     ensure!(output.status.success(), "cargo could not build the tests");

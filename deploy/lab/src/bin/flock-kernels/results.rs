@@ -26,7 +26,7 @@ pub(crate) fn outcome(part: Part, text: &str, status: Option<i32>) -> Outcome {
             0 => format!("{tried} of {tried} load"),
             _ => format!("{refused} of {tried} refused"),
         }),
-        Part::Packets => {
+        Part::Packets | Part::Tunnels => {
             sum(text, "flows").map(|(tried, wrong)| format!("{} flows, {wrong} wrong", grouped(tried)))
         }
         Part::Deltas => sum(text, "deltas")
