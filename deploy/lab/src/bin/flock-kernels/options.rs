@@ -112,6 +112,8 @@ pub(crate) enum Part {
     Deltas,
     /// An agent's life.
     Agent,
+    /// An agent tells what goes past the rules: bridges, flowtables, IPVS.
+    Facts,
 }
 
 impl Part {
@@ -131,6 +133,7 @@ impl Part {
             Self::Tunnels => "tunnels",
             Self::Deltas => "deltas",
             Self::Agent => "agent",
+            Self::Facts => "facts",
         }
     }
 }
