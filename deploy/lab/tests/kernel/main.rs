@@ -29,6 +29,7 @@ mod selectors;
 mod services;
 mod sockets;
 mod trials;
+mod tunnel_devices;
 mod tunnels;
 mod two_addresses;
 mod undone;
