@@ -453,9 +453,9 @@ fn each_table_has_its_own_objects_in_every_step() {
 fn ports_of_tunnels_are_elements() {
     let rule = |ports: usize| {
         let ports: Vec<String> = (1..=ports).map(|port| port.to_string()).collect();
-        format!("udp dport {{ {} }} iifname @pod_links goto tunnel", ports.join(", "))
+        format!("udp dport {{ {} }} iifname @pod_links goto tunnel_ends", ports.join(", "))
     };
-    let accepting = |ports: usize| with_rule(&rule(ports).replace("goto tunnel", "accept"));
+    let accepting = |ports: usize| with_rule(&rule(ports).replace("goto tunnel_ends", "accept"));
     passes(&accepting(72));
     assert!(matches!(refused(&accepting(73)).why, Why::TooMany { .. }));
     let again = "flush chain inet flock_netpol translated\n";
@@ -526,12 +526,12 @@ fn packets_of_the_node_meet_nothing_but_interfaces_of_pods() {
         let hook = "type filter hook prerouting priority dstnat + 10; policy accept;";
         full(&chain("translated", &format!("{hook}\n{rule}")))
     };
-    passes(&translated("udp dport { 4789 } iifname @pod_links goto tunnel"));
-    passes(&translated("udp dport { 4789 } ct status dnat goto tunnel"));
+    passes(&translated("udp dport { 4789 } iifname @pod_links goto tunnel_ends"));
+    passes(&translated("udp dport { 4789 } ct status dnat goto tunnel_ends"));
     for rule in [
-        "ct status dnat goto tunnel",
-        "udp dport { 4789 } goto tunnel",
-        "meta l4proto { 4, 41, 47, 97, 115, 137 } goto tunnel",
+        "ct status dnat goto tunnel_ends",
+        "udp dport { 4789 } goto tunnel_ends",
+        "meta l4proto { 4, 41, 47, 97, 115, 137 } goto tunnel_ends",
         "fib daddr type { local, broadcast, anycast, multicast } counter drop",
     ] {
         assert!(matches!(refused(&translated(rule)), Refused { line: 6, why: Why::Entering(_) }), "{rule}");

@@ -149,7 +149,7 @@ phrases!(ChainName {
     [Self::Denied(Egress)] => "egress_denied",
     [Self::MidStream] => "midstream",
     [Self::Reset] => "midstream_denied",
-    [Self::Tunnel] => "tunnel",
+    [Self::Tunnel] => "tunnel_ends",
     [Self::Bridged] => "forward",
     [Self::Frames] => "frames",
     [Self::FramesTo] => "frames_to",
