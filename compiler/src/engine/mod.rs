@@ -5,14 +5,16 @@
 mod board;
 mod position;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use flock_compiler_core::forget::Elsewhere;
 use flock_compiler_core::object::{Facts, NodePods};
-use flock_compiler_core::{Change, Edit, Options, Problem, Translator, World};
+use flock_compiler_core::{Change, Edit, Options, Output, Pass, Problem, Translator, World};
 use flock_shared::NodeName;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::time::Instant;
 
 pub use board::{Presence, Published, Released, Sequence};
@@ -30,6 +32,12 @@ const LONGEST_BURST: Duration = Duration::from_millis(50);
 
 /// So many requests are answered together at most.
 const REQUESTS: usize = 1024;
+
+/// So many passes may have revoked something before whoever has heard of none is told that it missed some.
+const REVOCATIONS: usize = 64;
+
+/// What passes have revoked, for the nodes that do not judge it themselves.
+pub type Revocations = broadcast::Receiver<Arc<Elsewhere>>;
 
 /// What the compiler wants of one node; `None` until the world is complete.
 pub type Desired = watch::Receiver<Option<Arc<Published>>>;
@@ -53,6 +61,8 @@ enum Request {
     Observe(Facts),
     Nodes(oneshot::Sender<BTreeMap<NodeName, Desired>>),
     Problems(oneshot::Sender<Vec<Problem>>),
+    /// What the nodes of some pods' addresses enforce.
+    Outputs(Vec<IpAddr>, oneshot::Sender<HashMap<IpAddr, Vec<Arc<Output>>>>),
     /// What CNI did on a node, where there is no API server to write it down.
     Attached(NodePods),
     /// A look at the world.
@@ -80,6 +90,7 @@ pub struct EngineHandle {
     ready: watch::Receiver<bool>,
     passed: watch::Receiver<Sequence>,
     reach: watch::Receiver<Reach>,
+    revocations: broadcast::Sender<Arc<Elsewhere>>,
 }
 
 /// The engine has stopped; the process is about to end.
@@ -156,6 +167,23 @@ impl EngineHandle {
         self.requests.send(Request::Attached(object)).await.map_err(|_| EngineStopped)
     }
 
+    /// What the nodes of the owners of these addresses are to enforce; addresses that nobody owns are left out.
+    ///
+    /// # Errors
+    /// When the engine has stopped.
+    pub async fn outputs(
+        &self,
+        addresses: Vec<IpAddr>,
+    ) -> Result<HashMap<IpAddr, Vec<Arc<Output>>>, EngineStopped> {
+        self.ask(|reply| Request::Outputs(addresses, reply)).await
+    }
+
+    /// What is revoked from here on, for nodes that do not judge it themselves.
+    #[must_use]
+    pub fn revocations(&self) -> Revocations {
+        self.revocations.subscribe()
+    }
+
     /// Whether every kind has been listed and its translation is published.
     #[must_use]
     pub fn is_ready(&self) -> bool {
@@ -206,6 +234,7 @@ pub struct Engine {
     requests: mpsc::Receiver<Request>,
     ready: watch::Sender<bool>,
     passed: watch::Sender<Sequence>,
+    revocations: broadcast::Sender<Arc<Elsewhere>>,
     metrics: Arc<Metrics>,
 }
 
@@ -223,6 +252,7 @@ impl Engine {
         let (ready, readiness) = watch::channel(false);
         let (passed, passes) = watch::channel(Sequence::default());
         let (positions, reach) = Positions::new();
+        let revocations = broadcast::channel(REVOCATIONS).0;
         let engine = Self {
             translator: Translator::with(options),
             reports: BTreeMap::new(),
@@ -234,9 +264,12 @@ impl Engine {
             requests,
             ready,
             passed,
+            revocations: revocations.clone(),
             metrics,
         };
-        (engine, EngineHandle { requests: sender, ready: readiness, passed: passes, reach })
+        let handle =
+            EngineHandle { requests: sender, ready: readiness, passed: passes, reach, revocations };
+        (engine, handle)
     }
 
     /// Runs until the source ends; it never should.
@@ -336,9 +369,12 @@ impl Engine {
             }
             self.metrics.passed(&pass.work);
             self.problems_stale |= pass.problems;
+            let revoked = self.revoked(&pass);
             for node in self.board.publish(pass, &self.translator) {
                 self.translator.apply(Change::Facts(Edit::Delete(node)));
             }
+            // What it revokes is published: whoever asks is answered by that.
+            revoked.map(tokio::task::spawn_blocking);
             self
         })
         .await
@@ -358,6 +394,24 @@ impl Engine {
             );
         }
         Ok(self)
+    }
+
+    /// How to find out what a pass revokes and tell the streams, apart from the engine, if there are any.
+    fn revoked(&self, pass: &Pass) -> Option<impl FnOnce() + Send + 'static> {
+        if self.revocations.receiver_count() == 0 {
+            return None;
+        }
+        let states = pass.changes.iter().filter_map(|it| Some((it.before.clone()?, Arc::clone(&it.after))));
+        let (states, moved): (Vec<_>, _) = (states.collect(), pass.moved.clone());
+        let revocations = self.revocations.clone();
+        (!states.is_empty()).then_some(move || {
+            let states = states.iter().map(|(before, after)| (&**before, &**after));
+            let revoked = Elsewhere::of(states, &moved);
+            if !revoked.is_empty() {
+                // Nobody may be left who wants it.
+                let _ = revocations.send(Arc::new(revoked));
+            }
+        })
     }
 
     fn is_ready(&self) -> bool {
@@ -399,7 +453,8 @@ impl Engine {
             | Request::Subscribe(..)
             | Request::Nodes(_)
             | Request::Problems(_)
-            | Request::Look(_) => return false,
+            | Request::Look(_)
+            | Request::Outputs(..) => return false,
         };
         self.translator.apply(Change::Facts(edit))
     }
@@ -423,6 +478,11 @@ impl Engine {
             }
             Request::Nodes(reply) => drop(reply.send(self.board.all())),
             Request::Problems(reply) => drop(reply.send(self.problems.clone())),
+            Request::Outputs(addresses, reply) => {
+                let outputs_of = |address: &IpAddr| self.translator.outputs_of(address).cloned().collect();
+                let outputs = addresses.into_iter().map(|address| (address, outputs_of(&address)));
+                drop(reply.send(outputs.collect()));
+            }
         }
     }
 }

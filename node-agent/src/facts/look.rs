@@ -53,6 +53,7 @@ pub(super) fn look(mode: Mode) -> io::Result<NodeFacts> {
         ipvs: settings.has_ipvs(),
         flowtables: devices.flowtables().clone(),
         netkit: devices.has_netkit(),
+        openvswitch: devices.has_open_vswitch(),
     })
 }
 

@@ -101,9 +101,19 @@ impl Kept {
 
     /// Kills the agent, and starts another one that keeps its ruleset in `state`.
     async fn restart(&mut self, state: &Path) {
+        self.stop().await;
+        self.start(state).await;
+    }
+
+    /// Kills the agent: nobody but the test writes to the disk then.
+    async fn stop(&mut self) {
         signal(&self.child, Signal::KILL);
         self.session.end().await;
         patiently(self.child.wait()).await.unwrap();
+    }
+
+    /// Starts another agent, which keeps its ruleset in `state`.
+    async fn start(&mut self, state: &Path) {
         self.child = start(&self.disk, &self.compiler, &self.nft, state, &self.folder);
         self.session = self.compiler.session().await;
     }
@@ -238,8 +248,10 @@ async fn what_others_put_into_the_folder_is_no_ruleset() {
         (format!("rm -f {state}/*.deltas; mkfifo -m 600 {state}/ruleset.deltas"), Some(revision("3"))),
     ];
     for (number, (prank, applied)) in pranks.iter().enumerate() {
+        // Not while an agent saves there: it does so behind its answer, and again if something was in the way.
+        kept.stop().await;
         assert!(kept.disk.run(prank).await, "{prank}");
-        kept.restart(&kept.disk.state()).await;
+        kept.start(&kept.disk.state()).await;
         assert_eq!(kept.session.hello.applied, *applied, "{prank}");
         let name = number.to_string();
         kept.session.apply(full(&name)).await;

@@ -30,6 +30,8 @@ pub struct Pass {
     pub released: Vec<IpAddr>,
     /// Whether [`Translator::problems`] may differ.
     pub problems: bool,
+    /// The addresses that pods have gained or given up since the pass before, in order; of the first pass, none.
+    pub moved: Vec<IpAddr>,
     /// What was done.
     pub work: Work,
 }
@@ -128,7 +130,10 @@ impl Translator {
         let moved = work.pods + work.groups > 0 && (over_budget || self.any_over_budget());
         let problems = std::mem::take(&mut self.dirty.problems) || moved || reviewed;
         let released = self.cluster.owners.released();
-        Pass { changes, gone, released, problems, work }
+        let mut moved = std::mem::take(&mut self.dirty.moved);
+        moved.sort_unstable();
+        moved.dedup();
+        Pass { changes, gone, released, problems, moved, work }
     }
 
     pub(super) fn any_over_budget(&self) -> bool {

@@ -4,6 +4,7 @@
 mod admin;
 mod api;
 mod chaos;
+mod closed;
 mod compiler;
 mod conntrack;
 mod debug;
