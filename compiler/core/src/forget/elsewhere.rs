@@ -159,7 +159,8 @@ fn overlaps(set: &MemberSet, own: &Output, isolated: &[IpAddr]) -> bool {
     fn any<A: Copy + Ord + Into<IpAddr>>(
         members: &Members<Member<A>>,
         own: &Output,
-        (isolated, of): (&[IpAddr], fn(IpAddr) -> Option<A>),
+        isolated: &[IpAddr],
+        of: fn(IpAddr) -> Option<A>,
     ) -> bool
     where
         Member<A>: Element,
@@ -181,5 +182,5 @@ fn overlaps(set: &MemberSet, own: &Output, isolated: &[IpAddr]) -> bool {
         IpAddr::V6(address) => Some(address),
         IpAddr::V4(_) => None,
     };
-    any(&set.v4, own, (isolated, v4)) || any(&set.v6, own, (isolated, v6))
+    any(&set.v4, own, isolated, v4) || any(&set.v6, own, isolated, v6)
 }
