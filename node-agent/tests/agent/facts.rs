@@ -160,7 +160,7 @@ async fn flowtables_are_told() {
     }
     let mut compiler = Compiler::start().await;
     let (_child, session) = started(&mut compiler, &namespace.nft(), &[]).await;
-    let flowtables = session.hello.facts.clone().unwrap().flowtables;
+    let flowtables = session.hello.facts.unwrap().flowtables;
     assert!(flowtables.iter().any(|name| name == "inet calico ft"), "{flowtables:?}");
 }
 

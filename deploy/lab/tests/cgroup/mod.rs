@@ -95,7 +95,7 @@ impl Drop for Cgroup {
 /// second the nearest one around it that hands memory on.
 fn parent() -> Option<(PathBuf, Files)> {
     let own = fs::read_to_string("/proc/self/cgroup").ok()?;
-    let fields = || own.lines().filter_map(|line| line.splitn(3, ':').nth(1).zip(line.splitn(3, ':').nth(2)));
+    let fields = || own.lines().filter_map(|line| line.split_once(':')?.1.split_once(':'));
     let within = |root: &Path, path: &str| root.join(path.trim_start_matches('/'));
     if let Some((_, path)) = fields().find(|(controllers, _)| controllers.split(',').any(|it| it == "memory"))
     {
