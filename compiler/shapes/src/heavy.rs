@@ -44,7 +44,7 @@ pub fn cluster(most: &Load) -> Cluster {
         let labels: Labels = label.into_iter().collect();
         let [v4, v6] = addresses_of(number);
         let pod = parts::pod(namespace, &name, Some(node), labels, v4, &[]);
-        Pod { network: PodNetwork::Own { addresses: [v4, v6].into(), interface: None }, ..pod }
+        Pod { network: PodNetwork::own([v4, v6].into(), None), ..pod }
     };
     // In each family as many sets of pods, and as many of blocks.
     let sets = most.sets.saturating_sub(ROOM) / 2;
