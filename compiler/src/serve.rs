@@ -42,6 +42,7 @@ pub async fn serve(options: Serve) -> anyhow::Result<()> {
 
     let (events, incoming) = mpsc::channel(EVENT_QUEUE);
     let secured = [options.listen, options.admin_listen].map(|address| options.is_secured(address));
+    let trust = options.interfaces.trust();
     let interfaces = options.interfaces.host_iface;
     let (source, metrics, client) = match options.manifests {
         Some(directory) => {
@@ -58,7 +59,7 @@ pub async fn serve(options: Serve) -> anyhow::Result<()> {
     };
 
     let kept = client.clone();
-    let translation = Options { unready_pods: options.unready.unready_pods, ..Options::default() };
+    let translation = Options { unready_pods: options.unready.unready_pods, trust, ..Options::default() };
     let metrics = Arc::new(metrics);
     let (protection, upkeep) = match client.filter(|_| secured.contains(&true)) {
         Some(client) => {
@@ -82,7 +83,7 @@ pub async fn serve(options: Serve) -> anyhow::Result<()> {
         metrics,
         access: access(grpc),
         stopping: stopping.clone(),
-        limits: Limits::default(),
+        limits: Limits { attach_wait: options.attach_wait, ..Limits::default() },
     };
     let pages = Pages {
         context: context.clone(),

@@ -267,8 +267,7 @@ impl Engine {
             revocations: revocations.clone(),
             metrics,
         };
-        let handle =
-            EngineHandle { requests: sender, ready: readiness, passed: passes, reach, revocations };
+        let handle = EngineHandle { requests: sender, ready: readiness, passed: passes, reach, revocations };
         (engine, handle)
     }
 
