@@ -17,6 +17,18 @@ use crate::PodKey;
 /// Where the agent listens unless both are told otherwise.
 pub const SOCKET: &str = "/run/flock/cni.sock";
 
+/// The plugin: the name of its binary, and its `type` in a configuration.
+pub const PLUGIN: &str = "flock-cni";
+
+/// The versions of the CNI specification that the plugin speaks, in order.
+pub const VERSIONS: [&str; 4] = ["0.3.1", "0.4.0", "1.0.0", "1.1.0"];
+
+/// How long the plugin waits unless its configuration says otherwise, in milliseconds.
+pub const TIMEOUT_MS: u32 = 2_000;
+
+/// The longest that it may be told to wait, in milliseconds; a kubelet gives up after two minutes.
+pub const LONGEST_TIMEOUT_MS: u32 = 60_000;
+
 /// The longest line, in bytes, either way. A list of sandboxes to keep is the longest.
 pub const LONGEST_LINE: usize = 256 * 1024;
 

@@ -8,6 +8,8 @@ pub mod backoff;
 pub mod cni;
 #[cfg(feature = "dial")]
 pub mod dial;
+#[cfg(feature = "cni")]
+pub mod json;
 pub mod marker;
 pub mod name;
 pub mod prefixes;
