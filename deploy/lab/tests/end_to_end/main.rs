@@ -3,6 +3,7 @@
 
 mod admin;
 mod api;
+mod attach;
 mod chaos;
 mod closed;
 mod compiler;
