@@ -2,15 +2,20 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::builder::NonEmptyStringValueParser;
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 use flock_compiler_core::UnreadyPods;
+use flock_compiler_core::world::Trust;
 use flock_shared::{NamespaceName, NodeName, access};
 
 use crate::access::ServiceAccount;
 use crate::convert::HostInterfaces;
+
+/// The longest that CNI ADD may be held for others.
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
 /// Translates Kubernetes network policies into one nftables script per node.
 #[derive(Debug, Parser)]
@@ -92,6 +97,9 @@ pub struct Serve {
     /// What happens to pods whose addresses are not known yet.
     #[command(flatten)]
     pub unready: Unready,
+    /// How long CNI ADD is held at most for other nodes than the pod's own to open to it, such as 100ms.
+    #[arg(long, env = "FLOCK_ATTACH_WAIT", value_name = "TIME", default_value = "100ms", value_parser = time)]
+    pub attach_wait: Duration,
 }
 
 /// How callers are known.
@@ -126,6 +134,14 @@ pub enum Tls {
     On,
 }
 
+impl Interfaces {
+    /// What is believed of what CNI says.
+    #[must_use]
+    pub fn trust(&self) -> Trust {
+        Trust { any_address: self.attach_any_address, interfaces: self.host_iface == HostInterfaces::Cni }
+    }
+}
+
 impl Serve {
     /// Whether what listens at `address` speaks TLS and asks for tokens.
     #[must_use]
@@ -157,9 +173,14 @@ impl Serve {
 /// How pods' host interfaces are found.
 #[derive(Debug, Args)]
 pub struct Interfaces {
-    /// `none`, `sha1:PREFIX` (as Calico `cali`, Azure `azv`, AWS `eni`, GKE `gke`) or `annotation:KEY`.
-    #[arg(long, env = "FLOCK_HOST_IFACE", value_name = "SCHEME", default_value = "none")]
+    /// `cni` (what CNI's plugin reported, where it is), `none`, `sha1:PREFIX` (as Calico `cali`, Azure `azv`, AWS `eni`,
+    /// GKE `gke`) or `annotation:KEY`.
+    #[arg(long, env = "FLOCK_HOST_IFACE", value_name = "SCHEME", default_value = "cni")]
     pub host_iface: HostInterfaces,
+    /// Believe CNI's plugin also where it says that a pod has an address outside of its node's pod CIDRs: for CNIs whose
+    /// addresses do not follow them.
+    #[arg(long, env = "FLOCK_ATTACH_ANY_ADDRESS")]
+    pub attach_any_address: bool,
 }
 
 /// What happens to pods whose addresses are not known yet.
@@ -168,6 +189,17 @@ pub struct Unready {
     /// `drop` or `allow`: what happens to an address in a node's pod CIDRs that no known pod owns yet.
     #[arg(long, env = "FLOCK_UNREADY_PODS", value_name = "drop|allow", default_value_t)]
     pub unready_pods: UnreadyPods,
+}
+
+/// A number of milliseconds or seconds, at most a minute.
+fn time(text: &str) -> Result<Duration, String> {
+    let millis = match (text.strip_suffix("ms"), text.strip_suffix('s')) {
+        (Some(number), _) => number.parse::<u64>().ok(),
+        (None, Some(number)) => number.parse::<u64>().ok().and_then(|seconds| seconds.checked_mul(1000)),
+        (None, None) => None,
+    };
+    let time = millis.map(Duration::from_millis).filter(|time| *time <= LONGEST_WAIT);
+    time.ok_or_else(|| "expected a time of at most a minute, such as 100ms or 1s".to_owned())
 }
 
 fn address(text: &str) -> Result<SocketAddr, String> {
@@ -199,6 +231,16 @@ mod tests {
         }
         for accepted in ["127.0.0.1:0", "[::1]:0", "localhost:80", "0.0.0.0:1", "[::]:1"] {
             assert!(address(accepted).is_ok(), "{accepted}");
+        }
+    }
+
+    #[test]
+    fn a_time_has_a_unit() {
+        for (text, millis) in [("100ms", 100), ("0ms", 0), ("2s", 2000), ("60s", 60_000)] {
+            assert_eq!(time(text), Ok(Duration::from_millis(millis)), "{text}");
+        }
+        for refused in ["", "100", "ms", "-1s", "1.5s", "61s", "1m", "99999999999999999999s"] {
+            assert!(time(refused).is_err(), "{refused}");
         }
     }
 

@@ -43,6 +43,7 @@ pub(crate) fn of_node(node: NodeName, facts: &NodeFacts, refused: Vec<String>) -
         ipvs: facts.ipvs,
         flowtables: facts.flowtables.clone(),
         netkit: facts.netkit,
+        openvswitch: facts.openvswitch,
         refused,
     }
 }

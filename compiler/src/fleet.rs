@@ -12,7 +12,7 @@ use flock_shared::{NodeName, Revision};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::engine::{Published, Versions};
+use crate::engine::{Published, Sequence, Versions};
 use crate::facts;
 
 /// What the agent of one node has said.
@@ -34,6 +34,8 @@ pub struct AgentStatus {
     pub drifts: Option<u32>,
     /// What the newest hello, or a message since, said of the node.
     pub facts: Option<Arc<Facts>>,
+    /// The pass of this process whose state it has acknowledged, or a later one of its node's.
+    pub acknowledged: Option<Sequence>,
     /// Why it is sent the closed form, in nft's words; `None` while it is not.
     pub closed: Option<String>,
 }
@@ -90,6 +92,8 @@ impl Fleet {
         agent.send_modify(|status| {
             drifts = status.found(hello.drifts);
             status.stream = Some(id);
+            // It may have started anew, with an older table.
+            status.acknowledged = None;
             status.agent_version.clone_from(&hello.agent_version);
             status.nft_version.clone_from(&hello.nft_version);
             status.facts = facts::of_hello(hello).map(Arc::new);
@@ -162,6 +166,17 @@ impl Stream {
             status.acknowledged(ack, SystemTime::now());
         });
         drifts
+    }
+
+    /// What stands on the node is what this pass has published for it.
+    pub fn reached(&self, sequence: Sequence) {
+        self.agent.send_if_modified(|status| {
+            let is_news = status.stream == Some(self.id) && status.acknowledged < Some(sequence);
+            if is_news {
+                status.acknowledged = Some(sequence);
+            }
+            is_news
+        });
     }
 
     /// Whether the agent is sent the closed form, and why; the words are empty if they went to an earlier stream.

@@ -3,6 +3,7 @@
 
 pub mod access;
 pub mod admin;
+pub mod attach;
 pub mod cli;
 pub mod convert;
 pub mod engine;

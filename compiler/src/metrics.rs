@@ -72,6 +72,8 @@ pub struct Metrics {
     pub rollbacks: Counter,
     /// Tables that agents found changed by something else.
     pub drifts: Counter,
+    /// Tracked connections that agents were told to forget.
+    pub cut: Counter,
     /// Script bytes sent to agents.
     pub sent_bytes: Counter,
     updates: Family<Label, Counter>,
@@ -99,6 +101,7 @@ impl Default for Metrics {
             refusals: Counter::default(),
             rollbacks: Counter::default(),
             drifts: Counter::default(),
+            cut: Counter::default(),
             sent_bytes: Counter::default(),
             updates: Family::default(),
             acks: Family::default(),
@@ -134,6 +137,11 @@ impl Default for Metrics {
             "drifts",
             "Times that agents found their table changed by something else",
             metrics.drifts.clone(),
+        );
+        registry.register(
+            "connections_cut",
+            "Tracked connections that agents were told to forget, for they are not allowed any more",
+            metrics.cut.clone(),
         );
         registry.register_with_unit(
             "sent",

@@ -28,7 +28,11 @@ pub fn render(options: &Render, out: &mut impl Write, err: &mut impl Write) -> i
     for note in &manifests.notes {
         writeln!(err, "note: {note}")?;
     }
-    let settings = Options { unready_pods: options.unready.unready_pods, ..Options::default() };
+    let settings = Options {
+        unready_pods: options.unready.unready_pods,
+        trust: options.interfaces.trust(),
+        ..Options::default()
+    };
     let mut world = World::trusting(settings.trust);
     for change in manifests.listings() {
         world.apply(change);

@@ -12,6 +12,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::access::Access;
 use crate::admin::{self, Pages};
+use crate::attach::{Keeper, Store};
 use crate::cli::Serve;
 use crate::engine::{Engine, EngineError};
 use crate::fleet::Fleet;
@@ -41,6 +42,7 @@ pub async fn serve(options: Serve) -> anyhow::Result<()> {
 
     let (events, incoming) = mpsc::channel(EVENT_QUEUE);
     let secured = [options.listen, options.admin_listen].map(|address| options.is_secured(address));
+    let trust = options.interfaces.trust();
     let interfaces = options.interfaces.host_iface;
     let (source, metrics, client) = match options.manifests {
         Some(directory) => {
@@ -56,7 +58,8 @@ pub async fn serve(options: Serve) -> anyhow::Result<()> {
         }
     };
 
-    let translation = Options { unready_pods: options.unready.unready_pods, ..Options::default() };
+    let kept = client.clone();
+    let translation = Options { unready_pods: options.unready.unready_pods, trust, ..Options::default() };
     let metrics = Arc::new(metrics);
     let (protection, upkeep) = match client.filter(|_| secured.contains(&true)) {
         Some(client) => {
@@ -71,13 +74,16 @@ pub async fn serve(options: Serve) -> anyhow::Result<()> {
     let mut engine = tokio::spawn(engine.run(incoming));
     let mut source = tokio::spawn(source);
     let (stop, stopping) = watch::channel(false);
+    let fleet = Arc::new(Fleet::default());
+    let store = kept.map_or_else(|| Store::memory(handle.clone()), Store::cluster);
     let context = Context {
+        keeper: Keeper::new(store, handle.clone(), Arc::clone(&fleet)),
         engine: handle,
-        fleet: Arc::new(Fleet::default()),
+        fleet,
         metrics,
         access: access(grpc),
         stopping: stopping.clone(),
-        limits: Limits::default(),
+        limits: Limits { attach_wait: options.attach_wait, ..Limits::default() },
     };
     let pages = Pages {
         context: context.clone(),

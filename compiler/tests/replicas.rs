@@ -5,6 +5,7 @@
 
 mod replicas {
     mod agent;
+    mod attachments;
     mod moving;
     mod order;
     mod replica;

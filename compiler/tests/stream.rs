@@ -6,6 +6,7 @@
 mod stream {
     mod agent;
     mod answers;
+    mod attach;
     mod bytes;
     mod compiler;
     mod dead;

@@ -11,5 +11,6 @@ mod watch {
     mod listing;
     mod objects;
     mod oddities;
+    mod optional;
     mod outage;
 }

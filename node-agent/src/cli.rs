@@ -53,6 +53,10 @@ pub struct Options {
     #[arg(long, env = "FLOCK_STATE_DIR", value_name = "DIR")]
     state_dir: Option<PathBuf>,
 
+    /// Relay the calls of the CNI plugin, which come to a socket here
+    #[arg(long, env = "FLOCK_CNI_SOCKET", value_name = "PATH")]
+    cni_socket: Option<PathBuf>,
+
     /// Apply one update, then exit: 0 if it is in place, 1 if not
     #[arg(long, env = "FLOCK_ONCE")]
     once: bool,
@@ -143,6 +147,7 @@ impl Options {
             state_dir: self.state_dir,
             check_interval: self.check_interval,
             bridge_nf: self.bridge_nf,
+            cni_socket: self.cni_socket,
             until: if self.once { Until::FirstUpdate } else { Until::Stopped },
         }))
     }
@@ -171,11 +176,12 @@ mod tests {
 
     #[test]
     fn a_node_and_a_compiler_make_a_run() {
-        let made =
-            task(&["--node", "n1", "--compiler", "http://127.0.0.1:1", "--once", "--check-interval", "0.5"]);
+        let options = ["--once", "--check-interval", "0.5", "--cni-socket", "/run/flock/cni.sock"];
+        let made = task(&[&["--node", "n1", "--compiler", "http://127.0.0.1:1"], &options[..]].concat());
         let Ok(Task::Run(config)) = made else { panic!("{made:?}") };
         assert_eq!((config.node.as_str(), config.until), ("n1", Until::FirstUpdate));
         assert_eq!((config.check_interval, config.bridge_nf), (Duration::from_millis(500), Mode::Check));
+        assert_eq!(config.cni_socket.as_deref(), Some(flock_shared::cni::SOCKET.as_ref()));
     }
 
     #[test]

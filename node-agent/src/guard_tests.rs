@@ -364,6 +364,109 @@ fn markers_are_few_and_their_chains_have_one_rule() {
     assert!(matches!(refused(&many), Refused { line: 17, why: Why::TooMany { .. } }));
 }
 
+/// A later step of a delta says again that the table has left its base: that rule fails where an earlier one was not
+/// committed. It adds nothing else, and there is one for each script.
+#[test]
+fn a_later_step_may_repeat_the_rule_of_the_base_once() {
+    let base = "0123456789abcdef0123456789abcdef";
+    let other = "fedcba9876543210fedcba9876543210";
+    let create = |revision: &str| format!("create chain inet flock_netpol past_{revision}\n");
+    let rule =
+        |revision: &str| format!("add rule inet flock_netpol past_{revision} ip saddr @rev_{revision}\n");
+    let mark = format!("add set inet flock_netpol rev_{other} {{ typeof ip saddr; }}\n");
+    let begin = format!("{mark}{}{}", create(base), rule(base));
+    let step = "# step\n";
+    for script in [
+        format!("{begin}{step}{}", rule(base)),
+        format!("{begin}{step}{step}{}", rule(base)),
+        format!("{}{step}{}", create(base), rule(base)),
+    ] {
+        passes(&script);
+    }
+    for script in [
+        // In the same step, of another revision, of none, a third time, after another one was left.
+        format!("{begin}{}", rule(base)),
+        format!("{begin}{step}{}", rule(other)),
+        format!("{step}{}", rule(base)),
+        format!("{begin}{step}{}{}", rule(base), rule(base)),
+        format!("{begin}{step}{}{step}{}", rule(base), rule(base)),
+        format!("{begin}{}{step}{}", create(other), rule(base)),
+        // With more than that rule says.
+        format!("{begin}{step}{}", rule(base).replace('\n', " accept\n")),
+        format!("{begin}{step}{}", rule(base).replace("ip saddr", "ip saddr !=")),
+    ] {
+        assert!(check(&Costs::default(), script.as_bytes()).is_err(), "{script}");
+    }
+}
+
+/// The table of family bridge is written like the other one, with objects of its own.
+#[test]
+fn each_table_has_its_own_objects_in_every_step() {
+    let bridge = |objects: &str| {
+        let tables = ["inet", "bridge"]
+            .map(|family| format!("add table {family} flock_netpol\ndelete table {family} flock_netpol\n"));
+        format!("{}# step\ntable bridge flock_netpol {{\n{objects}}}\n", tables.concat())
+    };
+    let hook = "type filter hook forward priority filter; policy drop;";
+    let set = |name: &str| format!("\tset {name} {{\n\t\ttypeof iifname\n\t}}\n");
+    let forward = chain("forward", &format!("{hook}\niifname @other_ports accept\ngoto frames"));
+    passes(&bridge(&format!("{}{}{forward}", set("other_ports"), chain("frames", "counter drop"))));
+    let table = "table bridge flock_netpol";
+    for delta in [
+        "flush chain bridge flock_netpol frames\nadd rule bridge flock_netpol frames counter drop\n"
+            .to_owned(),
+        format!("# step\n{table} {{\n{}}}\n", set("open_ports")),
+        "delete set bridge flock_netpol uplinks\n# step\ndelete chain bridge flock_netpol frames\n"
+            .to_owned(),
+    ] {
+        passes(&delta);
+    }
+    for objects in [
+        // Objects of the other table, its hooks, and ways into it.
+        chain("ingress", "type filter hook forward priority filter - 9; policy drop;"),
+        chain("translated", "type filter hook prerouting priority dstnat + 10; policy accept;"),
+        chain("forward", "type filter hook forward priority filter - 9; policy drop;"),
+        chain("forward", &format!("{hook}\ngoto ingress_denied")),
+        chain("forward", "type filter hook prerouting priority filter; policy drop;"),
+        chain("forward", "type filter hook input priority filter; policy drop;"),
+        set("interfaces"),
+        set("pod_links"),
+        "\tset pods4_0123456789abcdef {\n\t\ttypeof ip saddr\n\t}\n".to_owned(),
+    ] {
+        assert!(check(&Costs::default(), bridge(&objects).as_bytes()).is_err(), "{objects}");
+    }
+    for statement in [
+        "delete set bridge flock_netpol isolated4\n",
+        "delete set inet flock_netpol uplinks\n",
+        "delete map bridge flock_netpol open\n",
+        "flush chain bridge flock_netpol egress\n",
+        "add set bridge flock_netpol rev_0123456789abcdef0123456789abcdef { typeof ip saddr; }\n",
+        "create chain bridge flock_netpol past_0123456789abcdef0123456789abcdef\n",
+        "delete element bridge flock_netpol anchors4 { \"eth0\" . 10.0.0.1 }\n",
+    ] {
+        assert!(check(&Costs::default(), statement.as_bytes()).is_err(), "{statement}");
+    }
+}
+
+/// Ports in a rule are elements like others: 2.8 million of them fit into the bytes of a step.
+#[test]
+fn ports_of_tunnels_are_elements() {
+    let rule = |ports: usize| {
+        let ports: Vec<String> = (1..=ports).map(|port| port.to_string()).collect();
+        format!("udp dport {{ {} }} iifname @pod_links goto tunnel_ends", ports.join(", "))
+    };
+    let accepting = |ports: usize| with_rule(&rule(ports).replace("goto tunnel_ends", "accept"));
+    passes(&accepting(72));
+    assert!(matches!(refused(&accepting(73)).why, Why::TooMany { .. }));
+    let again = "flush chain inet flock_netpol translated\n";
+    let add = format!("add rule inet flock_netpol translated {}\n", rule(72));
+    let many = format!("{again}{add}").repeat(1_000);
+    let Refused { line, why } = refused(&many);
+    assert!(matches!(why, Why::TooMany { limit: 65_536, .. }), "{why}");
+    assert_eq!(line, 2 * (65_536 / 72 + 1));
+    passes(&format!("{}# step\n", format!("{again}{add}").repeat(900)).repeat(2));
+}
+
 #[test]
 fn elements_sets_and_chains_are_bounded() {
     let set = |number: usize, elements: &str| {
@@ -418,6 +521,20 @@ fn packets_of_the_node_meet_nothing_but_interfaces_of_pods() {
         ["counter drop", "ct direction reply drop", "ip saddr 10.0.0.0/8 drop", "goto anchor_interfaces"]
     {
         assert!(matches!(refused(&anchor(rule)), Refused { line: 6, why: Why::Entering(_) }), "{rule}");
+    }
+    let translated = |rule: &str| {
+        let hook = "type filter hook prerouting priority dstnat + 10; policy accept;";
+        full(&chain("translated", &format!("{hook}\n{rule}")))
+    };
+    passes(&translated("udp dport { 4789 } iifname @pod_links goto tunnel_ends"));
+    passes(&translated("udp dport { 4789 } ct status dnat goto tunnel_ends"));
+    for rule in [
+        "ct status dnat goto tunnel_ends",
+        "udp dport { 4789 } goto tunnel_ends",
+        "meta l4proto { 4, 41, 47, 97, 115, 137 } goto tunnel_ends",
+        "fib daddr type { local, broadcast, anycast, multicast } counter drop",
+    ] {
+        assert!(matches!(refused(&translated(rule)), Refused { line: 6, why: Why::Entering(_) }), "{rule}");
     }
 }
 

@@ -10,12 +10,14 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, timeout};
 use tracing::{info, warn};
 
+use crate::cni::line::{Line as CniLine, Way};
+use crate::cni::{Reception, Relay};
 use crate::conntrack::wanted::Wishes;
 use crate::conntrack::{Line, Looker};
 use crate::enforce::{Applied, End, Enforcer, Outlets, Until};
 use crate::facts::{Mode, Observer};
 use crate::nft::Nft;
-use crate::session::{self, Ended, Ends};
+use crate::session::{self, Ended, Ends, Sandboxes};
 use crate::state::{self, Saved, StateDir};
 use crate::trial;
 use flock_shared::backoff::Backoff;
@@ -53,6 +55,8 @@ pub struct Config {
     pub check_interval: Duration,
     /// What is done about bridges that the rules do not see.
     pub bridge_nf: Mode,
+    /// Where the CNI plugin calls, if its calls are relayed.
+    pub cni_socket: Option<PathBuf>,
     /// When the agent is done.
     pub until: Until,
 }
@@ -81,6 +85,11 @@ pub enum RunError {
 /// # Errors
 /// When what the agent was asked for was not reached.
 pub async fn run(config: Config, stop: watch::Receiver<bool>) -> Result<(), RunError> {
+    // Before anything that takes time: calls wait there.
+    let reception = match &config.cni_socket {
+        Some(path) if config.until == Until::Stopped => Some(Reception::open(path.clone())),
+        _ => None,
+    };
     let (update_inlet, updates) = mpsc::channel(1);
     let (acks, ack_outlet) = mpsc::channel(ACKS);
     let (applied, applied_outlet) = watch::channel(Applied::default());
@@ -107,6 +116,22 @@ pub async fn run(config: Config, stop: watch::Receiver<bool>) -> Result<(), RunE
     }
     observer.look().await;
 
+    let (way, line) = watch::channel(None);
+    let relay = reception.map(|reception| {
+        let line = CniLine::new(config.node.clone(), line);
+        Relay::new(reception, state_dir.clone(), line, config.nft.program().clone(), config.check_interval)
+    });
+    let sandboxes = relay.as_ref().map(|relay| {
+        let keeper = relay.keeper();
+        Sandboxes { unasked: keeper.unasked(), keeper }
+    });
+    let relaying = async {
+        match relay {
+            Some(relay) => relay.run().await,
+            None => std::future::pending().await,
+        }
+    };
+
     let enforcing = enforcer.run(config.until, updates, stop);
     let ends = Ends {
         updates: update_inlet,
@@ -116,6 +141,8 @@ pub async fn run(config: Config, stop: watch::Receiver<bool>) -> Result<(), RunE
         questions,
         answers,
         is_answered,
+        sandboxes,
+        way,
     };
     let line = Line { is_open, questions: question_inlet, answers: answer_outlet };
     let looking = Looker::new(config.nft.program().clone(), wanted, line).run();
@@ -127,6 +154,7 @@ pub async fn run(config: Config, stop: watch::Receiver<bool>) -> Result<(), RunE
         tokio::select! {
             _ = async { tokio::join!(following, keeping, observer.run()) } => {}
             never = looking => match never {},
+            never = relaying => match never {},
         }
     };
     tokio::pin!(others);
@@ -202,7 +230,9 @@ async fn follow(config: &Config, mut ends: Ends, applied: watch::Receiver<Applie
                     refused: refused.clone().unwrap_or_default(),
                 };
                 let since = Instant::now();
-                let ended = session::run(channel, token.as_ref(), hello, &mut ends).await;
+                let token_file = token.as_ref().and(config.token_file.clone());
+                let way = Way { channel, token_file };
+                let ended = session::run(way, token.as_ref(), hello, &mut ends).await;
                 if since.elapsed() >= HEALTHY {
                     backoff.reset();
                 }

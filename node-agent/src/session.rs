@@ -1,5 +1,6 @@
 //! One stream to the compiler: hello, updates in, acks out; questions about connections out, answers in.
 
+use std::future::pending;
 use std::time::Duration;
 
 use flock_proto::v1::node_service_client::NodeServiceClient;
@@ -8,9 +9,10 @@ use flock_shared::token::BearerToken;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, timeout};
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::transport::Channel;
 use tonic::{Request, Status};
 
+use crate::cni::keeper::Keeper;
+use crate::cni::line::Way;
 use crate::conntrack::Answered;
 
 /// Acks that wait for the connection to take them.
@@ -58,6 +60,37 @@ pub struct Ends {
     pub answers: mpsc::Sender<Answered>,
     /// Whether there is a stream, and to a compiler that answers such questions: one that does not would end it.
     pub is_answered: watch::Sender<bool>,
+    /// Has the node's sandboxes, if the agent relays calls of CNI's plugin.
+    pub sandboxes: Option<Sandboxes>,
+    /// Takes the way to the compiler for such calls, while there is one.
+    pub way: watch::Sender<Option<Way>>,
+}
+
+/// The node's sandboxes, to be told with each stream.
+#[derive(Debug)]
+pub struct Sandboxes {
+    /// Has them.
+    pub keeper: Keeper,
+    /// Changes when they are to be told once more.
+    pub unasked: watch::Receiver<u64>,
+}
+
+impl Sandboxes {
+    /// All of them.
+    fn all(&mut self) -> AgentMessage {
+        self.unasked.mark_unchanged();
+        AgentMessage::Sandboxes(self.keeper.present())
+    }
+
+    /// All of them once they are to be told again; never, where there are none.
+    async fn again(this: &mut Option<Self>) -> AgentMessage {
+        if let Some(sandboxes) = this
+            && sandboxes.unasked.changed().await.is_ok()
+        {
+            return sandboxes.all();
+        }
+        pending().await
+    }
 }
 
 impl Ends {
@@ -81,23 +114,29 @@ impl Ends {
     }
 }
 
-/// Opens a stream, shows `token` if there is one, says `hello`, and passes updates and acks on until the stream ends.
-pub async fn run(channel: Channel, token: Option<&BearerToken>, hello: Hello, ends: &mut Ends) -> Ended {
-    let ended = stream(channel, token, hello, ends).await;
+/// Opens a stream along `way`, shows `token` if there is one, says `hello`, and passes updates and acks on until the stream
+/// ends.
+pub async fn run(way: Way, token: Option<&BearerToken>, hello: Hello, ends: &mut Ends) -> Ended {
+    let ended = stream(way, token, hello, ends).await;
     ends.is_answered.send_replace(false);
+    ends.way.send_replace(None);
     // Questions that found no stream are asked again.
     while ends.questions.try_recv().is_ok() {}
     ended
 }
 
-async fn stream(channel: Channel, token: Option<&BearerToken>, hello: Hello, ends: &mut Ends) -> Ended {
+async fn stream(way: Way, token: Option<&BearerToken>, hello: Hello, ends: &mut Ends) -> Ended {
     ends.full_needed.mark_unchanged();
     let (outbound, messages) = mpsc::channel(OUTBOUND);
     let say = async |message: AgentMessage| outbound.send(v1::AgentMessage::from(message)).await;
-    if say(AgentMessage::Hello(hello)).await.is_err() {
-        return Ended::Closed;
+    for message in
+        [Some(AgentMessage::Hello(hello)), ends.sandboxes.as_mut().map(Sandboxes::all)].into_iter().flatten()
+    {
+        if say(message).await.is_err() {
+            return Ended::Closed;
+        }
     }
-    let mut client = NodeServiceClient::new(channel).max_decoding_message_size(MAX_MESSAGE_BYTES);
+    let mut client = NodeServiceClient::new(way.channel.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES);
     let mut request = Request::new(ReceiverStream::new(messages));
     if let Some(token) = token {
         request.metadata_mut().insert("authorization", token.authorization());
@@ -116,6 +155,7 @@ async fn stream(channel: Channel, token: Option<&BearerToken>, hello: Hello, end
             },
         }
     };
+    ends.way.send_replace(Some(way));
     // Nothing is read off the stream unless there is room for it.
     let mut room = None;
     loop {
@@ -145,6 +185,11 @@ async fn stream(channel: Channel, token: Option<&BearerToken>, hello: Hello, end
                 }
             }
             Ok(()) = ends.full_needed.changed() => return Ended::FullNeeded,
+            sandboxes = Sandboxes::again(&mut ends.sandboxes) => {
+                if say(sandboxes).await.is_err() {
+                    return Ended::Closed;
+                }
+            }
             Ok(()) = ends.facts.changed() => {
                 let facts = ends.facts.borrow_and_update().clone();
                 if let Some(facts) = facts && say(AgentMessage::Facts(facts)).await.is_err() {

@@ -17,6 +17,7 @@ use rustix::process::geteuid;
 use tokio::sync::watch;
 use tracing::{debug, warn};
 
+use crate::cni::saved;
 use crate::guard::{self, Costs, Refused};
 use crate::journal::{Entry, Journal};
 use crate::record::{self, HEADER_LENGTH};
@@ -59,8 +60,8 @@ pub enum StateError {
     /// Others than the agent's user may write to the folder or the file.
     #[error("{} may be written by others than this user", .0.display())]
     Exposed(PathBuf),
-    /// It is no regular file, or larger than any ruleset.
-    #[error("it is not a file of a ruleset's size")]
+    /// It is no regular file, or larger than it may be.
+    #[error("it is not a file of a size that an agent writes")]
     Size,
     /// Something else wrote it, or it changed since.
     #[error("it is not what this agent wrote")]
@@ -91,6 +92,16 @@ impl StateDir {
             return Err(StateError::Exposed(folder.to_owned()));
         }
         Ok(Self { folder: folder.to_owned(), node: node.clone() })
+    }
+
+    /// Where it is.
+    pub(crate) fn path(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Whose it is.
+    pub(crate) const fn node(&self) -> &NodeName {
+        &self.node
     }
 
     /// What was saved, if anything was. A file that is refused is renamed, and never looked at again; deltas that
@@ -132,7 +143,7 @@ impl StateDir {
     }
 
     fn load_full(&self, path: &Path) -> Result<Option<(Entry, ScriptHash, Costs)>, StateError> {
-        let Some(bytes) = read(path)? else { return Ok(None) };
+        let Some(bytes) = read(path, FILE_LENGTH)? else { return Ok(None) };
         let (owner, full, seal) = record::read_full(&bytes).map_err(|_| StateError::Changed)?;
         if owner != self.node {
             return Err(StateError::Foreign(owner));
@@ -144,7 +155,7 @@ impl StateDir {
     /// All that is in the file of the deltas; nothing, if it is not to be trusted.
     fn deltas(&self) -> Bytes {
         let path = self.folder.join(DELTAS);
-        read(&path)
+        read(&path, FILE_LENGTH)
             .unwrap_or_else(|error| {
                 warn!(path = %path.display(), %error, "the saved deltas were refused");
                 None
@@ -203,7 +214,7 @@ impl StateDir {
 }
 
 /// Opens a file for this user only; makes it if it is missing.
-fn private(how: &mut OpenOptions, path: &Path) -> io::Result<File> {
+pub(crate) fn private(how: &mut OpenOptions, path: &Path) -> io::Result<File> {
     let file = how.create(true).mode(0o600).custom_flags(NONBLOCK).open(path)?;
     // The mode above is only for a file that was not there.
     file.set_permissions(Permissions::from_mode(0o600))?;
@@ -216,7 +227,7 @@ fn private(how: &mut OpenOptions, path: &Path) -> io::Result<File> {
 /// When something of it cannot be removed.
 pub fn remove(folder: &Path) -> io::Result<Vec<PathBuf>> {
     let mut removed = Vec::new();
-    for name in [FILE, DELTAS, TEMPORARY, REFUSED] {
+    for name in [FILE, DELTAS, TEMPORARY, REFUSED, saved::FILE, saved::TEMPORARY] {
         let path = folder.join(name);
         match remove_file(&path) {
             Ok(()) => removed.push(path),
@@ -235,8 +246,8 @@ fn is_exposed(metadata: &Metadata) -> bool {
     metadata.mode() & WRITABLE_BY_OTHERS != 0 || metadata.uid() != geteuid().as_raw()
 }
 
-/// All of a file, if it is there.
-fn read(path: &Path) -> Result<Option<Bytes>, StateError> {
+/// All of a file, if it is there and has at most so many bytes.
+pub(crate) fn read(path: &Path, limit: u64) -> Result<Option<Bytes>, StateError> {
     // A pipe that somebody has put there is not waited for.
     let mut how = OpenOptions::new();
     let file = match how.read(true).custom_flags(NONBLOCK).open(path) {
@@ -248,11 +259,11 @@ fn read(path: &Path) -> Result<Option<Bytes>, StateError> {
     if is_exposed(&metadata) {
         return Err(StateError::Exposed(path.to_owned()));
     }
-    if !metadata.is_file() || metadata.len() > FILE_LENGTH {
+    if !metadata.is_file() || metadata.len() > limit {
         return Err(StateError::Size);
     }
     let mut bytes = Vec::new();
-    file.take(FILE_LENGTH).read_to_end(&mut bytes)?;
+    file.take(limit).read_to_end(&mut bytes)?;
     Ok(Some(bytes.into()))
 }
 

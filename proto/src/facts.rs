@@ -45,6 +45,8 @@ pub struct NodeFacts {
     pub flowtables: BTreeSet<String>,
     /// Returns true if there are netkit devices.
     pub netkit: bool,
+    /// Returns true if an Open vSwitch has ports that are no network cards.
+    pub openvswitch: bool,
 }
 
 /// A bridge.
@@ -158,6 +160,7 @@ impl From<NodeFacts> for v1::NodeFacts {
             ipvs: facts.ipvs,
             flowtables: flowtables.into_iter().take(FLOWTABLES).collect(),
             netkit: facts.netkit,
+            openvswitch: facts.openvswitch,
         }
     }
 }
@@ -193,6 +196,7 @@ impl TryFrom<v1::NodeFacts> for NodeFacts {
             ipvs: facts.ipvs,
             flowtables: facts.flowtables.into_iter().map(flowtable).collect::<Result<_, _>>()?,
             netkit: facts.netkit,
+            openvswitch: facts.openvswitch,
         })
     }
 }

@@ -23,6 +23,7 @@ fn facts() -> NodeFacts {
         ipvs: true,
         flowtables: ["inet calico ft".to_owned()].into(),
         netkit: true,
+        openvswitch: true,
     }
 }
 

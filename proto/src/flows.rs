@@ -32,6 +32,17 @@ pub struct Flow {
     pub protocol: u8,
     /// The destination port, after translation; in ICMP the type, elsewhere 0.
     pub port: u16,
+    /// What of it other nodes see differently.
+    pub translated: Translated,
+}
+
+/// What of a connection is translated on a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Translated {
+    /// The source: the node of the destination sees another one.
+    pub source: bool,
+    /// The destination: the node of the source has seen another one.
+    pub destination: bool,
 }
 
 impl From<Flows> for v1::Flows {
@@ -41,6 +52,8 @@ impl From<Flows> for v1::Flows {
             destination: of_address(flow.destination),
             protocol: flow.protocol.into(),
             port: flow.port.into(),
+            source_translated: flow.translated.source,
+            destination_translated: flow.translated.destination,
         });
         Self { revision: revision.to_string(), number, flows: flows.collect() }
     }
@@ -70,7 +83,8 @@ fn flow(wire: &v1::Flow) -> Result<Flow, WireError> {
         .map_err(|_| WireError::Number { field: "flow.protocol", value: wire.protocol })?;
     let port =
         u16::try_from(wire.port).map_err(|_| WireError::Number { field: "flow.port", value: wire.port })?;
-    Ok(Flow { source, destination, protocol, port })
+    let translated = Translated { source: wire.source_translated, destination: wire.destination_translated };
+    Ok(Flow { source, destination, protocol, port, translated })
 }
 
 /// An address as its bytes.
@@ -97,14 +111,20 @@ mod tests {
 
     fn flows(count: usize) -> Flows {
         let source = "fd00:10:244:ffff:ffff:ffff:ffff:ffff".parse().unwrap();
-        let flow = Flow { source, destination: source, protocol: 255, port: 65_535 };
+        let translated = Translated { source: true, destination: true };
+        let flow = Flow { source, destination: source, protocol: 255, port: 65_535, translated };
         Flows { revision: Revision::of(ScriptHash::of(b"")), number: u64::MAX, flows: vec![flow; count] }
     }
 
     #[test]
     fn survives_the_wire() {
-        let v4 =
-            Flow { source: [10, 0, 0, 1].into(), destination: [10, 0, 0, 2].into(), protocol: 17, port: 53 };
+        let v4 = Flow {
+            source: [10, 0, 0, 1].into(),
+            destination: [10, 0, 0, 2].into(),
+            protocol: 17,
+            port: 53,
+            translated: Translated::default(),
+        };
         let mut longest = flows(FLOWS_LIMIT - 1);
         longest.flows.push(v4);
         // The compiler reads messages of at most 64 KiB.

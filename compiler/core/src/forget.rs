@@ -3,8 +3,12 @@
 //! A rule set is looked up for the first direction of a connection; replies pass for as long as the connection is
 //! tracked. So whoever lost something has its connections judged once more, each as its first packet would be.
 
+mod elsewhere;
+
 use std::net::IpAddr;
 use std::sync::Arc;
+
+pub use elsewhere::Elsewhere;
 
 use flock_shared::prefixes::{Prefix, Prefixes};
 
@@ -47,6 +51,13 @@ pub fn isolated(new: &Output) -> Prefixes {
     let mut all: Prefixes = frame.subjects.iter().map(|(address, _)| *address).collect();
     all.extend(cidrs(frame.unready.as_deref()));
     all
+}
+
+/// Returns true if an address is a pod's of the node and isolated in some direction.
+#[must_use]
+pub fn isolates(output: &Output, address: IpAddr) -> bool {
+    let is = |subject: &Subject| Direction::ALL.iter().any(|it| *subject.isolation(*it) != Isolation::Open);
+    output.frame().subjects.get(&address).is_some_and(is)
 }
 
 /// Returns true if the first packet of a connection from `source` to `destination`, neither of them the node itself,

@@ -26,23 +26,27 @@ pub enum Unjudged {
     Flowtables(Vec<String>),
     /// Pods hang on netkit devices, whose packets eBPF programs carry past the forward hook.
     Netkit,
+    /// Pods hang on an Open vSwitch, which hands packets on past the forward hook.
+    OpenVswitch,
     /// nft or the kernel refuses what rules need.
     Refused(String),
 }
 
 impl Unjudged {
     /// All reasons, in order.
-    pub const REASONS: [&'static str; 5] = ["bridge_nf", "ipvs", "flowtable", "netkit", "refused"];
+    pub const REASONS: [&'static str; 6] =
+        ["bridge_nf", "ipvs", "flowtable", "netkit", "openvswitch", "refused"];
 
     /// The reason in one word, for labels of metrics: one of [`Self::REASONS`].
     #[must_use]
     pub const fn reason(&self) -> &'static str {
-        let [bridge, ipvs, flowtable, netkit, refused] = Self::REASONS;
+        let [bridge, ipvs, flowtable, netkit, openvswitch, refused] = Self::REASONS;
         match self {
             Self::Bridge { .. } => bridge,
             Self::Ipvs => ipvs,
             Self::Flowtables(_) => flowtable,
             Self::Netkit => netkit,
+            Self::OpenVswitch => openvswitch,
             Self::Refused(_) => refused,
         }
     }
@@ -70,6 +74,7 @@ impl Facts {
         let flowtables: Vec<String> = self.flowtables.iter().cloned().collect();
         found.extend((!flowtables.is_empty()).then_some(Unjudged::Flowtables(flowtables)));
         found.extend(self.netkit.then_some(Unjudged::Netkit));
+        found.extend(self.openvswitch.then_some(Unjudged::OpenVswitch));
         found.extend(self.refused.iter().cloned().map(Unjudged::Refused));
         found
     }
@@ -87,6 +92,9 @@ impl fmt::Display for Unjudged {
                 write!(f, "established flows go past the rules by flowtable {}", listed(names))
             }
             Self::Netkit => f.write_str("eBPF programs carry the packets of netkit devices past the rules"),
+            Self::OpenVswitch => {
+                f.write_str("Open vSwitch hands packets of its ports on by its own rules, past these")
+            }
             Self::Refused(said) => write!(f, "nft refuses what rules need: {said}"),
         }
     }
@@ -137,7 +145,7 @@ mod tests {
     fn each_way_past_the_rules_has_its_reason() {
         let flowtables = (1..=6).map(|n| format!("inet f{n}")).collect();
         let refused = vec!["Error: syntax error".to_owned()];
-        let all = Facts { ipvs: true, flowtables, netkit: true, refused, ..facts() };
+        let all = Facts { ipvs: true, flowtables, netkit: true, openvswitch: true, refused, ..facts() };
         let told = told(&all, &["cni0"]);
         let mut reasons: Vec<_> = told.iter().map(|(reason, _)| *reason).collect();
         reasons.dedup();
@@ -146,6 +154,6 @@ mod tests {
             told[3].1.ends_with("by flowtable inet f1, inet f2, inet f3, inet f4 and 2 more"),
             "{told:?}"
         );
-        assert!(told[5].1.ends_with("refuses what rules need: Error: syntax error"), "{told:?}");
+        assert!(told[6].1.ends_with("refuses what rules need: Error: syntax error"), "{told:?}");
     }
 }

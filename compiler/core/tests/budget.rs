@@ -4,15 +4,18 @@
 
 use std::sync::Arc;
 
-use flock_compiler_core::nft::costs::{Costs, OWNERS_PER_ADDRESS};
+use flock_compiler_core::nft::MapName;
+use flock_compiler_core::nft::costs::{Costs, OWNERS_PER_ADDRESS, node};
 use flock_compiler_core::object::{
     IpBlock, Lifecycle, Namespace, NamespaceScope, Peer, PeerMatch, Pod, PodNetwork, PodPeer, Policy,
     PolicyBody, PolicyRules, PortMatch, Rule, RulePorts,
 };
 use flock_compiler_core::output::Isolation;
 use flock_compiler_core::port::{PortRange, Protocol};
+use flock_compiler_core::translate::{Budgets, Load, translate_with};
 use flock_compiler_core::{
-    Change, Consequence, Edit, Labels, Operator, Requirement, Selector, Translator, World, render, translate,
+    Change, Consequence, Edit, Labels, Operator, Options, Requirement, Selector, Translator, World, layout,
+    render, translate,
 };
 use flock_shared::{NamespaceName, NodeName, PodKey, PolicyKey};
 
@@ -184,13 +187,35 @@ fn a_node_is_not_sent_millions_of_elements() {
     };
     let mut world = World::default();
     world.apply(Change::Pod(Edit::Replace(apps(3_000).into_iter().map(local).collect())));
-    world.apply(Change::Policy(Edit::Replace((0..1_300).map(policy).collect())));
+    world.apply(Change::Policy(Edit::Replace((0..300).map(policy).collect())));
     let translation = translate(&world);
     let [problem] = translation.problems() else { panic!("{:?}", translation.problems()) };
-    assert!(problem.message.contains("more than 200000 elements of sets"), "{problem}");
+    let most = format!("more than {} elements of sets", node::ELEMENTS);
+    assert!(problem.message.contains(&most), "{problem}");
     let output = translation.output(&NodeName::new("n1").unwrap());
     assert!(output.sets().is_empty());
     assert_eq!(output.frame().subjects[&"10.0.0.0".parse().unwrap()].ingress, Isolation::Closed);
+}
+
+#[test]
+fn ranges_of_ports_are_a_map_for_each_protocol() {
+    let all = |protocol| PortMatch::Range(PortRange::new(protocol, 1_000, 2_000).unwrap());
+    let rule = Rule { peers: PeerMatch::Any, ports: RulePorts::OneOf(Protocol::ALL.map(all).into()) };
+    let policy = Policy {
+        key: PolicyKey::new("decent", "all-protocols").unwrap(),
+        subjects: Selector::everything(),
+        body: PolicyBody::Understood(PolicyRules { ingress: Some([rule].into()), egress: None }),
+    };
+    let world = world(vec![policy]);
+    let within = |sets: u64| {
+        let budgets = Budgets { node: Load { sets, ..Budgets::default().node }, ..Budgets::default() };
+        let translation = translate_with(&world, Options { budgets, ..Options::default() });
+        translation.problems().is_empty()
+    };
+    let output = translate(&world).output(&NodeName::new("n1").unwrap());
+    let maps = layout(&output).maps.keys().filter(|name| matches!(name, MapName::PortRanges(..))).count();
+    assert_eq!(maps, 3);
+    assert!(within(3) && !within(2));
 }
 
 #[test]

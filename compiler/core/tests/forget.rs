@@ -5,7 +5,7 @@
 
 mod support;
 
-use flock_compiler_core::forget::{allows, isolated, lost};
+use flock_compiler_core::forget::{Elsewhere, allows, isolated, isolates, lost};
 use flock_compiler_core::nft::interpret::{self, Packet};
 use flock_compiler_core::{Translator, layout, translate};
 use proptest::collection::vec;
@@ -86,5 +86,48 @@ proptest! {
         }
         // Not every history has a revocation that one of the flows notices.
         prop_assume!(revoked > 0 && silent > 0);
+    }
+}
+
+proptest! {
+    #![proptest_config(Config { max_shrink_iters: 0, ..support::config(HISTORIES) })]
+
+    /// The node of the other end has an entry as well.
+    #[test]
+    fn what_one_node_revokes_the_node_of_the_other_end_is_told(
+        clusters in vec(generator::cluster(), 3),
+        flows in vec(generator::flows::flow(), FLOWS),
+        seed: u64,
+    ) {
+        let (mut translator, mut walk, mut dice) = (Translator::new(), Walk::new(&clusters), Dice(seed));
+        let mut told = 0;
+        for _ in 0..BATCHES {
+            walk.changes(&mut dice).into_iter().for_each(|change| _ = translator.apply(change));
+            let pass = translator.pass();
+            let states = || pass.changes.iter().filter_map(|it| Some((&**it.before.as_ref()?, &*it.after)));
+            let elsewhere = Elsewhere::of(states(), &pass.moved);
+            for (before, after) in states() {
+                for flow in &flows {
+                    let (source, destination, transport) = (flow.source, flow.destination, transport(flow));
+                    let allowed_by = |output| allows(output, source, destination, transport);
+                    let moved = [source, destination].iter().any(|end| pass.moved.contains(end));
+                    // What nobody owns, and a node guards, has no connections.
+                    let is_pods =
+                        [source, destination].iter().all(|end| translator.outputs_of(end).next().is_some());
+                    if moved || !is_pods || !allowed_by(before) || allowed_by(after) {
+                        continue;
+                    }
+                    for other in [source, destination].iter().flat_map(|end| translator.outputs_of(end)) {
+                        let is_isolated = isolates(other, source) || isolates(other, destination);
+                        if other.node() != after.node() && is_isolated {
+                            told += 1;
+                            let named = elsewhere.concerning(other);
+                            prop_assert!(named.contains(source) || named.contains(destination), "{}", flow);
+                        }
+                    }
+                }
+            }
+        }
+        prop_assume!(told > 0);
     }
 }

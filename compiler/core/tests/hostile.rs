@@ -185,6 +185,47 @@ fn a_namespace_that_grows_over_its_budget_never_has_more_tried_than_that() {
     assert_eq!(translator.problems(), []);
 }
 
+/// Says that pods of the namespace without one value of a label are peers of one pod, on a port.
+fn from_not_app(number: u32) -> Policy {
+    let here = NamespaceScope::Named(NamespaceName::new("hostile").unwrap());
+    policy("hostile", number, app(0), vec![rule(vec![pods_of(here, not_app(number))], [(80, 80)])])
+}
+
+#[test]
+fn peers_that_every_pod_is_tried_against() {
+    isolated(
+        3_000,
+        (0..3_000).map(from_not_app).collect(),
+        "its NetworkPolicies come to 9000000 attempts to match a pod with a peer",
+    );
+}
+
+#[test]
+fn peers_over_budget_come_back_and_what_is_named_twice_counts_once() {
+    let budgets = Budgets { tries: 3_000, ..Budgets::default() };
+    let mut translator = translator_within(budgets, 100, Vec::new());
+    let mut wanted = |policies: std::ops::Range<u32>, come: bool| {
+        for number in policies {
+            // Two policies name each peer.
+            for (place, subjects) in [(number, app(0)), (1_000 + number, app(1))] {
+                let key = PolicyKey::new("hostile", &format!("policy-{place}")).unwrap();
+                let policy = Policy { key: key.clone(), subjects, ..from_not_app(number) };
+                let edit = if come { Edit::Upsert(policy) } else { Edit::Delete(key) };
+                translator.apply(Change::Policy(edit));
+            }
+        }
+        translator.pass();
+        translator.problems().first().map(|problem| problem.message.clone())
+    };
+    assert_eq!(wanted(0..30, true), None);
+    let told = wanted(30..40, true).unwrap();
+    assert!(
+        told.starts_with("its NetworkPolicies come to 4000 attempts to match a pod with a peer"),
+        "{told}"
+    );
+    assert_eq!(wanted(30..40, false), None);
+}
+
 #[test]
 fn ten_thousand_policies_that_select_one_pod_by_a_label_are_no_business_of_the_others() {
     let mut translator = translator(10_000, Vec::new());

@@ -247,7 +247,7 @@ proptest! {
         seed: u64,
         sets in 2u64..10,
         chains in 2u64..8,
-        elements in 4u64..40,
+        elements in 8u64..80,
     ) {
         let budgets = Budgets { node: Load { sets, chains, elements }, ..Budgets::default() };
         let counts = history(&clusters, &mut Dice(seed), EVENTS / 2, fnv1a, budgets);

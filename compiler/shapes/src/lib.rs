@@ -19,6 +19,7 @@
 mod crowd;
 mod dice;
 mod event;
+pub mod heavy;
 mod mixture;
 pub mod parts;
 mod tenants;

@@ -17,8 +17,10 @@ const HASH_DIGITS: usize = 11;
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum HostInterfaces {
     /// Not known: dispatch is by address only.
-    #[default]
     None,
+    /// `cni`: what CNI's plugin reported of each pod, where it did; root on the node said so, and no tenant can.
+    #[default]
+    Cni,
     /// `sha1:PREFIX`: the prefix and the first 11 hex digits of `sha1("namespace.name")`, as Calico (`cali`),
     /// Azure (`azv`), AWS (`eni`) and GKE (`gke`) name their links.
     Sha1 {
@@ -36,7 +38,7 @@ pub enum HostInterfaces {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum HostInterfacesError {
     /// Neither of the three forms.
-    #[error("{found:?} is not one of none, sha1:PREFIX, annotation:KEY")]
+    #[error("{found:?} is not one of none, cni, sha1:PREFIX, annotation:KEY")]
     Form {
         /// What was given.
         found: String,
@@ -56,7 +58,8 @@ impl HostInterfaces {
     /// The interface of a pod with a network of its own; a fault if its annotation holds no interface name.
     pub(super) fn of(&self, key: &PodKey, root: &Field<'_>, faults: &mut Faults) -> Option<HostInterface> {
         match self {
-            Self::None => None,
+            // The world adds what CNI reported.
+            Self::None | Self::Cni => None,
             Self::Sha1 { prefix } => hashed(prefix, key).parse().ok().map(HostInterface::Computed),
             Self::Annotation { key } => {
                 let metadata = root.get("metadata")?;
@@ -83,6 +86,7 @@ impl FromStr for HostInterfaces {
     fn from_str(text: &str) -> Result<Self, HostInterfacesError> {
         match text.split_once(':') {
             None if text == "none" => Ok(Self::None),
+            None if text == "cni" => Ok(Self::Cni),
             Some(("sha1", prefix)) => {
                 let widest = format!("{prefix}{}", "0".repeat(HASH_DIGITS));
                 if prefix.is_empty() || widest.parse::<InterfaceName>().is_err() {
@@ -101,6 +105,7 @@ impl fmt::Display for HostInterfaces {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::None => f.write_str("none"),
+            Self::Cni => f.write_str("cni"),
             Self::Sha1 { prefix } => write!(f, "sha1:{prefix}"),
             Self::Annotation { key } => write!(f, "annotation:{key}"),
         }
@@ -113,7 +118,9 @@ mod tests {
 
     #[test]
     fn the_option_round_trips() {
-        for text in ["none", "sha1:cali", "sha1:azv", "annotation:cni.example.org/veth", "annotation:a:b"] {
+        for text in
+            ["none", "cni", "sha1:cali", "sha1:azv", "annotation:cni.example.org/veth", "annotation:a:b"]
+        {
             assert_eq!(text.parse::<HostInterfaces>().unwrap().to_string(), text);
         }
     }
@@ -121,9 +128,9 @@ mod tests {
     #[test]
     fn what_cannot_name_an_interface_is_refused() {
         for (text, message) in [
-            ("", "\"\" is not one of none, sha1:PREFIX, annotation:KEY"),
-            ("md5:cali", "\"md5:cali\" is not one of none, sha1:PREFIX, annotation:KEY"),
-            ("sha1", "\"sha1\" is not one of none, sha1:PREFIX, annotation:KEY"),
+            ("", "\"\" is not one of none, cni, sha1:PREFIX, annotation:KEY"),
+            ("md5:cali", "\"md5:cali\" is not one of none, cni, sha1:PREFIX, annotation:KEY"),
+            ("sha1", "\"sha1\" is not one of none, cni, sha1:PREFIX, annotation:KEY"),
             ("sha1:", "sha1 prefix \"\": expected 1 to 4 of A-Z a-z 0-9 . _ - (cali, azv, eni, gke)"),
             (
                 "sha1:calic",

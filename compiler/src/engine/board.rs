@@ -1,6 +1,7 @@
 //! The board: for each node the newest state, which readers see when they look. Latest wins; nobody waits.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 
@@ -19,6 +20,7 @@ pub struct Published {
     step: Option<Step>,
     since: SystemTime,
     presence: Presence,
+    sequence: Sequence,
     /// The size of the full script, once somebody has asked for it.
     full_size: OnceLock<usize>,
     /// The closed form of the same objects, once a node has needed it.
@@ -31,6 +33,10 @@ struct Step {
     body: Body,
 }
 
+/// The number of a pass of this process: what one has published, a later one knows.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Sequence(u64);
+
 /// Whether the cluster has a node: a Node object, or a pod that runs there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Presence {
@@ -41,12 +47,13 @@ pub enum Presence {
 }
 
 impl Published {
-    fn new(output: Arc<Output>, step: Option<Step>, presence: Presence) -> Self {
+    fn new(output: Arc<Output>, step: Option<Step>, presence: Presence, sequence: Sequence) -> Self {
         Self {
             output,
             step,
             since: SystemTime::now(),
             presence,
+            sequence,
             full_size: OnceLock::new(),
             closed: OnceLock::new(),
         }
@@ -67,7 +74,7 @@ impl Published {
     /// What a node should have that refuses this: the closed form of the same objects.
     #[must_use]
     pub fn closed(&self) -> Arc<Self> {
-        let make = || Arc::new(Self::new(Arc::new(self.output.closed()), None, self.presence));
+        let make = || Arc::new(Self::new(Arc::new(self.output.closed()), None, self.presence, self.sequence));
         Arc::clone(self.closed.get_or_init(make))
     }
 
@@ -81,6 +88,12 @@ impl Published {
     #[must_use]
     pub const fn presence(&self) -> Presence {
         self.presence
+    }
+
+    /// The pass that it came from.
+    #[must_use]
+    pub const fn sequence(&self) -> Sequence {
+        self.sequence
     }
 
     /// What was translated, for the debug service.
@@ -151,16 +164,53 @@ pub(super) struct Board {
     places: BTreeMap<NodeName, Place>,
     /// Nodes that somebody has asked for and nothing names.
     strangers: BTreeSet<NodeName>,
+    sequence: Sequence,
+    released: Released,
+}
+
+/// So many addresses are remembered that pods have ceased to have; the oldest are forgotten first.
+const RELEASED: usize = 65_536;
+
+/// Addresses that pods have ceased to have, each with the newest pass that published it.
+#[derive(Debug, Default)]
+pub struct Released {
+    by_address: BTreeMap<IpAddr, Sequence>,
+    /// In the order of their passes; what is not the newest of its address is passed over.
+    order: VecDeque<(Sequence, IpAddr)>,
+}
+
+impl Released {
+    fn take_down(&mut self, sequence: Sequence, addresses: Vec<IpAddr>) {
+        for address in addresses {
+            self.by_address.insert(address, sequence);
+            self.order.push_back((sequence, address));
+        }
+        while self.order.len() > RELEASED
+            && let Some((sequence, address)) = self.order.pop_front()
+        {
+            if self.by_address.get(&address) == Some(&sequence) {
+                self.by_address.remove(&address);
+            }
+        }
+    }
+
+    /// The newest pass that published that a pod has one of these addresses no longer.
+    pub fn newest<'a>(&self, addresses: impl IntoIterator<Item = &'a IpAddr>) -> Option<Sequence> {
+        addresses.into_iter().filter_map(|address| self.by_address.get(address)).max().copied()
+    }
 }
 
 impl Board {
     /// Publishes what a pass has changed; the nodes that are forgotten with it.
     pub(super) fn publish(&mut self, pass: Pass, translator: &Translator) -> Vec<NodeName> {
+        self.sequence.0 += 1;
+        let sequence = self.sequence;
+        self.released.take_down(sequence, pass.released);
         for NodeChange { before, after, body } in pass.changes {
             let step = before.zip(body).map(|(before, body)| Step { base: before.revision().clone(), body });
             self.strangers.remove(after.node());
             let place = self.places.entry(after.node().clone()).or_insert_with(|| watch::channel(None).0);
-            place.send_replace(Some(Arc::new(Published::new(after, step, Presence::Known))));
+            place.send_replace(Some(Arc::new(Published::new(after, step, Presence::Known, sequence))));
         }
         self.strangers.extend(pass.gone);
         let (places, mut forgotten) = (&mut self.places, Vec::new());
@@ -177,7 +227,8 @@ impl Board {
                 published.presence == Presence::Unknown && *published.output == output
             });
             if !unchanged {
-                place.send_replace(Some(Arc::new(Published::new(Arc::new(output), None, Presence::Unknown))));
+                let published = Published::new(Arc::new(output), None, Presence::Unknown, sequence);
+                place.send_replace(Some(Arc::new(published)));
             }
             true
         });
@@ -191,11 +242,11 @@ impl Board {
 
     /// Where to see what `node` should have; `translator` has made a pass, or nothing is known of any node.
     pub(super) fn subscribe(&mut self, node: NodeName, translator: Option<&Translator>) -> Desired {
-        let strangers = &mut self.strangers;
+        let (strangers, sequence) = (&mut self.strangers, self.sequence);
         let place = self.places.entry(node).or_insert_with_key(|node| {
             strangers.insert(node.clone());
             let output = translator.map(|translator| Arc::new(translator.elsewhere(node.clone())));
-            watch::channel(output.map(|o| Arc::new(Published::new(o, None, Presence::Unknown)))).0
+            watch::channel(output.map(|o| Arc::new(Published::new(o, None, Presence::Unknown, sequence)))).0
         });
         place.subscribe()
     }
@@ -203,6 +254,16 @@ impl Board {
     /// Where to see what each known node should have.
     pub(super) fn all(&self) -> BTreeMap<NodeName, Desired> {
         self.places.iter().map(|(node, place)| (node.clone(), place.subscribe())).collect()
+    }
+
+    /// The newest pass.
+    pub(super) const fn sequence(&self) -> Sequence {
+        self.sequence
+    }
+
+    /// What pods have ceased to have.
+    pub(super) const fn released(&self) -> &Released {
+        &self.released
     }
 
     pub(super) fn len(&self) -> usize {

@@ -5,17 +5,19 @@
 mod board;
 mod position;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use flock_compiler_core::object::Facts;
-use flock_compiler_core::{Change, Edit, Options, Problem, Translator};
+use flock_compiler_core::forget::Elsewhere;
+use flock_compiler_core::object::{Facts, NodePods};
+use flock_compiler_core::{Change, Edit, Options, Output, Pass, Problem, Translator, World};
 use flock_shared::NodeName;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::time::Instant;
 
-pub use board::{Presence, Published};
+pub use board::{Presence, Published, Released, Sequence};
 pub use position::{Gap, Reach, Versions};
 
 use self::board::Board;
@@ -30,6 +32,12 @@ const LONGEST_BURST: Duration = Duration::from_millis(50);
 
 /// So many requests are answered together at most.
 const REQUESTS: usize = 1024;
+
+/// So many passes may have revoked something before whoever has heard of none is told that it missed some.
+const REVOCATIONS: usize = 64;
+
+/// What passes have revoked, for the nodes that do not judge it themselves.
+pub type Revocations = broadcast::Receiver<Arc<Elsewhere>>;
 
 /// What the compiler wants of one node; `None` until the world is complete.
 pub type Desired = watch::Receiver<Option<Arc<Published>>>;
@@ -53,6 +61,26 @@ enum Request {
     Observe(Facts),
     Nodes(oneshot::Sender<BTreeMap<NodeName, Desired>>),
     Problems(oneshot::Sender<Vec<Problem>>),
+    /// What the nodes of some pods' addresses enforce.
+    Outputs(Vec<IpAddr>, oneshot::Sender<HashMap<IpAddr, Vec<Arc<Output>>>>),
+    /// What CNI did on a node, where there is no API server to write it down.
+    Attached(NodePods),
+    /// A look at the world.
+    Look(Look),
+}
+
+/// Looks at what is published; to be quick, for everything else waits.
+type Look = Box<dyn FnOnce(&View<'_>) + Send>;
+
+/// The world as it is published.
+#[derive(Debug, Clone, Copy)]
+pub struct View<'a> {
+    /// The objects.
+    pub world: &'a World,
+    /// The newest pass, which knows all of them.
+    pub sequence: Sequence,
+    /// What pods have ceased to have.
+    pub released: &'a Released,
 }
 
 /// Asks the engine. Cloning is cheap; a request fails only when the engine has stopped.
@@ -60,7 +88,9 @@ enum Request {
 pub struct EngineHandle {
     requests: mpsc::Sender<Request>,
     ready: watch::Receiver<bool>,
+    passed: watch::Receiver<Sequence>,
     reach: watch::Receiver<Reach>,
+    revocations: broadcast::Sender<Arc<Elsewhere>>,
 }
 
 /// The engine has stopped; the process is about to end.
@@ -107,6 +137,51 @@ impl EngineHandle {
     /// When the engine has stopped.
     pub async fn problems(&self) -> Result<Vec<Problem>, EngineStopped> {
         self.ask(Request::Problems).await
+    }
+
+    /// What `look` sees in the world, once that is complete. It is to be quick.
+    ///
+    /// # Errors
+    /// When the engine has stopped.
+    pub async fn look<T: Send + 'static>(
+        &self,
+        look: impl FnOnce(&View<'_>) -> T + Send + 'static,
+    ) -> Result<T, EngineStopped> {
+        let mut ready = self.ready.clone();
+        ready.wait_for(|ready| *ready).await.map_err(|_| EngineStopped)?;
+        // An asker that went away does not want the answer any more.
+        self.ask(|reply| Request::Look(Box::new(move |view| drop(reply.send(look(view)))))).await
+    }
+
+    /// The newest pass that is published.
+    #[must_use]
+    pub fn passed(&self) -> watch::Receiver<Sequence> {
+        self.passed.clone()
+    }
+
+    /// What CNI did on a node, where there is no API server to write it down.
+    ///
+    /// # Errors
+    /// When the engine has stopped.
+    pub async fn attached(&self, object: NodePods) -> Result<(), EngineStopped> {
+        self.requests.send(Request::Attached(object)).await.map_err(|_| EngineStopped)
+    }
+
+    /// What the nodes of the owners of these addresses are to enforce; addresses that nobody owns are left out.
+    ///
+    /// # Errors
+    /// When the engine has stopped.
+    pub async fn outputs(
+        &self,
+        addresses: Vec<IpAddr>,
+    ) -> Result<HashMap<IpAddr, Vec<Arc<Output>>>, EngineStopped> {
+        self.ask(|reply| Request::Outputs(addresses, reply)).await
+    }
+
+    /// What is revoked from here on, for nodes that do not judge it themselves.
+    #[must_use]
+    pub fn revocations(&self) -> Revocations {
+        self.revocations.subscribe()
     }
 
     /// Whether every kind has been listed and its translation is published.
@@ -158,6 +233,8 @@ pub struct Engine {
     positions: Positions,
     requests: mpsc::Receiver<Request>,
     ready: watch::Sender<bool>,
+    passed: watch::Sender<Sequence>,
+    revocations: broadcast::Sender<Arc<Elsewhere>>,
     metrics: Arc<Metrics>,
 }
 
@@ -173,7 +250,9 @@ impl Engine {
     pub fn with(options: Options, metrics: Arc<Metrics>) -> (Self, EngineHandle) {
         let (sender, requests) = mpsc::channel(64);
         let (ready, readiness) = watch::channel(false);
+        let (passed, passes) = watch::channel(Sequence::default());
         let (positions, reach) = Positions::new();
+        let revocations = broadcast::channel(REVOCATIONS).0;
         let engine = Self {
             translator: Translator::with(options),
             reports: BTreeMap::new(),
@@ -184,9 +263,12 @@ impl Engine {
             positions,
             requests,
             ready,
+            passed,
+            revocations: revocations.clone(),
             metrics,
         };
-        (engine, EngineHandle { requests: sender, ready: readiness, reach })
+        let handle = EngineHandle { requests: sender, ready: readiness, passed: passes, reach, revocations };
+        (engine, handle)
     }
 
     /// Runs until the source ends; it never should.
@@ -286,9 +368,12 @@ impl Engine {
             }
             self.metrics.passed(&pass.work);
             self.problems_stale |= pass.problems;
+            let revoked = self.revoked(&pass);
             for node in self.board.publish(pass, &self.translator) {
                 self.translator.apply(Change::Facts(Edit::Delete(node)));
             }
+            // What it revokes is published: whoever asks is answered by that.
+            revoked.map(tokio::task::spawn_blocking);
             self
         })
         .await
@@ -298,6 +383,7 @@ impl Engine {
         if std::mem::take(&mut self.problems_stale) {
             self.review_problems();
         }
+        self.passed.send_replace(self.board.sequence());
         if !self.ready.send_replace(true) {
             tracing::info!(
                 nodes = self.board.len(),
@@ -307,6 +393,24 @@ impl Engine {
             );
         }
         Ok(self)
+    }
+
+    /// How to find out what a pass revokes and tell the streams, apart from the engine, if there are any.
+    fn revoked(&self, pass: &Pass) -> Option<impl FnOnce() + Send + 'static> {
+        if self.revocations.receiver_count() == 0 {
+            return None;
+        }
+        let states = pass.changes.iter().filter_map(|it| Some((it.before.clone()?, Arc::clone(&it.after))));
+        let (states, moved): (Vec<_>, _) = (states.collect(), pass.moved.clone());
+        let revocations = self.revocations.clone();
+        (!states.is_empty()).then_some(move || {
+            let states = states.iter().map(|(before, after)| (&**before, &**after));
+            let revoked = Elsewhere::of(states, &moved);
+            if !revoked.is_empty() {
+                // Nobody may be left who wants it.
+                let _ = revocations.send(Arc::new(revoked));
+            }
+        })
     }
 
     fn is_ready(&self) -> bool {
@@ -341,23 +445,43 @@ impl Engine {
             }
             // Only of nodes that have a place, with which what they say is forgotten.
             Request::Observe(facts) if self.board.has(&facts.node) => Edit::Upsert(facts.clone()),
-            Request::Observe(_) | Request::Subscribe(..) | Request::Nodes(_) | Request::Problems(_) => {
-                return false;
+            Request::Attached(object) => {
+                return self.translator.apply(Change::NodePods(Edit::Upsert(object.clone())));
             }
+            Request::Observe(_)
+            | Request::Subscribe(..)
+            | Request::Nodes(_)
+            | Request::Problems(_)
+            | Request::Look(_)
+            | Request::Outputs(..) => return false,
         };
         self.translator.apply(Change::Facts(edit))
+    }
+
+    const fn view(&self) -> View<'_> {
+        View {
+            world: self.translator.world(),
+            sequence: self.board.sequence(),
+            released: self.board.released(),
+        }
     }
 
     fn answer(&mut self, request: Request) {
         // An asker that went away does not want the answer any more.
         match request {
-            Request::Observe(_) => {}
+            Request::Observe(_) | Request::Attached(_) => {}
+            Request::Look(look) => look(&self.view()),
             Request::Subscribe(node, reply) | Request::Introduce(node, _, reply) => {
                 let translator = self.is_ready().then_some(&self.translator);
                 drop(reply.send(self.board.subscribe(node, translator)));
             }
             Request::Nodes(reply) => drop(reply.send(self.board.all())),
             Request::Problems(reply) => drop(reply.send(self.problems.clone())),
+            Request::Outputs(addresses, reply) => {
+                let outputs_of = |address: &IpAddr| self.translator.outputs_of(address).cloned().collect();
+                let outputs = addresses.into_iter().map(|address| (address, outputs_of(&address)));
+                drop(reply.send(outputs.collect()));
+            }
         }
     }
 }

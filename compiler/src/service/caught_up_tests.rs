@@ -12,9 +12,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::Code;
 
 use super::*;
-use crate::access::Access;
 use crate::engine::Engine;
-use crate::fleet::Fleet;
 use crate::metrics::Metrics;
 use crate::service::Limits;
 use crate::source::{Events, Kind, Progress, Reached, SourceEvent};
@@ -50,14 +48,7 @@ impl Replica {
         let (events, incoming) = mpsc::channel(8);
         tokio::spawn(engine.run(incoming));
         let (stop, stopping) = watch::channel(false);
-        let context = Context {
-            engine: handle,
-            fleet: Arc::new(Fleet::default()),
-            metrics,
-            access: Access::Open,
-            limits,
-            stopping,
-        };
+        let context = Context { limits, ..Context::in_memory(handle, metrics, stopping) };
         Self { context, events, _stop: stop }
     }
 
@@ -173,7 +164,7 @@ async fn a_quiet_kind_makes_nobody_wait() {
     behind.appear(150).await;
     behind.until_read(150).await;
     let stamp = ahead.serve("").await.unwrap();
-    assert_eq!(position(&stamp), "Node=7,Namespace=150,Pod=7,NetworkPolicy=7");
+    assert_eq!(position(&stamp), "Node=7,Namespace=150,Pod=7,NetworkPolicy=7,NodePods=7");
     assert!(behind.serve(&position(&stamp)).await.is_ok(), "bookmarks are no news");
 }
 
@@ -195,7 +186,7 @@ async fn who_knows_more_waits_until_it_is_known_here() {
     }
     replica.appear(150).await;
     let stamp = serving.await.unwrap();
-    assert_eq!(position(&stamp), "Node=7,Namespace=150,Pod=7,NetworkPolicy=7");
+    assert_eq!(position(&stamp), "Node=7,Namespace=150,Pod=7,NetworkPolicy=7,NodePods=7");
     assert_eq!(replica.counts(), (0, 0, 0));
 }
 
@@ -204,17 +195,17 @@ async fn what_an_agent_knows_stays_known() {
     let replica = Replica::ready(impatient()).await;
     // Something was deleted at 90, before this replica listed what there was.
     let stamp = replica.serve("Namespace=90").await.unwrap();
-    assert_eq!(position(&stamp), "Node=7,Namespace=90,Pod=7,NetworkPolicy=7");
+    assert_eq!(position(&stamp), "Node=7,Namespace=90,Pod=7,NetworkPolicy=7,NodePods=7");
     replica.appear(101).await;
     replica.until_read(101).await;
-    assert_eq!(position(&stamp), "Node=7,Namespace=101,Pod=7,NetworkPolicy=7");
+    assert_eq!(position(&stamp), "Node=7,Namespace=101,Pod=7,NetworkPolicy=7,NodePods=7");
     // The store was restored from a backup.
     let listing = Reached::Listing { newest: version(5), through: version(80) };
     let none = vec![Change::Namespace(Edit::Replace(Vec::new()))];
     replica.read(Kind::Namespace, listing, none).await;
     let wanted = Versions::of(&hello("Namespace=90").position);
     replica.context.engine.reach().wait_for(|reach| !reach.lacks(&wanted).is_empty()).await.unwrap();
-    assert_eq!(position(&stamp), "Node=7,Namespace=5,Pod=7,NetworkPolicy=7");
+    assert_eq!(position(&stamp), "Node=7,Namespace=5,Pod=7,NetworkPolicy=7,NodePods=7");
 }
 
 #[tokio::test]
@@ -249,7 +240,7 @@ async fn a_store_that_went_back_locks_nobody_out() {
     assert!(start.elapsed() >= patience);
     assert_eq!(
         position(&stamp),
-        "Node=7,Namespace=7,Pod=7,NetworkPolicy=7",
+        "Node=7,Namespace=7,Pod=7,NetworkPolicy=7,NodePods=7",
         "what is no more is not carried on"
     );
     assert_eq!(replica.counts().2, 1);

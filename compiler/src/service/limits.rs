@@ -36,6 +36,8 @@ pub struct Limits {
     pub rewind: Duration,
     /// How long it takes at least from what an agent says of its node to what it says next: each may cost a pass.
     pub facts: Duration,
+    /// How long a call of CNI's plugin is held for other nodes than the pod's own to open to it.
+    pub attach_wait: Duration,
     /// Full scripts and large deltas that are made at once: they occupy a core each.
     pub renders: NonZeroUsize,
     /// Bytes of full scripts and large deltas that are made and not yet written to the network. More would only wait in
@@ -61,6 +63,7 @@ impl Default for Limits {
             lag: Duration::from_secs(30),
             rewind: Duration::from_secs(300),
             facts: Duration::from_secs(1),
+            attach_wait: Duration::from_millis(100),
             renders: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
             unwritten: NonZeroUsize::MIN.saturating_add(64 * 1024 * 1024),
             large: 16 * 1024,

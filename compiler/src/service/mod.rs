@@ -1,6 +1,7 @@
 //! The gRPC services: the agents' stream, debugging, health and reflection.
 
 mod admission;
+mod attach;
 mod caught_up;
 mod debug;
 mod flows;
@@ -31,6 +32,7 @@ use tonic_health::server::health_reporter;
 pub use limits::Limits;
 
 use crate::access::Access;
+use crate::attach::{Keeper, Store};
 use crate::engine::EngineHandle;
 use crate::fleet::Fleet;
 use crate::listen::Arrival;
@@ -53,8 +55,8 @@ const MAX_REQUEST_BYTES: usize = 1024;
 /// Bytes that a peer may send ahead of what has been read: the least that HTTP/2 has. Peers say little.
 const WINDOW: u32 = 65_535;
 
-/// Streams on one connection. An agent has one, a debug client a few.
-const MAX_STREAMS: u32 = 8;
+/// Streams on one connection. An agent has one, and a call for each pod that starts; a debug client has a few. More wait.
+const MAX_STREAMS: u32 = 64;
 
 /// The headers of one request, in bytes; a token takes one or two thousand, 16 KiB at most.
 const MAX_HEADERS: u32 = 20 * 1024;
@@ -67,6 +69,8 @@ const FORGET_INTERVAL: Duration = Duration::from_secs(60);
 pub struct Context {
     /// The engine.
     pub engine: EngineHandle,
+    /// Writes down what CNI does.
+    pub keeper: Keeper,
     /// The agents' status.
     pub fleet: Arc<Fleet>,
     /// Metrics.
@@ -77,6 +81,16 @@ pub struct Context {
     pub stopping: watch::Receiver<bool>,
     /// Limits.
     pub limits: Limits,
+}
+
+impl Context {
+    /// What serves everybody on loopback, and keeps what CNI does in memory.
+    #[must_use]
+    pub fn in_memory(engine: EngineHandle, metrics: Arc<Metrics>, stopping: watch::Receiver<bool>) -> Self {
+        let fleet = Arc::new(Fleet::default());
+        let keeper = Keeper::new(Store::memory(engine.clone()), engine.clone(), Arc::clone(&fleet));
+        Self { engine, keeper, fleet, metrics, access: Access::Open, stopping, limits: Limits::default() }
+    }
 }
 
 /// Why the server stopped.

@@ -5,12 +5,13 @@
 use std::future::pending;
 use std::sync::Arc;
 
-use flock_compiler_core::forget::{isolated, lost};
+use flock_compiler_core::forget::{Elsewhere, isolated, lost};
 use flock_compiler_core::object::Facts;
-use flock_proto::{Ack, AgentMessage, Flows, Forget, Hello, Update, UpdateKind, v1};
+use flock_proto::{Ack, AgentMessage, Answer, Flows, Forget, Hello, Update, UpdateKind, v1};
 use flock_shared::prefixes::Prefixes;
 use flock_shared::{NodeName, Revision, Script, Superseded};
 use http::HeaderMap;
+use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_stream::StreamExt as _;
@@ -18,14 +19,15 @@ use tonic::{Code, Status, Streaming};
 
 use super::Context;
 use super::admission;
+use super::attach::{self, Calls};
 use super::caught_up::{self, Stamp};
-use super::flows;
+use super::flows::{self, Others};
 use super::link::Link;
 use super::pace::{Pace, Rendered, Turn};
 use super::panicked::Alarm;
 use super::session::{Due, Kind, Session, Verdict};
 use crate::access::Pass;
-use crate::engine::{Desired, EngineStopped, Presence, Published};
+use crate::engine::{Desired, EngineStopped, Presence, Published, Revocations};
 use crate::{facts, fleet};
 
 /// What the streams share.
@@ -42,6 +44,11 @@ struct Shared {
 impl Node {
     pub(super) fn new(context: Context, pace: Arc<Pace>, alarm: Alarm) -> Self {
         Self(Arc::new(Shared { context, pace, alarm }))
+    }
+
+    /// Answers calls about sandboxes.
+    pub(super) fn calls(&self) -> Calls {
+        Calls(self.0.context.clone())
     }
 
     /// A stream that has just been opened by a request with `headers`.
@@ -87,11 +94,19 @@ struct Open {
     desired: Desired,
     session: Session<Published>,
     facts: Said,
-    /// The answer to the agent's last question about connections, until it is sent.
-    answer: Option<Box<Update>>,
+    /// The agent's last question about connections, until it is answered.
+    asked: Option<Box<Flows>>,
+    abroad: Box<Abroad>,
     stamp: Stamp,
     fleet: fleet::Stream,
     _counted: Counted,
+}
+
+/// What other nodes revoke. In a box: it is rare, and streams are many.
+struct Abroad {
+    revocations: Revocations,
+    /// Addresses of which the agent is to be told.
+    lost: Prefixes,
 }
 
 /// What the agent has said of its node, which the fleet keeps.
@@ -122,7 +137,8 @@ impl Agent {
     /// Waits until there is an update to send; the status with which the stream ends, if it does.
     pub(super) async fn next(&mut self) -> Result<Outbound, Status> {
         if self.open.is_none() {
-            self.open = Some(self.open().await?);
+            // In a box: it takes more room than all that comes after it.
+            self.open = Some(Box::pin(self.open()).await?);
         }
         let Self { shared, link, messages, stopping, open: Some(open), .. } = self else {
             return Err(Status::internal("a stream that was not opened"));
@@ -172,6 +188,8 @@ impl Agent {
         let context = &self.shared.context;
         let Context { engine, fleet, limits, .. } = context;
         let told = facts::of_hello(&hello);
+        // Before its first state is read, so that none is missed.
+        let abroad = Box::new(Abroad { revocations: engine.revocations(), lost: Prefixes::default() });
         let desired = engine.introduce(hello.node.clone(), told.clone()).await.map_err(stopped)?;
         let applied = hello.applied.as_ref().map(Revision::as_str);
         tracing::info!(node = %hello.node, version = hello.agent_version, applied, "agent connected");
@@ -188,8 +206,18 @@ impl Agent {
         // What it has said while it waited is due.
         let (last, is_news) = (Instant::now(), fleet.facts().as_deref() != told.as_ref());
         let facts = Said { due: is_news.then_some(last), last };
-        let (node, answer) = (hello.node, None);
-        Ok(Open { pass, desired, fleet, session, facts, answer, stamp, node, _counted: counted })
+        Ok(Open {
+            node: hello.node,
+            pass,
+            desired,
+            session,
+            facts,
+            asked: None,
+            abroad,
+            stamp,
+            fleet,
+            _counted: counted,
+        })
     }
 }
 
@@ -210,10 +238,13 @@ impl Open {
                     Box::pin(observing).await.map_err(stopped)?;
                 }
             }
-            if let Some(update) = self.answer.take() {
-                return Ok(Outbound { update: *update, room: None });
+            if let Some(flows) = self.asked.take()
+                && let Some(update) = Box::pin(self.answer(shared, &flows)).await?
+            {
+                return Ok(Outbound { update, room: None });
             }
             let newest = self.desired.borrow_and_update().clone();
+            self.reached(newest.as_deref());
             let due = newest.as_ref().map_or(Due::Nothing, |newest| self.session.due(newest, Instant::now()));
             self.fleet.closed(self.session.closed());
             let (base, newest) = match due {
@@ -225,7 +256,10 @@ impl Open {
                 Due::Nothing => (None, Err(None)),
             };
             let wake = match newest {
-                Err(wake) => wake,
+                Err(wake) => match self.session.rests().filter(|_| !self.abroad.lost.is_empty()) {
+                    Some(state) => return Ok(self.look(shared, state)),
+                    None => wake,
+                },
                 Ok(newest) => {
                     let way = base.and_then(|base| {
                         let delta = newest.delta_from(&base, self.session.superseded());
@@ -260,17 +294,49 @@ impl Open {
                 changed = self.desired.changed() => changed.map_err(|_| stopped(EngineStopped))?,
                 () = at(wake) => {}
                 () = at(self.facts.due) => {}
+                // In a box: nothing else that is waited for here takes as much room.
+                revoked = Box::pin(self.abroad.revocations.recv()) => self.revoked(revoked)?,
                 denied = self.pass.revoked() => return Err(denied.into()),
             }
         }
     }
 
+    /// Says how far the node has come. What it has may be the newest without an update: back and forth comes to nothing.
+    fn reached(&self, newest: Option<&Published>) {
+        let Some(state) = self.session.state() else { return };
+        let is_same =
+            |newest: &&Published| newest.revision() == state.revision() && !self.session.is_under_way();
+        let newest = newest.filter(is_same);
+        self.fleet.reached(newest.unwrap_or(state).sequence());
+    }
+
     fn current(&mut self, shared: &Shared, state: Arc<Published>) -> Outbound {
+        // What was revoked elsewhere while there was no stream is not known.
+        self.abroad.lost = isolated(state.output());
+        self.look(shared, state)
+    }
+
+    /// Has the agent, which has the state, look at connections.
+    fn look(&mut self, shared: &Shared, state: Arc<Published>) -> Outbound {
         shared.context.metrics.update("current");
         let leaves = self.session.superseded().clone();
-        // Nothing was lost, and the agent learns that it may ask.
-        let forget = Forget::Lost(Prefixes::default());
+        let forget = Forget::Lost(std::mem::take(&mut self.abroad.lost));
         self.send(state, Kind::Current, (UpdateKind::Current, Some(forget)), leaves, None)
+    }
+
+    /// Other nodes have revoked something.
+    fn revoked(&mut self, revoked: Result<Arc<Elsewhere>, RecvError>) -> Result<(), Status> {
+        let newest = self.desired.borrow().clone();
+        let Some(newest) = newest.as_deref() else { return Ok(()) };
+        let lost = match revoked {
+            Ok(revoked) => revoked.concerning(newest.output()),
+            Err(RecvError::Lagged(_)) => isolated(newest.output()),
+            Err(RecvError::Closed) => return Err(stopped(EngineStopped)),
+        };
+        if !lost.is_empty() {
+            self.abroad.lost.extend(lost.iter().copied());
+        }
+        Ok(())
     }
 
     fn delta(
@@ -284,7 +350,8 @@ impl Open {
         shared.context.metrics.update("delta");
         shared.context.metrics.sent_bytes.inc_by(script.bytes().len() as u64);
         let update = UpdateKind::Delta { base: base.revision().clone(), script };
-        let lost = lost(base.output(), state.output());
+        let mut lost = lost(base.output(), state.output());
+        lost.extend(std::mem::take(&mut self.abroad.lost).iter().copied());
         let forget = (!lost.is_empty()).then_some(Forget::Lost(lost));
         self.send(state, Kind::Delta, (update, forget), leaves, room)
     }
@@ -294,7 +361,8 @@ impl Open {
         let Rendered { script, room } = shared.pace.render(turn, move || rendered.full()).await;
         shared.context.metrics.update("full");
         shared.context.metrics.sent_bytes.inc_by(script.bytes().len() as u64);
-        // What was allowed before is not known.
+        // What was allowed before is not known, neither here nor elsewhere.
+        self.abroad.lost = Prefixes::default();
         let forget = Forget::Lost(isolated(state.output()));
         self.send(state, Kind::Full, (UpdateKind::Full(script), Some(forget)), Superseded::default(), room)
     }
@@ -332,23 +400,38 @@ impl Open {
                 self.fleet.said(&facts);
                 self.facts.due.get_or_insert(self.facts.last + shared.context.limits.facts);
             }
-            Ok(AgentMessage::Flows(flows)) => self.question(&flows),
-            Ok(AgentMessage::Sandboxes(_)) => {}
+            Ok(AgentMessage::Flows(flows)) => self.asked = Some(Box::new(flows)),
+            // On a task of its own: a stream does not wait for the API server.
+            Ok(AgentMessage::Sandboxes(all)) => {
+                let (context, node) = (shared.context.clone(), self.node.clone());
+                drop(tokio::spawn(async move { attach::correct(&context, &node, all).await }));
+            }
             Ok(AgentMessage::Hello(_)) => return Err(Status::invalid_argument("a second hello")),
             Err(error) => return Err(Status::invalid_argument(error.to_string())),
         }
         Ok(())
     }
 
-    /// Prepares the answer. An agent whose table is not known has none, and asks again later.
-    fn question(&mut self, flows: &Flows) {
+    /// The answer to a question. An agent whose table is not known has none, and asks again later.
+    async fn answer(&self, shared: &Shared, flows: &Flows) -> Result<Option<Update>, Status> {
         let newest = self.desired.borrow().clone();
-        let Some(newest) = newest.as_deref() else { return };
+        let Some(newest) = newest.as_deref() else { return Ok(None) };
         let mut states = [Some(newest), self.session.state().map(|state| &**state)].into_iter().flatten();
-        let Some(stands) = states.find(|state| *state.revision() == flows.revision) else { return };
-        let forget = flows::answer(flows, stands.output(), newest.output());
+        let Some(stands) = states.find(|state| *state.revision() == flows.revision) else { return Ok(None) };
+        let addresses = flows::asked_elsewhere(flows, newest.output());
+        let others = match addresses.is_empty() {
+            true => Others::new(),
+            false => {
+                let asking = shared.context.engine.outputs(addresses.into_iter().collect());
+                asking.await.map_err(stopped)?
+            }
+        };
+        let forget = flows::answer(flows, stands.output(), newest.output(), &others);
+        if let Forget::Answer { answer: Answer::Denied(denied), .. } = &forget {
+            shared.context.metrics.cut.inc_by(denied.len() as u64);
+        }
         let update = Update::new(flows.revision.clone(), UpdateKind::Current);
-        self.answer = Some(Box::new(update.at(self.stamp.position()).forgetting(forget)));
+        Ok(Some(update.at(self.stamp.position()).forgetting(forget)))
     }
 
     fn ack(&mut self, shared: &Shared, ack: &Ack) {

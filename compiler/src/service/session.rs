@@ -161,6 +161,17 @@ impl<S: State> Session<S> {
         }
     }
 
+    /// Returns true if an update is under way: the node may have it, or what it acknowledged before.
+    pub(super) const fn is_under_way(&self) -> bool {
+        self.sent.is_some()
+    }
+
+    /// The state that the agent has, if nothing is under way or refused.
+    pub(super) fn rests(&self) -> Option<Arc<S>> {
+        let is_at_rest = self.sent.is_none() && self.refused.is_none();
+        self.state().filter(|_| is_at_rest).cloned()
+    }
+
     /// What the agent's table has gone on from.
     pub(super) const fn superseded(&self) -> &Superseded {
         &self.superseded

@@ -6,10 +6,9 @@ use std::sync::Arc;
 use flock_compiler::access::{Access, Reviews, Settings};
 use flock_compiler::admin::{self, Pages};
 use flock_compiler::engine::Engine;
-use flock_compiler::fleet::Fleet;
 use flock_compiler::listen::{self, Doorway, Secured};
 use flock_compiler::metrics::Metrics;
-use flock_compiler::service::{Context, Limits};
+use flock_compiler::service::Context;
 use flock_compiler::source::kubernetes::client;
 use flock_compiler::tls::Certificate;
 use flock_compiler::tls::own::Keeper;
@@ -41,14 +40,8 @@ impl Admin {
         let (stop, stopping) = watch::channel(false);
         let settings = Settings::new(AUDIENCE.to_owned(), agents());
         let access = Access::Reviewed(Arc::new(Reviews::new(client, settings, Arc::clone(&metrics))));
-        let context = Context {
-            engine: handle,
-            fleet: Arc::new(Fleet::default()),
-            metrics: Arc::clone(&metrics),
-            access: access.clone(),
-            limits: Limits::default(),
-            stopping,
-        };
+        let context =
+            Context { access: access.clone(), ..Context::in_memory(handle, Arc::clone(&metrics), stopping) };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let secured = Secured {

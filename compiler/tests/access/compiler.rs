@@ -7,7 +7,6 @@ use std::time::Duration;
 use flock_compiler::access::{Access, Reviews, ServiceAccount, Settings};
 use flock_compiler::convert::HostInterfaces;
 use flock_compiler::engine::Engine;
-use flock_compiler::fleet::Fleet;
 use flock_compiler::listen::{self, Doorway, Secured};
 use flock_compiler::metrics::Metrics;
 use flock_compiler::service::{self, Context, Limits};
@@ -94,12 +93,9 @@ impl Compiler {
         let (events, incoming) = mpsc::channel(64);
         let (stop, stopping) = watch::channel(false);
         let context = Context {
-            engine: handle.clone(),
-            fleet: Arc::new(Fleet::default()),
-            metrics: Arc::clone(&metrics),
             access: Access::Reviewed(Arc::new(reviews)),
             limits: setup.limits,
-            stopping,
+            ..Context::in_memory(handle.clone(), Arc::clone(&metrics), stopping)
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();

@@ -4,13 +4,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use flock_compiler::access::Access;
+use flock_compiler::attach::{Keeper, Store};
 use flock_compiler::convert::HostInterfaces;
 use flock_compiler::engine::{Engine, EngineHandle};
-use flock_compiler::fleet::Fleet;
 use flock_compiler::listen;
 use flock_compiler::metrics::Metrics;
-use flock_compiler::service::{self, Context, Limits};
+use flock_compiler::service::{self, Context};
 use flock_compiler::source::Source as _;
 use flock_compiler::source::kubernetes::{KubernetesSource, Settings, client};
 use flock_shared::Revision;
@@ -36,7 +35,8 @@ impl Replica {
         let config = kube::Config::new(format!("http://{address}").parse().unwrap());
         let backoff = Backoff::new(Duration::from_millis(5), Duration::from_millis(50));
         let settings = Settings { backoff, ..Settings::default() };
-        let source = KubernetesSource::with_settings(client(config).unwrap(), HostInterfaces::None, settings);
+        let client = client(config).unwrap();
+        let source = KubernetesSource::with_settings(client.clone(), HostInterfaces::None, settings);
         let metrics = Arc::new(Metrics::default());
         let (engine, handle) = Engine::new(Arc::clone(&metrics));
         let (events, incoming) = mpsc::channel(64);
@@ -44,14 +44,10 @@ impl Replica {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let (engine_handle, shown) = (handle.clone(), Arc::clone(&metrics));
-        let context = Context {
-            engine: handle,
-            fleet: Arc::new(Fleet::default()),
-            metrics,
-            access: Access::Open,
-            limits: Limits::default(),
-            stopping,
-        };
+        let context = Context::in_memory(handle, metrics, stopping);
+        let store = Store::cluster(client);
+        let keeper = Keeper::new(store, context.engine.clone(), Arc::clone(&context.fleet));
+        let context = Context { keeper, ..context };
         let mut tasks = JoinSet::new();
         tasks.spawn(async { source.run(events).await.unwrap() });
         tasks.spawn(async { engine.run(incoming).await.unwrap() });

@@ -4,9 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use flock_compiler::access::Access;
 use flock_compiler::engine::{Desired, Engine};
-use flock_compiler::fleet::Fleet;
 use flock_compiler::listen::Arrival;
 use flock_compiler::metrics::Metrics;
 use flock_compiler::service::{Context, Limits, serve};
@@ -59,8 +57,7 @@ impl Compiler {
         let (events, incoming) = mpsc::channel(64);
         let (connections, accepted) = mpsc::channel(64);
         let (stop, stopping) = watch::channel(false);
-        let fleet = Arc::new(Fleet::default());
-        let context = Context { engine: handle, fleet, metrics, stopping, access: Access::Open, limits };
+        let context = Context { limits, ..Context::in_memory(handle, metrics, stopping) };
         let serving = serve(ReceiverStream::new(accepted), context.clone(), std::future::pending());
         let mut tasks = JoinSet::new();
         tasks.spawn(async { serving.await.expect("the services ended") });

@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use flock_compiler::source::SourceEvent;
 use flock_compiler_core::object::{
-    Lifecycle, Namespace, NamespaceScope, Node, Peer, PeerMatch, Pod, PodNetwork, PodPeer, Policy,
+    Lifecycle, Namespace, NamespaceScope, Node, Peer, PeerMatch, Pod, PodNetwork, PodPeer, PodUid, Policy,
     PolicyBody, PolicyRules, Rule, RulePorts,
 };
 use flock_compiler_core::{Change, Edit, Selector};
 use flock_shared::{NamespaceName, NodeName, PodKey, PolicyKey};
 
-const NAMESPACE: &str = "default";
+pub(super) const NAMESPACE: &str = "default";
 
 pub(super) fn node_name(number: usize) -> NodeName {
     NodeName::new(&format!("node-{number}")).unwrap()
@@ -47,7 +47,7 @@ pub(super) fn pod(number: usize, on: usize) -> Pod {
     let address = Ipv4Addr::from_bits(Ipv4Addr::new(10, 0, 0, 1).to_bits() + u32::try_from(number).unwrap());
     Pod {
         key: PodKey::new(NAMESPACE, &format!("pod-{number}")).unwrap(),
-        uid: None,
+        uid: PodUid::new(&format!("uid-{number}")).ok(),
         node: Some(node_name(on)),
         labels: [("", ""); 0].into_iter().collect(),
         network: PodNetwork::own([IpAddr::V4(address)].into(), None),

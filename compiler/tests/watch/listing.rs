@@ -28,9 +28,9 @@ async fn a_kind_is_silent_until_it_was_listed_and_holds_no_other_up() {
     let failure = Failure { code: 500, retry_after: None };
     server.faults().fail(POD, Verb::List, failure, usize::MAX);
     let mut cluster = Cluster::watch(server, settings());
-    cluster.until("the others are listed", |it| it.listed().len() == 3).await;
+    cluster.until("the others are listed", |it| it.listed().len() == 4).await;
     cluster.until("pods were asked for", |it| it.server.requests(POD, Verb::List) > 3).await;
-    assert_eq!(cluster.listed(), ["Namespace", "NetworkPolicy", "Node"]);
+    assert_eq!(cluster.listed(), ["Namespace", "NetworkPolicy", "Node", "NodePods"]);
     cluster.server.faults().mend();
     cluster.settle().await;
 }

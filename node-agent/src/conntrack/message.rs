@@ -3,7 +3,7 @@
 
 use std::net::IpAddr;
 
-use flock_proto::Flow;
+use flock_proto::{Flow, Translated};
 
 /// Header of every netlink message: length, type, flags, sequence, port.
 const HEADER: usize = 16;
@@ -42,9 +42,12 @@ const FILTER_SOURCE: u32 = 1;
 const CTA_TUPLE_IP: u16 = 1;
 const CTA_TUPLE_PROTO: u16 = 2;
 const CTA_IP_V4_SRC: u16 = 1;
+const CTA_IP_V4_DST: u16 = 2;
 const CTA_IP_V6_SRC: u16 = 3;
+const CTA_IP_V6_DST: u16 = 4;
 const CTA_PROTO_NUM: u16 = 1;
 const CTA_PROTO_SRC_PORT: u16 = 2;
+const CTA_PROTO_DST_PORT: u16 = 3;
 const CTA_PROTO_ICMP_TYPE: u16 = 5;
 const CTA_PROTO_ICMPV6_TYPE: u16 = 8;
 const IFA_ADDRESS: u16 = 1;
@@ -176,25 +179,35 @@ fn entry(family: u8, body: &[u8]) -> Option<Entry> {
     let (there, back) = (value(orig, CTA_TUPLE_PROTO)?, value(reply, CTA_TUPLE_PROTO)?);
     let protocol = *value(there, CTA_PROTO_NUM)?.first()?;
     let icmp = value(there, CTA_PROTO_ICMP_TYPE).or_else(|| value(there, CTA_PROTO_ICMPV6_TYPE));
+    let number = |tuple, kind| value(tuple, kind).and_then(|port| array(port, 0)).map(u16::from_be_bytes);
     let port = match icmp {
         Some(kind) => u16::from(*kind.first()?),
-        None => match value(back, CTA_PROTO_SRC_PORT) {
-            Some(port) => u16::from_be_bytes(array(port, 0)?),
-            None => 0,
-        },
+        None => number(back, CTA_PROTO_SRC_PORT).unwrap_or_default(),
+    };
+    // What is not told counts as another one.
+    let translated = Translated {
+        source: destination_of(reply) != Some(source),
+        destination: destination_of(orig) != Some(destination)
+            || number(there, CTA_PROTO_DST_PORT) != number(back, CTA_PROTO_SRC_PORT),
     };
     // As they came, so that nothing is lost that tells entries apart. Without its number another one might be hit.
     value(body, CTA_ID)?;
     let kept = attributes(body).filter(|it| matches!(it.kind, CTA_TUPLE_ORIG | CTA_ZONE | CTA_ID));
     let attributes: Vec<u8> = kept.flat_map(|it| padded(it.whole)).collect();
     let key = Key { family, attributes: attributes.into() };
-    Some(Entry { flow: Flow { source, destination, protocol, port }, key })
+    Some(Entry { flow: Flow { source, destination, protocol, port, translated }, key })
 }
 
 /// The source address of a tuple.
 fn source_of(tuple: &[u8]) -> Option<IpAddr> {
     let addresses = value(tuple, CTA_TUPLE_IP)?;
     value(addresses, CTA_IP_V4_SRC).or_else(|| value(addresses, CTA_IP_V6_SRC)).and_then(address)
+}
+
+/// The destination address of a tuple.
+fn destination_of(tuple: &[u8]) -> Option<IpAddr> {
+    let addresses = value(tuple, CTA_TUPLE_IP)?;
+    value(addresses, CTA_IP_V4_DST).or_else(|| value(addresses, CTA_IP_V6_DST)).and_then(address)
 }
 
 fn own_address(body: &[u8]) -> Option<IpAddr> {

@@ -33,8 +33,13 @@ fn only_entry(datagram: &[u8]) -> Entry {
 #[test]
 fn an_entry_is_the_connection_as_the_table_sees_it_and_is_removed_by_what_tells_it_apart() {
     let entry = only_entry(&translated(5));
-    let flow =
-        Flow { source: [10, 1, 0, 2].into(), destination: [10, 1, 0, 3].into(), protocol: 17, port: 81 };
+    let flow = Flow {
+        source: [10, 1, 0, 2].into(),
+        destination: [10, 1, 0, 3].into(),
+        protocol: 17,
+        port: 81,
+        translated: Translated { source: false, destination: true },
+    };
     assert_eq!(entry.flow, flow);
     let removal = removal(&entry, 9);
     let told = translated(5);

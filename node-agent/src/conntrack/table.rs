@@ -189,6 +189,7 @@ async fn own_addresses(route: &mut Question) -> Result<HashSet<IpAddr>, TableErr
 
 #[cfg(test)]
 mod tests {
+    use flock_proto::Translated;
     use flock_shared::prefixes::Prefix;
 
     use super::*;
@@ -201,7 +202,8 @@ mod tests {
         let all: Prefixes =
             [IpAddr::from([0; 4])].map(|any| Prefix::new(any, 0).unwrap()).into_iter().collect();
         let one: Prefixes = [web].into_iter().collect();
-        let flow = |source, destination| Flow { source, destination, protocol: 6, port: 80 };
+        let translated = Translated::default();
+        let flow = |source, destination| Flow { source, destination, protocol: 6, port: 80, translated };
         assert!(concerns(&one, &own, &flow(web, api)) && concerns(&one, &own, &flow(api, web)));
         assert!(concerns(&all, &own, &flow(web, api)) && !concerns(&one, &own, &flow(api, api)));
         for other in [node, [127, 0, 0, 1].into()] {

@@ -32,7 +32,22 @@ const IFLA_LINKINFO: u16 = 18;
 const IFLA_EXT_MASK: u16 = 29;
 const IFLA_INFO_KIND: u16 = 1;
 const IFLA_INFO_DATA: u16 = 2;
-const TUNNELS: [(&str, u16); 3] = [("vxlan", 15), ("geneve", 5), ("bareudp", 1)];
+///
+/// Of tunnels that are put into UDP (FOU, GUE), it is that of their peers, and nearly always their own as well.
+const TUNNELS: [(&str, u16); 10] = [
+    ("vxlan", 15),
+    ("geneve", 5),
+    ("bareudp", 1),
+    ("ipip", IFLA_IPTUN_ENCAP_DPORT),
+    ("sit", IFLA_IPTUN_ENCAP_DPORT),
+    ("ip6tnl", IFLA_IPTUN_ENCAP_DPORT),
+    ("gre", IFLA_GRE_ENCAP_DPORT),
+    ("gretap", IFLA_GRE_ENCAP_DPORT),
+    ("ip6gre", IFLA_GRE_ENCAP_DPORT),
+    ("ip6gretap", IFLA_GRE_ENCAP_DPORT),
+];
+const IFLA_IPTUN_ENCAP_DPORT: u16 = 18;
+const IFLA_GRE_ENCAP_DPORT: u16 = 17;
 /// `RTEXT_FILTER_SKIP_STATS`: counters are most of what there would be to say.
 const WITHOUT_COUNTERS: u32 = 1 << 3;
 
@@ -179,6 +194,20 @@ impl Devices {
         &self.flowtables
     }
 
+    /// The names of all devices.
+    pub(super) fn names(&self) -> BTreeSet<String> {
+        self.devices.values().map(|device| device.name.clone()).collect()
+    }
+
+    /// Returns true if an Open vSwitch has a port that is no network card. A card alone is a node's way out, by which
+    /// routed packets go as by any other.
+    pub(super) fn has_open_vswitch(&self) -> bool {
+        let is_switch = |index: u32| {
+            self.devices.get(&index).is_some_and(|device| device.kind.as_deref() == Some("openvswitch"))
+        };
+        self.devices.values().any(|device| device.kind.is_some() && device.master.is_some_and(is_switch))
+    }
+
     /// Returns true if there is a netkit device.
     pub(super) fn has_netkit(&self) -> bool {
         self.devices.values().any(|device| device.kind.as_deref() == Some("netkit"))
@@ -259,7 +288,8 @@ mod tests {
         assert_eq!(ports, expected);
         assert!(bridges[0].ports.is_empty() && bridges[0].addresses.is_empty());
         assert_eq!(*node.tunnel_ports(), [4789, 6081, 8472].into());
-        assert!(!node.has_netkit() && node.flowtables().is_empty());
+        assert!(!node.has_netkit() && !node.has_open_vswitch() && node.flowtables().is_empty());
+        assert!(node.names().contains("veth1") && node.names().len() == 11, "{:?}", node.names());
     }
 
     #[test]
@@ -273,6 +303,46 @@ mod tests {
         node.hear(NEW_LINK, &link(13, "lxc1", None, Some("netkit"), &[]));
         assert_eq!(*node.flowtables(), ["inet calico ft".to_owned(), "ip ? ft".to_owned()].into());
         assert!(node.has_netkit());
+    }
+
+    #[test]
+    fn an_open_vswitch_is_told_where_more_than_network_cards_hang_on_it() {
+        let mut node = node();
+        // A port of its own, which is the node's end of it, and a card.
+        for link in [
+            link(20, "ovs-system", None, Some("openvswitch"), &[]),
+            link(21, "br-ex", None, Some("openvswitch"), &[]),
+            link(22, "eth2", Some(20), None, &[]),
+        ] {
+            node.hear(NEW_LINK, &link);
+            assert!(!node.has_open_vswitch());
+        }
+        for (number, kind) in (23..).zip(["veth", "geneve", "tun"]) {
+            let mut node = self::node();
+            node.hear(NEW_LINK, &link(20, "ovs-system", None, Some("openvswitch"), &[]));
+            node.hear(NEW_LINK, &link(number, "port", Some(20), Some(kind), &[]));
+            assert!(node.has_open_vswitch(), "{kind}");
+        }
+        // What hangs on a switch that is not told hangs on something else.
+        node.hear(NEW_LINK, &link(30, "port", Some(99), Some("veth"), &[]));
+        assert!(!node.has_open_vswitch());
+    }
+
+    #[test]
+    fn tunnels_in_udp_have_the_port_of_their_peers() {
+        let mut node = Devices::default();
+        let port = |kind, port: u16| attribute(kind, &port.to_be_bytes());
+        for (number, (kind, data)) in (1..).zip([
+            ("ipip", port(18, 5555)),
+            ("sit", port(18, 5556)),
+            ("gre", port(17, 5557)),
+            ("ip6gretap", port(17, 5558)),
+            ("ip6tnl", port(18, 0)),
+            ("gretap", port(16, 7)),
+        ]) {
+            node.hear(NEW_LINK, &link(number, &format!("t{number}"), None, Some(kind), &data));
+        }
+        assert_eq!(*node.tunnel_ports(), [5555, 5556, 5557, 5558].into());
     }
 
     #[test]

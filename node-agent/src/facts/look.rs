@@ -1,5 +1,6 @@
 //! Looking: the facts of the network namespace in which this process is.
 
+use std::collections::BTreeSet;
 use std::io;
 
 use flock_proto::{BridgeNf, NodeFacts, PortKind};
@@ -11,7 +12,7 @@ use rustix::net::{
 
 use super::Mode;
 use super::devices::{Devices, flowtable_question, questions};
-use super::netlink::{Message, messages};
+use super::netlink::{Message, is_interrupted, messages};
 use super::settings::{BRIDGE_NF, Settings};
 
 /// `NETLINK_ROUTE` is protocol 0, which is the default.
@@ -27,10 +28,11 @@ const DATAGRAM: usize = 32 << 10;
 pub(super) fn look(mode: Mode) -> io::Result<NodeFacts> {
     let (mut devices, settings) = (Devices::default(), Settings::default());
     for question in questions() {
-        ask(ROUTE, &question, &mut devices)?;
+        // What comes or goes meanwhile is news, after which it is looked again.
+        let _: Told = ask(ROUTE, &question, &mut devices)?;
     }
     // A kernel that has no flowtables, or does not tell this process, has none that anybody could know of.
-    let _: io::Result<()> = ask(Some(NETFILTER), &flowtable_question(), &mut devices);
+    let _: io::Result<Told> = ask(Some(NETFILTER), &flowtable_question(), &mut devices);
     let bridges = devices.bridges();
     let is_of_pods = bridges.iter().flat_map(|bridge| &bridge.ports).any(|port| port.kind == PortKind::Veth);
     let [bridge_nf_v4, bridge_nf_v6] = BRIDGE_NF.map(|setting| {
@@ -51,23 +53,50 @@ pub(super) fn look(mode: Mode) -> io::Result<NodeFacts> {
         ipvs: settings.has_ipvs(),
         flowtables: devices.flowtables().clone(),
         netkit: devices.has_netkit(),
+        openvswitch: devices.has_open_vswitch(),
     })
 }
 
+/// The names of all devices.
+///
+/// # Errors
+/// When the kernel does not tell them, or not at one moment.
+pub(super) fn names() -> io::Result<BTreeSet<String>> {
+    let mut devices = Devices::default();
+    let [links, _] = questions();
+    match ask(ROUTE, &links, &mut devices)? {
+        Told::AtOneMoment => Ok(devices.names()),
+        Told::WhileItChanged => Err(io::ErrorKind::Interrupted.into()),
+    }
+}
+
+/// How an answer that is several datagrams was told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Told {
+    AtOneMoment,
+    /// Something may be missing.
+    WhileItChanged,
+}
+
 /// Asks for all there is of something, and hears the answer to its end. The kernel answers at once.
-fn ask(protocol: Option<Protocol>, question: &[u8], devices: &mut Devices) -> io::Result<()> {
+fn ask(protocol: Option<Protocol>, question: &[u8], devices: &mut Devices) -> io::Result<Told> {
     let socket = socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, protocol)?;
     send(&socket, question, SendFlags::empty())?;
     let mut buffer = vec![0; DATAGRAM];
+    let mut told = Told::AtOneMoment;
     loop {
         let (length, _) = match recv(&socket, &mut *buffer, RecvFlags::empty()) {
             Err(Errno::INTR) => continue,
             received => received?,
         };
-        for message in messages(buffer.get(..length).unwrap_or_default()) {
+        let datagram = buffer.get(..length).unwrap_or_default();
+        if is_interrupted(datagram) {
+            told = Told::WhileItChanged;
+        }
+        for message in messages(datagram) {
             match message {
                 Message::One(kind, body) => devices.hear(kind, body),
-                Message::Done => return Ok(()),
+                Message::Done => return Ok(told),
                 Message::Error(number) => return Err(io::Error::from_raw_os_error(number)),
             }
         }

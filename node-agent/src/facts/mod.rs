@@ -10,6 +10,7 @@ mod look;
 mod netlink;
 mod settings;
 
+use std::collections::BTreeSet;
 use std::env::current_exe;
 use std::fs::File;
 use std::future::pending;
@@ -45,6 +46,10 @@ const PAUSE: Duration = Duration::from_millis(300);
 const LOOK_LIMIT: Duration = Duration::from_secs(5);
 /// What is handed over is no larger than a message of an agent.
 const SIZE_LIMIT: u64 = 64 << 10;
+/// What is handed over of the names of devices: those of some ten thousand.
+const NAMES_LIMIT: u64 = 256 << 10;
+/// The mode in which names are looked for.
+const NAMES: &str = "names";
 
 /// What is done about bridges whose frames the rules do not see.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -57,15 +62,20 @@ pub enum Mode {
 
 /// Why nothing was found.
 #[derive(Debug, thiserror::Error)]
-enum LookError {
+pub enum LookError {
+    /// The system refuses something.
     #[error(transparent)]
     Io(#[from] io::Error),
+    /// What starts nft did not start this executable.
     #[error("this executable could not be started in place of nft: {0}")]
     NotStarted(#[from] ChildError),
+    /// What starts nft could start nothing else.
     #[error("what starts nft takes a script, or this executable has no name for it")]
     Nowhere,
+    /// Something else was handed over.
     #[error("what was handed over in place of nft is no message")]
     NoMessage(#[from] prost::DecodeError),
+    /// A message of something else was handed over.
     #[error("what was handed over in place of nft are no facts: {0}")]
     NoFacts(#[from] WireError),
 }
@@ -194,23 +204,39 @@ async fn stirred(links: Option<&AsyncFd<OwnedFd>>) {
 
 /// The facts of where `nft` works.
 async fn look_where(nft: &Program, mode: Mode) -> Result<NodeFacts, LookError> {
+    let argument = if mode == Mode::Set { "set" } else { "check" };
+    match behind(nft, argument, SIZE_LIMIT).await? {
+        None => Ok(look::look(mode)?),
+        Some(message) => Ok(NodeFacts::try_from(v1::NodeFacts::decode(&*message)?)?),
+    }
+}
+
+/// The names of all devices of where `nft` works.
+///
+/// # Errors
+/// When they cannot be told, or some of them came or went meanwhile, so that others may be missing.
+pub async fn device_names(nft: &Program) -> Result<BTreeSet<String>, LookError> {
+    match behind(nft, NAMES, NAMES_LIMIT).await? {
+        None => Ok(look::names()?),
+        Some(lines) => Ok(String::from_utf8_lossy(&lines).lines().map(str::to_owned).collect()),
+    }
+}
+
+/// What this executable, in place of nft, finds when it is told to look; `None`: it is to look here.
+async fn behind(nft: &Program, argument: &str, limit: u64) -> Result<Option<Vec<u8>>, LookError> {
     let executable = current_exe()?;
     let program = match nft.place_of_nft(executable.to_str().ok_or(LookError::Nowhere)?) {
-        Place::Here => return Ok(look::look(mode)?),
+        Place::Here => return Ok(None),
         Place::Behind(program) => program,
         Place::Nowhere => return Err(LookError::Nowhere),
     };
     let mut file = File::from(memfd_create("facts", MemfdFlags::CLOEXEC).map_err(io::Error::from)?);
-    let argument = if mode == Mode::Set { "set" } else { "check" };
     program.run_on(&[LOOK, argument], Stdio::from(file.try_clone()?), LOOK_LIMIT).await?;
     file.rewind()?;
-    let mut message = Vec::new();
-    file.take(SIZE_LIMIT).read_to_end(&mut message)?;
-    if message.is_empty() {
-        // Something else ran: facts are never empty, as every setting is something.
-        return Err(LookError::Nowhere);
-    }
-    Ok(NodeFacts::try_from(v1::NodeFacts::decode(&*message)?)?)
+    let mut found = Vec::new();
+    file.take(limit + 1).read_to_end(&mut found)?;
+    // Something else ran: every setting is something, and so is the loopback device. What is cut off misleads.
+    if found.is_empty() || found.len() as u64 > limit { Err(LookError::Nowhere) } else { Ok(Some(found)) }
 }
 
 /// What this executable does in place of nft: looks, and writes what it found to where its standard input is.
@@ -218,9 +244,14 @@ async fn look_where(nft: &Program, mode: Mode) -> Result<NodeFacts, LookError> {
 /// # Errors
 /// When the kernel does not tell, or standard input cannot be written.
 pub fn look_in_place(mode: &str) -> io::Result<()> {
-    let mode = if mode == "set" { Mode::Set } else { Mode::Check };
-    let message = v1::NodeFacts::from(look::look(mode)?).encode_to_vec();
-    File::from(io::stdin().as_fd().try_clone_to_owned()?).write_all(&message)
+    let found = match mode {
+        NAMES => {
+            look::names()?.into_iter().flat_map(|name| [name, "\n".to_owned()]).collect::<String>().into()
+        }
+        "set" => v1::NodeFacts::from(look::look(Mode::Set)?).encode_to_vec(),
+        _ => v1::NodeFacts::from(look::look(Mode::Check)?).encode_to_vec(),
+    };
+    File::from(io::stdin().as_fd().try_clone_to_owned()?).write_all(&found)
 }
 
 /// A socket that hears of links where `nft` works.

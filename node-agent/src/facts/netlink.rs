@@ -9,6 +9,8 @@ const ATTRIBUTE_TYPE: u16 = 0x3fff;
 
 /// `NLM_F_REQUEST | NLM_F_DUMP`.
 const REQUEST_ALL: u16 = 0x1 | 0x300;
+/// `NLM_F_DUMP_INTR`: what is told has changed while it was told.
+const INTERRUPTED: u16 = 0x10;
 const NLMSG_ERROR: u16 = 2;
 const NLMSG_DONE: u16 = 3;
 
@@ -37,6 +39,19 @@ pub(super) fn messages(datagram: &[u8]) -> impl Iterator<Item = Message<'_>> {
             _ => Message::One(kind, body),
         })
     })
+}
+
+/// Returns true if a message of the datagram says that something may be missing from the answer.
+pub(super) fn is_interrupted(datagram: &[u8]) -> bool {
+    let mut rest = datagram;
+    while let (Some(length), Some(flags)) = (array(rest, 0), array(rest, 6)) {
+        if u16::from_ne_bytes(flags) & INTERRUPTED != 0 {
+            return true;
+        }
+        let length = usize::try_from(u32::from_ne_bytes(length)).unwrap_or(usize::MAX).max(HEADER);
+        rest = rest.get(aligned(length.min(rest.len()))..).unwrap_or_default();
+    }
+    false
 }
 
 /// The attributes of a message behind `start` bytes, or of another attribute.
@@ -106,6 +121,20 @@ pub(super) mod tests {
         let all: Vec<_> = messages(&datagram).collect();
         assert_eq!(all, [Message::One(16, &body), Message::Error(95), Message::Done]);
         assert_eq!(attributes(&body, 8).collect::<Vec<_>>(), [(1, &b"ab"[..]), (2, b"abcd")]);
+    }
+
+    #[test]
+    fn an_answer_from_which_something_may_be_missing_is_known() {
+        let mut datagram = [message(16, &[7; 9]), message(16, &[]), message(NLMSG_DONE, &[0; 4])].concat();
+        assert!(!is_interrupted(&datagram) && !is_interrupted(&[]) && !is_interrupted(&[0; 64]));
+        let second = message(16, &[7; 9]).len();
+        datagram[second + 6] = 0x12;
+        assert!(is_interrupted(&datagram));
+        for length in 0..second + 8 {
+            assert!(!is_interrupted(&datagram[..length]), "{length} bytes");
+        }
+        datagram[..4].copy_from_slice(&u32::MAX.to_ne_bytes());
+        assert!(!is_interrupted(&datagram), "what follows a wrong length is nothing");
     }
 
     #[test]

@@ -3,10 +3,13 @@
 use std::net::SocketAddr;
 
 use flock_proto::v1::node_service_server::{NodeService, NodeServiceServer};
-use flock_proto::{Ack, AgentMessage, Flows, Hello, NodeFacts, Outcome, Update, UpdateKind, v1};
+use flock_proto::{
+    Ack, AgentMessage, Attach, Attached, Detach, Flows, Hello, NodeFacts, Outcome, Update, UpdateKind, v1,
+};
+use flock_shared::cni::{Reach, Sandbox};
 use flock_shared::{Revision, Script, ScriptHash};
 use tokio::net::TcpListener;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
 use tonic::transport::Server;
@@ -20,6 +23,7 @@ pub(crate) struct Session {
     acks: mpsc::Receiver<Ack>,
     facts: mpsc::Receiver<NodeFacts>,
     questions: mpsc::Receiver<Flows>,
+    sandboxes: mpsc::Receiver<Vec<Sandbox>>,
     updates: mpsc::Sender<Result<v1::Update, Status>>,
 }
 
@@ -63,13 +67,77 @@ impl Session {
         patiently(self.facts.recv()).await.expect("the agent closed the stream")
     }
 
+    /// The sandboxes of the node, as the agent says them next.
+    pub(crate) async fn sandboxes(&mut self) -> Vec<Sandbox> {
+        patiently(self.sandboxes.recv()).await.expect("the agent closed the stream")
+    }
+
+    /// Whether sandboxes have been said that nobody has looked at.
+    pub(crate) fn has_sandboxes(&self) -> bool {
+        !self.sandboxes.is_empty()
+    }
+
     /// Waits until the agent has closed its half.
     pub(crate) async fn end(&mut self) {
         while patiently(self.acks.recv()).await.is_some() {}
     }
 }
 
-struct Service(mpsc::Sender<Session>);
+/// What the agent says that CNI did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Said {
+    Attach(Attach),
+    Detach(Detach),
+}
+
+/// A call that waits for its answer.
+pub(crate) struct Call {
+    pub(crate) said: Said,
+    /// What the agent shows itself to be.
+    pub(crate) authorization: Option<String>,
+    answer: oneshot::Sender<Result<Attached, Status>>,
+}
+
+impl Call {
+    /// `+id` or `-id`.
+    pub(crate) fn name(&self) -> String {
+        match &self.said {
+            Said::Attach(call) => format!("+{}", call.sandbox.id),
+            Said::Detach(call) => format!("-{}", call.sandbox),
+        }
+    }
+
+    pub(crate) fn answer(self, answer: Result<Attached, Status>) {
+        // Who waits for it may have been killed.
+        let _ = self.answer.send(answer);
+    }
+
+    pub(crate) fn done(self) {
+        self.answer(Ok(Attached { reach: Reach::Everywhere, behind: Vec::new() }));
+    }
+}
+
+struct Service {
+    sessions: mpsc::Sender<Session>,
+    calls: mpsc::Sender<Call>,
+}
+
+impl Service {
+    async fn call<T>(
+        &self,
+        request: Request<T>,
+        said: impl FnOnce(T) -> Said,
+    ) -> Result<Response<v1::AttachReply>, Status> {
+        let (answer, answered) = oneshot::channel();
+        let authorization = request.metadata().get("authorization");
+        let authorization = authorization.map(|value| value.to_str().unwrap().to_owned());
+        let said = said(request.into_inner());
+        let nobody = || Status::unavailable("nobody answers");
+        self.calls.send(Call { said, authorization, answer }).await.map_err(|_| nobody())?;
+        let answer = answered.await.map_err(|_| nobody())?;
+        answer.map(|attached| Response::new(attached.into()))
+    }
+}
 
 #[tonic::async_trait]
 impl NodeService for Service {
@@ -87,6 +155,7 @@ impl NodeService for Service {
         let (ack_inlet, acks) = mpsc::channel(64);
         let (facts_inlet, facts) = mpsc::channel(64);
         let (question_inlet, questions) = mpsc::channel(64);
+        let (sandbox_inlet, sandboxes) = mpsc::channel(64);
         let (updates, mut relayed) = mpsc::channel(1);
         let (outbound, stream) = mpsc::channel(1);
         // Either side's end is the stream's.
@@ -98,7 +167,7 @@ impl NodeService for Service {
                         let heard = match AgentMessage::try_from(message).unwrap() {
                             AgentMessage::Ack(ack) => ack_inlet.send(ack).await.is_ok(),
                             AgentMessage::Facts(facts) => facts_inlet.try_send(facts).is_ok(),
-                            AgentMessage::Sandboxes(_) => true,
+                            AgentMessage::Sandboxes(all) => sandbox_inlet.send(all).await.is_ok(),
                             AgentMessage::Flows(flows) => question_inlet.send(flows).await.is_ok(),
                             AgentMessage::Hello(_) => panic!("a second hello"),
                         };
@@ -115,16 +184,17 @@ impl NodeService for Service {
                 }
             }
         });
-        self.0.send(Session { hello, acks, facts, questions, updates }).await.unwrap();
+        let session = Session { hello, acks, facts, questions, sandboxes, updates };
+        self.sessions.send(session).await.unwrap();
         Ok(Response::new(ReceiverStream::new(stream)))
     }
 
-    async fn attach(&self, _: Request<v1::AttachRequest>) -> Result<Response<v1::AttachReply>, Status> {
-        Err(Status::unimplemented("a compiler of before there were attachments"))
+    async fn attach(&self, request: Request<v1::AttachRequest>) -> Result<Response<v1::AttachReply>, Status> {
+        self.call(request, |call| Said::Attach(call.try_into().unwrap())).await
     }
 
-    async fn detach(&self, _: Request<v1::DetachRequest>) -> Result<Response<v1::AttachReply>, Status> {
-        Err(Status::unimplemented("a compiler of before there were attachments"))
+    async fn detach(&self, request: Request<v1::DetachRequest>) -> Result<Response<v1::AttachReply>, Status> {
+        self.call(request, |call| Said::Detach(call.try_into().unwrap())).await
     }
 }
 
@@ -132,6 +202,7 @@ impl NodeService for Service {
 pub(crate) struct Compiler {
     pub(crate) address: SocketAddr,
     sessions: mpsc::Receiver<Session>,
+    calls: mpsc::Receiver<Call>,
     server: JoinHandle<()>,
 }
 
@@ -143,12 +214,16 @@ impl Compiler {
     pub(crate) async fn start_at(address: SocketAddr) -> Self {
         let listener = TcpListener::bind(address).await.unwrap();
         let address = listener.local_addr().unwrap();
-        let (inlet, sessions) = mpsc::channel(8);
-        let service = NodeServiceServer::new(Service(inlet));
-        let serving =
-            Server::builder().add_service(service).serve_with_incoming(TcpListenerStream::new(listener));
+        let (session_inlet, sessions) = mpsc::channel(8);
+        let (call_inlet, calls) = mpsc::channel(1024);
+        let service = NodeServiceServer::new(Service { sessions: session_inlet, calls: call_inlet });
+        // Of calls that wait for a test's answer there may be more than by default.
+        let serving = Server::builder()
+            .max_concurrent_streams(1024)
+            .add_service(service)
+            .serve_with_incoming(TcpListenerStream::new(listener));
         let server = tokio::spawn(async { serving.await.unwrap() });
-        Self { address, sessions, server }
+        Self { address, sessions, calls, server }
     }
 
     pub(crate) fn url(&self) -> String {
@@ -158,6 +233,16 @@ impl Compiler {
     /// The next stream that an agent opens.
     pub(crate) async fn session(&mut self) -> Session {
         patiently(self.sessions.recv()).await.unwrap()
+    }
+
+    /// The next call of what CNI did.
+    pub(crate) async fn call(&mut self) -> Call {
+        patiently(self.calls.recv()).await.unwrap()
+    }
+
+    /// Whether a call has come that nobody has looked at.
+    pub(crate) fn is_called(&self) -> bool {
+        !self.calls.is_empty()
     }
 
     pub(crate) async fn stop(self) {

@@ -5,9 +5,11 @@ use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
+use flock_shared::cni::Call;
 use rustix::process::{Signal, geteuid};
 use tempfile::TempDir;
 
+use crate::cni::{LONG, answered, calling, done, sandbox};
 use crate::compiler::{Compiler, Session, delta, full, large, revision};
 use crate::fake_nft::FakeNft;
 use crate::patiently;
@@ -83,23 +85,36 @@ struct Kept {
     nft: FakeNft,
     child: tokio::process::Child,
     session: Session,
+    /// For its socket, which all see.
+    folder: TempDir,
 }
 
 impl Kept {
     async fn new() -> Option<Self> {
         let disk = Disk::new()?;
         let (mut compiler, nft) = (Compiler::start().await, FakeNft::new());
-        let child = start(&disk, &compiler, &nft, &disk.state());
+        let folder = tempfile::tempdir().unwrap();
+        let child = start(&disk, &compiler, &nft, &disk.state(), &folder);
         let session = compiler.session().await;
-        Some(Self { disk, compiler, nft, child, session })
+        Some(Self { disk, compiler, nft, child, session, folder })
     }
 
     /// Kills the agent, and starts another one that keeps its ruleset in `state`.
     async fn restart(&mut self, state: &Path) {
+        self.stop().await;
+        self.start(state).await;
+    }
+
+    /// Kills the agent: nobody but the test writes to the disk then.
+    async fn stop(&mut self) {
         signal(&self.child, Signal::KILL);
         self.session.end().await;
         patiently(self.child.wait()).await.unwrap();
-        self.child = start(&self.disk, &self.compiler, &self.nft, state);
+    }
+
+    /// Starts another agent, which keeps its ruleset in `state`.
+    async fn start(&mut self, state: &Path) {
+        self.child = start(&self.disk, &self.compiler, &self.nft, state, &self.folder);
         self.session = self.compiler.session().await;
     }
 
@@ -127,11 +142,22 @@ impl Kept {
     }
 }
 
-fn start(disk: &Disk, compiler: &Compiler, nft: &FakeNft, state: &Path) -> tokio::process::Child {
-    let (url, nft) = (compiler.url(), nft.command());
-    let arguments =
-        ["--node", "n1", "--compiler", &url, "--nft", &nft, "--state-dir", state.to_str().unwrap()];
-    disk.inside(&mut agent(&arguments)).spawn().unwrap()
+fn start(
+    disk: &Disk,
+    compiler: &Compiler,
+    nft: &FakeNft,
+    state: &Path,
+    folder: &TempDir,
+) -> tokio::process::Child {
+    let (url, nft, socket) = (compiler.url(), nft.command(), folder.path().join("cni.sock"));
+    let arguments = [
+        ["--node", "n1"],
+        ["--compiler", &url],
+        ["--nft", &nft],
+        ["--state-dir", state.to_str().unwrap()],
+        ["--cni-socket", socket.to_str().unwrap()],
+    ];
+    disk.inside(&mut agent(&arguments.concat())).spawn().unwrap()
 }
 
 #[tokio::test]
@@ -222,8 +248,10 @@ async fn what_others_put_into_the_folder_is_no_ruleset() {
         (format!("rm -f {state}/*.deltas; mkfifo -m 600 {state}/ruleset.deltas"), Some(revision("3"))),
     ];
     for (number, (prank, applied)) in pranks.iter().enumerate() {
+        // Not while an agent saves there: it does so behind its answer, and again if something was in the way.
+        kept.stop().await;
         assert!(kept.disk.run(prank).await, "{prank}");
-        kept.restart(&kept.disk.state()).await;
+        kept.start(&kept.disk.state()).await;
         assert_eq!(kept.session.hello.applied, *applied, "{prank}");
         let name = number.to_string();
         kept.session.apply(full(&name)).await;
@@ -231,4 +259,41 @@ async fn what_others_put_into_the_folder_is_no_ruleset() {
             kept.saved(&name).await;
         }
     }
+}
+
+#[tokio::test]
+async fn a_disk_that_takes_nothing_stops_no_calls_of_cni() {
+    let Some(mut kept) = Kept::new().await else { return };
+    let socket = kept.folder.path().join("cni.sock");
+    let add = async |kept: &mut Kept, name: &str| {
+        let add = calling(&socket, Call::Add(sandbox(name, "10.0.0.1")), LONG);
+        // Those of earlier ones that are gone are told, too.
+        loop {
+            let call = kept.compiler.call().await;
+            let is_it = call.name() == format!("+{name}");
+            call.done();
+            if is_it {
+                break;
+            }
+        }
+        assert_eq!(answered(add).await, done());
+    };
+    add(&mut kept, "a").await;
+    let book = kept.disk.state().join("sandboxes");
+    let holds = |name: &str| format!("grep -qs '\"id\":\"{name}\"' {}", book.display());
+    patiently(async { while !kept.disk.run(&holds("a")).await {} }).await;
+
+    kept.disk.fill().await;
+    kept.disk.remount("ro").await;
+    add(&mut kept, "b").await;
+    kept.complaint("could not be saved").await;
+    assert!(kept.disk.run(&holds("a")).await && !kept.disk.run(&holds("b")).await, "it is spoilt");
+
+    // What was refused is kept as soon as there is room, without a call.
+    assert!(
+        kept.disk
+            .run(&format!("mount -o remount,rw {0} && rm {0}/ballast", kept.disk.folder.path().display()))
+            .await
+    );
+    patiently(async { while !kept.disk.run(&holds("b")).await {} }).await;
 }

@@ -36,11 +36,15 @@ impl Namespace {
         Some(self)
     }
 
-    /// Sets both bridge settings; `None`, and a line that says why, where the kernel has none.
-    fn set_bridge_nf(&self, value: u8) -> Option<()> {
+    fn write_bridge_nf(&self, value: u8) {
         for setting in SETTINGS {
             self.sh(&format!("echo {value} > /proc/sys/net/bridge/{setting}"));
         }
+    }
+
+    /// Sets both bridge settings; `None`, and a line that says why, where the kernel has none.
+    fn set_bridge_nf(&self, value: u8) -> Option<()> {
+        self.write_bridge_nf(value);
         let is_set = self.bridge_nf() == [value.to_string(), value.to_string()];
         if !is_set {
             skipped("needs the kernel's br_netfilter");
@@ -116,8 +120,8 @@ async fn bridges_are_shown_to_the_rules_where_that_is_asked_for_and_stay_so() {
     let (_child, session) = started(&mut compiler, &namespace.nft(), &more).await;
     assert_eq!(settings(session.hello.facts.as_ref().unwrap()), [BridgeNf::On; 2]);
     assert_eq!(namespace.bridge_nf(), ["1", "1"]);
-    // Somebody's `sysctl --system` comes later.
-    namespace.set_bridge_nf(0);
+    // Somebody's `sysctl --system` comes later. Not read back: the agent may be quicker.
+    namespace.write_bridge_nf(0);
     let mut looks = 0;
     while namespace.bridge_nf() != ["1", "1"] {
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
@@ -136,6 +140,42 @@ async fn bridges_without_pods_are_left_alone() {
     let (_child, session) = started(&mut compiler, &namespace.nft(), &["--bridge-nf", "set"]).await;
     assert_eq!(settings(session.hello.facts.as_ref().unwrap()), [BridgeNf::Off; 2]);
     assert_eq!(namespace.bridge_nf(), ["0", "0"]);
+}
+
+/// A service of IPVS at 10.96.0.1:80, in the words of its first interface: so nobody needs a package for it.
+const IPVS_SERVICE: &str = "import socket, struct; \
+    s = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW); \
+    s.setsockopt(0, 1154, struct.pack('=H2x4s2s2xI16sIII', 6, bytes([10, 96, 0, 1]), bytes([0, 80]), 0, b'rr', 0, 0, 0xffffffff))";
+
+/// Each by itself, since kernels may lack one of them; `deploy/kernels` boots some that have both.
+#[tokio::test]
+async fn flowtables_are_told() {
+    let Some(namespace) = Namespace::new("flowtable") else { return };
+    assert!(namespace.ip("link add up0 type veth peer name up1"));
+    let flowtable =
+        "table inet calico {\n\tflowtable ft {\n\t\thook ingress priority 0\n\t\tdevices = { up0 }\n\t}\n}\n";
+    if !namespace.takes(flowtable) {
+        skipped("needs the kernel's flowtables");
+        return;
+    }
+    let mut compiler = Compiler::start().await;
+    let (_child, session) = started(&mut compiler, &namespace.nft(), &[]).await;
+    let flowtables = session.hello.facts.unwrap().flowtables;
+    assert!(flowtables.iter().any(|name| name == "inet calico ft"), "{flowtables:?}");
+}
+
+#[tokio::test]
+async fn ipvs_is_told_where_it_has_a_service() {
+    let Some(namespace) = Namespace::new("ipvs") else { return };
+    let command = ["netns", "exec", namespace.name(), "python3", "-c", IPVS_SERVICE];
+    let made = Command::new("ip").args(command).output().unwrap();
+    if !made.status.success() {
+        skipped("needs the kernel's IPVS and python3");
+        return;
+    }
+    let mut compiler = Compiler::start().await;
+    let (_child, session) = started(&mut compiler, &namespace.nft(), &[]).await;
+    assert!(session.hello.facts.as_ref().unwrap().ipvs, "{}", namespace.sh("cat /proc/net/ip_vs"));
 }
 
 /// Where nothing but nft can be started, the agent says nothing of its node, and does all else.

@@ -3,6 +3,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, reason = "these are tests")]
 
 mod additive;
+mod cni;
+mod cni_kept;
+mod cni_links;
+mod cni_socket;
 mod compiler;
 mod connections;
 mod disk;

@@ -73,6 +73,7 @@ async fn the_environment_gives_every_option() {
     command.env("FLOCK_NODE", "n1").env("FLOCK_COMPILER", compiler.url()).env("FLOCK_NFT", nft.command());
     command.env("FLOCK_ONCE", "true").env("FLOCK_UNINSTALL", "false").env("FLOCK_LOG", "warn");
     command.env("FLOCK_NFT_TIMEOUT", "20").env("FLOCK_CHECK_INTERVAL", "20").env("FLOCK_BRIDGE_NF", "set");
+    command.env("FLOCK_CNI_SOCKET", "/run/flock-of-a-test/cni.sock");
     let child = command.spawn().unwrap();
     let mut session = compiler.session().await;
     session.apply(full("a")).await;
@@ -177,7 +178,7 @@ async fn uninstalling_removes_what_would_be_applied_at_the_next_start() {
 }
 
 /// Memory of a process in kB: all that is resident, and the part of it that is no file's.
-fn memory(child: &Child) -> (u64, u64) {
+pub(crate) fn memory(child: &Child) -> (u64, u64) {
     let status = std::fs::read_to_string(format!("/proc/{}/status", child.id().unwrap())).unwrap();
     let kilobytes = |name: &str| -> u64 {
         let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();

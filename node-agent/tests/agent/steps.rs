@@ -85,6 +85,55 @@ async fn a_break_in_the_first_pass_leaves_what_stood() {
     assert_eq!(namespace.list(TABLES), ONLY_OURS, "what the steps added is gone");
 }
 
+/// What a compiler says of a bridge, in a step of its own.
+fn with_bridge(script: &Script, ports: &str) -> Script {
+    let text = std::str::from_utf8(script.bytes()).unwrap();
+    let (filled, last) = text.rsplit_once("# step\n").unwrap();
+    let table = "table bridge flock_netpol";
+    let set =
+        format!("\tset other_ports {{\n\t\ttypeof iifname\n\t\telements = {{\n\t\t\t{ports}\n\t\t}}\n\t}}\n");
+    let frames = "\tchain frames {\n\t\tcounter drop\n\t}\n";
+    let hook = "type filter hook forward priority filter; policy drop;";
+    let forward =
+        format!("\tchain forward {{\n\t\t{hook}\n\t\tiifname @other_ports accept\n\t\tgoto frames\n\t}}\n");
+    Script::new(format!(
+        "add {table}\ndelete {table}\n{filled}# step\n{table} {{\n{set}{frames}}}\n# step\n{table} {{\n{forward}}}\n{last}"
+    ))
+}
+
+#[tokio::test]
+async fn a_stepped_script_with_a_bridge_replaces_both_tables_and_leaves_no_stand_in() {
+    let Some(namespace) = Namespace::new("stepped2") else { return };
+    let mut runner = runner(&namespace);
+    let bridge = |namespace: &Namespace| namespace.list("list table bridge flock_netpol");
+    let tables = |namespace: &Namespace| {
+        let mut tables: Vec<String> = namespace.list(TABLES).lines().map(ToOwned::to_owned).collect();
+        tables.sort_unstable();
+        tables
+    };
+    let both = ["table bridge flock_netpol", "table inet flock_netpol"];
+    let script = with_bridge(&stepped("a", 6000, ""), "\"docker1\"");
+    flock_node_agent::guard::check(&flock_node_agent::guard::Costs::default(), script.bytes()).unwrap();
+    runner.full(&script, &revision("a")).await.result.unwrap();
+    assert_eq!(tables(&namespace), both);
+    assert!(bridge(&namespace).contains("docker1"));
+    runner.full(&with_bridge(&stepped("b", 7000, ""), "\"docker2\""), &revision("b")).await.result.unwrap();
+    let stands = bridge(&namespace);
+    assert!(stands.contains("docker2") && !stands.contains("docker1"), "{stands}");
+    assert_eq!(
+        (tables(&namespace), stands.matches("hook forward").count()),
+        (both.map(Into::into).into(), 1)
+    );
+    // A break leaves both as they were.
+    let broken = with_bridge(&stepped("c", 7000, REFUSED), "\"docker3\"");
+    let run = runner.full(&broken, &revision("c")).await;
+    assert!(run.result.is_err());
+    assert_eq!(
+        (run.left, bridge(&namespace), tables(&namespace)),
+        (Left::Before, stands, both.map(Into::into).into())
+    );
+}
+
 #[tokio::test]
 async fn an_agent_that_is_killed_between_steps_leaves_a_whole_table_in_force() {
     let Some(namespace) = Namespace::new("killed") else { return };

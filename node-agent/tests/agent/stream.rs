@@ -35,6 +35,7 @@ fn config(compiler: &Compiler, nft: &str) -> Config {
         state_dir: None,
         check_interval: NEVER,
         bridge_nf: Mode::Check,
+        cni_socket: None,
         until: Until::Stopped,
     }
 }

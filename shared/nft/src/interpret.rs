@@ -111,7 +111,7 @@ pub fn judge(table: &Table, packet: &Packet) -> Result<bool, InterpretError> {
     bases.sort_by_key(|chain| chain.hook);
     for base in bases {
         match (run(table, base, packet, 0)?, base.hook) {
-            (Outcome::Accepted, _) | (Outcome::Fell, None | Some(Hook::Entering)) => {}
+            (Outcome::Accepted, _) | (Outcome::Fell, None | Some(Hook::Entering | Hook::Translated)) => {}
             (Outcome::Dropped, _)
             | (Outcome::Fell, Some(Hook::ForwardFirst | Hook::ForwardSecond | Hook::Bridged)) => {
                 return Ok(false);
@@ -208,7 +208,7 @@ fn holds(table: &Table, condition: &Match, packet: &Packet) -> Result<bool, Inte
             _ => false,
         },
         Match::NotLocal(field) => !is_local(*field, packet)?,
-        Match::Local(field) => is_local(*field, packet)?,
+        Match::Delivered => packet.to_node,
         Match::Protocol(wanted) => {
             matches!(packet.transport, Transport::Ports { protocol, .. } if protocol == *wanted)
         }
@@ -220,12 +220,18 @@ fn holds(table: &Table, condition: &Match, packet: &Packet) -> Result<bool, Inte
             }
             _ => false,
         },
-        Match::TunnelProtocols => matches!(packet.transport, Transport::Other(4 | 41 | 47)),
+        Match::TunnelProtocols => matches!(packet.transport, Transport::Other(4 | 41 | 47 | 97 | 115 | 137)),
         Match::Between(field, first, last) => {
             address(field, packet).is_some_and(|at| (*first..=*last).contains(&at))
         }
         // Of frames, which are not interpreted.
-        Match::Tagged | Match::Arp | Match::Neighbour | Match::ListenerReport | Match::GroupFrame => false,
+        // Neither are translations.
+        Match::Translated
+        | Match::Tagged
+        | Match::Arp
+        | Match::Neighbour
+        | Match::ListenerReport
+        | Match::GroupFrame => false,
         Match::NoRouteBack => !packet.route_back,
     })
 }

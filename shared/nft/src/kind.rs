@@ -67,6 +67,7 @@ impl ChainName {
             Self::Base(Direction::Egress) => Some(Hook::ForwardFirst),
             Self::Base(Direction::Ingress) => Some(Hook::ForwardSecond),
             Self::Anchor => Some(Hook::Entering),
+            Self::Translated => Some(Hook::Translated),
             Self::Bridged => Some(Hook::Bridged),
             Self::Anchored(_)
             | Self::Denied(_)
@@ -86,7 +87,7 @@ impl ChainName {
     #[must_use]
     pub const fn rank(&self) -> u8 {
         match self {
-            Self::Base(_) | Self::Anchor | Self::Bridged => 0,
+            Self::Base(_) | Self::Anchor | Self::Translated | Self::Bridged => 0,
             Self::MidStream | Self::Tunnel | Self::Frames => 1,
             Self::Anchored(_) | Self::All(..) | Self::FramesTo => 3,
             Self::RuleSet(..) => 4,

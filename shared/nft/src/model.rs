@@ -163,6 +163,9 @@ pub struct Chain {
 pub enum Hook {
     /// Packets that enter the node, before connection tracking: `prerouting`, priority `raw`; policy accept.
     Entering,
+    /// Packets that enter the node, after their destination was translated: `prerouting`, priority `dstnat + 10`; policy
+    /// accept.
+    Translated,
     /// Forwarded packets, first: `forward`, priority `filter - 10`; policy drop.
     ForwardFirst,
     /// Forwarded packets, second: `forward`, priority `filter - 9`; policy drop.
@@ -254,8 +257,10 @@ pub enum Match {
     Unconfigured,
     /// `fib saddr type != local`, `fib daddr type != local`: the field is no address of the node itself.
     NotLocal(Field),
-    /// `fib daddr type local`: the field is an address of the node itself.
-    Local(Field),
+    /// `fib daddr type { … }`: the node itself takes the packet, by an address of its own, of everybody or of a group.
+    Delivered,
+    /// `ct status dnat`: of a connection whose destination was translated, by a service.
+    Translated,
     /// `meta l4proto`.
     Protocol(Protocol),
     /// A TCP packet that begins a connection in mid-stream: conntrack calls it new, and it is not a SYN alone.
@@ -264,7 +269,7 @@ pub enum Match {
     MidStreamSctp,
     /// UDP to one of these ports, which tunnels end at.
     TunnelPorts(Arc<BTreeSet<u16>>),
-    /// A packet in a packet: IP in IP (4), IPv6 (41), GRE (47).
+    /// A packet in a packet: IP in IP (4), IPv6 (41), GRE (47), Ethernet (97), L2TP (115), MPLS (137).
     TunnelProtocols,
     /// A frame with a VLAN tag, also one that the kernel has taken out of it.
     Tagged,

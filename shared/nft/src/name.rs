@@ -218,6 +218,8 @@ pub enum ChainName {
     Base(Direction),
     /// The base chain that looks whether a packet enters from a pod's interface.
     Anchor,
+    /// The base chain that looks whether a packet from a pod, or to a service, ends a tunnel.
+    Translated,
     /// Checks the source of a packet from such an interface.
     Anchored(SetName),
     /// Where flows end that no rule allows.
@@ -232,7 +234,7 @@ pub enum ChainName {
     MidStream,
     /// Where mid-stream packets of isolated pods end.
     Reset,
-    /// What comes from a pod and ends a tunnel is judged here first.
+    /// What comes from a pod, or to a service, and ends a tunnel if a node takes it.
     Tunnel,
     /// Family bridge: the base chain.
     Bridged,

@@ -69,6 +69,7 @@ phrases!(Verdict {
 
 phrases!(Hook {
     [Self::Entering] => "type filter hook prerouting priority raw; policy accept;",
+    [Self::Translated] => "type filter hook prerouting priority dstnat + 10; policy accept;",
     [Self::ForwardFirst] => "type filter hook forward priority filter - 10; policy drop;",
     [Self::ForwardSecond] => "type filter hook forward priority filter - 9; policy drop;",
     [Self::Bridged] => "type filter hook forward priority filter; policy drop;",
@@ -83,10 +84,9 @@ phrases!(Match {
     [Self::NotLocal(Field::Source(Family::V6))] => "fib saddr type != local",
     [Self::NotLocal(Field::Destination(Family::V4))] => "fib daddr type != local",
     [Self::NotLocal(Field::Destination(Family::V6))] => "fib daddr type != local",
-    [Self::Local(Field::Source(Family::V4))] => "fib saddr type local",
-    [Self::Local(Field::Source(Family::V6))] => "fib saddr type local",
-    [Self::Local(Field::Destination(Family::V4))] => "fib daddr type local",
-    [Self::Local(Field::Destination(Family::V6))] => "fib daddr type local",
+    // Frames to everybody, to a group or to whichever router are delivered as well, to whatever socket is at the port.
+    [Self::Delivered] => "fib daddr type { local, broadcast, anycast, multicast }",
+    [Self::Translated] => "ct status dnat",
     [Self::Protocol(Protocol::Tcp)] => "meta l4proto tcp",
     [Self::Protocol(Protocol::Udp)] => "meta l4proto udp",
     [Self::Protocol(Protocol::Sctp)] => "meta l4proto sctp",
@@ -94,7 +94,7 @@ phrases!(Match {
     // The type of the first chunk, behind the 12 bytes of the header: nft has a word for it, which Linux 5.10 does not
     // take.
     [Self::MidStreamSctp] => "ct state new meta l4proto sctp @th,96,8 != 1",
-    [Self::TunnelProtocols] => "meta l4proto { 4, 41, 47 }",
+    [Self::TunnelProtocols] => "meta l4proto { 4, 41, 47, 97, 115, 137 }",
     [Self::Tagged] => "ether type { 8021q, 8021ad }",
     [Self::Arp] => "ether type arp",
     [Self::Neighbour] => "icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } ip6 hoplimit 255",
@@ -144,11 +144,12 @@ phrases!(ChainName {
     [Self::Base(Ingress)] => "ingress",
     [Self::Base(Egress)] => "egress",
     [Self::Anchor] => "anchor",
+    [Self::Translated] => "translated",
     [Self::Denied(Ingress)] => "ingress_denied",
     [Self::Denied(Egress)] => "egress_denied",
     [Self::MidStream] => "midstream",
     [Self::Reset] => "midstream_denied",
-    [Self::Tunnel] => "tunnel",
+    [Self::Tunnel] => "tunnel_ends",
     [Self::Bridged] => "forward",
     [Self::Frames] => "frames",
     [Self::FramesTo] => "frames_to",

@@ -67,6 +67,7 @@ fn maps() -> Vec<MapName> {
 fn chains() -> Vec<ChainName> {
     let mut all = vec![
         ChainName::Anchor,
+        ChainName::Translated,
         ChainName::Anchored(SetName::ComputedInterfaces),
         ChainName::Anchored(SetName::ClaimedInterfaces),
         ChainName::MidStream,
@@ -121,6 +122,8 @@ fn conditions() -> Vec<Match> {
         Match::MidStreamTcp,
         Match::MidStreamSctp,
         Match::TunnelProtocols,
+        Match::Delivered,
+        Match::Translated,
         Match::Tagged,
         Match::Arp,
         Match::Neighbour,
@@ -137,7 +140,7 @@ fn conditions() -> Vec<Match> {
     all.extend(Protocol::ALL.map(Match::Protocol));
     for family in Family::ALL {
         for field in [Field::Source(family), Field::Destination(family)] {
-            all.extend([Match::Local(field), Match::NotLocal(field)]);
+            all.push(Match::NotLocal(field));
         }
     }
     for condition in &all {
@@ -153,7 +156,8 @@ fn conditions() -> Vec<Match> {
             | Match::Unconfigured
             | Match::NotLocal(_)
             | Match::NoRouteBack
-            | Match::Local(_)
+            | Match::Delivered
+            | Match::Translated
             | Match::Protocol(_)
             | Match::MidStreamTcp
             | Match::MidStreamSctp

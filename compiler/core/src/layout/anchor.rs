@@ -19,9 +19,8 @@ use crate::output::Frame;
 impl<O: Objects> Layout<O> {
     /// The chains that look at what enters the node from its pods, where their interfaces are known.
     pub(crate) fn entering(&mut self, frame: &Frame) {
-        let anchors = self.anchors(&frame.anchors);
-        let mut rules = self.tunnels(frame, &anchors);
-        rules.extend(anchors);
+        self.tunnels(frame);
+        let rules = self.anchors(&frame.anchors);
         if !rules.is_empty() {
             self.add_chain(ChainName::Anchor, Some(Hook::Entering), rules);
         }

@@ -7,6 +7,12 @@
 //! here makes no entry. An allowed connection whose entry is gone (conntrack was flushed, or it was idle for too long) is
 //! reset at the end that speaks first, instead of hanging.
 //!
+//! What connection tracking calls invalid (a RST or FIN, or SYN and ACK, of nothing that it knows; with
+//! `nf_conntrack_tcp_loose` 0 any segment but a SYN) makes no entry, so nothing can be its reply: it is judged by its
+//! addresses, each time. To reset it would cut allowed connections, whose segments may be outside of the window that
+//! connection tracking knows. A RST outside of it ends no entry, also with `nf_conntrack_tcp_be_liberal`. A SYN of the
+//! server, for a simultaneous opening, is a beginning that its own egress has to allow.
+//!
 //! Of the same kind is SCTP: a heartbeat, or any chunk but INIT, begins an association there. UDP has no middle.
 
 use smallvec::smallvec;

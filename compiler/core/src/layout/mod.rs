@@ -37,6 +37,7 @@ use crate::object::Direction;
 use crate::output::{Families, Form, Isolation, MemberSet, Membership, Output, SetDefinition};
 
 pub(crate) use frame::verdict_of;
+pub(crate) use rule_set::FEW_PORTS;
 
 /// The full script of an output: replaces whatever is there. Equal outputs give equal bytes. A large one has steps.
 #[must_use]

@@ -16,7 +16,7 @@ use crate::output::{BlockSet, Membership, NamedRanges, Peers, RuleSet, SetDefini
 use crate::port::{PortSet, Protocol};
 
 /// A range of at most this many ports is written port by port: a lookup in a hash costs less than in an interval map.
-const FEW_PORTS: u16 = 16;
+pub(crate) const FEW_PORTS: u16 = 16;
 
 /// The family that numbers of a type are addresses of.
 trait BlockFamily {

@@ -2,8 +2,16 @@
 //!
 //! What a node takes out of a tunnel counts as sent by whoever stands in the inner packet. So a pod that could hand a node
 //! a tunnelled packet could choose its source: its own node, whose address it may always reach, or another one, which sees
-//! nothing but the pod's address outside. With or without policies, and before connection tracking; only where the
-//! interface tells that a pod sent it, since nodes send each other nothing else.
+//! nothing but the pod's address outside. With or without policies; only where the interface tells that a pod sent it, since
+//! nodes send each other nothing else.
+//!
+//! Its own node takes more than its addresses: a datagram to everybody, or to the group of all hosts, is given to every
+//! socket at the port, and IPv6 has an address for whichever router. And a service may have a tunnel's end for its endpoint,
+//! as whoever writes endpoints may name any address; so it is looked at after translation, whoever sent it, since no node
+//! sends another tunnelled packets by way of a service.
+//!
+//! Well-known ports are those that a kernel's tunnels have unless they are told otherwise. Other ports are the agent's to
+//! find. Whatever asks its peer for a key (ESP, WireGuard) is not handed packets by strangers.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -12,17 +20,18 @@ use smallvec::smallvec;
 
 use super::{Layout, when};
 use crate::nft::{
-    ChainName, Content, Element, Family, Field, Match, Objects, Rule, SetName, SetType, Statement, Verdict,
+    ChainName, Content, Element, Family, Field, Hook, Match, Objects, Rule, SetName, SetType, Statement,
+    Verdict,
 };
 use crate::object::{HostInterface, InterfaceName};
 use crate::output::Frame;
 
-/// VXLAN (RFC 7348), Geneve (RFC 8926), and VXLAN as Linux had it before.
-const TUNNEL_PORTS: [u16; 3] = [4789, 6081, 8472];
+/// VXLAN (RFC 7348) and its extension (VXLAN-GPE), Geneve (RFC 8926), and VXLAN as Linux had it before.
+const TUNNEL_PORTS: [u16; 4] = [4789, 4790, 6081, 8472];
 
 impl<O: Objects> Layout<O> {
-    /// The rules of the base chain that come first, where interfaces of pods are known; `rest` is what follows them.
-    pub(super) fn tunnels(&mut self, frame: &Frame, rest: &[Rule]) -> Vec<Rule> {
+    /// The base chain and where it leads, where interfaces of pods are known.
+    pub(super) fn tunnels(&mut self, frame: &Frame) {
         // A claimed interface may be the node's uplink, by which its tunnels come.
         let computed = frame.anchors.keys().filter_map(|interface| match interface {
             HostInterface::Computed(name) => Some(name),
@@ -30,14 +39,14 @@ impl<O: Objects> Layout<O> {
         });
         let links: BTreeSet<&InterfaceName> = computed.chain(&frame.links.pod_bridges).collect();
         if links.is_empty() {
-            return Vec::new();
+            return;
         }
         let links = links.into_iter().map(|name| Element::Interface(name.clone())).collect();
         self.add_set(SetName::PodLinks, SetType::Interfaces, Content::Elements(links));
         let counted_drop =
             |condition| Rule { matches: smallvec![condition], statement: Statement::Counted(Verdict::Drop) };
-        // Its own addresses of either family by one question; those of others are known from their Node objects.
-        let mut rules = vec![counted_drop(Match::Local(Field::Destination(Family::V4)))];
+        // What it takes itself, of either family, by one question; others' addresses are known from their Node objects.
+        let mut rules = vec![counted_drop(Match::Delivered)];
         for family in Family::ALL {
             let here = frame.links.node_addresses.iter().filter(|address| Family::of(address) == family);
             let addresses: BTreeSet<Element> = here.map(|address| Element::Address(*address)).collect();
@@ -47,15 +56,15 @@ impl<O: Objects> Layout<O> {
                 self.add_set(name, SetType::Addresses(family), Content::Elements(addresses));
             }
         }
-        rules.extend_from_slice(rest);
         self.add_chain(ChainName::Tunnel, None, rules);
         let ports = frame.links.tunnel_ports.iter().copied().chain(TUNNEL_PORTS).collect();
+        let ports = Match::TunnelPorts(Arc::new(ports));
+        let from_pod = || Match::In(smallvec![Field::Inbound], SetName::PodLinks);
         // The protocol first: most packets pay for no more than that.
-        [Match::TunnelPorts(Arc::new(ports)), Match::TunnelProtocols]
-            .map(|condition| {
-                let from_pod = Match::In(smallvec![Field::Inbound], SetName::PodLinks);
-                when([condition, from_pod], Verdict::Goto(ChainName::Tunnel))
-            })
-            .into()
+        let conditions =
+            [[ports.clone(), from_pod()], [ports, Match::Translated], [Match::TunnelProtocols, from_pod()]];
+        let rules =
+            conditions.map(|conditions| when(conditions, Verdict::Goto(ChainName::Tunnel))).into_iter();
+        self.add_chain(ChainName::Translated, Some(Hook::Translated), rules.collect());
     }
 }

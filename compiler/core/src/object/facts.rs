@@ -28,6 +28,8 @@ pub struct Facts {
     pub flowtables: BTreeSet<String>,
     /// Returns true if there are netkit devices.
     pub netkit: bool,
+    /// Returns true if an Open vSwitch has ports that are no network cards.
+    pub openvswitch: bool,
     /// What nft or the kernel refuses of what scripts may hold, in nft's words.
     pub refused: Vec<String>,
 }
@@ -46,6 +48,7 @@ impl Facts {
             ipvs: false,
             flowtables: BTreeSet::new(),
             netkit: false,
+            openvswitch: false,
             refused: Vec::new(),
         }
     }

@@ -1,5 +1,5 @@
-//! How often the pods of a namespace have to be tried against what its policies select: told from counts of labels,
-//! without trying.
+//! How often the pods of a namespace have to be tried against what its policies select, as subjects or as peers: told
+//! from counts of labels, without trying.
 //!
 //! A selector is filed under a condition ([`condition_of`]), and only pods that meet it are tried against it. So what an
 //! index answers costs nothing, and ten thousand policies that select one pod by a label's value come to ten thousand
@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use super::select::condition_of;
 use crate::label::{Labels, Selector};
+use crate::object::{NamespaceScope, Peer, PeerMatch, Rule};
 
 /// The pods of a namespace and the statements of its policies, by label.
 #[derive(Debug, Default)]
@@ -119,6 +120,59 @@ impl Attempts {
             self.keys.remove(key);
         }
     }
+}
+
+/// The same for the peers in the namespace that its policies name, each different one once: the index of peers holds it
+/// once, whoever names it. Peers of other namespaces are weighed instead (see [`super::weight`]): how many pods others
+/// have is not this namespace's doing.
+#[derive(Debug, Default)]
+pub(super) struct PeerAttempts {
+    attempts: Attempts,
+    /// How often each is named.
+    named: HashMap<Selector, u32>,
+}
+
+impl PeerAttempts {
+    /// So many there are.
+    pub(super) const fn total(&self) -> u64 {
+        self.attempts.total()
+    }
+
+    /// A pod with these labels has come, or gone.
+    pub(super) fn pod(&mut self, labels: &Labels, come: bool) {
+        self.attempts.pod(labels, come);
+    }
+
+    /// A statement with these rules has come, or gone.
+    pub(super) fn rules(&mut self, rules: &[Rule], come: bool) {
+        for peer in peers_here(rules) {
+            let named = self.named.entry(peer.clone()).or_default();
+            if come {
+                *named += 1;
+            } else {
+                *named -= 1;
+            }
+            let is_news = *named == u32::from(come);
+            if *named == 0 {
+                self.named.remove(peer);
+            }
+            if is_news {
+                self.attempts.statement(peer, come);
+            }
+        }
+    }
+}
+
+/// The peers that select pods of the policy's own namespace; what is named twice comes twice.
+pub(super) fn peers_here(rules: &[Rule]) -> impl Iterator<Item = &Selector> {
+    let peers = rules.iter().flat_map(|rule| match &rule.peers {
+        PeerMatch::Any => &[],
+        PeerMatch::OneOf(peers) => peers.as_slice(),
+    });
+    peers.filter_map(|peer| match peer {
+        Peer::Pods(peer) => matches!(peer.namespaces, NamespaceScope::Named(_)).then_some(&peer.pods),
+        Peer::Block(_) => None,
+    })
 }
 
 #[cfg(test)]

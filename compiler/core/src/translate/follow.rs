@@ -2,6 +2,7 @@
 //! has to look at.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use flock_shared::NodeName;
@@ -158,6 +159,22 @@ impl Translator {
         }
     }
 
+    /// Takes down which addresses a pod has gained or given up. In a world that is looked at first, all would be.
+    fn follow_addresses(&mut self, before: Option<&Pod>, after: Option<&Pod>) {
+        fn of(pod: Option<&Pod>) -> &[IpAddr] {
+            pod.and_then(Pod::addresses).map_or(&[], |addresses| addresses)
+        }
+        if self.dirty.all {
+            return;
+        }
+        let (before, after) = (of(before), of(after));
+        if before != after {
+            let gained = after.iter().filter(|address| !before.contains(address));
+            let lost = before.iter().filter(|address| !after.contains(address));
+            self.dirty.moved.extend(gained.chain(lost).copied());
+        }
+    }
+
     fn is_contested(&self, pod: u32) -> bool {
         self.cluster.owned(pod).any(|(_, alone)| !alone)
     }
@@ -168,6 +185,7 @@ impl Translator {
             self.problems.pod(pod.key.clone(), after.as_ref());
             self.dirty.problems = true;
         }
+        self.follow_addresses(before.as_deref(), after.as_deref());
         let id = match &before {
             Some(_) => self.cluster.pod_id(pod),
             None => after.as_ref().map(|pod| self.cluster.add_pod(Arc::clone(pod))),

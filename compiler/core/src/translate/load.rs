@@ -4,28 +4,26 @@ use std::fmt;
 use std::ops::{Add, AddAssign};
 
 use crate::block::Family;
-use crate::output::{BlockSet, MemberSet, NamedRanges, Peers, RuleSet};
-
-/// A range of addresses counts as so many elements: an interval set goes through nft as a whole, in one transaction
-/// (32,000 ranges: 0.9 s, 520 MB of kernel memory while somebody listens to nf_tables news).
-const ADDRESS_RANGE: u64 = 8;
-/// A range of ports that is written as such counts as so many (16,000 in a map: 2.5 s).
-const PORT_RANGE: u64 = 16;
-/// Ranges of ports that are no wider are written port by port.
-const FEW_PORTS: u16 = 16;
+use crate::layout::FEW_PORTS;
+use crate::nft::costs::node::{self, ADDRESS, ADDRESS_RANGE, PORT, PORT_RANGE, SERVICE};
+use crate::output::{BlockSet, MemberSet, Membership, NamedRanges, Peers, RuleSet};
+use crate::port::{PortRange, Protocol};
 
 /// What a table, or a part of one, comes to.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Load {
     /// Sets and verdict maps.
     pub sets: u64,
-    /// Chains. None has more than a dozen rules.
+    /// Chains.
     pub chains: u64,
-    /// Elements, as many as they cost: a range more than an address.
+    /// Elements, each with its weight: a range has more than an address.
     pub elements: u64,
 }
 
 impl Load {
+    /// What a node is given at most.
+    pub(super) const NODE: Self = Self { sets: node::SETS, chains: node::CHAINS, elements: node::ELEMENTS };
+
     /// What of this is more than in `most`, if anything is.
     pub(super) fn excess(&self, most: &Self) -> Option<Kind> {
         Kind::ALL.into_iter().find(|kind| kind.of(self) > kind.of(most))
@@ -33,7 +31,11 @@ impl Load {
 
     /// A set of pods, in a cluster with so many families.
     pub(super) fn of_set(set: &MemberSet, families: u64) -> Self {
-        Self { sets: families, chains: 0, elements: (set.v4.len() + set.v6.len()) as u64 }
+        let weight = match set.definition.rule {
+            Membership::Pods(_) => ADDRESS,
+            Membership::Destinations(_) => SERVICE,
+        };
+        Self { sets: families, chains: 0, elements: (set.v4.len() + set.v6.len()) as u64 * weight }
     }
 
     /// A set of blocks.
@@ -56,19 +58,20 @@ impl Load {
 
     /// A rule set without the chains of its unions and the sets that it looks up.
     pub(super) fn of_rules(rules: &RuleSet) -> Self {
-        let width = |first: u16, last: u16| u64::from(last - first) + 1;
-        let (mut single, mut wide) = (0, 0);
-        for (range, _) in &rules.ports {
-            match width(range.first(), range.last()) {
-                few if few <= u64::from(FEW_PORTS) => single += few,
-                _ => wide += PORT_RANGE,
-            }
-        }
-        let maps = u64::from(single > 0) + u64::from(wide > 0);
+        let is_wide = |range: &PortRange| range.singles(FEW_PORTS).is_none();
+        let ranges = || rules.ports.iter().map(|(range, _)| range);
+        let single = ranges().filter(|range| !is_wide(range));
+        let single: u64 = single.map(|range| u64::from(range.last() - range.first()) + 1).sum();
+        // Those of each protocol are in a map of their own.
+        let wide = Protocol::ALL.map(|protocol| {
+            ranges().filter(|range| range.protocol() == protocol && is_wide(range)).count() as u64
+        });
+        let maps = u64::from(single > 0) + wide.iter().map(|count| u64::from(*count > 0)).sum::<u64>();
+        let wide = wide.iter().sum::<u64>() * PORT_RANGE;
         let contested: u64 = rules.contested.values().map(|ports| 1 + ports.ranges() as u64).sum();
-        // Those with all ports and those with some, of each family.
-        let of_contested = if contested > 0 { 4 } else { 0 };
-        Self { sets: maps + of_contested, chains: 1, elements: single + wide + contested * PORT_RANGE }
+        // In each family those with all ports, and those with some of each protocol.
+        let of_contested = if contested > 0 { 2 * (1 + Protocol::ALL.len() as u64) } else { 0 };
+        Self { sets: maps + of_contested, chains: 1, elements: single * PORT + wide + contested * PORT_RANGE }
     }
 }
 
@@ -118,10 +121,14 @@ impl Kind {
 
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Sets => "sets of addresses and maps of ports",
-            Self::Chains => "chains",
-            Self::Elements => "elements of sets (a range of addresses is 8, one of ports 16)",
-        })
+        match self {
+            Self::Sets => f.write_str("sets of addresses and maps of ports"),
+            Self::Chains => f.write_str("chains"),
+            Self::Elements => write!(
+                f,
+                "elements of sets (an address counts {ADDRESS}, one with a port {SERVICE}, a range of addresses \
+                 {ADDRESS_RANGE}, a port {PORT}, a range of ports {PORT_RANGE})"
+            ),
+        }
     }
 }

@@ -44,6 +44,7 @@ mod tenants;
 mod unready;
 mod weight;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use flock_shared::NodeName;
@@ -100,6 +101,8 @@ struct Dirty {
     /// Whether an owner of a contested address has changed.
     contested: bool,
     problems: bool,
+    /// Addresses that pods have gained or given up; some may come twice.
+    moved: Vec<IpAddr>,
 }
 
 impl Default for Translator {
@@ -145,6 +148,12 @@ impl Translator {
     #[must_use]
     pub fn output(&self, node: &NodeName) -> Option<Arc<Output>> {
         self.cluster.node(self.cluster.node_id(node)?)?.output.clone()
+    }
+
+    /// The outputs of the nodes of an address's owners, as of the last pass; most often one.
+    pub fn outputs_of(&self, address: &IpAddr) -> impl Iterator<Item = &Arc<Output>> {
+        let owners = self.cluster.owners_of(address).into_iter();
+        owners.filter_map(|pod| self.cluster.node(self.cluster.pod(pod)?.node?)?.output.as_ref())
     }
 
     /// The output of a node that nothing names, as of the last pass: nothing is isolated there.

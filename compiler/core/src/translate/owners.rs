@@ -22,6 +22,8 @@ pub(super) struct Owners {
     shared: BTreeSet<IpAddr>,
     v4: usize,
     v6: usize,
+    /// Addresses that a pod has ceased to claim since this was last taken; some may come twice.
+    released: Vec<IpAddr>,
 }
 
 impl Owners {
@@ -67,6 +69,7 @@ impl Owners {
     /// A pod claims an address no longer.
     pub(super) fn disclaim(&mut self, address: &IpAddr, pod: u32) {
         let Some(claimants) = self.claims.get_mut(address) else { return };
+        self.released.push(*address);
         match claimants {
             Claimants::One(_) => {
                 self.claims.remove(address);
@@ -104,6 +107,14 @@ impl Owners {
     /// Addresses that several pods claim, in order.
     pub(super) fn shared(&self) -> impl Iterator<Item = IpAddr> {
         self.shared.iter().copied()
+    }
+
+    /// The addresses that a pod has ceased to claim since this was last asked, in order. Some may be claimed again.
+    pub(super) fn released(&mut self) -> Vec<IpAddr> {
+        let mut released = std::mem::take(&mut self.released);
+        released.sort_unstable();
+        released.dedup();
+        released
     }
 
     /// The families of the claimed addresses.

@@ -4,6 +4,7 @@
 //! that refer to them.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use flock_shared::NodeName;
@@ -25,8 +26,12 @@ pub struct Pass {
     pub changes: Vec<NodeChange>,
     /// Nodes that nothing names any more, by name.
     pub gone: Vec<NodeName>,
+    /// Addresses that a pod has ceased to claim since the pass before, in order, also if it claims them again.
+    pub released: Vec<IpAddr>,
     /// Whether [`Translator::problems`] may differ.
     pub problems: bool,
+    /// The addresses that pods have gained or given up since the pass before, in order; of the first pass, none.
+    pub moved: Vec<IpAddr>,
     /// What was done.
     pub work: Work,
 }
@@ -124,7 +129,11 @@ impl Translator {
         let (changes, gone) = self.follow_in_nodes(&affected, &changed, &mut work);
         let moved = work.pods + work.groups > 0 && (over_budget || self.any_over_budget());
         let problems = std::mem::take(&mut self.dirty.problems) || moved || reviewed;
-        Pass { changes, gone, problems, work }
+        let released = self.cluster.owners.released();
+        let mut moved = std::mem::take(&mut self.dirty.moved);
+        moved.sort_unstable();
+        moved.dedup();
+        Pass { changes, gone, released, problems, moved, work }
     }
 
     pub(super) fn any_over_budget(&self) -> bool {

@@ -91,7 +91,7 @@ pub(super) fn of_facts(cluster: &Cluster, world: &World) -> Vec<Problem> {
 pub(super) fn namespaces_over_budget(translator: &Translator) -> Vec<Problem> {
     let Translator { cluster, subjects, groups, parts, budgets, .. } = translator;
     let tried = subjects.over();
-    let tried = tried.map(|(namespace, tries)| (namespace, OverBudget::Tries, (tries, budgets.tries)));
+    let tried = tried.map(|(namespace, over, tries)| (namespace, over, (tries, budgets.tries)));
     let all = tried.chain(groups.tenants.all_over(budgets)).chain(parts.namespaces_over());
     let all = all.filter_map(|(namespace, over, figures)| {
         Some(budget::of_namespace(over, &cluster.namespace(namespace)?.name, figures))

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use fnv::FnvBuildHasher;
 use slab::Slab;
 
-use super::attempts::Attempts;
-use super::budget::Budgets;
+use super::attempts::{Attempts, PeerAttempts, peers_here};
+use super::budget::{Budgets, OverBudget};
 use super::cluster::{Cluster, PodEntry};
 use super::lookup::{Key, Lookup};
 use super::select::Selectors;
@@ -28,6 +28,8 @@ pub(super) struct RulesEntry {
     pub(super) names: Box<[(Protocol, PortName)]>,
     /// What they weigh.
     pub(super) weight: u64,
+    /// How many peers in the policies' own namespace they name.
+    peers_here: u64,
     holders: u32,
 }
 
@@ -50,8 +52,13 @@ struct Tenant {
     /// How often pods have to be tried against them, where pods times statements alone do not tell that it is within
     /// [`Budgets::tries`]. It is a cache: what it tells is the same whenever it is made.
     attempts: Option<Box<Attempts>>,
-    /// The directions in which they isolate, if there are too many for the namespace's pods: as of the last review.
-    over: Option<[bool; 2]>,
+    /// How many peers in the namespace they name, all statements together.
+    peers_here: u64,
+    /// The same for these.
+    peer_attempts: Option<Box<PeerAttempts>>,
+    /// What there is too much of for the namespace's pods, if there is, and the directions in which they isolate: as of
+    /// the last review.
+    over: Option<(OverBudget, [bool; 2])>,
     /// Whether policies have come or gone without a look at which pods they select.
     unseen: bool,
 }
@@ -98,6 +105,7 @@ impl Subjects {
                 rules: Arc::clone(rules),
                 names: names_of(rules),
                 weight: weight::of(rules),
+                peers_here: peers_here(rules).count() as u64,
                 holders: 0,
             };
             let id = number(self.rules.insert(entry));
@@ -135,6 +143,7 @@ impl Subjects {
         namespace: u32,
     ) -> bool {
         let rules = self.hold_rules(rules);
+        let entry = self.rules.get(rules as usize);
         let tenant = self.tenants.entry(namespace).or_default();
         let selectors = &mut tenant.selectors;
         let id = selectors.find(&policy.subjects).unwrap_or_else(|| {
@@ -153,6 +162,10 @@ impl Subjects {
                 said.insert(place, Said { direction, rules, policies: 1 });
                 *tenant.statements_of(direction) += 1;
                 tenant.attempts.iter_mut().for_each(|all| all.statement(&policy.subjects, true));
+                if let Some(entry) = entry {
+                    tenant.peers_here += entry.peers_here;
+                    tenant.peer_attempts.iter_mut().for_each(|all| all.rules(&entry.rules, true));
+                }
                 true
             }
         }
@@ -181,6 +194,10 @@ impl Subjects {
                 if let Some(tenant) = self.tenants.get_mut(&namespace) {
                     *tenant.statements_of(direction) -= 1;
                     tenant.attempts.iter_mut().for_each(|all| all.statement(&policy.subjects, false));
+                    if let Some(entry) = self.rules.get(rules as usize) {
+                        tenant.peers_here -= entry.peers_here;
+                        tenant.peer_attempts.iter_mut().for_each(|all| all.rules(&entry.rules, false));
+                    }
                 }
             }
             if said.is_empty() {
@@ -209,16 +226,24 @@ impl Subjects {
 
     /// A pod of a namespace has come with these labels, or gone.
     pub(super) fn follow_pod(&mut self, namespace: u32, labels: &Labels, come: bool) {
-        if let Some(attempts) = self.tenants.get_mut(&namespace).and_then(|tenant| tenant.attempts.as_mut()) {
-            attempts.pod(labels, come);
+        if let Some(tenant) = self.tenants.get_mut(&namespace) {
+            tenant.attempts.iter_mut().for_each(|attempts| attempts.pod(labels, come));
+            tenant.peer_attempts.iter_mut().for_each(|attempts| attempts.pod(labels, come));
         }
     }
 
-    /// Looks whether a namespace is over [`Budgets::tries`]. Returns true if that is news.
+    /// Looks whether a namespace is over [`Budgets::tries`], with its subjects or with its peers. Returns true if that is
+    /// news.
     pub(super) fn review(&mut self, namespace: u32, cluster: &Cluster, budgets: &Budgets) -> bool {
-        let over = self.count(namespace, cluster, budgets) > budgets.tries;
+        let subjects = self.count(namespace, cluster, budgets) > budgets.tries;
+        let peers = self.count_peers(namespace, cluster, budgets) > budgets.tries;
         let Some(tenant) = self.tenants.get_mut(&namespace) else { return false };
-        let over = over.then(|| tenant.statements.map(|statements| statements > 0));
+        let over = match (subjects, peers) {
+            (true, _) => Some(OverBudget::Tries),
+            (false, true) => Some(OverBudget::PeerTries),
+            (false, false) => None,
+        };
+        let over = over.map(|over| (over, tenant.statements.map(|statements| statements > 0)));
         let unseen = std::mem::take(&mut tenant.unseen) && over.is_none();
         let news = std::mem::replace(&mut tenant.over, over) != over || unseen;
         if over.is_none() && tenant.selectors.is_empty() {
@@ -258,10 +283,35 @@ impl Subjects {
         tenant.attempts.as_ref().map_or(most, |attempts| attempts.total())
     }
 
-    /// The namespaces over [`Budgets::tries`], and what they come to.
-    pub(super) fn over(&self) -> impl Iterator<Item = (u32, u64)> {
-        let over = self.tenants.iter().filter(|(_, tenant)| tenant.over.is_some());
-        over.filter_map(|(namespace, tenant)| Some((*namespace, tenant.attempts.as_ref()?.total())))
+    /// The same for the peers in the namespace that its policies name, whether or not they select a pod.
+    fn count_peers(&mut self, namespace: u32, cluster: &Cluster, budgets: &Budgets) -> u64 {
+        let Some(tenant) = self.tenants.get_mut(&namespace) else { return 0 };
+        let pods = cluster.namespace(namespace).map(|entry| &entry.pods);
+        let most = tenant.peers_here.saturating_mul(pods.map_or(0, IdSet::len) as u64);
+        if most <= budgets.tries / 2 {
+            tenant.peer_attempts = None;
+        } else if most > budgets.tries && tenant.peer_attempts.is_none() {
+            let mut attempts = PeerAttempts::default();
+            let pods = pods.into_iter().flat_map(IdSet::iter).filter_map(|id| cluster.pod(id));
+            pods.for_each(|entry| attempts.pod(&entry.pod.labels, true));
+            let said = tenant.selectors.iter().filter_map(|(_, id)| self.said.get(id as usize)).flatten();
+            let rules = said.filter_map(|said| self.rules.get(said.rules as usize));
+            rules.for_each(|entry| attempts.rules(&entry.rules, true));
+            tenant.peer_attempts = Some(Box::new(attempts));
+        }
+        tenant.peer_attempts.as_ref().map_or(most, |attempts| attempts.total())
+    }
+
+    /// The namespaces over [`Budgets::tries`], by what, and what that comes to.
+    pub(super) fn over(&self) -> impl Iterator<Item = (u32, OverBudget, u64)> {
+        self.tenants.iter().filter_map(|(namespace, tenant)| {
+            let (over, _) = tenant.over?;
+            let total = match over {
+                OverBudget::PeerTries => tenant.peer_attempts.as_ref()?.total(),
+                _ => tenant.attempts.as_ref()?.total(),
+            };
+            Some((*namespace, over, total))
+        })
     }
 
     /// The namespaces that have policies.
@@ -273,7 +323,7 @@ impl Subjects {
     /// it was tried: what selects it counts as often as there are different statements.
     pub(super) fn applying(&self, entry: &PodEntry) -> ([Option<Applying>; 2], usize) {
         let Some(tenant) = self.tenants.get(&entry.namespace) else { return ([None, None], 0) };
-        if let Some(isolating) = tenant.over {
+        if let Some((_, isolating)) = tenant.over {
             return (isolating.map(|isolating| isolating.then_some(Applying::Unknown)), 0);
         }
         let mut found = Direction::ALL.map(|_| IdSet::default());

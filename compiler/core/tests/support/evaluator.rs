@@ -293,8 +293,8 @@ fn is_spoofed(cluster: &Cluster, node: &str, flow: &Flow) -> bool {
 /// A packet that ends a tunnel, from a pod's own link to the node that it is on.
 fn tunnels_into(cluster: &Cluster, node: &str, flow: &Flow) -> bool {
     let tunnel = match flow.transport {
-        Transport::Ports(Protocol::Udp, _, port) => matches!(port, 4789 | 6081 | 8472),
-        Transport::Other(number) => matches!(number, 4 | 41 | 47),
+        Transport::Ports(Protocol::Udp, _, port) => matches!(port, 4789 | 4790 | 6081 | 8472),
+        Transport::Other(number) => matches!(number, 4 | 41 | 47 | 97 | 115 | 137),
         Transport::Ports(..) | Transport::Icmp { .. } => false,
     };
     let from_pod = cluster.pods.iter().any(|pod| {

@@ -1,10 +1,10 @@
 //! What is measured in a process of its own, so that one peak of memory does not hide another.
 
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail, ensure};
 use flock_compiler_core::World;
 use flock_lab::figures::{memory, reset_peak, summary};
 use flock_shapes::Shape;
@@ -15,8 +15,9 @@ use crate::core;
 
 /// How long the ancestor's way is followed before the rest is extrapolated.
 const PATIENCE: Duration = Duration::from_secs(4);
-/// What the ancestor may write for one node before it is cut short, in bytes.
+/// What the ancestor may write for one node before it is cut short, in bytes; and to see that it runs.
 const LIMIT: usize = 256 << 20;
+const SHORT: usize = 1 << 20;
 
 /// What a child does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -44,11 +45,12 @@ pub(crate) struct Report {
     pub(crate) share: f64,
 }
 
-pub(crate) fn run(shape: Shape, task: Task, runs: usize) -> anyhow::Result<Report> {
+pub(crate) fn run(shape: Shape, task: Task, runs: usize, short: bool) -> anyhow::Result<Report> {
     match task {
         Task::Keep => ours(shape, true, runs),
         Task::Drop => ours(shape, false, runs),
-        Task::Ancestor => ancestor(shape),
+        Task::Ancestor if short => ancestor(shape, Duration::ZERO, SHORT),
+        Task::Ancestor => ancestor(shape, PATIENCE, LIMIT),
     }
 }
 
@@ -60,9 +62,11 @@ fn ours(shape: Shape, keep: bool, runs: usize) -> anyhow::Result<Report> {
         reset_peak().context("cannot measure the peak of memory")?;
         let objects = memory(None)?.now;
         let (kept, total, largest) = (Mutex::new(Vec::new()), AtomicU64::new(0), AtomicU64::new(0));
+        let made = AtomicUsize::new(0);
         let started = Instant::now();
         let translator = core::full_scripts(changes, |script| {
             let length = script.bytes().len() as u64;
+            made.fetch_add(1, Ordering::Relaxed);
             total.fetch_add(length, Ordering::Relaxed);
             largest.fetch_max(length, Ordering::Relaxed);
             // The hash is part of the script: it has been made.
@@ -71,9 +75,14 @@ fn ours(shape: Shape, keep: bool, runs: usize) -> anyhow::Result<Report> {
             }
         });
         times.push(started.elapsed().as_secs_f64());
+        if let [problem, ..] = &*translator.problems() {
+            bail!("{shape} is no cluster that is compiled as it says: {problem}");
+        }
         drop(translator);
         // Later runs meet what the allocator kept of earlier ones.
         if run == 0 {
+            let (made, nodes) = (made.into_inner(), shape.size().nodes);
+            ensure!(made == nodes, "{shape} has {nodes} nodes, and {made} of them have a script");
             let (total, largest) = (total.into_inner(), largest.into_inner());
             report = Report { objects, peak: memory(None)?.peak, total, largest, ..report };
         }
@@ -81,7 +90,7 @@ fn ours(shape: Shape, keep: bool, runs: usize) -> anyhow::Result<Report> {
     Ok(Report { seconds: summary(times).median, ..report })
 }
 
-fn ancestor(shape: Shape) -> anyhow::Result<Report> {
+fn ancestor(shape: Shape, patience: Duration, limit: usize) -> anyhow::Result<Report> {
     let mut world = World::default();
     for change in shape.cluster().changes() {
         world.apply(change);
@@ -95,10 +104,10 @@ fn ancestor(shape: Shape) -> anyhow::Result<Report> {
     let (mut written, mut total, mut largest, mut done) = (0, 0u64, 0u64, 0usize);
     let started = Instant::now();
     for node in &nodes {
-        if started.elapsed() > PATIENCE {
+        if done > 0 && started.elapsed() > patience {
             break;
         }
-        let script = ancestor.script(node, LIMIT);
+        let script = ancestor.script(node, limit);
         // The ancestor hashed nothing; its text is what went over the wire.
         let length = script.text.len() as u64;
         (total, largest) = (total + length, largest.max(length));

@@ -27,6 +27,9 @@ struct Options {
     /// Runs whose median is shown.
     #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u16).range(1..))]
     runs: u16,
+    /// Follow the ancestor's way hardly at all: one run, to see that it runs.
+    #[arg(long)]
+    short: bool,
     /// Print Markdown.
     #[arg(long)]
     markdown: bool,
@@ -50,7 +53,7 @@ const fn bars(shape: Shape) -> (Option<f64>, Option<f64>) {
 fn main() -> anyhow::Result<()> {
     let options = Options::parse();
     if let (Some(task), [shape]) = (options.child, options.shape.as_slice()) {
-        let report = child::run(*shape, task, options.runs.into())?;
+        let report = child::run(*shape, task, options.runs.into(), options.short)?;
         serde_json::to_writer(std::io::stdout().lock(), &report)?;
         return Ok(());
     }
@@ -61,7 +64,7 @@ fn main() -> anyhow::Result<()> {
     for &shape in &options.shape {
         let mut measure = |task: Task| {
             progress.say(format_args!("{shape}: {task:?}"));
-            measure(shape, task, options.runs)
+            measure(shape, task, &options)
         };
         let (keep, drop, ancestor) = (measure(Task::Keep)?, measure(Task::Drop)?, measure(Task::Ancestor)?);
         let limits = bars(shape);
@@ -102,10 +105,13 @@ fn main() -> anyhow::Result<()> {
 }
 
 /// Measures in a process of its own.
-fn measure(shape: Shape, task: Task, runs: u16) -> anyhow::Result<Report> {
+fn measure(shape: Shape, task: Task, options: &Options) -> anyhow::Result<Report> {
     let mut command = Command::new(std::env::current_exe()?);
     let task_name = format!("{task:?}").to_lowercase();
-    command.args(["--shape", &shape.to_string(), "--runs", &runs.to_string(), "--child", &task_name]);
+    command.args(["--shape", &shape.to_string(), "--runs", &options.runs.to_string(), "--child", &task_name]);
+    if options.short {
+        command.arg("--short");
+    }
     let output = command.stdin(Stdio::null()).stderr(Stdio::inherit()).output()?;
     ensure!(output.status.success(), "measuring {shape} ended with {}", output.status);
     serde_json::from_slice(&output.stdout).context("the measuring process said something else")

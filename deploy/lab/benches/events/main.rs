@@ -9,7 +9,7 @@ mod core;
 use std::io::Write as _;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, ensure};
+use anyhow::{Context as _, bail, ensure};
 use clap::Parser;
 use flock_compiler_core::{Change, Translator, World};
 use flock_lab::figures::{Cell, Progress, Summary, Table, bytes, machine, summary, time};
@@ -81,6 +81,9 @@ fn main() -> anyhow::Result<()> {
     let cluster = Shape::S3.cluster();
     let events = Events::of(&cluster);
     let mut translator = core::translator(cluster.changes());
+    if let [problem, ..] = &*translator.problems() {
+        bail!("S3 is no cluster that is compiled as it says: {problem}");
+    }
 
     let mut table = Table::new([
         "",
@@ -101,6 +104,9 @@ fn main() -> anyhow::Result<()> {
             row.add(&mut translator, event.change);
             row.add(&mut translator, event.undo);
         }
+        let (touched, all) = (summary(row.nodes.iter().copied()).least, Shape::S3.size().nodes as f64);
+        let (least, of) = if reach == Reach::All { (all, "all") } else { (1.0, "some") };
+        ensure!(touched >= least, "{name}: an event that concerns {of} nodes touched {touched}");
         let Summary { count, median, p99, most, .. } = summary(row.seconds);
         table.row([
             name.into(),

@@ -10,12 +10,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use flock_compiler::access::Access;
 use flock_compiler::engine::Engine;
-use flock_compiler::fleet::Fleet;
 use flock_compiler::listen;
 use flock_compiler::metrics::Metrics;
-use flock_compiler::service::{self, Context, Limits};
+use flock_compiler::service::{self, Context};
 use flock_proto::Outcome;
 use tokio::sync::{mpsc, watch};
 
@@ -125,14 +123,7 @@ async fn run(shape: Shape, port: u16, mut commands: mpsc::Receiver<String>) -> a
     let (events, incoming) = mpsc::channel(4096);
     tokio::spawn(engine.run(incoming));
     let (_stop, stopping) = watch::channel(false);
-    let context = Context {
-        engine: handle.clone(),
-        fleet: Arc::new(Fleet::default()),
-        metrics: Arc::clone(&metrics),
-        stopping,
-        access: Access::Open,
-        limits: Limits::default(),
-    };
+    let context = Context::in_memory(handle.clone(), Arc::clone(&metrics), stopping);
     tokio::spawn(service::serve(listen::plain(listener), context, std::future::pending()));
     for event in cluster::listings(shape)? {
         events.send(event).await?;

@@ -16,6 +16,7 @@ use anyhow::{Context as _, bail, ensure};
 use clap::Parser;
 use flock_lab::figures::{Cell, Progress, Summary, Table, bytes, machine, milliseconds, summary};
 use flock_lab::{Lab, Node};
+use flock_shared::steps;
 
 use changes::{ChangeKind, Changes};
 use tables::{NodeTable, Tables};
@@ -112,9 +113,9 @@ fn measure(
     for round in 0..=options.rounds {
         progress.say(format_args!("{which}: round {round} of {} (round 0 warms up)", options.rounds));
         for kind in ChangeKind::SMALL {
-            let script = changes.next(kind)?;
+            let script = changes.next(kind).with_context(|| format!("{which}, {kind}"))?;
             std::thread::sleep(PAUSE);
-            let taken = apply(node, &script).with_context(|| format!("{kind}"))?;
+            let taken = apply(node, &script).with_context(|| format!("{which}, {kind}"))?;
             if round > 0
                 && let Some((_, samples)) = samples.iter_mut().find(|(other, _)| *other == kind)
             {
@@ -126,8 +127,12 @@ fn measure(
     Ok(samples.into_iter().map(|(kind, samples)| (kind, summary(samples))).collect())
 }
 
-/// Runs nft as the agent does, and how long it took from its start to its end.
+/// Runs nft once for each step, as the agent does, and how long it took from its start to its end.
 fn apply(node: &Node, script: &str) -> anyhow::Result<Duration> {
+    steps::of(script.as_bytes()).map(|step| transaction(node, step)).sum()
+}
+
+fn transaction(node: &Node, script: &[u8]) -> anyhow::Result<Duration> {
     // A child gets the namespace of the thread that starts it.
     node.enter(|| {
         let mut command = Command::new("nft");
@@ -135,7 +140,7 @@ fn apply(node: &Node, script: &str) -> anyhow::Result<Duration> {
         let started = Instant::now();
         let mut nft = command.spawn()?;
         if let Some(mut stdin) = nft.stdin.take() {
-            stdin.write_all(script.as_bytes())?;
+            stdin.write_all(script)?;
         }
         let output = nft.wait_with_output()?;
         let taken = started.elapsed();

@@ -1,9 +1,11 @@
 //! The tables that are changed: what the compiler makes of clusters that lead to them.
 
+use std::collections::BTreeMap;
 use std::fmt;
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail, ensure};
 use flock_compiler_core::object::Peer;
 use flock_compiler_core::{Change, Edit, Labels, Selector, Translator, World, render};
 use flock_shapes::parts::{self, Pair};
@@ -21,11 +23,12 @@ const LOCAL: usize = 110;
 /// The table of a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum NodeTable {
-    /// 2,000 sets of 100 members.
+    /// 1,700 sets of 50 members: with the port maps of the node's pods and the blocks of the third, nearly as many sets as
+    /// a node's table may have, and no more elements than the ancestor can be given in one transaction.
     ManySets,
-    /// One set of 100,000 members.
+    /// One set of 90,000 members.
     LargeSet,
-    /// 2,000 sets of 100 members, and 200 blocks with an `except` each.
+    /// 1,700 sets of 50 members, and 200 blocks with an `except` each.
     ManySetsAndBlocks,
 }
 
@@ -49,9 +52,9 @@ impl NodeTable {
     /// Sets, members of each, and blocks.
     const fn counts(self) -> (usize, usize, usize) {
         match self {
-            Self::ManySets => (2_000, 100, 0),
-            Self::LargeSet => (1, 100_000, 0),
-            Self::ManySetsAndBlocks => (2_000, 100, 200),
+            Self::ManySets => (1_700, 50, 0),
+            Self::LargeSet => (1, 90_000, 0),
+            Self::ManySetsAndBlocks => (1_700, 50, 200),
         }
     }
 }
@@ -59,9 +62,9 @@ impl NodeTable {
 impl fmt::Display for NodeTable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
-            Self::ManySets => "2,000 sets × 100 members",
-            Self::LargeSet => "a set of 100,000 members",
-            Self::ManySetsAndBlocks => "2,000 sets × 100, 200 ipBlocks",
+            Self::ManySets => "1,700 sets × 50 members",
+            Self::LargeSet => "a set of 90,000 members",
+            Self::ManySetsAndBlocks => "1,700 sets × 50, 200 ipBlocks",
         })
     }
 }
@@ -73,14 +76,39 @@ impl Tables {
         let mut translator = Translator::new();
         changes(&world).into_iter().for_each(|change| _ = translator.apply(change));
         let changes = translator.pass().changes;
+        if let [problem, ..] = &*translator.problems() {
+            bail!("{which} is no table that a node is given: {problem}");
+        }
         let change = changes.iter().find(|change| *change.after.node() == node);
         let full = text(&render(&change.context("the node has no table")?.after))?;
-        let names = full.lines().filter_map(|line| line.trim().strip_prefix("set pods4_"));
-        // Sets of contested addresses and of subjects have other names; the largest is a set of peers.
-        let set = names.filter_map(|line| line.strip_suffix(" {")).next().context("no set of addresses")?;
+        let members = widest(&full);
+        let (set, members) = members.with_context(|| format!("{which}: no set of pods in the script"))?;
+        let (_, expected, _) = which.counts();
+        ensure!(members == expected, "{which}: a set has {members} members");
         let ancestor = Ancestor::new(&world).script(&node, usize::MAX).text;
-        Ok(Self { which, set: format!("pods4_{set}"), translator, node, ancestor, full })
+        Ok(Self { which, set, translator, node, ancestor, full })
     }
+}
+
+/// The set of pods' addresses with most members in a script, which may declare it again to add to it.
+fn widest(script: &str) -> Option<(String, usize)> {
+    let mut sets: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut within = None;
+    for line in script.lines() {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        match *words {
+            ["set", name, "{"] => within = Some(name).filter(|name| name.starts_with("pods4_")),
+            ["chain" | "map", _, "{"] => within = None,
+            _ => {
+                let addresses =
+                    words.iter().filter(|word| word.trim_end_matches(',').parse::<Ipv4Addr>().is_ok());
+                if let Some(name) = within {
+                    *sets.entry(name).or_default() += addresses.count();
+                }
+            }
+        }
+    }
+    sets.into_iter().max_by_key(|(_, members)| *members).map(|(name, members)| (name.to_owned(), members))
 }
 
 /// The node's pods in one namespace, selected in turn by a policy for each set, each with a port of its own and one

@@ -4,13 +4,15 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use flock_compiler_core::object::{Namespace, Peer, Pod, Policy, PortMatch};
+use flock_compiler_core::object::{Bridge, BridgeNf, Facts, Namespace, Peer, Pod, Policy, PortMatch};
 use flock_compiler_core::port::{PortRange, Protocol};
 use flock_compiler_core::{Change, Edit, Labels, Selector, World};
 use flock_shapes::parts::{self, Pair};
 use flock_shared::{NamespaceName, NodeName};
+use ipnet::Ipv4Net;
 
 use crate::layouts::Ports;
+use crate::stage::{BRIDGE, BRIDGE_ADDRESS, BRIDGE_PREFIX};
 use crate::{CLIENT, CLOSING_PORT, ECHO_PORT, SERVER};
 
 /// Ports in a range: more than the compiler writes one by one.
@@ -19,6 +21,26 @@ const RANGE: u16 = 18;
 /// The node.
 pub(crate) fn node() -> NodeName {
     parts::node(0).name
+}
+
+/// What its agent finds where the two that talk are on a bridge.
+pub(crate) fn bridged() -> Facts {
+    let address = Ipv4Net::new_assert(BRIDGE_ADDRESS, BRIDGE_PREFIX);
+    Facts {
+        bridges: BRIDGE
+            .parse()
+            .map(|name| Bridge {
+                name,
+                addresses: vec![address.into()],
+                links: [].into(),
+                uplinks: [].into(),
+            })
+            .into_iter()
+            .collect(),
+        bridge_nf_v4: BridgeNf::On,
+        bridge_nf_v6: BridgeNf::On,
+        ..Facts::nothing_of(node())
+    }
 }
 
 /// What users write: namespaces of ten pods that are closed by default, and allow their own pods on two ports. The

@@ -3,9 +3,11 @@
 //! policies that select one pod.
 //!
 //! Both ends and the node's forwarding run on one core, so the figure is what the whole path costs. All layouts are
-//! measured in turn, round after round, and compared within a round: the machine's drift cancels out.
+//! measured in turn, round after round, and compared within a round: the machine's drift cancels out. What judges is seen
+//! to judge before it is measured: what policies allow opens, and a port that they do not allow does not.
 //!
-//! `deploy/bench packets [--rounds N] [--pods N,N,…] [--policies N,N,…] [--ports same,distinct,ranges] [--script FILE] [--print]`
+//! `deploy/bench packets [--rounds N] [--pods N,N,…] [--policies N,N,…] [--ports same,distinct,ranges] [--bridged N,N,…]
+//! [--script FILE] [--print]`
 
 #[path = "../ancestor.rs"]
 mod ancestor;
@@ -13,19 +15,21 @@ mod clusters;
 mod layouts;
 mod measure;
 mod report;
+mod stage;
 
 use std::io::Write as _;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
 use clap::Parser;
+use flock_lab::Lab;
 use flock_lab::figures::Progress;
-use flock_lab::{Lab, Node, Pod};
 
-use layouts::{Layout, Ports};
-use measure::{Client, Server, Work};
+use layouts::{Layout, Ports, Rules, Way};
+use measure::Work;
 use report::Sample;
+use stage::Stage;
 
 /// The pods that the connections run between; both are isolated in both directions and allowed to talk.
 pub(crate) const CLIENT: Ipv4Addr = Ipv4Addr::new(10, 200, 0, 1);
@@ -34,6 +38,11 @@ pub(crate) const SERVER: Ipv4Addr = Ipv4Addr::new(10, 200, 0, 2);
 /// The port at which the server closes connections, and the one at which it echoes.
 pub(crate) const CLOSING_PORT: u16 = 8080;
 pub(crate) const ECHO_PORT: u16 = 8081;
+/// A port that no policy allows: the first range begins above it, where ports are counted up from the server's.
+pub(crate) const DENIED_PORT: u16 = 7;
+
+/// Pods on a node, the usual limit of a kubelet.
+const USUAL: usize = 110;
 
 /// What rules cost a packet, relative to no ruleset and to one conntrack rule.
 #[derive(Debug, Parser)]
@@ -51,6 +60,9 @@ struct Options {
     /// The ports of these policies.
     #[arg(long, value_delimiter = ',', default_values_t = Ports::ALL)]
     ports: Vec<Ports>,
+    /// Numbers of pods on the node, for ours with the two that talk on a bridge; 0 for none.
+    #[arg(long, value_delimiter = ',', default_value = "110")]
+    bridged: Vec<usize>,
     /// A ruleset to compare with ours: it replaces the table that the bench cleans.
     #[arg(long)]
     script: Vec<PathBuf>,
@@ -67,15 +79,23 @@ struct Options {
 
 impl Options {
     fn layouts(&self) -> Vec<Layout> {
-        let pods = self.pods.iter().filter(|pods| **pods > 0);
-        let sized = pods.flat_map(|pods| [Layout::Ours(*pods), Layout::Ancestor(*pods)]);
-        let policies = self.policies.iter().filter(|policies| **policies > 0);
-        let selected = self
-            .ports
-            .iter()
-            .flat_map(|ports| policies.clone().map(|policies| Layout::Policies(*policies, *ports)));
-        let files = self.script.iter().cloned().map(Layout::File);
-        [Layout::None, Layout::Conntrack].into_iter().chain(sized).chain(selected).chain(files).collect()
+        let pods = || self.pods.iter().copied().filter(|pods| *pods > 0);
+        let bridged = || self.bridged.iter().copied().filter(|pods| *pods > 0);
+        let policies = || self.policies.iter().copied().filter(|policies| *policies > 0);
+        let selected = |ports: &Ports| policies().map(|policies| Rules::Policies(policies, *ports)).collect();
+        let selected: Vec<Vec<Rules>> = self.ports.iter().map(selected).collect();
+        let routed = [Rules::None, Rules::Conntrack]
+            .into_iter()
+            .chain(pods().flat_map(|pods| [Rules::Ours(pods), Rules::Ancestor(pods)]))
+            // The usual limit of a kubelet is enough of these.
+            .chain(pods().find(|pods| *pods >= USUAL).map(Rules::WithoutMidStream))
+            .chain(selected.into_iter().flatten())
+            .chain(self.script.iter().cloned().map(Rules::File))
+            .map(|rules| Layout { way: Way::Routed, rules });
+        let base = bridged().next().into_iter().flat_map(|_| [Rules::None, Rules::Conntrack]);
+        let of_bridged = bridged().flat_map(|pods| [Rules::Ours(pods), Rules::WithoutMidStream(pods)]);
+        let bridged = base.chain(of_bridged).map(|rules| Layout { way: Way::Bridged, rules });
+        routed.chain(bridged).collect()
     }
 }
 
@@ -88,38 +108,36 @@ fn main() -> anyhow::Result<()> {
     if let Err(why) = Lab::available() {
         bail!("cannot measure: {why}");
     }
-    let lab = Lab::new("bench").context("cannot make network namespaces")?;
-    let node = lab.node("node")?;
-    let [client, server] =
-        [("client", CLIENT), ("server", SERVER)].map(|(name, address)| pod(&node, name, address));
-    let (client, server) = (client?, server?);
-    // Closed connections are forgotten at once, so that every round meets an equally small table.
-    node.run("sysctl", &["-q", "-w", "net.netfilter.nf_conntrack_tcp_timeout_close=1"], "").ok();
-
-    let server = Server::start(&server)?;
-    let mut client = Client::start(&client, IpAddr::V4(SERVER))?;
     let layouts = options.layouts();
     let scripts: Vec<String> = layouts.iter().map(Layout::script).collect::<anyhow::Result<_>>()?;
+    let lab = Lab::new("bench").context("cannot make network namespaces")?;
+    let mut routed = Stage::routed(&lab)?;
+    let is_bridged = layouts.iter().any(|layout| layout.way == Way::Bridged);
+    let mut bridged = if is_bridged { Some(Stage::bridged(&lab)?) } else { None };
 
     let mut samples: Vec<Sample> = Vec::new();
     let mut progress = Progress::new();
     for round in 0..=usize::from(options.rounds) {
         for (layout, script) in layouts.iter().zip(&scripts) {
             progress.say(format_args!("round {round} of {} (round 0 warms up): {layout}", options.rounds));
-            node.nft(&layouts::clean())?;
-            node.nft(script).with_context(|| format!("nft refuses the layout {layout}"))?;
-            let connections = client.measure(Work::Connections)?;
-            let requests = client.measure(Work::Requests)?;
+            let stage = match (layout.way, &mut bridged) {
+                (Way::Bridged, Some(bridged)) => bridged,
+                _ => &mut routed,
+            };
+            stage
+                .enforce(&layouts::clean(), script)
+                .with_context(|| format!("nft refuses the layout {layout}"))?;
+            let mut measure = |work| stage.measure(work).with_context(|| layout.to_string());
+            let connections = measure(Work::Connections)?;
+            let requests = measure(Work::Requests)?;
             // The first round warms caches and is not counted.
             if round > 0 {
                 samples.push(Sample { layout: layout.clone(), round, connections, requests });
+            } else if layout.judges() {
+                ensure!(measure(Work::Denied)? == 0.0, "{layout}: port {DENIED_PORT} is not denied");
             }
         }
     }
-    drop((server, progress));
+    drop(progress);
     report::print(&layouts, &samples, options.markdown)
-}
-
-fn pod(node: &Node, name: &str, address: Ipv4Addr) -> anyhow::Result<Pod> {
-    Ok(node.pod(name, &[address.into()])?)
 }

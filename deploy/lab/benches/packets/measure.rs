@@ -1,6 +1,6 @@
 //! A client and a server, pinned to one core, and the figures of one run.
 
-use std::io::{Read as _, Write as _};
+use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::sync::mpsc;
 use std::thread::JoinHandle;
@@ -12,10 +12,12 @@ use nix::sched::{CpuSet, sched_setaffinity};
 use nix::unistd::Pid;
 use socket2::SockRef;
 
-use crate::{CLOSING_PORT, ECHO_PORT};
+use crate::{CLOSING_PORT, DENIED_PORT, ECHO_PORT};
 
 /// How long one figure is measured.
 const WINDOW: Duration = Duration::from_millis(250);
+/// How long a connection may take to open that is to be denied.
+const PATIENCE: Duration = Duration::from_millis(100);
 /// A request and its response, in bytes.
 const MESSAGE: usize = 64;
 
@@ -26,6 +28,8 @@ pub(crate) enum Work {
     Connections,
     /// Send a small request over an open connection and read the response.
     Requests,
+    /// Try the port that no policy allows: how many of one connections open.
+    Denied,
 }
 
 fn pin() -> anyhow::Result<()> {
@@ -79,6 +83,7 @@ impl Client {
                     let rate = match work {
                         Work::Connections => connections(SocketAddr::new(server, CLOSING_PORT)),
                         Work::Requests => requests(SocketAddr::new(server, ECHO_PORT)),
+                        Work::Denied => Ok(denied(SocketAddr::new(server, DENIED_PORT))),
                     };
                     outgoing.send(rate)?;
                 }
@@ -98,12 +103,20 @@ impl Client {
 }
 
 fn connect(target: SocketAddr) -> anyhow::Result<TcpStream> {
-    let stream =
-        TcpStream::connect_timeout(&target, Duration::from_secs(2)).context("a connection did not open")?;
+    let stream = TcpStream::connect_timeout(&target, Duration::from_secs(2))
+        .with_context(|| format!("a connection to {target} did not open, which policies allow"))?;
     stream.set_read_timeout(Some(Duration::from_secs(2)))?;
     // Reset on close: no TIME_WAIT uses up the ports.
     SockRef::from(&stream).set_linger(Some(Duration::ZERO))?;
     Ok(stream)
+}
+
+/// Tries once: 1 where it opens, or where it is refused, which the server's end does.
+fn denied(target: SocketAddr) -> f64 {
+    match TcpStream::connect_timeout(&target, PATIENCE) {
+        Err(error) if error.kind() != ErrorKind::ConnectionRefused => 0.0,
+        Ok(_) | Err(_) => 1.0,
+    }
 }
 
 fn connections(target: SocketAddr) -> anyhow::Result<f64> {

@@ -4,10 +4,12 @@ use std::io::Write as _;
 
 use flock_lab::figures::{Cell, Table, machine, summary};
 
-use crate::layouts::Layout;
+use crate::layouts::{Layout, Rules};
 
 /// What ours may cost a new connection at most, relative to one conntrack rule.
 const BAR: f64 = 1.06;
+/// What the rules for mid-stream packets may cost a new connection at most, relative to the same table without them.
+const MID_STREAM: f64 = 1.005;
 /// What many policies may cost a new connection at most, relative to the fewest.
 const GROWTH: f64 = 1.05;
 
@@ -28,38 +30,38 @@ pub(crate) fn print(layouts: &[Layout], samples: &[Sample], markdown: bool) -> a
     writeln!(out, "{}", machine())?;
     writeln!(
         out,
-        "Cost is time relative to no ruleset; then relative to one conntrack rule, and to the fewest"
+        "Cost is time relative to no ruleset on the same way; then relative to one conntrack rule; then to the"
     )?;
-    writeln!(out, "policies on such ports.\n")?;
+    writeln!(
+        out,
+        "base: the fewest policies on such ports, or the same table without rules for mid-stream packets.\n"
+    )?;
     drop(out);
     let mut table = Table::new([
         "ruleset",
         "conn/s",
         "cost",
         "/ conntrack",
-        "/ fewest",
+        "/ base",
         "req/s",
         "cost",
         "/ conntrack",
-        "/ fewest",
+        "/ base",
     ]);
     for layout in layouts {
         let row = |figure: Figure, bars: bool| -> [Cell; 4] {
             let rate = summary(samples.iter().filter(|sample| sample.layout == *layout).map(figure)).median;
             let of = |base: &Layout| ratio(samples, base, layout, figure);
-            let relative = of(&Layout::Conntrack);
-            let fewest = fewest(layouts, layout).map(of);
-            // The bar on many policies is relative to the fewest.
-            let ours = match layout {
-                Layout::Ours(_) => true,
-                Layout::Policies(..) => fewest.is_none(),
-                _ => false,
-            };
+            let relative = of(&layout.with(Rules::Conntrack));
+            let base = base(layouts, layout);
+            let to_base = base.as_ref().map(|(base, bar)| (of(base), *bar));
+            let is_many = matches!(layout.rules, Rules::Policies(..)) && base.is_some();
+            let ours = matches!(layout.rules, Rules::Ours(_) | Rules::Policies(..)) && !is_many;
             [
                 format!("{rate:.0}").into(),
-                format!("{:.2}", of(&Layout::None)).into(),
+                format!("{:.2}", of(&layout.with(Rules::None))).into(),
                 limited(relative, (bars && ours).then_some(BAR)),
-                fewest.map_or_else(|| "".into(), |ratio| limited(ratio, bars.then_some(GROWTH))),
+                to_base.map_or_else(|| "".into(), |(ratio, bar)| limited(ratio, bars.then_some(bar))),
             ]
         };
         let [rate, cost, relative, growth] = row(|sample| sample.connections, true);
@@ -83,14 +85,23 @@ fn limited(ratio: f64, bar: Option<f64>) -> Cell {
     Cell::at_most(format!("{ratio:.3}"), ratio, bar)
 }
 
-/// The layout with the fewest policies on such ports, if this is one with more.
-fn fewest<'a>(layouts: &'a [Layout], layout: &Layout) -> Option<&'a Layout> {
-    let Layout::Policies(count, ports) = layout else { return None };
-    let similar = layouts.iter().filter_map(|other| match other {
-        Layout::Policies(fewer, same) if same == ports && fewer < count => Some((fewer, other)),
+/// The layout that this one is to be compared with closely, and what it may cost relative to that: the one with the
+/// fewest policies on such ports, or the same without rules for mid-stream packets.
+fn base(layouts: &[Layout], layout: &Layout) -> Option<(Layout, f64)> {
+    match &layout.rules {
+        Rules::Ours(pods) => {
+            let without = layout.with(Rules::WithoutMidStream(*pods));
+            layouts.contains(&without).then_some((without, MID_STREAM))
+        }
+        Rules::Policies(count, ports) => {
+            let fewer = layouts.iter().filter_map(|other| match &other.rules {
+                Rules::Policies(fewer, same) if same == ports && fewer < count => Some((*fewer, other)),
+                _ => None,
+            });
+            fewer.min_by_key(|(fewer, _)| *fewer).map(|(_, other)| (other.clone(), GROWTH))
+        }
         _ => None,
-    });
-    similar.min_by_key(|(fewer, _)| **fewer).map(|(_, other)| other)
+    }
 }
 
 /// The median over rounds of how much longer `layout` takes than `base` in the same round.

@@ -101,6 +101,12 @@ impl Talk {
         has_come(&self.client)
     }
 
+    /// The server sends; whether the client hears it.
+    fn is_told(&self) -> bool {
+        self.server.send(b"!").unwrap();
+        has_come(&self.client)
+    }
+
     fn is_cut(&self) {
         wait_until("the server to be heard no more", || (0..AGAIN).all(|_| !self.is_heard()));
     }
@@ -258,4 +264,60 @@ fn what_began_without_a_table_is_cut_once_there_is_one() {
     let second = Talk::open(web, db, 5001, SocketAddr::new(DB.into(), 5001));
     let _agent = site.agent("n1", &options);
     second.is_cut();
+}
+
+/// A pod of some app is isolated in these directions, and allowed web or db on these ports there.
+fn one_way(app: &str, types: &str, direction: &str, ports: &[u16]) -> String {
+    let (side, other) = match direction {
+        "egress" => ("to", "db"),
+        _ => ("from", "web"),
+    };
+    let ports: Vec<String> =
+        ports.iter().map(|port| format!("{{port: {port}, protocol: UDP}}, {{port: {port}}}")).collect();
+    let rule = match ports.is_empty() {
+        true => String::new(),
+        false => format!(
+            "{{{side}: [{{podSelector: {{matchLabels: {{app: {other}}}}}}}], ports: [{}]}}",
+            ports.join(", ")
+        ),
+    };
+    format!(
+        "---
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {{namespace: shop, name: {app}}}
+spec: {{podSelector: {{matchLabels: {{app: {app}}}}}, policyTypes: [{types}], {direction}: [{rule}]}}
+"
+    )
+}
+
+/// The client and the server are on two nodes, and only the rules of one of them change. What its node forgets, the other
+/// one's still takes for a connection, unless it is told.
+#[test]
+fn what_one_node_revokes_the_other_one_forgets() {
+    let Some(stage) = Stage::new("conntrack-two", "") else { return };
+    let Stage { site, web, db, .. } = &stage;
+    let _agents = site.agents();
+    let to = |port| SocketAddr::new(DB.into(), port);
+    let put = |policies: &[String]| {
+        site.manifests.put("policies.yaml", &policies.concat());
+        site.settle();
+    };
+
+    // The client's node lets no question out any more, and anything in; the server may send nothing but answers.
+    let server = one_way("db", "Ingress, Egress", "ingress", &[5000, 5001]);
+    put(&[one_way("web", "Egress", "egress", &[5000, 5001]), server.clone()]);
+    let (revoked, mut kept) = (Talk::open(web, db, 5000, to(5000)), tcp(web, db, 5001, to(5001)));
+    put(&[one_way("web", "Egress", "egress", &[5001]), server]);
+    revoked.is_cut();
+    assert!(echoes(&mut kept), "an allowed connection of the same pods");
+    drop((revoked, kept));
+
+    // The server's node lets no question in any more, and anything out; the client hears nothing but answers.
+    let client = one_way("web", "Ingress, Egress", "egress", &[5002, 5003]);
+    put(&[client.clone(), one_way("db", "Ingress", "ingress", &[5002, 5003])]);
+    let (revoked, mut kept) = (Talk::open(web, db, 5002, to(5002)), tcp(web, db, 5003, to(5003)));
+    put(&[client, one_way("db", "Ingress", "ingress", &[5003])]);
+    wait_until("the server to be heard no more", || (0..AGAIN).all(|_| !revoked.is_told()));
+    assert!(echoes(&mut kept), "an allowed connection of the same pods");
 }

@@ -23,6 +23,7 @@ pub(crate) struct NodeStatus {
     pub(crate) isolated_pods: u32,
     pub(crate) drifts: u32,
     pub(crate) not_judged: Vec<String>,
+    pub(crate) closed: Option<String>,
 }
 
 /// A problem, as `problems -o json` prints it.

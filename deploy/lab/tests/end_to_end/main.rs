@@ -3,7 +3,9 @@
 
 mod admin;
 mod api;
+mod attach;
 mod chaos;
+mod closed;
 mod compiler;
 mod conntrack;
 mod debug;

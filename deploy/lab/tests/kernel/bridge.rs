@@ -25,7 +25,7 @@ const PORT: u16 = 4711;
 const ON_ITS_WAY: Duration = Duration::from_millis(400);
 
 /// The node's bridge with the node's address, and br_netfilter; false where the kernel has none, which is said.
-fn bridge(node: &Node, name: &str, address: &str) -> bool {
+pub(crate) fn bridge(node: &Node, name: &str, address: &str) -> bool {
     let settings =
         ["iptables", "ip6tables"].map(|hook| format!("/proc/sys/net/bridge/bridge-nf-call-{hook}"));
     let switched_on = node.enter(|| settings.iter().try_for_each(|path| fs::write(path, "1"))).unwrap();
@@ -53,7 +53,7 @@ fn on_bridge(node: &Node, bridge: &str, name: &str, interface: &str, addresses: 
     pod
 }
 
-fn member_on_bridge(node: &Node, member: &Member) -> Pod {
+pub(crate) fn member_on_bridge(node: &Node, member: &Member) -> Pod {
     let [v4, v6] = member.addresses();
     let addresses = [format!("{v4}/24"), format!("{v6}/64 nodad")];
     let addresses: Vec<&str> = addresses.iter().map(String::as_str).collect();
@@ -84,7 +84,7 @@ fn facts(ports: &[&str]) -> Facts {
 }
 
 /// Puts into the first node what the compiler makes of the objects there.
-fn enforce(cluster: &Cluster, objects: &Objects) {
+pub(crate) fn enforce(cluster: &Cluster, objects: &Objects) {
     let mut world = objects.world();
     world.apply(Change::Facts(Edit::Upsert(facts(&[]))));
     let options = Options { unready_pods: UnreadyPods::Allow, ..Options::default() };

@@ -110,7 +110,7 @@ fn is_made(socket: &Socket, patience: Duration) -> bool {
 
 /// Sends a datagram over and over until it comes back, at most for `patience`.
 fn is_echoed(socket: &UdpSocket, patience: Duration) -> bool {
-    socket.set_read_timeout(Some(MOMENT / 2)).unwrap();
+    socket.set_read_timeout(Some(patient(MOMENT / 2))).unwrap();
     let rounds = patience.as_millis() / (MOMENT / 2).as_millis();
     (0..rounds).any(|_| socket.send(b"?").is_ok() && socket.recv(&mut [0; 8]).is_ok())
 }

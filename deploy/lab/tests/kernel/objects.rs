@@ -82,6 +82,18 @@ impl Objects {
         self
     }
 
+    /// Every node has the addresses that labs give it.
+    pub(crate) fn with_node_addresses(mut self) -> Self {
+        for (document, (number, name)) in self.documents.iter_mut().zip((1..).zip(NODES)) {
+            *document = format!(
+                "{{apiVersion: v1, kind: Node, metadata: {{name: {name}}}, status: {{addresses: [\
+                 {{type: InternalIP, address: 172.18.0.{number}}}, \
+                 {{type: InternalIP, address: \"fd00:18::{number}\"}}]}}}}"
+            );
+        }
+        self
+    }
+
     /// With `--unready-pods OPTION`.
     pub(crate) fn unready_pods(mut self, option: &str) -> Self {
         self.unready_pods = option.parse().unwrap();

@@ -19,6 +19,10 @@ pub const ELEMENTS_PER_STEP: usize = 65_536;
 /// Chains of a table.
 pub const CHAINS_PER_TABLE: usize = 16_384;
 
+/// Ports of tunnels in one rule, which are elements of a set without a name: those that an agent may say, and the
+/// well-known ones.
+pub const TUNNEL_PORTS_PER_RULE: usize = 72;
+
 /// Rules, chains, sets and maps that one transaction adds, flushes or deletes. Each takes the kernel some 2 to 10 kB as
 /// long as it lasts, and nft about as much.
 pub const OBJECTS_PER_STEP: usize = 65_536;
@@ -64,7 +68,7 @@ impl ChainName {
     pub const fn rules_limit(&self) -> usize {
         match self {
             Self::Base(_) => BASE,
-            Self::Anchor | Self::MidStream | Self::Reset | Self::Tunnel => ASIDE,
+            Self::Anchor | Self::Translated | Self::MidStream | Self::Reset | Self::Tunnel => ASIDE,
             Self::Bridged => BRIDGED,
             Self::Frames | Self::FramesTo => FRAMES,
             Self::Anchored(_) => ANCHORED,
@@ -82,7 +86,7 @@ impl ChainName {
 const LONGEST: usize = {
     let rule_set = RULE_SET + PEERS + DENIED;
     let direction = BASE + ASIDE + OWNERS_PER_ADDRESS + 1 + OWNERS_PER_ADDRESS * rule_set + ASIDE;
-    let entering = ASIDE + ASIDE + ANCHORED;
+    let entering = ASIDE + ANCHORED + ASIDE + ASIDE;
     let bridged = BRIDGED + FRAMES + FRAMES;
     bridged + entering + 2 * direction
 };

@@ -5,6 +5,7 @@
 //! elements to what stands, so the counts of the table that stands are kept.
 
 mod limits;
+pub mod node;
 
 use std::collections::{HashMap, HashSet};
 
@@ -13,6 +14,7 @@ use flock_shared::Revision;
 pub use limits::{
     BYTES_PER_STEP, CHAINS_PER_TABLE, ELEMENTS_PER_STEP, ELEMENTS_PER_TABLE, EVALUATIONS_PER_PACKET,
     MARKERS_PER_TABLE, OBJECTS_PER_STEP, OWNERS_PER_ADDRESS, SETS_PER_TABLE, STEPS_PER_SCRIPT,
+    TUNNEL_PORTS_PER_RULE,
 };
 
 use crate::model::{Field, Hook, Match, Rule, Statement, Verdict};
@@ -53,7 +55,9 @@ pub enum Why {
         to: String,
     },
     /// A rule where packets of the node itself pass, which looks at them all.
-    #[error("a rule of {0} has to ask for a set of interfaces: packets of the node pass there")]
+    #[error(
+        "a rule of {0} has to ask for a set of interfaces, or for ports of tunnels of services: packets of the node pass there"
+    )]
     Entering(ChainName),
     /// A rule is added to a chain that was not flushed just before.
     #[error("rules are added to {0} only behind its flush")]
@@ -297,8 +301,15 @@ impl Count {
             let from = name.to_string();
             return Err(Why::Way { from, to: statement(&rule.statement) });
         }
-        if name.hook() == Some(Hook::Entering) && !asks_for_interfaces(rule) {
+        if matches!(name.hook(), Some(Hook::Entering | Hook::Translated)) && !leaves_node_alone(rule) {
             return Err(Why::Entering(name.clone()));
+        }
+        // Each is an element to the kernel, like those of sets that have a name.
+        for condition in &rule.matches {
+            if let Match::TunnelPorts(ports) = condition {
+                at_most(ports.len(), TUNNEL_PORTS_PER_RULE, "ports of tunnels in a rule")?;
+                self.step.elements += ports.len();
+            }
         }
         let unnamed = rule.matches.iter().filter(|condition| has_unnamed_set(condition)).count();
         let chain = self.costs.chains.entry(name.clone()).or_default();
@@ -321,12 +332,14 @@ fn statement(statement: &Statement) -> String {
     Rule { matches: smallvec::SmallVec::new(), statement: statement.clone() }.to_string()
 }
 
-fn asks_for_interfaces(rule: &Rule) -> bool {
+/// Returns true if a rule looks only at what comes from some interfaces, or at datagrams to services.
+fn leaves_node_alone(rule: &Rule) -> bool {
     let inbound = |condition: &Match| match condition {
         Match::In(fields, _) => fields.first() == Some(&Field::Inbound),
         _ => false,
     };
-    rule.matches.iter().any(inbound)
+    let is_of_service = matches!(rule.matches.as_slice(), [Match::TunnelPorts(_), Match::Translated]);
+    is_of_service || rule.matches.iter().any(inbound)
 }
 
 /// Returns true if nft makes a set of this condition.

@@ -86,7 +86,10 @@ fn listings_come_first_and_then_only_what_changed() {
     let mut followed = Followed::new();
     followed.write("pods.yaml", POD);
     followed.write("policies.yaml", POLICY);
-    assert_eq!(followed.poll(), ["= 0 Node", "= 1 Namespace", "= 1 Pod", "= 1 NetworkPolicy"]);
+    assert_eq!(
+        followed.poll(),
+        ["= 0 Node", "= 1 Namespace", "= 1 Pod", "= 1 NetworkPolicy", "= 0 NodePods"]
+    );
     assert_eq!(followed.poll(), [""; 0]);
     followed.write("pods.yaml", &format!("{POD}---\n{}", POD.replace("web", "api")));
     assert_eq!(followed.poll(), ["+ Pod shop/api"]);
@@ -115,7 +118,7 @@ fn nothing_is_sent_before_every_file_was_good_once() {
     followed.write("b.yaml", POLICY);
     assert_eq!(
         followed.poll(),
-        ["mended b.yaml", "= 0 Node", "= 1 Namespace", "= 1 Pod", "= 1 NetworkPolicy"]
+        ["mended b.yaml", "= 0 Node", "= 1 Namespace", "= 1 Pod", "= 1 NetworkPolicy", "= 0 NodePods"]
     );
 }
 
@@ -220,7 +223,15 @@ fn contradicting_files_at_the_start_hold_everything() {
     followed.remove("b.yaml");
     assert_eq!(
         followed.poll(),
-        ["mended a.yaml", "mended b.yaml", "= 0 Node", "= 1 Namespace", "= 0 Pod", "= 1 NetworkPolicy"]
+        [
+            "mended a.yaml",
+            "mended b.yaml",
+            "= 0 Node",
+            "= 1 Namespace",
+            "= 0 Pod",
+            "= 1 NetworkPolicy",
+            "= 0 NodePods"
+        ]
     );
 }
 
@@ -237,7 +248,7 @@ fn a_config_map_volume_changes_by_a_swap_of_links() {
     };
     version("..1", POD);
     symlink("..data/a.yaml", root.join("a.yaml")).unwrap();
-    assert_eq!(followed.poll().len(), 4);
+    assert_eq!(followed.poll().len(), 5);
     version("..2", &POD.replace("web", "api"));
     std::fs::remove_dir_all(root.join("..1")).unwrap();
     assert_eq!(followed.poll(), ["+ Pod shop/api", "- Pod shop/web"]);
@@ -287,7 +298,7 @@ fn the_source_ends_with_its_receiver_and_tells_what_it_cannot_read() {
         let source =
             tokio::spawn(ManifestsSource::new(dir.path().to_owned(), HostInterfaces::None).run(sender));
         assert!(
-            matches!(events.recv().await, Some(SourceEvent::Changes { changes, .. }) if changes.len() == 4)
+            matches!(events.recv().await, Some(SourceEvent::Changes { changes, .. }) if changes.len() == 5)
         );
         drop(events);
         source.await.unwrap().unwrap();

@@ -144,7 +144,7 @@ fn a_directory_is_read_like_kubectl_does() {
     let read = Manifests::load(dir.path(), &HostInterfaces::None);
     assert!(read.errors.is_empty(), "{:?}", read.errors);
     assert_eq!(names(&read.objects), ["Node n", "Namespace shop", "NetworkPolicy shop/deny"]);
-    assert_eq!(read.listings().len(), 4);
+    assert_eq!(read.listings().len(), 5);
 
     let read = Manifests::load(&dir.path().join("b.yml"), &HostInterfaces::None);
     assert_eq!(names(&read.objects), ["Namespace shop", "NetworkPolicy shop/deny"]);

@@ -106,20 +106,34 @@ pub(crate) enum Part {
     Goldens,
     /// Verdicts on real packets.
     Packets,
+    /// What pods hand to tunnels never comes out.
+    Tunnels,
     /// A history of deltas ends where the full script does.
     Deltas,
     /// An agent's life.
     Agent,
+    /// An agent tells what goes past the rules: bridges, flowtables, IPVS.
+    Facts,
 }
 
 impl Part {
+    /// As users write it, and what its results are called.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Packets => "packets",
+            other => other.title(),
+        }
+    }
+
     /// The column's title.
     pub(crate) const fn title(self) -> &'static str {
         match self {
             Self::Goldens => "goldens",
             Self::Packets => "real packets",
+            Self::Tunnels => "tunnels",
             Self::Deltas => "deltas",
             Self::Agent => "agent",
+            Self::Facts => "facts",
         }
     }
 }

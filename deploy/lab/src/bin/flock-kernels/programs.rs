@@ -1,5 +1,6 @@
 //! The test programs that guests run, built on the host. They find their files at the same paths there.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -9,6 +10,9 @@ use serde::Deserialize;
 
 use crate::guest::Job;
 use crate::options::Part;
+
+/// How long the history of deltas is in a guest: some 200 of them.
+const EVENTS: usize = 1_500;
 
 /// A test program.
 pub(crate) struct Program {
@@ -39,24 +43,30 @@ struct Profile {
 }
 
 impl Part {
-    /// The package and the test that it is.
-    const fn test(self) -> (&'static str, &'static str) {
+    /// The test that it is.
+    const fn test(self) -> &'static str {
         match self {
-            Self::Goldens => ("flock-lab", "goldens_load"),
-            Self::Packets => ("flock-lab", "kernel"),
-            Self::Deltas => ("flock-lab", "deltas"),
-            Self::Agent => ("flock-node-agent", "agent"),
+            Self::Goldens => "goldens_load",
+            Self::Packets | Self::Tunnels => "kernel",
+            Self::Deltas => "deltas",
+            Self::Agent | Self::Facts => "agent",
         }
     }
 
-    /// Which of its tests are run, and how many at once.
+    /// Which of its tests are run, and how many at once: what a kernel decides, in a few minutes of a guest. What only
+    /// waits, and what our own programs decide, this machine shows as well.
     const fn arguments(self) -> &'static str {
         match self {
             // The other one needs no kernel.
             Self::Goldens => "--test-threads=1 every_golden",
             // Most of the time goes by waiting for packets that do not come.
-            Self::Packets => "--test-threads=4",
-            Self::Deltas | Self::Agent => "--test-threads=2",
+            Self::Packets => {
+                "--test-threads=4 full_matrix::every_pair bridge::nothing bridge::frames mid_stream::"
+            }
+            Self::Tunnels => "--test-threads=1 tunnel_devices::",
+            Self::Deltas => "--test-threads=2",
+            Self::Agent => "--test-threads=2 kernel:: kernel_deltas:: drift:: steps:: saved::",
+            Self::Facts => "--test-threads=1 facts::",
         }
     }
 }
@@ -66,37 +76,34 @@ impl Program {
     pub(crate) fn job(&self, limit: Duration) -> Job {
         let (folder, executable) = (self.folder.display(), self.executable.display());
         let arguments = self.part.arguments();
-        let command = format!("cd '{folder}' && exec '{executable}' --show-output {arguments}");
-        Job { name: self.part.test().1.to_owned(), command, limit }
+        let command = format!(
+            "export FLOCK_EVENTS={EVENTS}; cd '{folder}' && exec '{executable}' --show-output {arguments}"
+        );
+        Job { name: self.part.name().to_owned(), command, limit }
     }
 }
 
-/// Builds the tests of these parts.
+/// Builds the tests of these parts, as `deploy/test` does: dependencies have other features where one package is built
+/// alone, and each such build is one more of everything.
 pub(crate) fn build(parts: &[Part]) -> Result<Vec<Program>> {
-    parts.iter().map(|&part| build_one(part)).collect()
+    let mut command = Command::new("cargo");
+    command.args(["test", "--locked", "--quiet", "--no-run", "--message-format=json", "--workspace"]);
+    for test in parts.iter().map(|part| part.test()).collect::<BTreeSet<_>>() {
+        command.args(["--test", test]);
+    }
+    let output = command.stderr(Stdio::inherit()).output().context("start cargo")?;
+    ensure!(output.status.success(), "cargo could not build the tests");
+    let messages = String::from_utf8_lossy(&output.stdout).into_owned();
+    let artifacts: Vec<Artifact> =
+        messages.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    parts.iter().map(|&part| program(part, &artifacts)).collect()
 }
 
-fn build_one(part: Part) -> Result<Program> {
-    let (package, test) = part.test();
-    let mut command = Command::new("cargo");
-    command.args([
-        "test",
-        "--locked",
-        "--quiet",
-        "--no-run",
-        "--message-format=json",
-        "-p",
-        package,
-        "--test",
-        test,
-    ]);
-    let output = command.stderr(Stdio::inherit()).output().context("start cargo")?;
-    ensure!(output.status.success(), "cargo could not build the test {test} of {package}");
-    let messages = String::from_utf8_lossy(&output.stdout).into_owned();
-    let artifacts = messages.lines().filter_map(|line| serde_json::from_str::<Artifact>(line).ok());
-    let mut found = artifacts.filter(|artifact| artifact.profile.test && artifact.target.name == test);
-    let artifact = found.next().context("cargo does not say what it built")?;
+fn program(part: Part, artifacts: &[Artifact]) -> Result<Program> {
+    let mut tests = artifacts.iter().filter(|artifact| artifact.profile.test);
+    let artifact = tests.find(|artifact| artifact.target.name == part.test());
+    let artifact = artifact.context("cargo does not say what it built")?;
     let folder = artifact.manifest_path.parent().map(PathBuf::from).context("a manifest without a folder")?;
-    let executable = artifact.executable.context("cargo built no program")?;
+    let executable = artifact.executable.clone().context("cargo built no program")?;
     Ok(Program { part, executable, folder })
 }

@@ -26,15 +26,15 @@ pub(crate) fn outcome(part: Part, text: &str, status: Option<i32>) -> Outcome {
             0 => format!("{tried} of {tried} load"),
             _ => format!("{refused} of {tried} refused"),
         }),
-        Part::Packets => {
+        Part::Packets | Part::Tunnels => {
             sum(text, "flows").map(|(tried, wrong)| format!("{} flows, {wrong} wrong", grouped(tried)))
         }
         Part::Deltas => sum(text, "deltas")
             .map(|(tried, refused)| format!("{} deltas, {refused} refused", grouped(tried))),
-        Part::Agent => Some(format!("{passed} of {} tests pass", passed + failed.len())),
+        Part::Agent | Part::Facts => Some(format!("{passed} of {} tests pass", passed + failed.len())),
     };
     let mut said = said.unwrap_or_else(|| "not tried".to_owned());
-    if !failed.is_empty() && part != Part::Agent && part != Part::Goldens {
+    if !failed.is_empty() && !matches!(part, Part::Agent | Part::Facts | Part::Goldens) {
         said.push_str(&format!(", {} of {} tests failed", failed.len(), passed + failed.len()));
     }
     match status {

@@ -4,10 +4,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use flock_compiler::access::Access;
 use flock_compiler::convert::HostInterfaces;
 use flock_compiler::engine::Engine;
-use flock_compiler::fleet::Fleet;
 use flock_compiler::listen;
 use flock_compiler::metrics::Metrics;
 use flock_compiler::service::{self, Context, Limits};
@@ -39,12 +37,8 @@ impl Impatient {
         let (events, incoming) = mpsc::channel(64);
         let (stop, stopping) = watch::channel(false);
         let context = Context {
-            engine: handle,
-            fleet: Arc::new(Fleet::default()),
-            metrics,
-            stopping,
-            access: Access::Open,
             limits: Limits { ack: ACK_LIMIT, ..Limits::default() },
+            ..Context::in_memory(handle, metrics, stopping)
         };
         runtime.spawn(ManifestsSource::new(manifests.to_owned(), HostInterfaces::None).run(events));
         runtime.spawn(engine.run(incoming));

@@ -2,6 +2,7 @@
 
 use std::sync::Mutex;
 use std::sync::mpsc::{self as std_mpsc, Receiver};
+use std::time::Duration;
 
 use flock_proto::v1::node_service_server::{NodeService, NodeServiceServer};
 use flock_proto::{Ack, AgentMessage, Hello, v1};
@@ -52,8 +53,13 @@ impl FakeCompiler {
 impl Session {
     /// Sends an update and gives the answer.
     pub(crate) fn ask(&self, update: impl Into<v1::Update>) -> Ack {
+        self.ask_within(PATIENCE, update)
+    }
+
+    /// The same, for what takes so long at most.
+    pub(crate) fn ask_within(&self, limit: Duration, update: impl Into<v1::Update>) -> Ack {
         self.updates.blocking_send(Ok(update.into())).expect("the agent should listen");
-        self.acks.recv_timeout(PATIENCE).expect("the agent should have answered")
+        self.acks.recv_timeout(limit).expect("the agent should have answered")
     }
 }
 

@@ -10,9 +10,10 @@ use std::time::SystemTime;
 pub(crate) const COMPILER: &str = "flock-compiler";
 pub(crate) const AGENT: &str = "flock-node-agent";
 pub(crate) const FLOCKCTL: &str = "flockctl";
+pub(crate) const CNI: &str = "flock-cni";
 
 /// Names of programs, which are those of their packages.
-const PROGRAMS: [&str; 3] = [COMPILER, AGENT, FLOCKCTL];
+const PROGRAMS: [&str; 4] = [COMPILER, AGENT, FLOCKCTL, CNI];
 
 /// The workspace.
 pub(crate) fn workspace() -> PathBuf {

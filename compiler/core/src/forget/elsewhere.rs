@@ -1,0 +1,186 @@
+//! What one node revokes, for the others. Both nodes of two pods have an entry for their connection, and each judges its
+//! own pod only. So a node is told of addresses of other nodes that lost something, where one of its isolated pods may
+//! have talked with them; where nothing isolates a pod, an entry lets nothing pass that would not pass without it.
+//!
+//! Told are addresses, not connections: it comes to one look of a node, however much was revoked. Pods that come and go
+//! are no news: they have no connections yet, or none that matter any more.
+
+use std::collections::{BTreeMap, HashSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use flock_shared::prefixes::{Prefix, Prefixes};
+use smallvec::SmallVec;
+
+use super::{is_isolated_anew, members_lost};
+use crate::identity::Name;
+use crate::members::{Element, Member, Members};
+use crate::object::Direction;
+use crate::output::{BlockSet, Isolation, MemberSet, Output, Subject};
+
+/// What a pass has revoked, as far as it matters to other nodes than those that judge it.
+#[derive(Debug, Default)]
+pub struct Elsewhere {
+    /// Peers that are allowed less: a matter of their own nodes.
+    peers: Prefixes,
+    /// Pods that are isolated in another way: a matter of the nodes of their peers.
+    subjects: Vec<(Talkers, Prefixes)>,
+}
+
+/// Who may have talked with a pod before.
+#[derive(Debug)]
+enum Talkers {
+    /// Whoever it is.
+    Anyone,
+    /// The members of these.
+    Members(Vec<Arc<MemberSet>>),
+}
+
+/// How a pod was isolated, in those directions in which it no longer is; `None`: open.
+type Was = SmallVec<[Option<(Direction, Name)>; 2]>;
+
+impl Elsewhere {
+    /// What these changes of nodes revoke, from before to after; `moved` are the addresses that pods have gained or
+    /// given up with them, in order.
+    #[must_use]
+    pub fn of<'a>(changes: impl IntoIterator<Item = (&'a Output, &'a Output)>, moved: &[IpAddr]) -> Self {
+        let is_news = |address: &IpAddr| moved.binary_search(address).is_err();
+        let (mut peers, mut subjects) = (Vec::new(), BTreeMap::new());
+        // What many nodes share is looked at once.
+        let mut seen = HashSet::new();
+        for (old, new) in changes {
+            if !Arc::ptr_eq(old.frame(), new.frame()) {
+                let changed = old.frame().subjects.unshared(&new.frame().subjects);
+                for (address, before, after) in changed {
+                    if is_isolated_anew(before, after) && is_news(&address) {
+                        let (was, talkers) = talked(old, before, after);
+                        let (_, addresses) = subjects.entry(was).or_insert_with(|| (talkers(), Vec::new()));
+                        addresses.push(Prefix::from(address));
+                    }
+                }
+            }
+            if old.shares_sets_with(new) {
+                continue;
+            }
+            for (place, after) in new.sets().iter().enumerate() {
+                let same = old.sets().get(place).is_some_and(|before| Arc::ptr_eq(before, after));
+                let before = (!same).then(|| old.set(&after.definition.name)).flatten();
+                let Some(before) = before else { continue };
+                if seen.insert((Arc::as_ptr(before), Arc::as_ptr(after))) {
+                    peers.extend(members_lost(before, after));
+                }
+            }
+        }
+        peers.retain(|peer: &Prefix| is_news(&peer.address()));
+        let subjects =
+            subjects.into_values().map(|(talkers, addresses)| (talkers, Prefixes::from_iter(addresses)));
+        Self { peers: peers.into_iter().collect(), subjects: subjects.collect() }
+    }
+
+    /// Returns true if no other node has anything to do with it.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.peers.is_empty() && self.subjects.is_empty()
+    }
+
+    /// The addresses whose connections are to be judged once more on the node that enforces this; perhaps more than are.
+    #[must_use]
+    pub fn concerning(&self, own: &Output) -> Prefixes {
+        let isolated: Vec<IpAddr> = isolated(own).collect();
+        let mut all = Prefixes::default();
+        if isolated.is_empty() {
+            return all;
+        }
+        let peers = isolated.iter().filter(|address| self.peers.contains(**address));
+        all.extend(peers.map(|address| Prefix::from(*address)));
+        for (talkers, addresses) in &self.subjects {
+            let concerns = match talkers {
+                Talkers::Anyone => true,
+                Talkers::Members(sets) => sets.iter().any(|set| overlaps(set, own, &isolated)),
+            };
+            if concerns {
+                all.extend(addresses.iter().copied());
+            }
+        }
+        all
+    }
+}
+
+/// The addresses of pods of a node that are isolated in some direction.
+fn isolated(own: &Output) -> impl Iterator<Item = IpAddr> {
+    let is_isolated =
+        |subject: &Subject| !Direction::ALL.iter().all(|it| *subject.isolation(*it) == Isolation::Open);
+    let subjects = own.frame().subjects.iter();
+    subjects.filter(move |(_, subject)| is_isolated(subject)).map(|(address, _)| *address)
+}
+
+/// How an address was isolated where it is isolated in another way, and with whom it may have talked that way.
+fn talked<'a>(
+    old: &'a Output,
+    before: Option<&'a Subject>,
+    after: Option<&'a Subject>,
+) -> (Was, impl FnOnce() -> Talkers + use<'a>) {
+    let differs = move |direction: &Direction| {
+        let of = |subject: Option<&'a Subject>| subject.map(|subject| subject.isolation(*direction));
+        of(before) != of(after)
+    };
+    let was = move || {
+        Direction::ALL.into_iter().filter(differs).map(move |it| before.map(|before| before.isolation(it)))
+    };
+    let names = was().flat_map(|was| match was {
+        None | Some(Isolation::Open) => SmallVec::<[_; 1]>::from_elem(None, 1),
+        Some(was) => {
+            was.rule_sets().iter().map(|rules| Some((rules.direction, rules.name.clone()))).collect()
+        }
+    });
+    (names.collect(), move || {
+        let mut sets = Vec::new();
+        for was in was() {
+            let (None | Some(Isolation::Open)) = was else {
+                for rules in was.into_iter().flat_map(Isolation::rule_sets) {
+                    let blocks = |union: &crate::output::Union| {
+                        union.v4 != BlockSet::Nowhere || union.v6 != BlockSet::Nowhere
+                    };
+                    if !rules.contested.is_empty() || rules.unions().any(blocks) {
+                        return Talkers::Anyone;
+                    }
+                    sets.extend(rules.sets().filter_map(|definition| old.set(&definition.name).cloned()));
+                }
+                continue;
+            };
+            return Talkers::Anyone;
+        }
+        Talkers::Members(sets)
+    })
+}
+
+/// Returns true if one of a node's isolated pods is in a set. The smaller of both is looked up in the other.
+fn overlaps(set: &MemberSet, own: &Output, isolated: &[IpAddr]) -> bool {
+    fn any<A: Copy + Ord + Into<IpAddr>>(
+        members: &Members<Member<A>>,
+        own: &Output,
+        isolated: &[IpAddr],
+        of: fn(IpAddr) -> Option<A>,
+    ) -> bool
+    where
+        Member<A>: Element,
+    {
+        // A set of destinations has members with ports, which cannot be looked up by address alone.
+        let mut first = members.iter().take(1);
+        if members.len() <= isolated.len() || first.any(|member| member.service.is_some()) {
+            members.iter().any(|member| own.frame().subjects.get(&member.address.into()).is_some())
+        } else {
+            let mut addresses = isolated.iter().filter_map(|address| of(*address));
+            addresses.any(|address| members.contains(&Member { address, service: None }))
+        }
+    }
+    let v4 = |address| match address {
+        IpAddr::V4(address) => Some(address),
+        IpAddr::V6(_) => None,
+    };
+    let v6 = |address| match address {
+        IpAddr::V6(address) => Some(address),
+        IpAddr::V4(_) => None,
+    };
+    any(&set.v4, own, isolated, v4) || any(&set.v6, own, isolated, v6)
+}

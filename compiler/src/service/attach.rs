@@ -1,0 +1,264 @@
+//! Calls of CNI's plugin, which agents relay: written down, published, and acknowledged by the nodes that they concern.
+//!
+//! ```text
+//! admit ─▶ write down ─▶ seen in the world ─▶ the own node ─▶ nodes that had the address otherwise ─▶ nodes that open to it
+//!  └───────────────────────────── the caller's deadline ────────────────────────────────────────┘   └── attach_wait ──┘
+//! ```
+
+use std::net::IpAddr;
+
+use flock_compiler_core::World;
+use flock_compiler_core::object::{Attachment, PodNetwork};
+use flock_proto::{Attach, Attached, Detach, v1};
+use flock_shared::NodeName;
+use flock_shared::cni::{Reach, Sandbox};
+use http::HeaderMap;
+use tokio::time::{Instant, timeout_at};
+use tonic::Status;
+
+use super::Context;
+use super::admission;
+use super::link::Link;
+use crate::attach::{Admission, Entry, KeepError, admit};
+use crate::engine::{EngineStopped, Sequence};
+
+/// The part of a caller's time that the answer is given to come back.
+const WAY_BACK: u32 = 20;
+
+/// Answers calls.
+pub(super) struct Calls(pub(super) Context);
+
+/// What a node is to acknowledge.
+type Target = (NodeName, Sequence);
+
+impl Calls {
+    /// CNI ADD.
+    pub(super) async fn attach(
+        &self,
+        headers: &HeaderMap,
+        link: &Link,
+        call: v1::AttachRequest,
+    ) -> Result<v1::AttachReply, Status> {
+        let called = Instant::now();
+        let call = Attach::try_from(call).map_err(|error| Status::invalid_argument(error.to_string()))?;
+        self.let_in(headers, link, &call.node).await?;
+        let Attach { node, sandbox, within } = call;
+        let deadline = called + within.saturating_sub(within / WAY_BACK);
+        let (entry, before) = self.admitted(&node, sandbox, deadline).await?;
+        let keeping = self.0.keeper.attach(&node, entry.clone());
+        timeout_at(deadline, keeping).await.map_err(|_| late("the API server"))?.map_err(refused)?;
+        self.shown(&entry, deadline).await?;
+        let addresses = entry.given.map(|given| given.addresses).unwrap_or_default();
+        let reached = self.reached(&node, before, addresses, deadline).await?;
+        if reached.reach != Reach::Everywhere {
+            let behind: Vec<&str> = reached.behind.iter().map(NodeName::as_str).collect();
+            tracing::debug!(%node, pod = %entry.pod, reach = ?reached.reach, ?behind, "attached");
+        }
+        Ok(reached.into())
+    }
+
+    /// CNI DEL.
+    pub(super) async fn detach(
+        &self,
+        headers: &HeaderMap,
+        link: &Link,
+        call: v1::DetachRequest,
+    ) -> Result<v1::AttachReply, Status> {
+        let called = Instant::now();
+        let call = Detach::try_from(call).map_err(|error| Status::invalid_argument(error.to_string()))?;
+        self.let_in(headers, link, &call.node).await?;
+        let Detach { node, sandbox, within } = call;
+        let deadline = called + within.saturating_sub(within / WAY_BACK);
+        let keeping = self.0.keeper.detach(&node, sandbox);
+        let found = timeout_at(deadline, keeping).await.map_err(|_| late("the API server"))?;
+        let Some((entry, given)) =
+            found.map_err(refused)?.and_then(|entry| Some((entry.clone(), entry.given?)))
+        else {
+            // Nobody knows it, or it was gone before.
+            return Ok(Attached { reach: Reach::Everywhere, behind: Vec::new() }.into());
+        };
+        let addresses = given.addresses.clone();
+        self.until(deadline, move |world| !holds(world, &entry, &addresses)).await?;
+        let behind = self.unclean(&given.addresses, deadline).await?;
+        let reach = if behind.is_empty() { Reach::Everywhere } else { Reach::Unclean };
+        Ok(Attached { reach, behind }.into())
+    }
+
+    /// Lets an agent in for its own node.
+    async fn let_in(&self, headers: &HeaderMap, link: &Link, node: &NodeName) -> Result<(), Status> {
+        let admitting = self.0.access.agent(headers, link.peer());
+        let pass = admission::admit(link, admitting).await?;
+        Ok(pass.admits(node).inspect_err(|_| link.estrange())?)
+    }
+
+    /// The sandbox as it may be written down, and the newest pass before that.
+    async fn admitted(
+        &self,
+        node: &NodeName,
+        sandbox: Sandbox,
+        deadline: Instant,
+    ) -> Result<(Entry, Sequence), Status> {
+        let mut passed = self.0.engine.passed();
+        loop {
+            passed.mark_unchanged();
+            let (node, sandbox) = (node.clone(), sandbox.clone());
+            let look = self.0.engine.look(move |view| (admit(view.world, &node, &sandbox), view.sequence));
+            let looked = timeout_at(deadline, look).await;
+            let (admission, sequence) = looked
+                .map_err(|_| late("this replica, which has not read the cluster yet"))?
+                .map_err(stopped)?;
+            match admission {
+                Admission::Admitted(entry) => return Ok((entry, sequence)),
+                Admission::Refused(why) => return Err(Status::failed_precondition(why)),
+                Admission::NotYet(why) => {
+                    if timeout_at(deadline, passed.changed()).await.is_err() {
+                        return Err(Status::deadline_exceeded(why));
+                    }
+                }
+                Admission::Another(why) => {
+                    if timeout_at(deadline, passed.changed()).await.is_err() {
+                        return Err(Status::failed_precondition(why));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Waits until the world has a sandbox that was written down, or its pod is gone.
+    async fn shown(&self, entry: &Entry, deadline: Instant) -> Result<(), Status> {
+        let entry = entry.clone();
+        self.until(deadline, move |world| {
+            let addresses = entry.given.iter().flat_map(|given| &given.addresses).copied();
+            let is_there =
+                world.pods().get(&entry.pod).is_some_and(|pod| pod.uid.as_ref() == Some(&entry.uid));
+            !is_there || holds(world, &entry, &addresses.collect::<Vec<_>>())
+        })
+        .await
+    }
+
+    /// Waits until something holds of the world as it is published.
+    async fn until(
+        &self,
+        deadline: Instant,
+        holds: impl Fn(&World) -> bool + Clone + Send + 'static,
+    ) -> Result<(), Status> {
+        let mut passed = self.0.engine.passed();
+        loop {
+            passed.mark_unchanged();
+            let holds = holds.clone();
+            if self.0.engine.look(move |view| holds(view.world)).await.map_err(stopped)? {
+                return Ok(());
+            }
+            timeout_at(deadline, passed.changed())
+                .await
+                .map_err(|_| late("the API server's watch"))?
+                .map_err(|_| stopped(EngineStopped))?;
+        }
+    }
+
+    /// Waits for the nodes, and says how far it has come.
+    async fn reached(
+        &self,
+        node: &NodeName,
+        before: Sequence,
+        addresses: Vec<IpAddr>,
+        deadline: Instant,
+    ) -> Result<Attached, Status> {
+        let mut own = None;
+        let mut others = Vec::new();
+        for (name, desired) in self.0.engine.nodes().await.map_err(stopped)? {
+            let Some(sequence) = desired.borrow().as_ref().map(|published| published.sequence()) else {
+                continue;
+            };
+            if name == *node {
+                own = Some((name, sequence));
+            } else if sequence > before {
+                others.push((name, sequence));
+            }
+        }
+        // A node that nothing is published for is none of this cluster's: nothing is isolated there.
+        if !self.behind(own.into_iter().collect(), deadline).await.is_empty() {
+            return Err(late(&format!("the acknowledgement of node {node}")));
+        }
+        let unclean = self.unclean(&addresses, deadline).await?;
+        if !unclean.is_empty() {
+            return Ok(Attached { reach: Reach::Unclean, behind: unclean });
+        }
+        let opening = deadline.min(Instant::now() + self.0.limits.attach_wait);
+        let behind = self.behind(others, opening).await;
+        let reach = if behind.is_empty() { Reach::Everywhere } else { Reach::Node };
+        Ok(Attached { reach, behind })
+    }
+
+    /// Waits for the nodes that may have an address as that of a former owner; those that still may.
+    async fn unclean(&self, addresses: &[IpAddr], deadline: Instant) -> Result<Vec<NodeName>, Status> {
+        let addresses = addresses.to_vec();
+        let looking = self.0.engine.look(move |view| view.released.newest(&addresses));
+        let Some(released) = looking.await.map_err(stopped)? else { return Ok(Vec::new()) };
+        let nodes = self.0.engine.nodes().await.map_err(stopped)?;
+        // What was published for a node before is not about this, or the node has acknowledged it in time.
+        let concerned = nodes.into_iter().filter(|(_, desired)| {
+            desired.borrow().as_ref().is_some_and(|published| published.sequence() >= released)
+        });
+        let targets = concerned.map(|(name, _)| (name, released)).collect();
+        Ok(self.behind(targets, deadline).await)
+    }
+
+    /// Waits until these nodes have acknowledged; those that have not by then. Of nodes whose agents are with another
+    /// replica nothing is known here: they are not waited for, but named.
+    async fn behind(&self, targets: Vec<Target>, deadline: Instant) -> Vec<NodeName> {
+        let mut behind = Vec::new();
+        for (node, sequence) in targets {
+            let mut status = self.0.fleet.watch(&node);
+            let has = |acknowledged: Option<Sequence>| acknowledged >= Some(sequence);
+            let waiting = status.wait_for(|status| has(status.acknowledged) || status.stream.is_none());
+            match timeout_at(deadline, waiting).await {
+                Ok(Ok(status)) if has(status.acknowledged) => {}
+                _ => behind.push(node),
+            }
+        }
+        behind
+    }
+}
+
+/// Returns true if the pod of a sandbox has all of these addresses by CNI's word, as far as they are believed.
+fn holds(world: &World, entry: &Entry, addresses: &[IpAddr]) -> bool {
+    let Some(pod) = world.pods().get(&entry.pod).filter(|pod| pod.uid.as_ref() == Some(&entry.uid)) else {
+        return false;
+    };
+    let PodNetwork::Own { attachment: Some(attachment), .. } = &pod.network else { return false };
+    let Attachment::Attached { addresses: held, .. } = &**attachment else { return false };
+    let believed = |address: &IpAddr| pod.node.as_ref().is_none_or(|node| world.may_have(node, *address));
+    addresses.iter().filter(|address| believed(address)).all(|address| held.contains(address))
+}
+
+fn late(what: &str) -> Status {
+    Status::deadline_exceeded(format!("waited in vain for {what}"))
+}
+
+fn refused(error: KeepError) -> Status {
+    match error {
+        KeepError::Absent(why) => Status::unimplemented(format!("there is no place to write it down: {why}")),
+        KeepError::Invalid(why) => Status::failed_precondition(why),
+        KeepError::Ended => Status::unavailable(error.to_string()),
+    }
+}
+
+fn stopped(error: EngineStopped) -> Status {
+    Status::unavailable(error.to_string())
+}
+
+/// Sandboxes that an agent says of its whole node, of which those that fit are written down. The others are said again.
+pub(super) async fn correct(context: &Context, node: &NodeName, sandboxes: Vec<Sandbox>) {
+    let own = node.clone();
+    let looking = context.engine.look(move |view| {
+        let admitted = |sandbox: &Sandbox| match admit(view.world, &own, sandbox) {
+            Admission::Admitted(entry) => Some(entry),
+            Admission::NotYet(_) | Admission::Another(_) | Admission::Refused(_) => None,
+        };
+        sandboxes.iter().filter_map(admitted).collect::<Vec<_>>()
+    });
+    if let Ok(entries) = looking.await {
+        context.keeper.correct(node, entries).await;
+    }
+}

@@ -1,0 +1,162 @@
+//! What CNI did, written down through an API server: nothing is lost between replicas, and pods that start together cost
+//! a few writes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use flock_compiler::attach::{Entry, Given, KeepError, Keeper, Store};
+use flock_compiler::engine::Engine;
+use flock_compiler::fleet::Fleet;
+use flock_compiler::metrics::Metrics;
+use flock_compiler::source::kubernetes::client;
+use flock_compiler_core::object::PodUid;
+use flock_shared::cni::SandboxId;
+use flock_shared::{NodeName, PodKey};
+use flock_testkit::{ApiServer, Failure, NODE, NODE_PODS, Verb};
+use serde_json::{Value, json};
+
+use super::agent;
+
+fn node() -> NodeName {
+    NodeName::new(agent::NODE).unwrap()
+}
+
+async fn server() -> ApiServer {
+    let server = ApiServer::start().await.unwrap();
+    server.store().put(NODE, json!({ "metadata": { "name": agent::NODE } })).unwrap();
+    server
+}
+
+/// The keeper of a replica that has read nothing yet, and serves no agent.
+fn keeper(server: &ApiServer) -> Keeper {
+    let (_, engine) = Engine::new(Arc::new(Metrics::default()));
+    Keeper::new(Store::cluster(client(server.config()).unwrap()), engine, Arc::new(Fleet::default()))
+}
+
+fn entry(number: u8) -> Entry {
+    Entry {
+        id: id(number),
+        pod: PodKey::new("a", &format!("p{number}")).unwrap(),
+        uid: PodUid::new(&format!("u{number}")).unwrap(),
+        given: Some(Given { addresses: vec![[10, 0, 0, number].into()], interface: None }),
+    }
+}
+
+fn id(number: u8) -> SandboxId {
+    SandboxId::new(&format!("s{number}")).unwrap()
+}
+
+/// The pods of the object that have addresses, in order.
+fn pods(server: &ApiServer) -> Vec<String> {
+    let object = server.store().get(NODE_PODS, "", agent::NODE).unwrap_or_default();
+    let listed = object.pointer("/spec/sandboxes").and_then(Value::as_array).cloned().unwrap_or_default();
+    let there = listed.iter().filter(|it| it.get("detached").is_none());
+    let mut names: Vec<String> = there.map(|it| it["name"].as_str().unwrap().to_owned()).collect();
+    names.sort();
+    names
+}
+
+fn writes(server: &ApiServer) -> u64 {
+    server.requests(NODE_PODS, Verb::Create) + server.requests(NODE_PODS, Verb::Update)
+}
+
+async fn all(keeper: &Keeper, numbers: impl Iterator<Item = u8>) {
+    let calls = numbers.map(|number| {
+        let keeper = keeper.clone();
+        tokio::spawn(async move { keeper.attach(&node(), entry(number)).await })
+    });
+    for call in calls.collect::<Vec<_>>() {
+        call.await.unwrap().unwrap();
+    }
+}
+
+#[tokio::test]
+async fn an_object_is_made_with_its_node_and_goes_with_it() {
+    let server = server().await;
+    keeper(&server).attach(&node(), entry(1)).await.unwrap();
+    let object = server.store().get(NODE_PODS, "", agent::NODE).unwrap();
+    let uid = server.store().get(NODE, "", agent::NODE).unwrap()["metadata"]["uid"].clone();
+    let owner = json!([{ "apiVersion": "v1", "kind": "Node", "name": agent::NODE, "uid": uid }]);
+    assert_eq!((&object["metadata"]["ownerReferences"], &object["kind"]), (&owner, &json!("NodePods")));
+    assert_eq!(object["spec"]["sandboxes"][0]["addresses"], json!(["10.0.0.1"]));
+}
+
+#[tokio::test]
+async fn pods_that_start_together_cost_a_few_writes_and_one_after_the_other_one_each() {
+    let server = server().await;
+    for verb in [Verb::Create, Verb::Update] {
+        server.faults().delay(NODE_PODS, verb, Duration::from_millis(20));
+    }
+    let keeper = keeper(&server);
+    all(&keeper, 1..=100).await;
+    assert_eq!(pods(&server).len(), 100);
+    assert!(writes(&server) <= 4, "{} writes", writes(&server));
+    let (before, read) = (writes(&server), server.requests(NODE_PODS, Verb::Get));
+    for number in 101..=110 {
+        keeper.attach(&node(), entry(number)).await.unwrap();
+        keeper.attach(&node(), entry(number)).await.unwrap();
+    }
+    assert_eq!((writes(&server) - before, server.requests(NODE_PODS, Verb::Get) - read), (10, 0));
+    for number in 1..=110 {
+        let found = keeper.detach(&node(), id(number)).await.unwrap();
+        assert_eq!(found, Some(entry(number)));
+    }
+    assert_eq!(pods(&server), [""; 0]);
+}
+
+#[tokio::test]
+async fn replicas_that_write_at_once_take_nothing_from_each_other() {
+    let server = server().await;
+    let keepers = [keeper(&server), keeper(&server)];
+    for round in 0..5 {
+        let first = round * 40;
+        let half = |which: u8| (first..first + 40).filter(move |number| number % 2 == which);
+        tokio::join!(all(&keepers[0], half(0)), all(&keepers[1], half(1)));
+    }
+    assert_eq!(pods(&server).len(), 200);
+}
+
+#[tokio::test]
+async fn what_an_api_server_that_is_away_could_not_take_is_written_later() {
+    let server = server().await;
+    let keeper = keeper(&server);
+    keeper.attach(&node(), entry(1)).await.unwrap();
+    server.go_away();
+    let calls = [2, 3].map(|number| {
+        let keeper = keeper.clone();
+        tokio::spawn(async move { keeper.attach(&node(), entry(number)).await })
+    });
+    let gone = {
+        let keeper = keeper.clone();
+        tokio::spawn(async move { keeper.detach(&node(), id(1)).await })
+    };
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    // Who waits gives up; the call stays.
+    calls[0].abort();
+    server.come_back();
+    gone.await.unwrap().unwrap();
+    flock_testkit::wait_until("both are written", || pods(&server) == ["p2", "p3"]).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_cluster_without_the_kind_says_so_at_once() {
+    let server = server().await;
+    for code in [404, 403] {
+        server.faults().fail(NODE_PODS, Verb::Create, Failure { code, retry_after: None }, 1);
+        let refused = keeper(&server).attach(&node(), entry(1)).await;
+        assert!(matches!(refused, Err(KeepError::Absent(_))), "{refused:?}");
+    }
+    keeper(&server).attach(&node(), entry(1)).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_object_that_somebody_has_damaged_is_mended_by_the_next_call() {
+    let server = server().await;
+    let odd =
+        json!({ "metadata": { "name": agent::NODE }, "spec": { "sandboxes": [7, { "id": "x" }], "y": 1 } });
+    server.store().put(NODE_PODS, odd).unwrap();
+    keeper(&server).attach(&node(), entry(1)).await.unwrap();
+    let object = server.store().get(NODE_PODS, "", agent::NODE).unwrap();
+    assert_eq!((pods(&server), &object["spec"]["y"]), (vec!["p1".to_owned()], &json!(1)));
+    assert_eq!(object["spec"]["sandboxes"].as_array().unwrap().len(), 1);
+}

@@ -1,0 +1,209 @@
+//! Calls of CNI's plugin: who is waited for, what is refused, and what an answer says.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use flock_compiler::service::Limits;
+use flock_compiler_core::object::{Node, Pod, PodCidr, PodNetwork};
+use flock_compiler_core::{Change, Edit};
+use flock_proto::v1::node_service_client::NodeServiceClient;
+use flock_proto::{AgentMessage, Attach, Attached, Detach, Outcome, v1};
+use flock_shared::PodKey;
+use flock_shared::cni::{Reach, Sandbox, SandboxId};
+use tokio::task::JoinHandle;
+use tonic::{Code, Status};
+
+use super::agent::Agent;
+use super::compiler::{Compiler, patiently};
+use super::objects::{NAMESPACE, node_name, pod};
+
+/// How long callers wait.
+const WITHIN: Duration = Duration::from_secs(2);
+
+/// The number of a pod that is not of the cluster yet.
+const NEW: usize = 77;
+
+fn sandbox(id: &str, number: usize, address: &str) -> Sandbox {
+    Sandbox {
+        id: SandboxId::new(id).unwrap(),
+        pod: PodKey::new(NAMESPACE, &format!("pod-{number}")).unwrap(),
+        uid: Some(format!("uid-{number}")),
+        addresses: vec![address.parse().unwrap()],
+        interface: None,
+    }
+}
+
+/// A pod that has no address yet.
+fn starting(number: usize, on: usize) -> Change {
+    let network = PodNetwork::own([].into(), None);
+    Change::Pod(Edit::Upsert(Pod { network, ..pod(number, on) }))
+}
+
+type Call = JoinHandle<Result<Attached, Status>>;
+
+async fn attach(compiler: &Compiler, on: usize, sandbox: Sandbox) -> Call {
+    let mut client = NodeServiceClient::new(compiler.dial().await.0);
+    let request = v1::AttachRequest::from(Attach { node: node_name(on), sandbox, within: WITHIN });
+    tokio::spawn(async move { client.attach(request).await.map(|it| it.into_inner().try_into().unwrap()) })
+}
+
+async fn detach(compiler: &Compiler, on: usize, id: &str) -> Call {
+    let mut client = NodeServiceClient::new(compiler.dial().await.0);
+    let sandbox = SandboxId::new(id).unwrap();
+    let request = v1::DetachRequest::from(Detach { node: node_name(on), sandbox, within: WITHIN });
+    tokio::spawn(async move { client.detach(request).await.map(|it| it.into_inner().try_into().unwrap()) })
+}
+
+async fn answer(call: Call) -> Result<Attached, (Code, String)> {
+    patiently(call).await.unwrap().map_err(|status| (status.code(), status.message().to_owned()))
+}
+
+fn everywhere() -> Attached {
+    Attached { reach: Reach::Everywhere, behind: Vec::new() }
+}
+
+/// A compiler whose nodes' agents are current.
+async fn settled(nodes: usize) -> (Compiler, Vec<Agent>) {
+    let compiler = Compiler::start(nodes, Limits::default()).await;
+    let mut agents = Vec::new();
+    for node in 0..nodes {
+        let mut agent = compiler.agent(node, None).await;
+        agent.apply().await;
+        agents.push(agent);
+    }
+    for node in 0..nodes {
+        let mut status = compiler.context.fleet.watch(&node_name(node));
+        patiently(status.wait_for(|status| status.acknowledged.is_some())).await.unwrap();
+    }
+    (compiler, agents)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_returns_once_the_node_has_acknowledged_and_others_have_had_a_while() {
+    let (compiler, mut agents) = settled(2).await;
+    compiler.tell(starting(NEW, 0).into()).await;
+    let call = attach(&compiler, 0, sandbox("s1", NEW, "10.0.9.1")).await;
+    let update = agents[0].update().await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert!(!call.is_finished(), "the node has not acknowledged");
+    agents[0].answer(&update.revision, Outcome::Applied).await;
+    let behind = Attached { reach: Reach::Node, behind: vec![node_name(1)] };
+    assert_eq!(answer(call).await, Ok(behind), "the other node's agent says nothing");
+    // Once more, as runtimes do: nothing is written, and the other node has caught up.
+    agents[1].apply().await;
+    let again = attach(&compiler, 0, sandbox("s1", NEW, "10.0.9.1")).await;
+    assert_eq!(answer(again).await, Ok(everywhere()));
+    let output = compiler.desired(1).await.borrow().as_ref().unwrap().full();
+    assert!(String::from_utf8_lossy(output.bytes()).contains("10.0.9.1"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pod_that_the_replica_has_not_seen_is_waited_for() {
+    let (compiler, mut agents) = settled(1).await;
+    let call = attach(&compiler, 0, sandbox("s1", NEW, "10.0.9.1")).await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    // First as one of another node, such as it was before it was made anew.
+    compiler.tell(starting(NEW, 1).into()).await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    compiler.tell(starting(NEW, 0).into()).await;
+    agents[0].apply().await;
+    assert_eq!(answer(call).await.map(|it| it.reach), Ok(Reach::Everywhere));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_is_refused_and_what_does_not_come_is_late() {
+    let (compiler, _agents) = settled(2).await;
+    let cidr = PodCidr::new("10.0.8.0/24".parse().unwrap()).unwrap();
+    let node = Node { pod_cidrs: [cidr].into(), ..Node::new(node_name(1)) };
+    compiler.tell(Change::Node(Edit::Upsert(node)).into()).await;
+    let refused = |message: &str| Err((Code::FailedPrecondition, message.to_owned()));
+    let other_uid = Sandbox { uid: Some("uid-1".to_owned()), ..sandbox("s", 0, "10.0.9.1") };
+    for (on, said, expected) in [
+        (0, sandbox("s", 0, "127.0.0.1"), refused("127.0.0.1 is no address that a pod can have")),
+        (1, sandbox("s", 1, "10.0.9.1"), refused("10.0.9.1 is in none of the pod CIDRs of node node-1")),
+        (0, other_uid, refused("pod shop/pod-0 has another UID")),
+        (1, sandbox("s", 0, "10.0.8.1"), refused("pod shop/pod-0 is on node node-0")),
+        (
+            0,
+            sandbox("s", NEW, "10.0.9.1"),
+            Err((Code::DeadlineExceeded, "pod shop/pod-77 is not known".to_owned())),
+        ),
+    ] {
+        let expected = expected.map_err(|(code, text)| (code, text.replace("shop", NAMESPACE)));
+        assert_eq!(answer(attach(&compiler, on, said.clone()).await).await, expected, "{said:?}");
+    }
+    let no_sandbox = v1::AttachRequest { node: "node-0".to_owned(), sandbox: None, within: None };
+    let mut client = NodeServiceClient::new(compiler.dial().await.0);
+    assert_eq!(patiently(client.attach(no_sandbox)).await.unwrap_err().code(), Code::InvalidArgument);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_address_that_a_node_has_otherwise_holds_the_next_owner_up() {
+    let (compiler, mut agents) = settled(2).await;
+    compiler.tell(starting(NEW, 0).into()).await;
+    compiler.tell(starting(NEW + 1, 0).into()).await;
+    let call = attach(&compiler, 0, sandbox("s1", NEW, "10.0.9.1")).await;
+    agents[0].apply().await;
+    agents[1].apply().await;
+    assert_eq!(answer(call).await, Ok(everywhere()));
+
+    // The pod goes, and one node does not hear of it.
+    let call = detach(&compiler, 0, "s1").await;
+    agents[0].apply().await;
+    let held = agents[1].update().await;
+    let unclean = Attached { reach: Reach::Unclean, behind: vec![node_name(1)] };
+    assert_eq!(answer(call).await, Ok(unclean.clone()));
+    let call = attach(&compiler, 0, sandbox("s2", NEW + 1, "10.0.9.1")).await;
+    agents[0].apply().await;
+    assert_eq!(answer(call).await, Ok(unclean));
+
+    // It catches up while the call waits.
+    let call = attach(&compiler, 0, sandbox("s2", NEW + 1, "10.0.9.1")).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert!(!call.is_finished());
+    agents[1].answer(&held.revision, Outcome::Applied).await;
+    agents[1].apply().await;
+    assert_eq!(answer(call).await, Ok(everywhere()));
+    for id in ["s1", "unknown"] {
+        assert_eq!(answer(detach(&compiler, 0, id).await).await, Ok(everywhere()), "{id} is gone");
+    }
+}
+
+/// An agent that is away has the pods of its book written down when it comes, and nothing that is not so.
+#[tokio::test(start_paused = true)]
+async fn what_an_agent_says_of_its_whole_node_is_written_down() {
+    let (compiler, agents) = settled(1).await;
+    compiler.tell(starting(NEW, 0).into()).await;
+    let mut desired = compiler.desired(0).await;
+    desired.borrow_and_update();
+    let wrong = Sandbox { uid: Some("other".to_owned()), ..sandbox("s2", 0, "10.0.9.2") };
+    let all = vec![sandbox("s1", NEW, "10.0.9.1"), wrong, sandbox("s3", 99, "10.0.9.3")];
+    agents[0].say(AgentMessage::Sandboxes(all)).await;
+    let has = |text: &str, address: &str| text.contains(address);
+    patiently(async {
+        loop {
+            let text = desired.borrow_and_update().as_ref().unwrap().full();
+            let text = String::from_utf8_lossy(text.bytes()).into_owned();
+            if has(&text, "10.0.9.1") {
+                assert!(!has(&text, "10.0.9.2") && !has(&text, "10.0.9.3"));
+                return;
+            }
+            desired.changed().await.unwrap();
+        }
+    })
+    .await;
+    let attached: Vec<IpAddr> = compiler
+        .context
+        .engine
+        .look(|view| {
+            let pods = view.world.pods().values();
+            pods.filter_map(|pod| pod.addresses())
+                .flatten()
+                .copied()
+                .filter(|at| at.to_string().starts_with("10.0.9"))
+                .collect()
+        })
+        .await
+        .unwrap();
+    assert_eq!(attached.len(), 1);
+}

@@ -1,0 +1,375 @@
+//! The book: which sandboxes the node has, as CNI's plugin said, and what the compiler has yet to be told of them. Pure.
+//!
+//! ```text
+//! ADD ─▶ entry, owed ──Attach──▶ entry ─── DEL, GC, link gone, address given anew ───▶ gone, owed ──Detach──▶ nothing
+//!            └── refused ──▶ nothing
+//! ```
+//!
+//! Calls for one sandbox may be under way together, and in whichever order the compiler takes them, the last word is the
+//! book's: a call that ends when the book says something else already is followed by another one, which is owed then.
+
+use std::collections::{BTreeSet, VecDeque};
+
+use flock_proto::SANDBOXES_LIMIT;
+use flock_shared::cni::{Sandbox, SandboxId};
+use serde::{Deserialize, Serialize};
+
+/// Sandboxes that are gone, and of which the compiler does not know that yet. Of more, the oldest are forgotten: their
+/// pods' ends, or the next pods with their addresses, make that good.
+pub const GONE_LIMIT: usize = 1024;
+
+/// Which of the calls for a sandbox it was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Number(u64);
+
+/// Something that the compiler is to be told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Debt {
+    /// There is this sandbox.
+    Attach(Sandbox, Number),
+    /// There is none of this id any more.
+    Detach(SandboxId, Number),
+}
+
+/// Whether the book has a sandbox.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Keeping {
+    /// It has.
+    Kept,
+    /// It is full.
+    NoRoom,
+}
+
+/// What became of telling it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Settled {
+    /// The compiler has it.
+    Done,
+    /// The compiler says that it cannot be.
+    Refused,
+    /// Nobody knows whether the compiler has it.
+    Failed,
+}
+
+/// What is kept of a book.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Kept {
+    /// The sandboxes, the oldest first.
+    #[serde(default)]
+    pub sandboxes: Vec<KeptEntry>,
+    /// Those that are gone, the oldest first.
+    #[serde(default)]
+    pub gone: Vec<SandboxId>,
+}
+
+/// What is kept of a sandbox.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeptEntry {
+    /// The sandbox.
+    pub sandbox: Sandbox,
+    /// Returns true if the compiler may not know of it.
+    pub owed: bool,
+}
+
+/// The sandboxes of a node.
+#[derive(Debug, Default)]
+pub struct Book {
+    /// In the order of their calls.
+    entries: Vec<Entry>,
+    /// In the order of their ends.
+    gone: VecDeque<Gone>,
+    last: u64,
+    /// Returns true if links of sandboxes were seen where it is looked for them.
+    is_right_place: bool,
+}
+
+#[derive(Debug)]
+struct Entry {
+    sandbox: Sandbox,
+    number: Number,
+    is_owed: bool,
+    /// Returns true if another call for it has ended while its own is under way: the compiler may take that one last.
+    is_doubtful: bool,
+    /// Returns true if its link was not there at the last look.
+    is_missed: bool,
+    telling: Telling,
+}
+
+#[derive(Debug)]
+struct Gone {
+    id: SandboxId,
+    number: Number,
+    telling: Telling,
+}
+
+/// How it goes with telling the compiler.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Telling {
+    /// Calls that are under way.
+    calls: u32,
+    /// Calls that failed.
+    failed: u32,
+}
+
+impl Entry {
+    /// Has it told once more, after the call that is under way.
+    const fn doubt(&mut self) {
+        self.is_owed = true;
+        self.is_doubtful = self.telling.calls > 0;
+    }
+}
+
+impl Book {
+    /// What an earlier agent kept, of the same start of the node. Of one before it, nothing but that it is gone: no
+    /// sandbox outlives the kernel that it is in.
+    #[must_use]
+    pub fn of(kept: Kept, same_boot: bool) -> Self {
+        let mut book = Self::default();
+        for id in kept.gone {
+            book.bury(id);
+        }
+        for KeptEntry { sandbox, owed } in kept.sandboxes.into_iter().take(SANDBOXES_LIMIT) {
+            if same_boot {
+                let number = book.number();
+                let telling = Telling::default();
+                book.entries.push(Entry {
+                    sandbox,
+                    number,
+                    is_owed: owed,
+                    is_doubtful: false,
+                    is_missed: false,
+                    telling,
+                });
+            } else {
+                book.bury(sandbox.id);
+            }
+        }
+        book
+    }
+
+    /// What is to be kept.
+    #[must_use]
+    pub fn kept(&self) -> Kept {
+        let kept = |entry: &Entry| KeptEntry { sandbox: entry.sandbox.clone(), owed: entry.is_owed };
+        Kept {
+            sandboxes: self.entries.iter().map(kept).collect(),
+            gone: self.gone.iter().map(|gone| gone.id.clone()).collect(),
+        }
+    }
+
+    /// How many sandboxes there are, and how many that are gone and owed.
+    #[must_use]
+    pub fn size(&self) -> (usize, usize) {
+        (self.entries.len(), self.gone.len())
+    }
+
+    /// CNI ADD; it is to be told now, and settled if it is kept, which it is not where there is no room.
+    pub fn add(&mut self, sandbox: Sandbox) -> (Debt, Keeping) {
+        self.entries.retain(|entry| entry.sandbox.id != sandbox.id);
+        self.gone.retain(|gone| gone.id != sandbox.id);
+        let number = self.number();
+        let debt = Debt::Attach(sandbox.clone(), number);
+        if self.entries.len() >= SANDBOXES_LIMIT {
+            return (debt, Keeping::NoRoom);
+        }
+        let telling = Telling { calls: 1, failed: 0 };
+        self.entries.push(Entry {
+            sandbox,
+            number,
+            is_owed: true,
+            is_doubtful: false,
+            is_missed: false,
+            telling,
+        });
+        (debt, Keeping::Kept)
+    }
+
+    /// CNI DEL, of whatever sandbox; it is to be told now, and settled.
+    pub fn delete(&mut self, id: &SandboxId) -> Debt {
+        self.entries.retain(|entry| entry.sandbox.id != *id);
+        self.gone.retain(|gone| gone.id != *id);
+        let number = self.bury(id.clone());
+        if let Some(gone) = self.gone.back_mut() {
+            gone.telling.calls = 1;
+        }
+        Debt::Detach(id.clone(), number)
+    }
+
+    /// CNI GC: all sandboxes but these are gone; which ones. Those that are just being added are none of them.
+    pub fn keep_only(&mut self, ids: &[SandboxId]) -> Vec<SandboxId> {
+        let ids: BTreeSet<&SandboxId> = ids.iter().collect();
+        self.end(|entry| entry.telling.calls == 0 && !ids.contains(&entry.sandbox.id))
+    }
+
+    /// What was found out about telling something.
+    pub fn settle(&mut self, debt: &Debt, settled: Settled) {
+        match debt {
+            Debt::Attach(sandbox, number) => self.settle_attach(sandbox, *number, settled),
+            Debt::Detach(id, number) => self.settle_detach(id, *number, settled),
+        }
+    }
+
+    fn settle_attach(&mut self, sandbox: &Sandbox, number: Number, settled: Settled) {
+        let Some(place) = self.entries.iter().position(|entry| entry.sandbox.id == sandbox.id) else {
+            // It was deleted meanwhile, and the compiler may have heard of that first.
+            if settled != Settled::Refused {
+                self.gone.retain(|gone| gone.id != sandbox.id);
+                self.bury(sandbox.id.clone());
+            }
+            return;
+        };
+        let Some(entry) = self.entries.get_mut(place) else { return };
+        if entry.number != number {
+            // It was added anew meanwhile, and the compiler may have heard of that first.
+            if settled != Settled::Refused {
+                entry.doubt();
+            }
+            return;
+        }
+        entry.telling.calls = entry.telling.calls.saturating_sub(1);
+        match settled {
+            Settled::Failed => entry.telling.failed += 1,
+            Settled::Refused => drop(self.entries.remove(place)),
+            Settled::Done => {
+                entry.is_owed = std::mem::take(&mut entry.is_doubtful);
+                entry.telling.failed = 0;
+                // Whoever had an address before is gone, and nobody said so.
+                self.end(|other| other.number < number && share(&other.sandbox, sandbox));
+            }
+        }
+    }
+
+    fn settle_detach(&mut self, id: &SandboxId, number: Number, settled: Settled) {
+        if let Some(entry) = self.entries.iter_mut().find(|entry| entry.sandbox.id == *id) {
+            // It was added meanwhile, and the compiler may have heard of that first.
+            entry.doubt();
+        }
+        let Some(place) = self.gone.iter().position(|gone| gone.id == *id && gone.number == number) else {
+            return;
+        };
+        if settled != Settled::Failed {
+            self.gone.remove(place);
+        } else if let Some(gone) = self.gone.get_mut(place) {
+            gone.telling.calls = gone.telling.calls.saturating_sub(1);
+            gone.telling.failed += 1;
+        }
+    }
+
+    /// What the compiler is to be told next and nobody is telling it, at most so much; it is to be settled.
+    pub fn debts(&mut self, limit: usize) -> Vec<Debt> {
+        let is_idle = |telling: &Telling| telling.calls == 0;
+        let gone = self
+            .gone
+            .iter_mut()
+            .filter(|gone| is_idle(&gone.telling))
+            .map(|gone| (Debt::Detach(gone.id.clone(), gone.number), &mut gone.telling));
+        let entries = self
+            .entries
+            .iter_mut()
+            .filter(|entry| entry.is_owed && is_idle(&entry.telling))
+            .map(|entry| (Debt::Attach(entry.sandbox.clone(), entry.number), &mut entry.telling));
+        let mut debts: Vec<(Debt, &mut Telling)> = gone.chain(entries).collect();
+        // What has failed makes room for what was not tried yet.
+        debts.sort_by_key(|(_, telling)| telling.failed);
+        debts.truncate(limit);
+        debts
+            .into_iter()
+            .map(|(debt, telling)| {
+                telling.calls += 1;
+                debt
+            })
+            .collect()
+    }
+
+    /// Returns true if the compiler is to be told of something that nobody is telling it.
+    #[must_use]
+    pub fn is_in_debt(&self) -> bool {
+        self.gone.iter().any(|gone| gone.telling.calls == 0)
+            || self.entries.iter().any(|entry| entry.is_owed && entry.telling.calls == 0)
+    }
+
+    /// Returns true if that includes something which was never tried.
+    #[must_use]
+    pub fn has_fresh_debt(&self) -> bool {
+        let is_fresh = |telling: &Telling| *telling == Telling::default();
+        self.gone.iter().any(|gone| is_fresh(&gone.telling))
+            || self.entries.iter().any(|entry| entry.is_owed && is_fresh(&entry.telling))
+    }
+
+    /// Returns true if the compiler is yet to be told that one of these is gone.
+    #[must_use]
+    pub fn owes_any(&self, ids: &[SandboxId]) -> bool {
+        self.gone.iter().any(|gone| ids.contains(&gone.id))
+    }
+
+    /// The sandboxes that there are; of those that share an address, only the newest.
+    #[must_use]
+    pub fn present(&self) -> Vec<Sandbox> {
+        let is_newest = |place: usize, entry: &Entry| {
+            let later = self.entries.get(place + 1..).unwrap_or_default();
+            !later.iter().any(|other| share(&other.sandbox, &entry.sandbox))
+        };
+        let present = self.entries.iter().enumerate().filter(|(place, entry)| is_newest(*place, entry));
+        present.map(|(_, entry)| entry.sandbox.clone()).collect()
+    }
+
+    /// Returns true if some sandbox has a link that can be looked for.
+    #[must_use]
+    pub fn has_links(&self) -> bool {
+        self.entries.iter().any(|entry| entry.sandbox.interface.is_some())
+    }
+
+    /// Compares links with the devices that there are; which sandboxes are gone, because their links were missed twice
+    /// in a row. That is believed only once links of sandboxes were seen there: else it is looked in another place.
+    pub fn look(&mut self, devices: &BTreeSet<String>) -> Vec<SandboxId> {
+        let is_there =
+            |entry: &Entry| entry.sandbox.interface.as_ref().is_none_or(|name| devices.contains(name));
+        self.is_right_place |=
+            self.entries.iter().any(|entry| entry.sandbox.interface.is_some() && is_there(entry));
+        let mut lost = BTreeSet::new();
+        for entry in &mut self.entries {
+            if is_there(entry) {
+                entry.is_missed = false;
+            } else if self.is_right_place
+                // CNI may be at it.
+                && entry.telling.calls == 0
+                && std::mem::replace(&mut entry.is_missed, true)
+            {
+                lost.insert(entry.number);
+            }
+        }
+        self.end(|entry| lost.contains(&entry.number))
+    }
+
+    /// Takes out sandboxes that are gone without a call; which ones.
+    fn end(&mut self, is_gone: impl Fn(&Entry) -> bool) -> Vec<SandboxId> {
+        let ended: Vec<SandboxId> =
+            self.entries.extract_if(.., |entry| is_gone(entry)).map(|entry| entry.sandbox.id).collect();
+        for id in &ended {
+            self.bury(id.clone());
+        }
+        ended
+    }
+
+    fn bury(&mut self, id: SandboxId) -> Number {
+        if self.gone.len() >= GONE_LIMIT {
+            self.gone.pop_front();
+        }
+        let number = self.number();
+        self.gone.push_back(Gone { id, number, telling: Telling::default() });
+        number
+    }
+
+    const fn number(&mut self) -> Number {
+        self.last += 1;
+        Number(self.last)
+    }
+}
+
+fn share(one: &Sandbox, other: &Sandbox) -> bool {
+    one.addresses.iter().any(|address| other.addresses.contains(address))
+}
+
+#[cfg(test)]
+#[path = "book_tests.rs"]
+mod tests;

@@ -1,0 +1,35 @@
+//! Compares the book with the kernel: a sandbox whose link is gone was deleted, and nobody said so.
+
+use std::time::Duration;
+
+use tokio::time::sleep;
+use tracing::{debug, info};
+
+use super::book::Book;
+use super::keeper::Keeper;
+use crate::child::Program;
+use crate::facts;
+
+/// Looks where `nft` works, every `interval`.
+pub async fn look(keeper: &Keeper, nft: &Program, interval: Duration) {
+    loop {
+        sleep(interval).await;
+        if !keeper.read(Book::has_links) {
+            continue;
+        }
+        let devices = match facts::device_names(nft).await {
+            Ok(devices) => devices,
+            Err(error) => {
+                let error = error.to_string();
+                debug!(error = error.lines().next(), "links of sandboxes were not looked at");
+                continue;
+            }
+        };
+        let ended = keeper.mark(|book| book.look(&devices));
+        if let Some(first) = ended.first() {
+            info!(count = ended.len(), %first, "sandboxes are gone without a word of CNI: their links are");
+            let ((), _) = keeper.edit(|_| ());
+            keeper.tell_again();
+        }
+    }
+}
