@@ -22,6 +22,7 @@
 //! A pod's packets always pass its node's forward hook, also between two pods of one node. A service address that
 //! leads a pod back to itself needs masquerading in the test's own table, as kube-proxy does it.
 
+pub mod cni;
 mod command;
 mod connection;
 mod error;
@@ -35,6 +36,7 @@ mod packet;
 mod patience;
 mod pod;
 mod probe;
+mod sandbox;
 mod sctp;
 mod serve;
 mod skipped;
@@ -49,5 +51,6 @@ pub use node::{Family, Node};
 pub use patience::patient;
 pub use pod::{Pod, PodSpec};
 pub use probe::{Probe, Protocol, Verdict, probe_all};
+pub use sandbox::Sandbox;
 pub use serve::Arrival;
 pub use skipped::skipped;

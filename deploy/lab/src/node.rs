@@ -9,6 +9,7 @@ use crate::host::Host;
 use crate::lab::Shared;
 use crate::namespace::Forwarding;
 use crate::pod::{Pod, PodSpec};
+use crate::sandbox::Sandbox;
 
 /// The address that pods have as their IPv4 gateway; every node answers for it.
 pub(crate) const GATEWAY_V4: Ipv4Addr = Ipv4Addr::new(169, 254, 1, 1);
@@ -79,6 +80,14 @@ impl Node {
     /// As [`Node::pod`], and when the node has an interface of this name.
     pub fn pod_with(&self, name: &str, spec: &PodSpec) -> Result<Pod> {
         Pod::create(self, name, spec)
+    }
+
+    /// A network namespace without any link, for a CNI to attach; nothing else of the lab knows it.
+    ///
+    /// # Errors
+    /// When the name is taken or unusable, or the system refuses.
+    pub fn sandbox(&self, name: &str) -> Result<Sandbox> {
+        Sandbox::create(self, name)
     }
 
     /// The node's address on the underlay: the source of its own traffic to its pods and to other nodes.
