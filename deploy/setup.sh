@@ -1,7 +1,7 @@
 # Sourced by the commands of this folder: what a fresh Debian lacks besides a Rust toolchain.
 # shellcheck shell=bash
 
-# need COMMAND PACKAGE …: installs the packages of the commands that are missing.
+# need COMMAND PACKAGE …: installs the packages of the commands that are missing. A command with slashes is a file.
 need() {
     local missing=()
     while [ $# -gt 0 ]; do

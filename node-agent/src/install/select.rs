@@ -226,7 +226,8 @@ mod tests {
         ]);
         let before = all.clone();
         assert_eq!(installed(&mut all, &Choice::First), ["05-a.conflist"]);
-        apply(&mut all, without_plugin(&all.clone()));
+        let edits = without_plugin(&all);
+        apply(&mut all, edits);
         assert_eq!(all, before);
     }
 
@@ -254,7 +255,8 @@ mod tests {
         all.get_mut("10-a.conflist").unwrap().kind = Kind::Link;
         let before = all.clone();
         assert_eq!(installed(&mut all, &Choice::First), ["10-a-flock.conflist"]);
-        apply(&mut all, without_plugin(&all.clone()));
+        let edits = without_plugin(&all);
+        apply(&mut all, edits);
         assert_eq!(all, before);
     }
 
