@@ -152,7 +152,7 @@ mod tests {
     const TEXT: &str =
         "{ \"a\" : 1.50,\n \"b\":[ {\"x\":\"]}\\\"\"} ,\"\\\\\", [] , null ], \"c\":{},\"d\":\"\" }\n";
 
-    fn parts<'a>(text: &'a str, ranges: impl IntoIterator<Item = Range<usize>>) -> Vec<&'a str> {
+    fn parts(text: &str, ranges: impl IntoIterator<Item = Range<usize>>) -> Vec<&str> {
         ranges.into_iter().map(|range| &text[range]).collect()
     }
 

@@ -1,7 +1,7 @@
 //! The process around the plugin: environment and standard input in, standard output and exit status out.
 
 use std::io::{self, Read as _, Write as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Instant, SystemTime};
 
@@ -83,7 +83,8 @@ fn tell(question: &Question, environment: &Environment, outcome: &Outcome, start
     write_down(log, environment, start, &format!("{about}{came}"));
 }
 
-fn write_down(log: &PathBuf, environment: &Environment, start: Instant, what: &str) {
+#[expect(clippy::disallowed_methods, reason = "people read when it was; nothing goes by it")]
+fn write_down(log: &Path, environment: &Environment, start: Instant, what: &str) {
     let Environment { command, container, interface, .. } = environment;
     let (time, took) = (journal::time(SystemTime::now()), start.elapsed().as_millis());
     journal::add(log, &format!("{time} {command} {container} {interface} {took} ms: {what}"));
