@@ -47,7 +47,7 @@ pub enum Command {
     /// Print the full script of one node to standard output.
     Render(Render),
     /// Follow a cluster and stream every node's script to its agent.
-    Serve(Serve),
+    Serve(Box<Serve>),
 }
 
 /// Options of `render`.
@@ -214,7 +214,7 @@ mod tests {
     fn serve(options: &[&str]) -> Serve {
         let arguments = ["flock-compiler", "serve"].iter().chain(options);
         match Cli::try_parse_from(arguments).unwrap().command {
-            Command::Serve(serve) => serve,
+            Command::Serve(serve) => *serve,
             Command::Render(_) => panic!("{options:?}"),
         }
     }

@@ -54,7 +54,7 @@ fn main() -> ExitCode {
                     return ExitCode::FAILURE;
                 }
             };
-            match runtime.block_on(serve(options)) {
+            match runtime.block_on(serve(*options)) {
                 Ok(()) => ExitCode::SUCCESS,
                 Err(error) => {
                     complain(&format!("{error:#}"));

@@ -10,6 +10,7 @@ use k8s_openapi::api::apps::v1::{DaemonSet, Deployment};
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret, Service, ServiceAccount};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -38,6 +39,7 @@ fn find<'a>(objects: &'a BTreeMap<(String, String), Value>, kind: &str, name: &s
 fn every_field_is_known() {
     for ((kind, name), object) in &objects() {
         match kind.as_str() {
+            "CustomResourceDefinition" => same::<CustomResourceDefinition>(object),
             "Namespace" => same::<Namespace>(object),
             "ServiceAccount" => same::<ServiceAccount>(object),
             "Secret" => same::<Secret>(object),

@@ -183,7 +183,7 @@ fn fault(error: kube::Error) -> StoreError {
     match error {
         kube::Error::Api(status) => match status.code {
             409 => StoreError::Conflict,
-            403 | 404 | 405 => StoreError::Absent(status.message.clone()),
+            403..=405 => StoreError::Absent(status.message.clone()),
             400 | 413 | 422 => StoreError::Invalid(status.message.clone()),
             _ => StoreError::Unreachable(Box::new(kube::Error::Api(status))),
         },

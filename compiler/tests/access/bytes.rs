@@ -93,7 +93,7 @@ async fn messages_that_are_none_end_their_stream_only() {
         ("no UTF-8", vec![hello(&[0xff, 0xfe])], Code::Internal),
         ("an ack first", vec![Bytes::from_static(&[0x12, 0x00])], Code::InvalidArgument),
         ("two hellos", vec![hello(b"n1"), hello(b"n1")], Code::InvalidArgument),
-        ("larger than any hello", vec![Bytes::from(vec![0; 65 * 1024])], Code::OutOfRange),
+        ("larger than any message", vec![Bytes::from(vec![0; 161 * 1024])], Code::OutOfRange),
         ("much larger", vec![Bytes::from(vec![0; 64 * 1024 * 1024])], Code::OutOfRange),
     ];
     for (case, messages, code) in cases {

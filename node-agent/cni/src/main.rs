@@ -83,10 +83,7 @@ fn tell(question: &Question, environment: &Environment, outcome: &Outcome, start
     write_down(log, environment, start, &format!("{about}{came}"));
 }
 
-#[allow(
-    clippy::disallowed_methods,
-    reason = "a log for people has the wall clock's time; nothing else goes by it"
-)]
+#[expect(clippy::disallowed_methods, reason = "people read when it was; nothing goes by it")]
 fn write_down(log: &Path, environment: &Environment, start: Instant, what: &str) {
     let Environment { command, container, interface, .. } = environment;
     let (time, took) = (journal::time(SystemTime::now()), start.elapsed().as_millis());

@@ -28,12 +28,13 @@ pub(crate) fn world(cluster: &Cluster) -> World {
 }
 
 /// One listing of every kind.
-pub(crate) fn listings(cluster: &Cluster) -> [Change; 4] {
+pub(crate) fn listings(cluster: &Cluster) -> [Change; 5] {
     [
         Change::Node(Edit::Replace(cluster.nodes.iter().map(node).collect())),
         Change::Namespace(Edit::Replace(cluster.namespaces.iter().map(namespace).collect())),
         Change::Pod(Edit::Replace(cluster.pods.iter().map(pod).collect())),
         Change::Policy(Edit::Replace(cluster.policies.iter().map(policy).collect())),
+        Change::NodePods(Edit::Replace(Vec::new())),
     ]
 }
 
