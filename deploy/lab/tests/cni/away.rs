@@ -32,8 +32,8 @@ fn is_refused(stage: &Stage, runtime: &Runtime, attachment: &Attachment) {
 fn an_agent_that_is_not_there_holds_up_nobody() {
     let Some(stage) = Stage::new("cni-gone") else { return };
     let (_pod, attachment) = stage.pod("web");
-    let carry_on = stage.runtime(Main::Ptp, "1.0.0", json!({}));
-    let fail = stage.runtime(Main::Ptp, "1.0.0", json!({ "onTimeout": "fail" }));
+    let carry_on = stage.runtime(Main::Ptp, "1.0.0", &json!({}));
+    let fail = stage.runtime(Main::Ptp, "1.0.0", &json!({ "onTimeout": "fail" }));
     starts_and_ends(&carry_on, &attachment);
     is_refused(&stage, &fail, &attachment);
     // A socket that nobody listens at any more.
@@ -54,8 +54,8 @@ fn an_agent_that_does_not_answer_holds_up_for_a_while() {
     let _silent = UnixListener::bind(stage.socket()).unwrap();
     let log = stage.folder.path().join("log");
     let keys = |more: &str| json!({ "timeoutMs": 50, "log": log, "onTimeout": more });
-    starts_and_ends(&stage.runtime(Main::Ptp, "1.0.0", keys("continue")), &attachment);
-    is_refused(&stage, &stage.runtime(Main::Ptp, "1.0.0", keys("fail")), &attachment);
+    starts_and_ends(&stage.runtime(Main::Ptp, "1.0.0", &keys("continue")), &attachment);
+    is_refused(&stage, &stage.runtime(Main::Ptp, "1.0.0", &keys("fail")), &attachment);
     let text = fs::read_to_string(&log).unwrap();
     let lines: Vec<&str> = text.lines().collect();
     assert_eq!(lines.len(), 5, "{text}");
@@ -79,8 +79,8 @@ fn a_refusal_is_like_a_time_out() {
     ];
     for answer in answers {
         let _agent = Agent::start(&stage.socket(), move |_| answer.clone());
-        starts_and_ends(&stage.runtime(Main::Ptp, "1.0.0", json!({})), &attachment);
-        is_refused(&stage, &stage.runtime(Main::Ptp, "1.0.0", json!({ "onTimeout": "fail" })), &attachment);
+        starts_and_ends(&stage.runtime(Main::Ptp, "1.0.0", &json!({})), &attachment);
+        is_refused(&stage, &stage.runtime(Main::Ptp, "1.0.0", &json!({ "onTimeout": "fail" })), &attachment);
     }
 }
 
@@ -90,7 +90,7 @@ fn containers_of_no_cluster_are_nobodys_business() {
     let agent = Agent::start(&stage.socket(), |_| Some(Answer::Refused("no".to_owned())));
     let (pod, _) = stage.pod("web");
     let attachment = Attachment::new("podman", &pod.path());
-    let runtime = stage.runtime(Main::Bridge, "1.0.0", json!({ "onTimeout": "fail" }));
+    let runtime = stage.runtime(Main::Bridge, "1.0.0", &json!({ "onTimeout": "fail" }));
     runtime.add(&attachment).unwrap();
     assert_eq!(agent.asked(), []);
     runtime.del(&attachment).unwrap();

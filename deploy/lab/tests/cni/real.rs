@@ -31,7 +31,7 @@ fn every_way(tag: &str, main: Main) {
         Some(done())
     });
     for version in ["0.3.1", "0.4.0", "1.0.0"] {
-        let runtime = stage.runtime(main, version, json!({}));
+        let runtime = stage.runtime(main, version, &json!({}));
         let (pod, attachment) = stage.pod("web");
         let results = runtime.add_each(&attachment).unwrap();
         let [.., before, own] = &results[..] else { panic!("{results:?}") };
@@ -89,7 +89,7 @@ fn many_at_once_each_with_its_own() {
     const PODS: usize = 24;
     let Some(stage) = Stage::new("cni-many") else { return };
     let agent = Agent::start(&stage.socket(), |_| Some(done()));
-    let runtime = stage.runtime(Main::Ptp, "1.0.0", json!({}));
+    let runtime = stage.runtime(Main::Ptp, "1.0.0", &json!({}));
     let pods: Vec<_> = (0..PODS).map(|number| stage.pod(&format!("pod{number}"))).collect();
     std::thread::scope(|scope| {
         for (_, attachment) in &pods {

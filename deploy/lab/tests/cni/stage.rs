@@ -51,7 +51,7 @@ impl Stage {
     }
 
     /// A runtime whose list is of the specification's `version`; `keys` are more of the plugin's.
-    pub(crate) fn runtime(&self, main: Main, version: &str, keys: Value) -> Runtime {
+    pub(crate) fn runtime(&self, main: Main, version: &str, keys: &Value) -> Runtime {
         let ipam = json!({
             "type": "host-local",
             "dataDir": self.folder.path().join("leases"),
@@ -72,7 +72,7 @@ impl Stage {
     }
 
     /// A runtime with these plugins, and ours behind them.
-    pub(crate) fn chain(&self, version: &str, mut plugins: Vec<Value>, keys: Value) -> Runtime {
+    pub(crate) fn chain(&self, version: &str, mut plugins: Vec<Value>, keys: &Value) -> Runtime {
         let mut own = json!({ "type": CNI, "socket": self.socket(), "timeoutMs": 20_000 });
         own.as_object_mut().unwrap().extend(keys.as_object().unwrap().clone());
         plugins.push(own);
