@@ -56,8 +56,12 @@ pub fn isolated(new: &Output) -> Prefixes {
 /// Returns true if an address is a pod's of the node and isolated in some direction.
 #[must_use]
 pub fn isolates(output: &Output, address: IpAddr) -> bool {
-    let is = |subject: &Subject| Direction::ALL.iter().any(|it| *subject.isolation(*it) != Isolation::Open);
-    output.frame().subjects.get(&address).is_some_and(is)
+    output.frame().subjects.get(&address).is_some_and(is_isolated)
+}
+
+/// Returns true if a pod's address is isolated in some direction.
+fn is_isolated(subject: &Subject) -> bool {
+    Direction::ALL.iter().any(|direction| *subject.isolation(*direction) != Isolation::Open)
 }
 
 /// Returns true if the first packet of a connection from `source` to `destination`, neither of them the node itself,

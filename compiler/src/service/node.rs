@@ -419,12 +419,11 @@ impl Open {
         let mut states = [Some(newest), self.session.state().map(|state| &**state)].into_iter().flatten();
         let Some(stands) = states.find(|state| *state.revision() == flows.revision) else { return Ok(None) };
         let addresses = flows::asked_elsewhere(flows, newest.output());
-        let others = match addresses.is_empty() {
-            true => Others::new(),
-            false => {
-                let asking = shared.context.engine.outputs(addresses.into_iter().collect());
-                asking.await.map_err(stopped)?
-            }
+        let others = if addresses.is_empty() {
+            Others::new()
+        } else {
+            let asking = shared.context.engine.outputs(addresses.into_iter().collect());
+            asking.await.map_err(stopped)?
         };
         let forget = flows::answer(flows, stands.output(), newest.output(), &others);
         if let Forget::Answer { answer: Answer::Denied(denied), .. } = &forget {

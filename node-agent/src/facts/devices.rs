@@ -25,15 +25,15 @@ const LINK: usize = 16;
 const ADDRESS: usize = 8;
 const NETFILTER: usize = 4;
 
-/// Attributes of links, what their `IFLA_LINKINFO` holds, and where kinds of tunnels have their port in its data.
+/// Attributes of links, and what their `IFLA_LINKINFO` holds.
 const IFLA_IFNAME: u16 = 3;
 const IFLA_MASTER: u16 = 10;
 const IFLA_LINKINFO: u16 = 18;
 const IFLA_EXT_MASK: u16 = 29;
 const IFLA_INFO_KIND: u16 = 1;
 const IFLA_INFO_DATA: u16 = 2;
-///
-/// Of tunnels that are put into UDP (FOU, GUE), it is that of their peers, and nearly always their own as well.
+
+/// Where kinds of tunnels have their port in the data. Of tunnels that are put into UDP (FOU, GUE), it is that of their peers, and nearly always their own as well.
 const TUNNELS: [(&str, u16); 10] = [
     ("vxlan", 15),
     ("geneve", 5),

@@ -77,7 +77,7 @@ async fn churn_in_other_tables_is_nothing_to_the_agent() {
         let address = format!("10.7.{}.{}", number / 250, number % 250);
         churn.push_str(&format!("add element ip kube-proxy s {{ {address} }}\n"));
     }
-    stage.namespace.apply_each(&churn);
+    stage.namespace.apply_each(&churn).await;
     stage.namespace.apply(&churn);
     stage.edit(
         "add table ip flock_netpol\nadd table inet flock_netpol2\nadd chain inet flock_netpol2 flock_netpol",

@@ -1,7 +1,7 @@
 //! The agent as a process with the real nft in a network namespace of its own.
 
 use std::io::{self, Seek as _, Write as _};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 use std::thread;
 
 use flock_proto::Outcome;
@@ -46,31 +46,29 @@ impl Namespace {
 
     /// Lines that somebody else's nft must take, as one transaction.
     pub(crate) fn apply(&self, script: &str) {
-        self.feed(script, &["-f", "-"]);
+        assert_taken(script, &self.fed(script, &["-f", "-"]).output().unwrap());
     }
 
-    /// The same, each line as a transaction.
-    pub(crate) fn apply_each(&self, script: &str) {
-        self.feed(script, &["-i"]);
+    /// The same, each line as a transaction. Waited for without blocking: on slow machines thousands take longer than
+    /// an agent bears a compiler that says nothing.
+    pub(crate) async fn apply_each(&self, script: &str) {
+        let mut command = tokio::process::Command::from(self.fed(script, &["-i"]));
+        assert_taken(script, &command.output().await.unwrap());
     }
 
     /// Returns true if nft takes these lines as one transaction.
     pub(crate) fn takes(&self, script: &str) -> bool {
-        self.fed(script, &["-f", "-"]).status.success()
+        self.fed(script, &["-f", "-"]).output().unwrap().status.success()
     }
 
-    fn feed(&self, script: &str, arguments: &[&str]) {
-        let output = self.fed(script, arguments);
-        assert!(output.status.success(), "{script}: {}", String::from_utf8_lossy(&output.stderr));
-    }
-
-    fn fed(&self, script: &str, arguments: &[&str]) -> Output {
+    fn fed(&self, script: &str, arguments: &[&str]) -> Command {
         let mut input = tempfile::tempfile().unwrap();
         input.write_all(script.as_bytes()).unwrap();
         input.rewind().unwrap();
         let mut command = Command::new("ip");
         command.args(["netns", "exec", &self.0, "nft"]).args(arguments).stdin(input);
-        command.output().unwrap()
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
     }
 
     /// What nft prints.
@@ -113,6 +111,10 @@ impl Namespace {
     fn holds(&self, name: &str) -> bool {
         self.succeeds(&format!("list set inet flock_netpol rev_{}", revision(name)))
     }
+}
+
+fn assert_taken(script: &str, output: &Output) {
+    assert!(output.status.success(), "{script}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
 impl Drop for Namespace {

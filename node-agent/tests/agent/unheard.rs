@@ -55,7 +55,7 @@ async fn what_was_lost_on_the_way_is_taken_for_an_edit_after_a_while() {
         let address = format!("10.{}.{}.{}", 8 + number / 62_500, number / 250 % 250, number % 250);
         flood.push_str(&format!("add element inet other s {{ {address} }}\n"));
     }
-    stage.namespace.apply_each(&flood);
+    stage.namespace.apply_each(&flood).await;
     // What comes now finds no room.
     stage.edit(OPENING);
     assert!(stage.namespace.drops() > 0, "the kernel had room for all of it");

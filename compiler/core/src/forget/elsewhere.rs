@@ -12,7 +12,7 @@ use std::sync::Arc;
 use flock_shared::prefixes::{Prefix, Prefixes};
 use smallvec::SmallVec;
 
-use super::{is_isolated_anew, members_lost};
+use super::{is_isolated, is_isolated_anew, members_lost};
 use crate::identity::Name;
 use crate::members::{Element, Member, Members};
 use crate::object::Direction;
@@ -86,7 +86,9 @@ impl Elsewhere {
     /// The addresses whose connections are to be judged once more on the node that enforces this; perhaps more than are.
     #[must_use]
     pub fn concerning(&self, own: &Output) -> Prefixes {
-        let isolated: Vec<IpAddr> = isolated(own).collect();
+        let subjects = own.frame().subjects.iter();
+        let isolated = subjects.filter(|(_, subject)| is_isolated(subject)).map(|(address, _)| *address);
+        let isolated: Vec<IpAddr> = isolated.collect();
         let mut all = Prefixes::default();
         if isolated.is_empty() {
             return all;
@@ -104,14 +106,6 @@ impl Elsewhere {
         }
         all
     }
-}
-
-/// The addresses of pods of a node that are isolated in some direction.
-fn isolated(own: &Output) -> impl Iterator<Item = IpAddr> {
-    let is_isolated =
-        |subject: &Subject| !Direction::ALL.iter().all(|it| *subject.isolation(*it) == Isolation::Open);
-    let subjects = own.frame().subjects.iter();
-    subjects.filter(move |(_, subject)| is_isolated(subject)).map(|(address, _)| *address)
 }
 
 /// How an address was isolated where it is isolated in another way, and with whom it may have talked that way.
