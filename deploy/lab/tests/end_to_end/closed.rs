@@ -51,6 +51,14 @@ fn a_script_that_is_refused_twice_closes_isolated_pods_and_no_others() {
     );
     site.ground.set_trap("n1", &refuse);
     site.manifests.put("policies.yaml", &policy("{port: 80, endPort: 400}"));
+    // An agent that came before would have been given the state without policies.
+    let desired = site.manifests.revision("n1");
+    wait_until("the policies", || {
+        site.flockctl
+            .nodes()
+            .iter()
+            .any(|node| node.node == "n1" && node.desired_revision.as_ref() == Some(&desired))
+    });
     let mut agents = site.agents();
 
     let closed = wait_for("the closed form", || {
