@@ -142,7 +142,18 @@ fn not_judged(
     counts
 }
 
-async fn readyz(State(pages): State<Arc<Pages>>) -> (StatusCode, &'static str) {
+/// Whether agents may turn to this replica, and how old what it knows is. It stays ready while the API server is away:
+/// what was read is still better than nothing, which is what a node that starts would get otherwise.
+async fn readyz(State(pages): State<Arc<Pages>>) -> (StatusCode, String) {
+    let (status, word) = readiness(&pages);
+    let ages = pages.context.metrics.ages().into_iter().map(|(kind, age)| match age {
+        Some(age) => format!("{kind}: heard of {:.1} s ago\n", age.as_secs_f64()),
+        None => format!("{kind}: not heard of yet\n"),
+    });
+    (status, word.to_owned() + &ages.collect::<String>())
+}
+
+fn readiness(pages: &Pages) -> (StatusCode, &'static str) {
     if !pages.context.engine.is_ready() {
         (StatusCode::SERVICE_UNAVAILABLE, "not every watched kind has been listed yet\n")
     } else if pages.certificate.as_ref().is_some_and(|certificate| !certificate.is_there()) {

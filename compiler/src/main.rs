@@ -21,10 +21,13 @@ fn main() -> ExitCode {
         LogFormat::Text => telemetry::LogFormat::Text,
         LogFormat::Json => telemetry::LogFormat::Json,
     };
-    if let Err(error) = telemetry::init(&format!("{QUIET},{}", cli.log), format) {
-        complain(&format!("--log {:?}: {error}", cli.log));
-        return ExitCode::from(BAD_INPUT);
-    }
+    let _logs = match telemetry::init(&format!("{QUIET},{}", cli.log), format) {
+        Ok(logs) => logs,
+        Err(error) => {
+            complain(&format!("--log {:?}: {error}", cli.log));
+            return ExitCode::from(BAD_INPUT);
+        }
+    };
     // kube and tonic would otherwise look for a provider themselves, and there is exactly one.
     if rustls::crypto::ring::default_provider().install_default().is_err() {
         complain("a TLS provider was installed before ring");

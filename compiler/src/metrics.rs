@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use flock_compiler_core::{Work, World};
 use flock_proto::Outcome;
+use flock_shared::telemetry;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _};
@@ -44,13 +45,32 @@ impl Collector for Watches {
                 counter.encode(encoder.encode_family(&[("kind", kind)])?)?;
             }
         }
-        let mut encoder =
+        let mut watching =
             encoder.encode_descriptor("watching", "Whether a watch is open", None, MetricType::Gauge)?;
         for (kind, statistics) in self.0.kinds() {
             ConstGauge::new(i64::from(statistics.watching()))
-                .encode(encoder.encode_family(&[("kind", kind)])?)?;
+                .encode(watching.encode_family(&[("kind", kind)])?)?;
+        }
+        let help = "Seconds since the server last said something about the kind";
+        let mut ages =
+            encoder.encode_descriptor("watch_age", help, Some(&Unit::Seconds), MetricType::Gauge)?;
+        for (kind, statistics) in self.0.kinds() {
+            let Some(age) = statistics.age() else { continue };
+            ConstGauge::new(age.as_secs_f64()).encode(ages.encode_family(&[("kind", kind)])?)?;
         }
         Ok(())
+    }
+}
+
+/// Counts log lines that were lost when it is asked for.
+#[derive(Debug)]
+struct LostLines;
+
+impl Collector for LostLines {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let help = "Log lines that nobody read in time";
+        let encoder = encoder.encode_descriptor("log_lines_lost", help, None, MetricType::Counter)?;
+        ConstCounter::new(telemetry::lost_lines()).encode(encoder)
     }
 }
 
@@ -58,6 +78,8 @@ impl Collector for Watches {
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
+    /// The counters of an API server's watches, where there are any.
+    watches: Option<Arc<Statistics>>,
     /// Events from the source.
     pub events: Counter,
     /// Problems that a user should mend.
@@ -94,6 +116,7 @@ impl Default for Metrics {
     fn default() -> Self {
         let mut metrics = Self {
             registry: Registry::with_prefix("flock_compiler"),
+            watches: None,
             events: Counter::default(),
             problems: Gauge::default(),
             streams: Gauge::default(),
@@ -115,6 +138,7 @@ impl Default for Metrics {
             not_judged: Family::default(),
         };
         let registry = &mut metrics.registry;
+        registry.register_collector(Box::new(LostLines));
         registry.register("events", "Events received from the source", metrics.events.clone());
         registry.register("problems", "Problems that a user should mend", metrics.problems.clone());
         registry.register("streams", "Open streams of agents", metrics.streams.clone());
@@ -185,9 +209,15 @@ impl Metrics {
     /// Metrics that also show what the watches of an API server have been through.
     #[must_use]
     pub fn with_watches(watches: Arc<Statistics>) -> Self {
-        let mut metrics = Self::default();
+        let mut metrics = Self { watches: Some(Arc::clone(&watches)), ..Self::default() };
         metrics.registry.register_collector(Box::new(Watches(watches)));
         metrics
+    }
+
+    /// How long ago the API server last said something about each kind, where there is one; `None`: it never has.
+    pub fn ages(&self) -> Vec<(&'static str, Option<Duration>)> {
+        let kinds = self.watches.iter().flat_map(|watches| watches.kinds());
+        kinds.map(|(kind, statistics)| (kind, statistics.age())).collect()
     }
 
     /// Counts a peer that was dropped: its updates stayed `unanswered`, or bytes stayed `unread`; it was `slow` to read a

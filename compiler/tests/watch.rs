@@ -13,4 +13,5 @@ mod watch {
     mod oddities;
     mod optional;
     mod outage;
+    mod restored;
 }

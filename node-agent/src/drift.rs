@@ -1,7 +1,8 @@
 //! A table that something else has changed: how often that was found, and when it is put right.
 //!
-//! At once, if it has been quiet before. What keeps changing the table is not answered blow by blow: a repair takes as
-//! long as a full script, and two agents on one node would otherwise spend it on each other.
+//! A table that is gone lets everything pass, so it is brought back at once, however often. One that was edited is put
+//! right at once as well, but what keeps editing is not answered blow by blow: a repair takes as long as a full script, and
+//! two agents on one node would otherwise spend it on each other.
 
 use std::time::Duration;
 
@@ -14,8 +15,10 @@ const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LAST_PAUSE: Duration = Duration::from_secs(20);
 /// Before something is repaired that may be whole.
 const DOUBT: Duration = Duration::from_secs(5);
-/// After so long without a repair, the next one is at once.
+/// After so long without a repair, edits are answered at once again.
 const QUIET: Duration = Duration::from_secs(60);
+/// So many edits are answered at once before there are pauses.
+const AT_ONCE: u32 = 5;
 
 /// What is known of changes by others.
 #[derive(Debug)]
@@ -28,13 +31,23 @@ pub struct Drift {
     is_changed: bool,
     due: Option<Instant>,
     pace: Backoff,
+    /// Edits that were answered at once since it was quiet.
+    answered: u32,
     last_repair: Option<Instant>,
 }
 
 impl Default for Drift {
     fn default() -> Self {
         let pace = Backoff::new(FIRST_PAUSE, LAST_PAUSE);
-        Self { found: 0, is_in_doubt: false, is_changed: false, due: None, pace, last_repair: None }
+        Self {
+            found: 0,
+            is_in_doubt: false,
+            is_changed: false,
+            due: None,
+            pace,
+            answered: 0,
+            last_repair: None,
+        }
     }
 }
 
@@ -42,10 +55,15 @@ impl Drift {
     /// Takes down what was seen; whether that is a change which was not known.
     pub fn saw(&mut self, sight: Sight, now: Instant) -> bool {
         let (is_news, at) = match sight {
-            Sight::Edited => (self.changed(), self.next(now)),
+            Sight::Gone => (self.changed(), now),
+            Sight::Edited => {
+                let is_news = self.changed();
+                // Further edits of what is about to be put right are put right with it.
+                (is_news, self.due.filter(|_| !is_news).unwrap_or_else(|| self.next(now)))
+            }
             Sight::Unknown => {
                 self.is_in_doubt = true;
-                (false, self.next(now).max(now + DOUBT))
+                (false, self.due.unwrap_or_else(|| self.next(now).max(now + DOUBT)))
             }
             Sight::Undisturbed | Sight::Blind => return false,
         };
@@ -95,17 +113,18 @@ impl Drift {
         self.found
     }
 
-    /// When the next repair may be.
+    /// When the next repair of an edited table may be.
     fn next(&mut self, now: Instant) -> Instant {
-        match (self.last_repair, self.due) {
-            (Some(last), due) if now.saturating_duration_since(last) < QUIET => {
-                due.unwrap_or_else(|| now + self.pace.pause())
-            }
-            _ => {
-                self.pace.reset();
-                now
-            }
+        let was_quiet = self.last_repair.is_none_or(|last| now.saturating_duration_since(last) >= QUIET);
+        if was_quiet {
+            self.pace.reset();
+            self.answered = 0;
         }
+        if self.answered < AT_ONCE {
+            self.answered += 1;
+            return now;
+        }
+        now + self.pace.pause()
     }
 }
 
@@ -147,6 +166,12 @@ mod tests {
     fn what_keeps_changing_it_is_answered_ever_more_slowly_and_within_bounds() {
         let mut now = Instant::now();
         let mut drift = repaired(now);
+        for _ in 1..AT_ONCE {
+            drift.saw(Sight::Edited, now);
+            assert_eq!(drift.due(), Some(now), "at once at first");
+            drift.repairing(now);
+            drift.replaced();
+        }
         let mut pauses = Vec::new();
         for _ in 0..10 {
             drift.saw(Sight::Edited, now);
@@ -163,6 +188,20 @@ mod tests {
         now += QUIET;
         drift.saw(Sight::Edited, now);
         assert_eq!(drift.due(), Some(now), "after a quiet while, at once");
+    }
+
+    #[test]
+    fn a_table_that_is_gone_is_brought_back_at_once_however_often() {
+        let mut now = Instant::now();
+        let mut drift = repaired(now);
+        for _ in 0..3 * AT_ONCE {
+            drift.saw(Sight::Edited, now);
+            drift.saw(Sight::Gone, now);
+            assert_eq!(drift.due(), Some(now));
+            drift.repairing(now);
+            drift.replaced();
+            now += 3 * SECOND;
+        }
     }
 
     #[test]

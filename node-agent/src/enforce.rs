@@ -33,6 +33,9 @@ const STRUCK_OUT_RETRY: Duration = Duration::from_secs(600);
 /// lost has to come from the compiler, and the one on disk grows old.
 const FULL_INTERVAL: Duration = Duration::from_secs(600);
 
+/// When news were lost, nft is asked at once whether the table stands, and again after so long at the earliest.
+const DOUBT_INTERVAL: Duration = Duration::from_secs(1);
+
 /// When the agent is done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Until {
@@ -92,6 +95,10 @@ pub struct Enforcer {
     check_interval: Duration,
     backoff: Backoff,
     retry_at: Option<Instant>,
+    /// When nft is asked next whether the table stands.
+    check_at: Instant,
+    /// When it was asked last.
+    checked_at: Option<Instant>,
     /// When a full script was in hand last, or asked for.
     full_at: Instant,
 }
@@ -109,6 +116,8 @@ impl Enforcer {
             check_interval,
             backoff: Backoff::new(FIRST_RETRY, LAST_RETRY),
             retry_at: None,
+            check_at: Instant::now() + check_interval,
+            checked_at: None,
             full_at: Instant::now(),
         }
     }
@@ -142,9 +151,9 @@ impl Enforcer {
         mut updates: mpsc::Receiver<Received>,
         mut stop: watch::Receiver<bool>,
     ) -> End {
-        let mut check_at = Instant::now() + self.check_interval;
+        self.check_at = Instant::now() + self.check_interval;
         loop {
-            let (retry_at, full_due) = (self.retry_at, self.full_due());
+            let (retry_at, check_at, full_due) = (self.retry_at, self.check_at, self.full_due());
             let (drift_due, reopen_at) = (self.drift.due(), self.lookout.reopen_at());
             tokio::select! {
                 // Timers before updates, so that no flood of updates starves them; each is set anew when its work is
@@ -153,7 +162,7 @@ impl Enforcer {
                 () = raised(&mut stop) => return End::Stopped,
                 () = sleep_until(check_at) => {
                     self.check().await;
-                    check_at = Instant::now() + self.check_interval;
+                    self.check_at = Instant::now() + self.check_interval;
                 }
                 () = at(retry_at) => self.retry().await,
                 () = at(drift_due) => self.put_right().await,

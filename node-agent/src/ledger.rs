@@ -5,7 +5,9 @@
 //! it has steps. One more is somebody else's.
 //! Generations are numbered without gaps, so what was not heard is known to be missing. Pure.
 
-use crate::notice::{Notice, notices};
+use flock_shared::tables;
+
+use crate::notice::{Judging, Notice, notices};
 
 /// Numbers that are ahead by more are behind: they go round.
 const HALF: u32 = u32::MAX / 2;
@@ -21,6 +23,8 @@ pub enum Sight {
     Unknown,
     /// Something else touched the table.
     Edited,
+    /// Something else took a table away.
+    Gone,
 }
 
 /// Generations, as far as they were told.
@@ -34,7 +38,9 @@ pub struct Ledger {
     is_touched: bool,
     /// Whether messages were lost since the newest generation that was heard.
     is_torn: bool,
-    /// Generations that touched our table, since the last [`Ledger::settle`].
+    /// Which tables that judge went away and did not come back, since the last [`Ledger::settle`].
+    gone: [bool; tables::JUDGING.len()],
+    /// Generations that touched our table, since then.
     touched: u32,
     /// Generations of which that is not known, since then.
     unheard: u32,
@@ -44,7 +50,7 @@ impl Ledger {
     /// Knows nothing: the present generation has to be asked for.
     #[must_use]
     pub const fn new(port: u32) -> Self {
-        Self { port, known: None, is_touched: false, is_torn: true, touched: 0, unheard: 0 }
+        Self { port, known: None, is_touched: false, is_torn: true, gone: [false; _], touched: 0, unheard: 0 }
     }
 
     /// Takes a datagram down.
@@ -52,6 +58,8 @@ impl Ledger {
         for notice in notices(datagram) {
             match notice {
                 Notice::Ours => self.is_touched = true,
+                Notice::Made(table) => self.table(table, false),
+                Notice::Gone(table) => self.table(table, true),
                 Notice::Generation { number, port } if port == self.port => self.answered(number),
                 Notice::Generation { number, .. } => self.ended(number),
                 Notice::Others => {}
@@ -81,8 +89,9 @@ impl Ledger {
     /// have been heard before.
     pub fn settle(&mut self, own: u32) -> Sight {
         let (touched, unheard) = (std::mem::take(&mut self.touched), std::mem::take(&mut self.unheard));
+        let is_gone = std::mem::take(&mut self.gone).contains(&true);
         if touched > own {
-            Sight::Edited
+            if is_gone { Sight::Gone } else { Sight::Edited }
         } else if touched.saturating_add(unheard) > own || self.is_torn {
             Sight::Unknown
         } else if touched.saturating_add(unheard) < own {
@@ -90,6 +99,11 @@ impl Ledger {
         } else {
             Sight::Undisturbed
         }
+    }
+
+    fn table(&mut self, Judging(place): Judging, is_gone: bool) {
+        self.is_touched = true;
+        self.gone[place] = is_gone;
     }
 
     /// A transaction is told to its end.

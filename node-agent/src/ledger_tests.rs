@@ -1,7 +1,7 @@
 //! Tests of who is found to have changed the table.
 
 use super::*;
-use crate::notice::tests::{generation, object};
+use crate::notice::tests::{generation, object, table};
 
 const OWN_PORT: u32 = 7;
 const OTHER_PORT: u32 = 8;
@@ -46,6 +46,19 @@ fn one_generation_of_ours_for_each_script_of_ours() {
     assert_eq!(heard(&[ours(), news(11), ours(), news(12)], 1), Sight::Edited);
     assert_eq!(heard(&[], 1), Sight::Blind);
     assert_eq!(heard(&[others(), news(11)], 1), Sight::Blind);
+}
+
+#[test]
+fn a_table_that_somebody_takes_away_is_gone_until_it_comes_back() {
+    let gone = || table(1, "flock_netpol", true);
+    let made = || table(1, "flock_netpol", false);
+    assert_eq!(heard(&[gone(), news(11)], 0), Sight::Gone);
+    assert_eq!(heard(&[ours(), news(11), gone(), ours(), news(12)], 1), Sight::Gone);
+    assert_eq!(heard(&[table(7, "flock_netpol", true), news(11)], 0), Sight::Gone);
+    assert_eq!(heard(&[gone(), made(), ours(), news(11)], 0), Sight::Edited, "replaced");
+    assert_eq!(heard(&[gone(), news(11), made(), news(12)], 0), Sight::Edited);
+    assert_eq!(heard(&[table(7, "flock_netpol", true), ours(), news(11)], 1), Sight::Undisturbed, "by us");
+    assert_eq!(heard(&[table(1, "kube-proxy", true), news(11)], 0), Sight::Undisturbed);
 }
 
 #[test]

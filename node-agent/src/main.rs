@@ -22,9 +22,10 @@ fn main() -> ExitCode {
         return ended(done);
     }
     let options = Options::parse();
-    if let Err(error) = telemetry::init(options.log(), LogFormat::Text) {
-        Options::command().error(ErrorKind::ValueValidation, format!("--log: {error}")).exit();
-    }
+    let _logs = match telemetry::init(options.log(), LogFormat::Text) {
+        Ok(logs) => logs,
+        Err(error) => Options::command().error(ErrorKind::ValueValidation, format!("--log: {error}")).exit(),
+    };
     let task = options.task().unwrap_or_else(|error| error.exit());
     ended(perform(task))
 }

@@ -14,6 +14,9 @@ const ATTRIBUTE: usize = 4;
 
 /// The subsystem of netfilter, in the upper byte of a message's type.
 const NFTABLES: u16 = 10;
+/// `NFT_MSG_NEWTABLE` and `NFT_MSG_DELTABLE`.
+const NEW_TABLE: u16 = 0;
+const DELETE_TABLE: u16 = 2;
 /// `NFT_MSG_NEWGEN` and `NFT_MSG_GETGEN`.
 const NEW_GENERATION: u16 = 15;
 const GET_GENERATION: u16 = 16;
@@ -24,11 +27,19 @@ const FAMILIES: [(&str, u8); 2] = [("inet", 1), ("bridge", 7)];
 const FIRST: u16 = 1;
 const ATTRIBUTE_TYPE: u16 = 0x3fff;
 
+/// A table that judges, by its place in [`tables::JUDGING`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Judging(pub usize);
+
 /// One message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Notice {
     /// An object of a table that is ours came, went or changed.
     Ours,
+    /// A table that judges was made.
+    Made(Judging),
+    /// A table that judges is gone.
+    Gone(Judging),
     /// The transaction is told; this is the number of the generation that it made.
     Generation {
         /// Its number.
@@ -85,10 +96,14 @@ fn first(bytes: &[u8]) -> Option<(Notice, usize)> {
     let notice = if kind & 0xff == NEW_GENERATION {
         let number = u32::from_be_bytes(array(value, 0)?);
         Notice::Generation { number, port: u32::from_ne_bytes(array(message, 12)?) }
-    } else if is_ours(family, value) {
-        Notice::Ours
     } else {
-        Notice::Others
+        let judging = place(&tables::JUDGING, family, value).map(Judging);
+        match (kind & 0xff, judging) {
+            (NEW_TABLE, Some(table)) => Notice::Made(table),
+            (DELETE_TABLE, Some(table)) => Notice::Gone(table),
+            _ if place(&tables::ALL, family, value).is_some() => Notice::Ours,
+            _ => Notice::Others,
+        }
     };
     Some((notice, length))
 }
@@ -106,11 +121,14 @@ fn first_attribute(mut rest: &[u8]) -> Option<&[u8]> {
     }
 }
 
-fn is_ours(family: u8, name: &[u8]) -> bool {
+/// Where a table is among some.
+fn place(tables: &[&str], family: u8, name: &[u8]) -> Option<usize> {
     let name = name.strip_suffix(b"\0").unwrap_or(name);
-    tables::ALL.iter().filter_map(|table| table.split_once(' ')).any(|(of, ours)| {
-        ours.as_bytes() == name && FAMILIES.iter().any(|(word, number)| *word == of && *number == family)
-    })
+    let is_it = |table: &&str| {
+        let (of, own) = table.split_once(' ').unwrap_or_default();
+        own.as_bytes() == name && FAMILIES.iter().any(|(word, number)| *word == of && *number == family)
+    };
+    tables.iter().position(is_it)
 }
 
 const fn aligned(length: usize) -> usize {
@@ -148,6 +166,12 @@ pub(crate) mod tests {
         message(NFTABLES << 8 | 12, family, 7, &[attribute(9, b"x"), attribute(FIRST, name.as_bytes())])
     }
 
+    /// A table that is made, or gone.
+    pub(crate) fn table(family: u8, name: &str, is_gone: bool) -> Vec<u8> {
+        let kind = if is_gone { DELETE_TABLE } else { NEW_TABLE };
+        message(NFTABLES << 8 | kind, family, 7, &[attribute(FIRST, format!("{name}\0").as_bytes())])
+    }
+
     pub(crate) fn generation(number: u32, port: u32) -> Vec<u8> {
         message(NFTABLES << 8 | NEW_GENERATION, 0, port, &[attribute(FIRST, &number.to_be_bytes())])
     }
@@ -175,6 +199,14 @@ pub(crate) mod tests {
         let expected = [ours, others, others, others, ours, ours, others, generation, others];
         assert_eq!(told(&datagram), expected);
         assert_eq!(told(b""), []);
+        let datagram = [
+            table(INET, "flock_netpol", true),
+            table(BRIDGE, "flock_netpol", false),
+            table(INET, "flock_netpol_next", true),
+            table(INET, "kube-proxy", true),
+        ];
+        let expected = [Notice::Gone(Judging(0)), Notice::Made(Judging(1)), ours, others];
+        assert_eq!(told(&datagram.concat()), expected);
     }
 
     #[test]

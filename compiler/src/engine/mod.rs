@@ -3,6 +3,7 @@
 //! Events are drained and coalesced, so a burst costs one pass. Nothing is published before the world is complete.
 
 mod board;
+mod complaints;
 mod position;
 
 use std::collections::{BTreeMap, HashMap};
@@ -21,6 +22,7 @@ pub use board::{Presence, Published, Released, Sequence};
 pub use position::{Gap, Reach, Versions};
 
 use self::board::Board;
+use self::complaints::Complaints;
 use self::position::Positions;
 use crate::metrics::Metrics;
 use crate::source::SourceEvent;
@@ -225,10 +227,10 @@ pub struct Engine {
     reports: BTreeMap<Arc<str>, Vec<Problem>>,
     /// Problems of objects and between them, as of the newest translation.
     world_problems: Vec<Problem>,
-    /// Whether they differ from those in `problems`.
+    /// Whether they differ from those in `complaints`.
     problems_stale: bool,
-    /// All of them, in order.
-    problems: Vec<Problem>,
+    /// All of them, and what was said of them.
+    complaints: Complaints,
     board: Board,
     positions: Positions,
     requests: mpsc::Receiver<Request>,
@@ -258,7 +260,7 @@ impl Engine {
             reports: BTreeMap::new(),
             world_problems: Vec::new(),
             problems_stale: false,
-            problems: Vec::new(),
+            complaints: Complaints::default(),
             board: Board::default(),
             positions,
             requests,
@@ -321,7 +323,7 @@ impl Engine {
                     changed |= self.translator.apply(change);
                 }
                 if let Some(progress) = progress {
-                    self.positions.read(progress, changed, Instant::now());
+                    self.positions.read(progress, changed);
                 }
                 // The listing that completes the world counts although it may hold nothing.
                 if changed || was_complete != self.translator.world().is_complete() {
@@ -344,17 +346,9 @@ impl Engine {
 
     /// Says in the log what is new and what is mended.
     fn review_problems(&mut self) {
-        let mut problems = self.world_problems.clone();
-        problems.extend(self.reports.values().flatten().cloned());
-        problems.sort();
-        for problem in problems.iter().filter(|problem| self.problems.binary_search(problem).is_err()) {
-            tracing::warn!(%problem, "problem");
-        }
-        for problem in self.problems.iter().filter(|problem| problems.binary_search(problem).is_err()) {
-            tracing::info!(%problem, "mended");
-        }
-        self.metrics.problems.set(i64::try_from(problems.len()).unwrap_or(i64::MAX));
-        self.problems = problems;
+        let reported = self.reports.values().flatten();
+        self.complaints.review(self.world_problems.iter().chain(reported).cloned().collect());
+        self.metrics.problems.set(i64::try_from(self.complaints.all().len()).unwrap_or(i64::MAX));
     }
 
     /// Translates off the async threads: the world goes there and comes back.
@@ -476,7 +470,7 @@ impl Engine {
                 drop(reply.send(self.board.subscribe(node, translator)));
             }
             Request::Nodes(reply) => drop(reply.send(self.board.all())),
-            Request::Problems(reply) => drop(reply.send(self.problems.clone())),
+            Request::Problems(reply) => drop(reply.send(self.complaints.all().to_vec())),
             Request::Outputs(addresses, reply) => {
                 let outputs_of = |address: &IpAddr| self.translator.outputs_of(address).cloned().collect();
                 let outputs = addresses.into_iter().map(|address| (address, outputs_of(&address)));

@@ -6,16 +6,12 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::time::Duration;
 
 use flock_proto::Position;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::source::{Kind, Progress, Reached, Version};
-
-/// A watch that says nothing for so long is not live; an API server sends bookmarks about once a minute.
-const SILENCE: Duration = Duration::from_secs(180);
 
 /// Versions by kind; of kinds that are absent nothing is known, and nothing is asked.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -94,8 +90,8 @@ impl fmt::Display for Gap {
 pub struct Reach {
     seen: Versions,
     through: Versions,
-    /// Since when the watch of each kind has gone on without a long silence, and when it was last heard of.
-    live: BTreeMap<Kind, (Instant, Instant)>,
+    /// Where the store itself was when it was asked last, and when that was.
+    store: BTreeMap<Kind, (Instant, Version)>,
 }
 
 impl Reach {
@@ -112,12 +108,11 @@ impl Reach {
         wanted.beyond(&self.through)
     }
 
-    /// Whether the watch of a kind has been live all the time from `start` to `now`.
+    /// Returns true if the store itself, asked after `since`, had not come to what an agent had applied before that. Then
+    /// it never will: it has gone back.
     #[must_use]
-    pub fn is_live(&self, kind: Kind, start: Instant, now: Instant) -> bool {
-        let is_live =
-            |(since, heard): &(Instant, Instant)| *since <= start && now.duration_since(*heard) <= SILENCE;
-        self.live.get(&kind).is_some_and(is_live)
+    pub fn is_rewound(&self, gap: &Gap, since: Instant) -> bool {
+        self.store.get(&gap.kind).is_some_and(|(asked, at)| *asked >= since && *at < gap.wanted)
     }
 }
 
@@ -134,17 +129,9 @@ impl Positions {
         (Self { read: Reach::default(), published }, reach)
     }
 
-    /// Takes down what a source has read just `now`; `changed`: whether that made a difference to the world.
-    pub(super) fn read(&mut self, Progress { kind, reached }: Progress, changed: bool, now: Instant) {
-        let Reach { seen: Versions(seen), through: Versions(through), live } = &mut self.read;
-        live.entry(kind)
-            .and_modify(|(since, heard)| {
-                if now.duration_since(*heard) > SILENCE {
-                    *since = now;
-                }
-                *heard = now;
-            })
-            .or_insert((now, now));
+    /// Takes down what a source has read; `changed`: whether that made a difference to the world.
+    pub(super) fn read(&mut self, Progress { kind, reached }: Progress, changed: bool) {
+        let Reach { seen: Versions(seen), through: Versions(through), store } = &mut self.read;
         let raise = |versions: &mut BTreeMap<Kind, Version>, version| {
             let newest = versions.entry(kind).or_insert(version);
             *newest = (*newest).max(version);
@@ -166,9 +153,13 @@ impl Positions {
                 }
             }
             Reached::Bookmark(version) => raise(through, version),
+            Reached::Store { at, asked } => {
+                store.insert(kind, (asked, at));
+            }
             Reached::Somewhere => {
                 seen.remove(&kind);
                 through.remove(&kind);
+                store.remove(&kind);
             }
         }
     }
@@ -185,7 +176,7 @@ impl Positions {
     /// What has been read is published.
     pub(super) fn published(&self) {
         self.published.send_if_modified(|reach| {
-            let further = reach.through != self.read.through;
+            let further = reach.through != self.read.through || reach.store != self.read.store;
             reach.clone_from(&self.read);
             further
         });
@@ -194,6 +185,8 @@ impl Positions {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn version(version: u32) -> Version {
@@ -208,7 +201,7 @@ mod tests {
     fn pods(read: &[(Reached, bool)]) -> Reach {
         let (mut positions, reach) = Positions::new();
         for (reached, changed) in read {
-            positions.read(Progress { kind: Kind::Pod, reached: *reached }, *changed, Instant::now());
+            positions.read(Progress { kind: Kind::Pod, reached: *reached }, *changed);
         }
         positions.publishing();
         positions.published();
@@ -285,7 +278,7 @@ mod tests {
     #[test]
     fn what_was_read_is_not_yet_published() {
         let (mut positions, mut reach) = Positions::new();
-        positions.read(Progress { kind: Kind::Pod, reached: listing(7, 20) }, true, Instant::now());
+        positions.read(Progress { kind: Kind::Pod, reached: listing(7, 20) }, true);
         assert_eq!(*reach.borrow().seen(), Versions::default());
         positions.publishing();
         assert_eq!(*reach.borrow().seen(), versions("Pod=7"), "a state may know it from now on");
@@ -299,24 +292,26 @@ mod tests {
     }
 
     #[test]
-    fn a_watch_is_live_while_it_is_never_silent_for_long() {
-        let (mut positions, reach) = Positions::new();
+    fn only_a_store_that_was_asked_since_can_be_found_to_have_gone_back() {
+        let (mut positions, mut reach) = Positions::new();
         let start = Instant::now();
         let at = |seconds| start + Duration::from_secs(seconds);
-        let is_live = |from, to| reach.borrow().is_live(Kind::Pod, at(from), at(to));
-        let mut hear = |seconds| {
-            positions.read(Progress { kind: Kind::Pod, reached: bookmark(1) }, false, at(seconds));
-            positions.publishing();
+        positions.read(Progress { kind: Kind::Pod, reached: listing(7, 20) }, true);
+        positions.publishing();
+        positions.published();
+        let gap = reach.borrow_and_update().lacks(&versions("Pod=40"))[0];
+        let mut asked = |version_at, seconds| {
+            let reached = Reached::Store { at: version(version_at), asked: at(seconds) };
+            positions.read(Progress { kind: Kind::Pod, reached }, false);
             positions.published();
+            assert!(reach.has_changed().unwrap(), "who waits is to look again");
+            reach.borrow_and_update().clone()
         };
-        assert!(!is_live(0, 0));
-        (10..=300).step_by(60).for_each(&mut hear);
-        assert!(is_live(10, 300) && is_live(200, 430));
-        assert!(!is_live(9, 300), "it was not open yet");
-        assert!(!is_live(10, 431), "it is silent");
-        hear(431);
-        assert!(is_live(431, 431) && !is_live(430, 431), "it speaks again, and was silent");
-        hear(611);
-        assert!(is_live(431, 611));
+        let before = asked(30, 10);
+        assert!(!before.is_rewound(&gap, at(11)), "asked before");
+        assert!(before.is_rewound(&gap, at(10)));
+        assert_eq!(before.lacks(&versions("Pod=40")), [gap], "nothing was read by it");
+        assert!(!asked(40, 20).is_rewound(&gap, at(10)), "it is there, and will be read");
+        assert!(asked(39, 30).is_rewound(&gap, at(10)));
     }
 }

@@ -94,15 +94,13 @@ pub(super) async fn wait(
     }
 }
 
-/// Whether what the agent has seen will never come: its position has been out of reach for long, although the watches
-/// have been live all the while.
+/// Returns true if what the agent has seen will never come: its position has been out of reach for a while, and the store
+/// itself, asked meanwhile, is not where the agent was before.
 fn is_rewound(context: &Context, node: &NodeName, wanted: &Versions, gaps: &[Gap]) -> bool {
     let reach = context.engine.reach();
     let reach = reach.borrow();
     let since = context.fleet.out_of_reach(node, wanted, |earlier| !reach.lacks(earlier).is_empty());
-    let now = Instant::now();
-    now.duration_since(since) >= context.limits.rewind
-        && gaps.iter().all(|gap| reach.is_live(gap.kind, since, now))
+    since.elapsed() >= context.limits.rewind && gaps.iter().all(|gap| reach.is_rewound(gap, since))
 }
 
 /// An agent that waits may still tell of a table that it has put back itself.

@@ -82,6 +82,14 @@ impl Replica {
         self.read(Kind::Namespace, Reached::Event(version(at)), vec![change]).await;
     }
 
+    /// The store itself is asked.
+    async fn look(&self, at: u32) {
+        for kind in Kind::ALL {
+            let reached = Reached::Store { at: version(at), asked: Instant::now() };
+            self.read(kind, reached, Vec::new()).await;
+        }
+    }
+
     async fn bookmark(&self, at: u32) {
         for kind in Kind::ALL {
             self.read(kind, Reached::Bookmark(version(at)), Vec::new()).await;
@@ -231,8 +239,15 @@ async fn a_store_that_went_back_locks_nobody_out() {
     let replica = Replica::ready(limits(Duration::from_millis(20), patience)).await;
     let start = Instant::now();
     assert!(replica.serve("Namespace=150").await.is_err());
-    let stamp = loop {
+    for _ in 0..3 {
+        tokio::time::sleep(patience).await;
         replica.bookmark(100).await;
+        assert!(replica.serve("Namespace=150").await.is_err(), "a watch may lag however long");
+    }
+    replica.look(150).await;
+    assert!(replica.serve("Namespace=150").await.is_err(), "the store has it");
+    let stamp = loop {
+        replica.look(149).await;
         if let Ok(served) = replica.serve("Namespace=150").await {
             break served;
         }

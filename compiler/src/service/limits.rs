@@ -31,8 +31,8 @@ pub struct Limits {
     pub reopen_longest: Duration,
     /// How long an agent that has applied more than this replica has read is held, before it is sent to another one.
     pub lag: Duration,
-    /// How long an agent is sent away by a replica whose own watches are live, before that replica concludes that what
-    /// the agent has seen is no more: a store that was restored from a backup counts its versions anew.
+    /// How long an agent is sent away at least, before a replica concludes that what the agent has seen is no more: a store
+    /// that was restored from a backup counts its versions anew. The store itself has to say so as well.
     pub rewind: Duration,
     /// How long it takes at least from what an agent says of its node to what it says next: each may cost a pass.
     pub facts: Duration,
@@ -61,7 +61,7 @@ impl Default for Limits {
             reopen_first: Duration::from_secs(60),
             reopen_longest: Duration::from_secs(3600),
             lag: Duration::from_secs(30),
-            rewind: Duration::from_secs(300),
+            rewind: Duration::from_secs(15),
             facts: Duration::from_secs(1),
             attach_wait: Duration::from_millis(100),
             renders: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),

@@ -7,6 +7,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use tokio::time::Instant;
+
 /// A watched kind, in the order in which kinds are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
@@ -122,6 +124,13 @@ pub enum Reached {
     Event(Version),
     /// Nothing more up to this version: a bookmark.
     Bookmark(Version),
+    /// Nothing; but the store itself, asked past all caches, is at this version. What a watch brings may lag behind it.
+    Store {
+        /// The version.
+        at: Version,
+        /// When it was asked.
+        asked: Instant,
+    },
     /// Something whose version compares with nothing.
     Somewhere,
 }

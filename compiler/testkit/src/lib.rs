@@ -54,5 +54,5 @@ pub use proxy::Proxy;
 pub use request::Verb;
 pub use server::{ApiServer, Settings, StartError};
 pub use status::Status;
-pub use store::Store;
+pub use store::{Backup, Store};
 pub use wait::{WaitedInVain, wait_until};

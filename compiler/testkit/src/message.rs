@@ -51,6 +51,10 @@ pub(crate) struct Watch {
     pub(crate) namespace: Option<String>,
     pub(crate) selector: Selector,
     pub(crate) bookmarks: bool,
+    /// It is told of nothing up to this version, be that in the past or in the future.
+    pub(crate) after: u64,
+    /// The version of the newest bookmark that it was sent unasked.
+    pub(crate) marked: u64,
     pub(crate) messages: mpsc::UnboundedSender<Message>,
 }
 

@@ -35,7 +35,7 @@ pub struct Settings {
     pub closed: bool,
     /// How many changes it remembers.
     pub history: usize,
-    /// How often watches get a bookmark without being asked.
+    /// How often watches get a bookmark without being asked, of kinds in which something has happened.
     pub bookmark_every: Duration,
 }
 
@@ -193,7 +193,7 @@ async fn serve(listener: TcpListener, mut bookmarks: Interval, api: Arc<Api>, op
                 // The client went away before it was let in.
                 Err(_) => tokio::task::yield_now().await,
             },
-            _ = bookmarks.tick() => api.store.bookmark(),
+            _ = bookmarks.tick() => api.store.bookmark_unasked(),
             Some(_) = connections.join_next() => {}
         }
     }

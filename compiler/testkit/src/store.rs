@@ -35,7 +35,16 @@ struct Inner {
     capacity: usize,
     /// Listings whose next pages may still be asked for.
     snapshots: BTreeMap<(Kind, u64), Snapshot>,
+    /// The version of the newest change of each kind.
+    changed: BTreeMap<Kind, u64>,
     watches: Vec<Watch>,
+}
+
+/// A store as it was at some time.
+#[derive(Debug, Clone)]
+pub struct Backup {
+    version: u64,
+    objects: BTreeMap<Kind, BTreeMap<Key, Arc<Value>>>,
 }
 
 /// The resource version of an object; empty if it has none.
@@ -54,6 +63,7 @@ impl Store {
             oldest: 1,
             capacity,
             snapshots: BTreeMap::new(),
+            changed: BTreeMap::new(),
             watches: Vec::new(),
         }))
     }
@@ -137,11 +147,45 @@ impl Store {
         inner.snapshots.clear();
     }
 
+    /// All objects and the version.
+    #[must_use]
+    pub fn backup(&self) -> Backup {
+        let inner = self.inner();
+        Backup { version: inner.version, objects: inner.objects.clone() }
+    }
+
+    /// Goes back to a backup, as when that of an etcd is put in place: versions are counted on from there, and who
+    /// watches is told nothing more.
+    pub fn restore(&self, backup: &Backup) {
+        let mut inner = self.inner();
+        inner.objects.clone_from(&backup.objects);
+        (inner.version, inner.oldest) = (backup.version, backup.version);
+        inner.history.clear();
+        inner.snapshots.clear();
+        inner.changed.clear();
+        inner.watches.clear();
+    }
+
     /// Sends a bookmark to every watch that asked for them.
     pub fn bookmark(&self) {
         let mut inner = self.inner();
-        let message = Message::Bookmark(inner.version);
-        inner.tell(|watch| watch.bookmarks.then(|| message.clone()));
+        let version = inner.version;
+        inner.tell(|watch| (watch.bookmarks && watch.after <= version).then_some(Message::Bookmark(version)));
+    }
+
+    /// Sends the bookmarks that a server sends unasked: of kinds in which something has happened. How far the others have
+    /// been read it does not know itself.
+    pub(crate) fn bookmark_unasked(&self) {
+        let mut inner = self.inner();
+        let changed = inner.changed.clone();
+        for watch in &mut inner.watches {
+            let news = changed.get(&watch.kind).copied().filter(|at| *at > watch.after.max(watch.marked));
+            if let Some(version) = news.filter(|_| watch.bookmarks) {
+                watch.marked = version;
+                // One that is closed goes with the next change.
+                let _ = watch.messages.send(Message::Bookmark(version));
+            }
+        }
     }
 
     /// Sends a line as it is to the watches of a kind.
@@ -201,7 +245,12 @@ impl Store {
     ) -> Result<mpsc::UnboundedReceiver<Message>, Status> {
         let mut inner = self.inner();
         let (messages, receiver) = mpsc::unbounded_channel();
-        let watch = Watch { kind, namespace: namespace.map(str::to_owned), selector, bookmarks, messages };
+        let after = match since {
+            Since::Now => 0,
+            Since::Version(version) => version,
+        };
+        let namespace = namespace.map(str::to_owned);
+        let watch = Watch { kind, namespace, selector, bookmarks, after, marked: 0, messages };
         let missed: Vec<(EventType, Arc<Value>)> = match since {
             Since::Version(version) if version < inner.oldest => {
                 return Err(Status::expired(version, inner.oldest));
@@ -258,13 +307,18 @@ impl Inner {
     }
 
     fn record(&mut self, kind: Kind, event: EventType, object: &Arc<Value>) {
-        self.history.push_back((self.version, kind, event, Arc::clone(object)));
+        let version = self.version;
+        self.changed.insert(kind, version);
+        self.history.push_back((version, kind, event, Arc::clone(object)));
         while self.history.len() > self.capacity {
             if let Some((version, ..)) = self.history.pop_front() {
                 self.oldest = version;
             }
         }
-        self.tell(|watch| watch.covers(kind, object).then(|| Message::Event(event, Arc::clone(object))));
+        self.tell(|watch| {
+            let is_news = watch.after < version && watch.covers(kind, object);
+            is_news.then(|| Message::Event(event, Arc::clone(object)))
+        });
     }
 
     fn write(

@@ -61,13 +61,14 @@ async fn a_watch_whose_time_is_up_is_opened_anew() {
 
 #[tokio::test]
 async fn a_watch_that_fell_silent_is_given_up() {
-    let silent = Settings { silence: Duration::from_millis(100), ..settings() };
+    let short = Duration::from_millis(100);
+    let silent = Settings { silence: short, answer: short, ..settings() };
     let mut cluster = Cluster::watch(server().await, silent);
     cluster.settle().await;
     cluster.server.faults().deliver(Delivery::Held);
     cluster.put(POD, pod("a", "new", 92));
-    let before = cluster.server.requests(POD, Verb::Watch);
-    cluster.until("pods are watched anew", |it| it.server.requests(POD, Verb::Watch) > before + 1).await;
+    let before = cluster.server.requests(POD, Verb::List);
+    cluster.until("the server is asked anew", |it| it.server.requests(POD, Verb::List) > before + 1).await;
     cluster.server.faults().deliver(Delivery::Whole);
     cluster.settle().await;
     assert_eq!(cluster.listings(), [1; 5]);

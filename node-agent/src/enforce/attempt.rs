@@ -4,7 +4,7 @@ use flock_proto::Outcome;
 use tokio::time::Instant;
 use tracing::warn;
 
-use super::{Enforcer, first_line};
+use super::{DOUBT_INTERVAL, Enforcer, first_line};
 use crate::apply::{Answer, Job, Scope};
 use crate::ledger::Sight;
 use crate::nft;
@@ -13,6 +13,7 @@ use crate::runner::{Left, Run};
 impl Enforcer {
     /// Asks nft whether what should stand does, and brings back what was lost.
     pub(super) async fn check(&mut self) {
+        self.checked_at = Some(Instant::now());
         let Some(standing) = self.enforcement.holds() else {
             return;
         };
@@ -29,9 +30,18 @@ impl Enforcer {
 
     /// Takes down what others did. Before anything was committed, there is nothing that they could change.
     pub(super) fn saw(&mut self, sight: Sight) {
-        if self.enforcement.newest().is_some() && self.drift.saw(sight, Instant::now()) {
+        if self.enforcement.newest().is_none() {
+            return;
+        }
+        let now = Instant::now();
+        if self.drift.saw(sight, now) {
             warn!(drifts = self.drift.found(), "the table was changed by something else");
             self.publish();
+        }
+        if sight == Sight::Unknown {
+            // It may be gone, which can be told at once, and cheaply.
+            let soonest = self.checked_at.map_or(now, |at| (at + DOUBT_INTERVAL).max(now));
+            self.check_at = self.check_at.min(soonest);
         }
     }
 

@@ -56,6 +56,17 @@ async fn a_deleted_rule_and_what_comes_right_after_a_repair_are_put_right() {
 }
 
 #[tokio::test]
+async fn a_table_that_is_taken_away_again_and_again_is_brought_back_each_time() {
+    let Some(mut stage) = Stage::new("again").await else { return };
+    // Pauses would soon be longer than anything here is waited for.
+    for drifts in 1..=20 {
+        stage.edit("flush ruleset");
+        stage.repaired(drifts).await;
+    }
+    stage.stop().await;
+}
+
+#[tokio::test]
 async fn the_own_changes_are_no_drift_and_nothing_is_repaired() {
     let Some(mut stage) = Stage::new("own").await else { return };
     for state in 2..=5 {

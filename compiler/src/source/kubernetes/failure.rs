@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use kube::core::Status;
 
+use crate::source::Version;
+
 /// HTTP's 410: the server does not remember the version that was asked for.
 const GONE: u16 = 410;
 
@@ -38,6 +40,16 @@ pub(super) enum Failure {
     /// Nothing came, not even the end.
     #[error("nothing came for {} s", .0.as_secs())]
     Silent(Duration),
+    /// The store is older than what was read of it: a backup was put in place.
+    #[error(
+        "the store has gone back to version {at}, and was read at {read}: was it restored from a backup?"
+    )]
+    WentBack {
+        /// Where it is.
+        at: Version,
+        /// How far it had been read.
+        read: Version,
+    },
     /// The watch was accepted and ended without a word.
     #[error("the watch ended at once")]
     Short,
@@ -84,7 +96,7 @@ impl Failure {
     /// Whether changes may have been missed that resuming would not bring.
     pub(super) const fn needs_listing(&self) -> bool {
         match self {
-            Self::Expired(_) | Self::Unreadable(_) | Self::NoVersion => true,
+            Self::Expired(_) | Self::Unreadable(_) | Self::NoVersion | Self::WentBack { .. } => true,
             Self::Refused(_) | Self::Unreachable(_) | Self::Silent(_) | Self::Short => false,
         }
     }

@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use flock_compiler_core::{Change, Consequence, Edit, Problem};
+use tokio::time::Instant;
 
 use super::ORIGIN;
 use super::failure::Absence;
@@ -145,6 +146,12 @@ impl<W: Watched> Feed<W> {
     /// Nothing happened up to `version`.
     pub(super) fn bookmark(version: &str) -> SourceEvent {
         changed::<W>(Vec::new(), comparable(Some(version)).map_or(Reached::Somewhere, Reached::Bookmark))
+    }
+
+    /// The store was at a version when it was asked.
+    pub(super) const fn store(at: Version, asked: Instant) -> SourceEvent {
+        let progress = Some(Progress { kind: W::KIND, reached: Reached::Store { at, asked } });
+        SourceEvent::Changes { changes: Vec::new(), progress }
     }
 
     fn convert(&self, raw: &RawObject) -> Result<W, Broken<W>> {

@@ -27,6 +27,7 @@ use std::time::Duration;
 use flock_compiler_core::object::{Namespace, Node, NodePods, Pod, Policy};
 use flock_shared::backoff::Backoff;
 use kube::Client;
+use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
 use super::{Events, Kind, Source, SourceError};
@@ -45,22 +46,28 @@ const ORIGIN: &str = "kubernetes";
 pub struct Settings {
     /// Objects of one page of a listing.
     pub page_size: u32,
-    /// When the server is to end a watch, in whole seconds.
+    /// When the server is to end a watch, in whole seconds. After each the store itself is asked for its version.
     pub watch_timeout: Duration,
     /// When a watch that brings nothing is given up: a little after the server should have ended it. Bounds how
-    /// long a peer that vanished goes unnoticed.
+    /// long a peer that vanished goes unnoticed, also behind a proxy or in an HTTP/2 connection that lives on.
     pub silence: Duration,
-    /// Pauses after failures.
+    /// How long the server may take to say its version.
+    pub answer: Duration,
+    /// Pauses after failures. The longest bounds how long a server that is back goes unnoticed.
     pub backoff: Backoff,
+    /// Pauses before listings after the first, which cost the server most.
+    pub relist: Backoff,
 }
 
 impl Default for Settings {
     fn default() -> Self {
         Self {
             page_size: 500,
-            watch_timeout: Duration::from_secs(290),
-            silence: Duration::from_secs(295),
-            backoff: Backoff::new(Duration::from_millis(800), Duration::from_secs(30)),
+            watch_timeout: Duration::from_secs(20),
+            silence: Duration::from_secs(24),
+            answer: Duration::from_secs(10),
+            backoff: Backoff::new(Duration::from_millis(500), Duration::from_secs(4)),
+            relist: Backoff::new(Duration::from_millis(800), Duration::from_secs(30)),
         }
     }
 }
@@ -71,6 +78,8 @@ pub struct KubernetesSource {
     converter: Converter,
     settings: Settings,
     statistics: Arc<Statistics>,
+    /// Wakes the watches that pause: the server has answered another one.
+    answered: Arc<Notify>,
 }
 
 impl KubernetesSource {
@@ -83,7 +92,8 @@ impl KubernetesSource {
     /// The same with other settings.
     #[must_use]
     pub fn with_settings(client: Client, interfaces: HostInterfaces, settings: Settings) -> Self {
-        Self { client, converter: Converter::new(ORIGIN, interfaces), settings, statistics: Arc::default() }
+        let converter = Converter::new(ORIGIN, interfaces);
+        Self { client, converter, settings, statistics: Arc::default(), answered: Arc::default() }
     }
 
     /// What its watches have been through; goes on counting while the source runs.
@@ -98,6 +108,7 @@ impl KubernetesSource {
             self.converter.clone(),
             self.settings.clone(),
             Arc::clone(&self.statistics),
+            Arc::clone(&self.answered),
             events.clone(),
         );
         watches.kinds.insert(watches.tasks.spawn(watcher.run()).id(), W::KIND);

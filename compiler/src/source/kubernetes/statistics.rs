@@ -1,6 +1,10 @@
 //! What the watches have been through, counted for metrics and tests.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 /// The counters of all kinds.
 #[derive(Debug, Default)]
@@ -40,6 +44,7 @@ pub struct KindStatistics {
     failures: AtomicU64,
     expirations: AtomicU64,
     watching: AtomicBool,
+    heard: Mutex<Option<Instant>>,
 }
 
 macro_rules! counter {
@@ -82,6 +87,17 @@ impl KindStatistics {
     #[must_use]
     pub fn watching(&self) -> bool {
         self.watching.load(Ordering::Relaxed)
+    }
+
+    /// How long ago the server last said something about the kind; `None`: it never has.
+    #[must_use]
+    pub fn age(&self) -> Option<Duration> {
+        let heard = *self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        heard.map(|heard| heard.elapsed())
+    }
+
+    pub(super) fn heard(&self) {
+        *self.heard.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
     }
 
     pub(super) fn set_watching(&self, watching: bool) {

@@ -1,5 +1,9 @@
 //! One kind's list and watch, for ever: list, follow the changes from there on, and list again when the server does
 //! not remember where to resume or an event could not be read.
+//!
+//! Watches are short, and between two of them the store is asked for its version. A server that has vanished behind an
+//! open connection is so found within one watch, and so is a store that has gone back: a watch from a version of the future
+//! is taken, and brings nothing.
 
 use std::convert::Infallible;
 use std::pin::pin;
@@ -11,6 +15,7 @@ use futures::TryStreamExt;
 use kube::Client;
 use kube::api::{ListParams, WatchEvent, WatchParams};
 use kube::core::{ObjectList, Request};
+use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::Settings;
@@ -20,7 +25,7 @@ use super::raw::RawObject;
 use super::statistics::{KindStatistics, Statistics};
 use super::watched::Watched;
 use crate::convert::Converter;
-use crate::source::{Events, SourceEvent};
+use crate::source::{Events, SourceEvent, Version};
 
 /// A watch has to last this long, or to bring an event, before it counts as open.
 const SHORT_WATCH: Duration = Duration::from_secs(1);
@@ -36,6 +41,8 @@ pub(super) struct Watcher<W: Watched> {
     client: Client,
     settings: Settings,
     statistics: Arc<Statistics>,
+    /// Tells of an answer after an outage, to the watches of other kinds and from them.
+    answered: Arc<Notify>,
     events: Events,
     feed: Feed<W>,
     /// Pauses while the server cannot be asked; starts over once a watch is open.
@@ -53,15 +60,17 @@ impl<W: Watched> Watcher<W> {
         converter: Converter,
         settings: Settings,
         statistics: Arc<Statistics>,
+        answered: Arc<Notify>,
         events: Events,
     ) -> Self {
         Self {
             client,
             statistics,
+            answered,
             events,
             feed: Feed::new(converter),
             backoff: settings.backoff.clone(),
-            relist: settings.backoff.clone(),
+            relist: settings.relist.clone(),
             relisted: None,
             outage: None,
             settings,
@@ -131,7 +140,39 @@ impl<W: Watched> Watcher<W> {
                     return Ok(());
                 }
             }
+            while let Err(failure) = self.look(&version).await? {
+                self.pause(&failure).await;
+                // Whether the cluster is without the kind, a listing tells.
+                if failure.needs_listing() || W::OPTIONAL && failure.absence().is_some() {
+                    return Ok(());
+                }
+            }
         }
+    }
+
+    /// Asks the store, past the server's caches, for its version, which is not to be older than `version`.
+    async fn look(&mut self, version: &str) -> Result<Result<(), Failure>, Closed> {
+        let params = ListParams { limit: Some(1), ..ListParams::default() };
+        let request = match Request::new(W::PATH).list(&params) {
+            Ok(request) => request,
+            Err(error) => return Ok(Err(Failure::of(kube::Error::BuildRequest(error)))),
+        };
+        let asked = Instant::now();
+        let page: ObjectList<RawObject> =
+            match timeout(self.settings.answer, self.client.request(request)).await {
+                Ok(Ok(page)) => page,
+                Ok(Err(error)) => return Ok(Err(Failure::of(error))),
+                Err(_) => return Ok(Err(Failure::Silent(self.settings.answer))),
+            };
+        self.counters().heard();
+        if self.outage.is_some() {
+            self.answered.notify_waiters();
+        }
+        let at = page.metadata.resource_version.and_then(|at| at.parse::<Version>().ok());
+        // What compares with nothing says nothing.
+        let Some((at, read)) = at.zip(version.parse::<Version>().ok()) else { return Ok(Ok(())) };
+        self.send(vec![Feed::<W>::store(at, asked)]).await?;
+        Ok(if at < read { Err(Failure::WentBack { at, read }) } else { Ok(()) })
     }
 
     /// One watch from `version`, which moves on with what was sent. `Ok(Ok)`: it ended as watches do.
@@ -166,6 +207,7 @@ impl<W: Watched> Watcher<W> {
                 self.opened();
             }
             let Some(event) = event else { continue };
+            self.counters().heard();
             let (said, reached) = self.take(&event);
             // The version moves only after its event was sent: if that fails, so does the watch.
             self.send(said).await?;
@@ -211,7 +253,9 @@ impl<W: Watched> Watcher<W> {
     }
 
     fn recovered(&mut self) {
+        self.counters().heard();
         if let Some(since) = self.outage.take() {
+            self.answered.notify_waiters();
             tracing::info!(
                 kind = W::KIND.name(),
                 seconds = since.elapsed().as_secs(),
@@ -240,7 +284,12 @@ impl<W: Watched> Watcher<W> {
                 tracing::debug!(kind = W::KIND.name(), error, ?pause, "still cannot list or watch");
             }
         }
-        sleep(pause).await;
+        // A listing is not asked for by all kinds at once.
+        let is_patient = failure.needs_listing() || !failure.retry_after().is_zero();
+        tokio::select! {
+            () = sleep(pause) => {}
+            () = self.answered.notified(), if !is_patient => {}
+        }
     }
 
     fn next_pause(&mut self, failure: &Failure) -> Duration {

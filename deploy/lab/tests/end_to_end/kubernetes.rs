@@ -72,7 +72,9 @@ fn an_api_server_is_followed_also_after_it_was_gone() {
     for (node, revision) in NODES.iter().zip(&before) {
         settle(&ground, &flockctl, node, revision);
     }
-    assert_eq!(compiler.admin("/readyz").0, 200, "the last known world is still policy");
+    let (status, ages) = compiler.admin("/readyz");
+    assert_eq!(status, 200, "the last known world is still policy");
+    assert!(ages.contains("\nPod: heard of ") && ages.contains(" s ago\n"), "{ages}");
 
     api.server.come_back();
     settled();
