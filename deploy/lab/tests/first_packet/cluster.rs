@@ -147,6 +147,11 @@ impl Cluster {
         self.directory.path().join(format!("cni-{node}.sock"))
     }
 
+    /// A sandbox on a node.
+    pub(crate) fn sandbox(&self, node: usize, name: &str) -> Sandbox {
+        self.nodes[node].sandbox(name).unwrap()
+    }
+
     pub(crate) fn namespace(&self, name: &str) {
         self.api.put(NAMESPACE, json!({ "metadata": { "name": name } }));
     }

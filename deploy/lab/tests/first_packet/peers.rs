@@ -40,7 +40,7 @@ impl Peers {
             for role in [Role::Server, Role::Guest] {
                 let name = format!("{}-{node}", role.label());
                 cluster.put(node, role.namespace(), &name, role.label());
-                let sandbox = cluster.nodes[node].sandbox(&name).unwrap();
+                let sandbox = cluster.sandbox(node, &name);
                 let attachment = cluster.attachment(role.namespace(), &name, &sandbox);
                 let addresses = add(&runtime, &attachment).unwrap();
                 let id = Id::try_from(all.len()).unwrap();

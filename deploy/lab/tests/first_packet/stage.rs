@@ -23,6 +23,7 @@ pub(crate) struct Stage {
     runtimes: Vec<Runtime>,
     sandboxes: Mutex<Vec<(usize, Sandbox)>>,
     pace: Duration,
+    has_one_address: bool,
     cluster: Cluster,
 }
 
@@ -76,7 +77,8 @@ impl Stage {
         rights::write(&cluster);
         let peers = Peers::new(&cluster, pace);
         let runtimes = (0..2).map(|node| cluster.runtime(node, pool, true)).collect();
-        Some(Self { peers, runtimes, sandboxes: Mutex::default(), pace, cluster })
+        let has_one_address = pool.first == pool.last;
+        Some(Self { peers, runtimes, sandboxes: Mutex::default(), pace, has_one_address, cluster })
     }
 
     /// A sandbox of a node that no pod has.
@@ -88,7 +90,7 @@ impl Stage {
         found.unwrap_or_else(|| {
             static COUNTER: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
             let number = COUNTER.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-            self.cluster.nodes[node].sandbox(&format!("box-{number}")).unwrap()
+            self.cluster.sandbox(node, &format!("box-{number}"))
         })
     }
 
@@ -102,7 +104,11 @@ impl Stage {
         let (name, id) = (format!("pod-{number}"), PODS + Id::try_from(number).unwrap());
         let sandbox = self.sandbox(node);
         self.cluster.put(node, role.namespace(), &name, role.label());
-        let attachment = self.cluster.attachment(role.namespace(), &name, &sandbox);
+        let mut attachment = self.cluster.attachment(role.namespace(), &name, &sandbox);
+        if self.has_one_address {
+            // On a bridge, neighbours go by what they learnt for a second at least: that is the bridge's, not ours.
+            attachment.args.push_str(&format!(";MAC=02:00:00:00:00:{node:02x}"));
+        }
         let actor = Actor::start(&sandbox, id, &self.peers.everybody, self.pace);
         let friends: Vec<&Peer> = self.peers.all.iter().filter(|peer| role.may_talk_to(peer.role)).collect();
         // Each is from a port of its own: none of them is the reply of another one.
@@ -119,11 +125,11 @@ impl Stage {
         let singles: Vec<(Single, IpAddr)> = out.into_iter().chain(back).collect();
         for (single, to) in &singles {
             if let Err(error) = single.send(*to) {
-                lost.push(format!("{name} on {node}: to {to}: {error}"));
+                lost.push(format!("{name} on {node}: {single} to {to}: {error}"));
             }
         }
         let unanswered = singles.iter().filter(|(single, to)| !single.is_answered(*to));
-        lost.extend(unanswered.map(|(_, to)| format!("{name} on {node}: the first to {to}: no answer")));
+        lost.extend(unanswered.map(|(single, to)| format!("{name} on {node}: {single} to {to}: no answer")));
         let singles = singles.len();
         Pod { name, id, node, role, attachment, addresses, added, actor, early, singles, lost, sandbox }
     }

@@ -13,14 +13,14 @@ use crate::stage::{Pod, Stage, Tally};
 const MODES: [&str; 1] = ["drop"];
 
 /// How many pods start one after another, and how many at once, unless `FLOCK_PODS` says otherwise.
-const PODS: (usize, usize) = (100, 50);
+const PODS: (usize, usize) = (60, 50);
 /// How long forbidden flows go on after ADD.
 const GOES_ON: Duration = Duration::from_secs(1);
 /// The same where the next pod waits for the address.
 const GOES_ON_BRIEFLY: Duration = Duration::from_millis(50);
 /// Between two datagrams of a flow, where pods start one after another; and of many together, for each of them.
 const PACE: Duration = Duration::from_millis(4);
-const PACE_OF_MANY: Duration = Duration::from_micros(400);
+const PACE_OF_MANY: Duration = Duration::from_millis(2);
 
 /// The short form is of builds and machines that take their time, and is not about time; the long form is of the default.
 fn form() -> (usize, usize, &'static str) {

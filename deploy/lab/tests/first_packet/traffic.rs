@@ -2,6 +2,7 @@
 //! never repeated.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -10,11 +11,21 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use flock_lab::{Namespace, patient};
+use nix::sys::socket::setsockopt;
+use nix::sys::socket::sockopt::RcvBufForce;
+use socket2::SockRef;
 
 /// Where everybody listens.
 const PORT: u16 = 7000;
 /// How long the answer to a single datagram may take. No time of the network: those who answer need turns of the processor.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Between two looks at what is to be sent.
+const MOMENT: Duration = Duration::from_millis(2);
+/// The most that an actor sends at a time: the kernel loses packets where more come at once than it takes in.
+const BURST: u64 = 16;
+/// Room for what an actor has not read yet, in bytes.
+const ROOM: usize = 32 << 20;
 
 /// Who sends. Peers and pods have numbers of their own.
 pub(crate) type Id = u32;
@@ -77,25 +88,15 @@ pub(crate) struct Actor {
 impl Actor {
     /// Listens at once; sends as soon as there is a way, a datagram to each target every `pace`.
     pub(crate) fn start(namespace: &Namespace, id: Id, targets: &Targets, pace: Duration) -> Self {
-        let (ear, mouth) = (socket(namespace, PORT), socket(namespace, 0));
-        ear.set_read_timeout(Some(pace)).unwrap();
-        mouth.set_nonblocking(true).unwrap();
-        let (counts, targets) = (Arc::new(Counts::default()), Arc::clone(targets));
+        let ear = socket(namespace, PORT);
+        ear.set_read_timeout(Some(MOMENT)).unwrap();
+        // What is sent once must not get lost here either, because this thread has no turn.
+        setsockopt(&ear, RcvBufForce, &ROOM).unwrap();
+        let (counts, targets, namespace) =
+            (Arc::new(Counts::default()), Arc::clone(targets), namespace.clone());
         let own = Arc::clone(&counts);
         let thread = thread::spawn(move || {
-            let mut last: Option<Instant> = None;
-            while !own.stop.load(Ordering::Relaxed) {
-                if last.is_none_or(|last| last.elapsed() >= pace) {
-                    last = Some(Instant::now());
-                    let targets: Vec<IpAddr> = locked(&targets).iter().copied().collect();
-                    // There may be no way yet.
-                    let sent = |target: &&IpAddr| {
-                        mouth.send_to(&datagram(Purpose::Steady, id), at(**target)).is_ok()
-                    };
-                    own.sent.fetch_add(targets.iter().filter(sent).count() as u64, Ordering::Relaxed);
-                }
-                hear(&ear, &own);
-            }
+            namespace.enter(|| act(id, &ear, &targets, pace, &own)).unwrap();
         });
         Self { counts, thread: Some(thread) }
     }
@@ -108,6 +109,46 @@ impl Actor {
     /// How many it has had from somebody.
     pub(crate) fn heard(&self, from: Id) -> u64 {
         locked(&self.counts.heard).get(&from).copied().unwrap_or_default()
+    }
+}
+
+/// What an actor does, in its namespace.
+fn act(id: Id, ear: &UdpSocket, targets: &Mutex<BTreeSet<IpAddr>>, pace: Duration, counts: &Counts) {
+    let mut mouths: BTreeMap<IpAddr, Mouth> = BTreeMap::new();
+    while !counts.stop.load(Ordering::Relaxed) {
+        let mut sent = 0;
+        for target in locked(targets).clone() {
+            let mouth = mouths.entry(target).or_insert_with(Mouth::new);
+            let is_due = mouth.last.is_none_or(|last| last.elapsed() >= pace);
+            // There may be no way yet, or so much waits for a neighbour already: then it is tried again in a moment.
+            if is_due
+                && sent < BURST
+                && mouth.socket.send_to(&datagram(Purpose::Steady, id), at(target)).is_ok()
+            {
+                mouth.last = Some(Instant::now());
+                sent += 1;
+            }
+        }
+        counts.sent.fetch_add(sent, Ordering::Relaxed);
+        hear(ear, counts);
+    }
+}
+
+/// Where what goes to one target comes from.
+struct Mouth {
+    socket: UdpSocket,
+    /// When something was sent last.
+    last: Option<Instant>,
+}
+
+impl Mouth {
+    /// With room for a few datagrams. A pod may ask for its gateway before that has its address, and asks again only after
+    /// a second; what is sent meanwhile without end must not push out what is sent once.
+    fn new() -> Self {
+        let socket = UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0)).unwrap();
+        SockRef::from(&socket).set_send_buffer_size(1).unwrap();
+        socket.set_nonblocking(true).unwrap();
+        Self { socket, last: None }
     }
 }
 
@@ -137,12 +178,19 @@ impl Drop for Actor {
 pub(crate) struct Single {
     socket: UdpSocket,
     id: Id,
+    from: Namespace,
+}
+
+impl fmt::Display for Single {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the first from {}", self.from.name())
+    }
 }
 
 impl Single {
     /// Ready to be sent from a namespace, which may have no address yet.
     pub(crate) fn new(namespace: &Namespace, id: Id) -> Self {
-        Self { socket: socket(namespace, 0), id }
+        Self { socket: socket(namespace, 0), id, from: namespace.clone() }
     }
 
     /// Sends it.
