@@ -56,8 +56,7 @@ pub(crate) fn measure(seconds: u16, progress: &mut Progress) -> anyhow::Result<(
     {
         progress.say(format_args!("{before:?}, {rate} a second"));
         let samples = run(&cluster, before, rate, u32::from(seconds) * rate, &mut number)?;
-        let [without, with, own] =
-            [samples.without, samples.with, samples.own].map(|samples| summary(samples));
+        let [without, with, own] = [samples.without, samples.with, samples.own].map(summary);
         let aims = (rate == 10).then_some(AIMS);
         let figure = |figure: f64| format!("{figure:.1}");
         let name = match before {
