@@ -24,6 +24,7 @@ impl<O: Objects> Layout<O> {
         if !rules.is_empty() {
             self.add_chain(ChainName::Anchor, Some(Hook::Entering), rules);
         }
+        self.ports_of_pods(frame);
     }
 
     /// The rules that check the interfaces of local pods, and their chains.

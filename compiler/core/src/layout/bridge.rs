@@ -29,7 +29,8 @@ use crate::object::{HostInterface, InterfaceName, PodCidr};
 use crate::output::Frame;
 
 impl<O: Objects> Layout<O> {
-    /// The table of family bridge, where pods hang on one. It is empty while nothing is isolated.
+    /// The table of family bridge, where pods hang on one, with the chains of what passes from port to port while anything
+    /// is isolated.
     pub(crate) fn bridge(&mut self, frame: &Frame) {
         let links = &frame.links;
         if links.pod_bridges.is_empty() {
