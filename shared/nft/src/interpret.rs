@@ -236,6 +236,7 @@ fn holds(table: &Table, condition: &Match, packet: &Packet) -> Result<bool, Inte
         | Match::RouterMessage
         | Match::Solicitation
         | Match::TargetOfLink
+        | Match::HeadersInFragments
         | Match::ArpProbe
         | Match::FrameV6
         | Match::FrameV4

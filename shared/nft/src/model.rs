@@ -303,6 +303,9 @@ pub enum Match {
     Solicitation,
     /// The target of a neighbour's message is a link-local address.
     TargetOfLink,
+    /// A fragment of what begins with further headers (hop-by-hop options, routing, fragment, destination options): what
+    /// these carry may stand in another fragment.
+    HeadersInFragments,
     /// ARP from `0.0.0.0`: a host that asks whether an address is free.
     ArpProbe,
     /// A frame with an IPv6 packet.

@@ -113,6 +113,7 @@ phrases!(Match {
     [Self::Solicitation] => "icmpv6 type nd-neighbor-solicit ip6 saddr != ::",
     // fe80::/10, where a message has its target.
     [Self::TargetOfLink] => "@th,64,16 0xfe80-0xfebf",
+    [Self::HeadersInFragments] => "frag nexthdr { 0, 43, 44, 60 }",
     [Self::ArpProbe] => "arp saddr ip 0.0.0.0",
     [Self::FrameV6] => "ether type ip6",
     [Self::FrameV4] => "ether type { ip, arp }",

@@ -144,6 +144,7 @@ fn conditions() -> Vec<Match> {
         Match::RouterMessage,
         Match::Solicitation,
         Match::TargetOfLink,
+        Match::HeadersInFragments,
         Match::ArpProbe,
         Match::FrameV6,
         Match::FrameV4,
@@ -196,6 +197,7 @@ fn conditions() -> Vec<Match> {
             | Match::RouterMessage
             | Match::Solicitation
             | Match::TargetOfLink
+            | Match::HeadersInFragments
             | Match::ArpProbe
             | Match::FrameV6
             | Match::FrameV4

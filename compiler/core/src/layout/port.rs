@@ -10,7 +10,8 @@
 //!             accept · DHCP from a host without an address: accept · IPv4, ARP: drop
 //! neighbours  router advertisement, redirect: drop · a question of an address, or about a target that is the pod's or of
 //!             the link: goto from_port6 · drop
-//! from_port6  from the pod, on the link, or from nobody yet (address detection, reports of listeners): accept · drop
+//! from_port6  headers in fragments: drop · from the pod, on the link, or from nobody yet (address detection, reports of
+//!             listeners): accept · drop
 //! to_ports    by a known pod's port: goto to_port
 //! to_port     to the pod, to the link or a group: accept · IPv4, IPv6: drop
 //! ```
@@ -19,6 +20,10 @@
 //! say nothing of addresses. A bridge learns whatever station a frame says to come from, so a pod can have another one's
 //! frames sent to its own port. What stands at its port is why it never sees them: they are lost, until the other one
 //! sends again. The same holds for frames to stations that a bridge has forgotten, and sends to all ports.
+//!
+//! Hosts take no neighbour's message from fragments (RFC 6980), but a bridge with br_netfilter puts them together before it
+//! hands them on. The first one shows what message it is, unless headers stand before it: such fragments, which nobody
+//! sends, are dropped.
 //!
 //! Link-local addresses are free, as they are at interfaces: nobody knows a pod's, nothing is judged by them, and no frame to
 //! one reaches an isolated pod. Redirects and router advertisements, by which one would come to be somebody's way, end here.
@@ -94,8 +99,7 @@ impl<O: Objects> Layout<O> {
     /// The chains of what enters by the port of a known pod.
     fn from_port(&mut self) {
         let own = |field, family| address(Field::Inbound, field, family);
-        let (neighbours, v6) =
-            (Verdict::Goto(ChainName::Neighbours), Verdict::Goto(ChainName::FromPortV6));
+        let (neighbours, v6) = (Verdict::Goto(ChainName::Neighbours), Verdict::Goto(ChainName::FromPortV6));
         self.add_chain(
             ChainName::FromPort,
             None,
@@ -125,7 +129,10 @@ impl<O: Objects> Layout<O> {
                 dropped([]),
             ],
         );
-        let mut rules = vec![when([own(Field::Source(Family::V6), Family::V6)], Verdict::Accept)];
+        let mut rules = vec![
+            dropped([Match::HeadersInFragments]),
+            when([own(Field::Source(Family::V6), Family::V6)], Verdict::Accept),
+        ];
         let others = [Match::LinkLocal, Match::AddressDetection, Match::FirstReport];
         rules.extend(others.map(|condition| when([condition], Verdict::Accept)));
         rules.push(dropped([]));
@@ -136,7 +143,8 @@ impl<O: Objects> Layout<O> {
     fn sets_of_ports(&mut self, known: &[(&InterfaceName, &BTreeSet<IpAddr>)]) {
         let ports = known.iter().map(|(name, _)| Element::Interface((*name).clone())).collect();
         self.add_set(SetName::PodPorts, SetType::Interfaces, Content::Elements(ports));
-        let pairs = || known.iter().flat_map(|(name, addresses)| addresses.iter().map(move |at| (*name, *at)));
+        let pairs =
+            || known.iter().flat_map(|(name, addresses)| addresses.iter().map(move |at| (*name, *at)));
         for family in Family::ALL {
             let here = pairs().filter(|(_, at)| Family::of(at) == family);
             let elements = here.map(|(name, at)| Element::Anchor(name.clone(), at)).collect();

@@ -301,10 +301,8 @@ impl Count {
             let from = name.to_string();
             return Err(Why::Way { from, to: statement(&rule.statement) });
         }
-        let is_of_all = matches!(
-            name.hook(),
-            Some(Hook::Entering | Hook::Translated | Hook::FromPorts | Hook::ToPorts)
-        );
+        let is_of_all =
+            matches!(name.hook(), Some(Hook::Entering | Hook::Translated | Hook::FromPorts | Hook::ToPorts));
         if is_of_all && !leaves_node_alone(rule) {
             return Err(Why::Entering(name.clone()));
         }
