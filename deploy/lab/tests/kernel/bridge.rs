@@ -4,16 +4,18 @@
 use std::fs;
 use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, TcpStream, UdpSocket};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use flock_compiler_core::object::{Bridge, BridgeNf, Facts, InterfaceName};
 use flock_compiler_core::translate::translate_with;
-use flock_compiler_core::{Change, Edit, Options, UnreadyPods};
+use flock_compiler_core::{Change, Edit, Options, Output, UnreadyPods, render};
 use flock_lab::{Node, Pod, PodSpec, Probe, Protocol, patient, skipped};
+use flock_shared::Script;
 use nix::net::if_::if_nametoindex;
 use socket2::{Domain, SockAddr, Socket, Type};
 
-use crate::cluster::{Cluster, script};
+use crate::cluster::Cluster;
 use crate::flow::SERVED;
 use crate::members::{Member, member};
 use crate::objects::{Objects, PodDocument};
@@ -83,13 +85,22 @@ fn facts(ports: &[&str]) -> Facts {
     }
 }
 
-/// Puts into the first node what the compiler makes of the objects there.
-pub(crate) fn enforce(cluster: &Cluster, objects: &Objects) {
+/// What the compiler makes of the objects on the first node.
+pub(crate) fn output(objects: &Objects) -> Arc<Output> {
     let mut world = objects.world();
     world.apply(Change::Facts(Edit::Upsert(facts(&[]))));
     let options = Options { unready_pods: UnreadyPods::Allow, ..Options::default() };
-    let translation = translate_with(&world, options);
-    cluster.nodes[0].nft(&script(&translation, &cluster.nodes[0])).unwrap();
+    translate_with(&world, options).output(&"node-a".parse().unwrap())
+}
+
+/// A script as nft takes it.
+pub(crate) fn text(script: &Script) -> String {
+    String::from_utf8(script.bytes().to_vec()).unwrap()
+}
+
+/// Puts that into the first node.
+pub(crate) fn enforce(cluster: &Cluster, objects: &Objects) {
+    cluster.nodes[0].nft(&text(&render(&output(objects)))).unwrap();
 }
 
 /// The link-local address of a pod's interface.

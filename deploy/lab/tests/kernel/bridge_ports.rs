@@ -6,11 +6,13 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use flock_compiler_core::{Body, diff, render};
 use flock_lab::{Namespace, Node, Pod, Probe, Protocol, patient, probe_all};
+use flock_shared::Superseded;
 
 use crate::bridge::{
     advertisement, bridge, deny_all, enforce, frame_from, icmpv6, link_local, member_on_bridge, on_bridge,
-    send_frame,
+    output, send_frame, text,
 };
 use crate::cluster::Cluster;
 use crate::members::{Member, member};
@@ -462,4 +464,49 @@ fn what_is_a_pods_own_goes_on() {
         .dropped("the other way", asks(api.namespace(), own("web")))
         .reached("the node to its pods", asks(node.namespace(), own("api")))
         .check();
+}
+
+/// The objects of the bridge's table as nft lists them, in order, without what counters have counted.
+fn listed(node: &Node) -> Vec<String> {
+    let text = node.run("nft", &["-n", "list", "table", "bridge", "flock_netpol"], "").unwrap();
+    let text = text.strip_prefix("table bridge flock_netpol {\n").unwrap().strip_suffix("}\n").unwrap();
+    let lines = text.lines().map(|line| line.split_once(" packets ").map_or(line, |(begin, _)| begin));
+    let text = lines.collect::<Vec<_>>().join("\n");
+    let mut objects: Vec<String> = text.split("\n\n").map(ToOwned::to_owned).collect();
+    objects.sort_unstable();
+    objects
+}
+
+#[test]
+fn pods_come_and_go_by_deltas_of_real_nft() {
+    let Some(stage) = Stage::new("port-deltas") else { return };
+    let node = stage.node();
+    let of = |names: &[&str]| {
+        let pods = names.iter().map(|name| PodDocument::of(member(name)).text());
+        let objects = pods.fold(Objects::without_pods(), |objects, pod| objects.with(&pod)).with_pod_cidrs();
+        output(&objects.host_interfaces("sha1:cali"))
+    };
+    let states: [&[&str]; 7] = [
+        &["web"],
+        &["web", "api"],
+        &["api"],
+        &[],
+        &["teller"],
+        &["web", "teller"],
+        &["web", "api", "teller"],
+    ];
+    let mut before = of(&[]);
+    node.nft(&text(&render(&before))).unwrap();
+    for names in states {
+        let after = of(names);
+        let body = Body::of(&diff(&before, &after).unwrap());
+        let end = body.end(before.revision(), after.revision(), &Superseded::default());
+        node.nft(&text(&body.script(&end))).unwrap();
+        let by_delta = listed(node);
+        node.nft(&text(&render(&after))).unwrap();
+        assert_eq!(by_delta, listed(node), "{names:?}");
+        let is_checked = by_delta.iter().any(|object| object.contains("set port_targets6"));
+        assert_eq!(is_checked, !names.is_empty(), "{names:?}");
+        before = after;
+    }
 }
