@@ -13,7 +13,8 @@
 //! ```
 //!
 //! What goes to the node itself, or comes from it, passes other hooks: DHCP, its router advertisements, probes. Nothing is
-//! closed on a node without an isolated pod, nor between ports that are known to be open pods'.
+//! closed here on a node without an isolated pod, nor between ports that are known to be open pods'. Whether a frame is from
+//! whom it says, and for whom it goes to, has been asked before, where ports are known (`port.rs`).
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};

@@ -16,6 +16,9 @@
 //! to_port     to the pod, to the link or a group: accept · IPv4, IPv6: drop
 //! ```
 //!
+//! Frames to stations of the bridge's own protocols (01:80:c2:00:00:02 and on) pass no hook. They go to the node alone, by the
+//! port itself, of which the inet table knows whose it is, and no neighbour is looked for.
+//!
 //! A tag would hide all of it: the bridge takes one of its own off, and so does any host with the tag 0. Other ethertypes
 //! say nothing of addresses. A bridge learns whatever station a frame says to come from, so a pod can have another one's
 //! frames sent to its own port. What stands at its port is why it never sees them: they are lost, until the other one
