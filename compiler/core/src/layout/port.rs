@@ -83,7 +83,7 @@ impl<O: Objects> Layout<O> {
             Some(Hook::ToPorts),
             vec![when([port(Field::Outbound)], Verdict::Goto(ChainName::ToPort))],
         );
-        self.from_port();
+        self.entered_by_port();
         let own = |family| address(Field::Outbound, Field::Destination(family), family);
         self.add_chain(
             ChainName::ToPort,
@@ -100,7 +100,7 @@ impl<O: Objects> Layout<O> {
     }
 
     /// The chains of what enters by the port of a known pod.
-    fn from_port(&mut self) {
+    fn entered_by_port(&mut self) {
         let own = |field, family| address(Field::Inbound, field, family);
         let (neighbours, v6) = (Verdict::Goto(ChainName::Neighbours), Verdict::Goto(ChainName::FromPortV6));
         self.add_chain(
