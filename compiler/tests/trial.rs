@@ -1,6 +1,7 @@
-//! The agent's trial (`node-agent/src/trial.nft`) holds every kind of object and statement that the goldens do.
+//! The agent's trials hold every kind of object and statement that scripts do: `node-agent/src/trial.nft` those of the
+//! goldens, `trial_bridge.nft` those of the table of family bridge, of which objects alone tell nothing.
 //!
-//! It is made of them: each kind once, with what it refers to. To accept what they come to now:
+//! They are made of them: each kind once, with what it refers to. To accept what they come to now:
 //! `BLESS=1 cargo test -p flock-compiler --test trial`.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
@@ -10,7 +11,13 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
-use flock_shared::TABLE;
+use flock_compiler_core::object::{
+    Bridge, BridgeNf, Facts, HostInterface, Lifecycle, Node, Pod, PodCidr, PodNetwork, Policy, PolicyBody,
+    PolicyRules,
+};
+use flock_compiler_core::sorted::Sorted;
+use flock_compiler_core::{Change, Edit, Operator, Requirement, Translator, render};
+use flock_shared::{BRIDGE_TABLE, NodeName, PodKey, PolicyKey, TABLE};
 
 /// A set, a map or a chain.
 #[derive(Debug, Clone, Default)]
@@ -23,14 +30,14 @@ struct Object {
     rules: Vec<String>,
 }
 
-/// The objects of our table in a script, in order.
-fn objects(script: &str) -> Vec<Object> {
+/// The objects of a table in a script, in order.
+fn objects(script: &str, table: &str) -> Vec<Object> {
     let mut objects: Vec<Object> = Vec::new();
     let mut is_ours = false;
     for line in script.lines() {
         let text = line.trim();
         match line.len() - line.trim_start_matches('\t').len() {
-            0 => is_ours = text == format!("table {TABLE} {{"),
+            0 => is_ours = text == format!("table {table} {{"),
             _ if !is_ours => {}
             1 if text != "}" => {
                 let words: Vec<&str> = text.split(' ').collect();
@@ -86,6 +93,7 @@ fn class(word: &str) -> String {
         (_, Some(family)) => family.to_owned(),
         ("tcp" | "udp" | "sctp", _) => "protocol".to_owned(),
         _ if is_number(word) => "n".to_owned(),
+        _ if word.len() > 8 && word.starts_with("0x") && !word.contains('-') => "bytes".to_owned(),
         _ => word.to_owned(),
     }
 }
@@ -128,7 +136,7 @@ fn sample(object: &Object, text: &str, all: &[Object]) -> String {
 /// Names say nothing but what refers to what: short ones, in the order of their coming, each kind's its own.
 fn renamed(sample: &str, number: usize) -> String {
     let mut names: Vec<String> = Vec::new();
-    for object in objects(&format!("table {TABLE} {{\n{sample}}}\n")) {
+    for object in objects(&format!("table {TABLE} {{\n{sample}}}\n"), TABLE) {
         if !names.contains(&object.name) {
             names.push(object.name);
         }
@@ -145,15 +153,72 @@ fn renamed(sample: &str, number: usize) -> String {
     out
 }
 
-/// The trial, as the goldens make it.
-fn trial() -> String {
+/// The goldens.
+fn goldens() -> Vec<String> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
     let mut paths: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     paths.retain(|path| path.extension().is_some_and(|extension| extension == "nft"));
     paths.sort();
+    paths.into_iter().map(|path| fs::read_to_string(path).unwrap()).collect()
+}
+
+/// The script of a node with pods of both families on a bridge, of which one is isolated.
+fn bridged() -> String {
+    let node = NodeName::new("n1").unwrap();
+    let cidrs =
+        ["10.244.1.0/24", "fd00:10:244:1::/64"].map(|text| PodCidr::new(text.parse().unwrap()).unwrap());
+    let bridge = |name: &str, address: &str| Bridge {
+        name: name.parse().unwrap(),
+        addresses: vec![address.parse().unwrap()],
+        links: [format!("v{name}").parse().unwrap()].into(),
+        uplinks: [format!("e{name}").parse().unwrap()].into(),
+    };
+    let facts = Facts {
+        bridges: vec![bridge("cni0", "10.244.1.1/24"), bridge("docker0", "172.17.0.1/16")],
+        bridge_nf_v4: BridgeNf::On,
+        bridge_nf_v6: BridgeNf::On,
+        ..Facts::nothing_of(node.clone())
+    };
+    let pod = |name: &str, number: u8| {
+        let addresses = [format!("10.244.1.{number}"), format!("fd00:10:244:1::{number}")];
+        let addresses = addresses.map(|text| text.parse().unwrap());
+        let interface = HostInterface::Computed(format!("veth{number}").parse().unwrap());
+        Change::Pod(Edit::Upsert(Pod {
+            key: PodKey::new("shop", name).unwrap(),
+            uid: None,
+            node: Some(node.clone()),
+            labels: [("app", name)].into_iter().collect(),
+            network: PodNetwork::own(addresses.into(), Some(interface)),
+            lifecycle: Lifecycle::Live,
+            ports: Sorted::new(),
+            faults: Vec::new(),
+        }))
+    };
+    let subjects =
+        std::iter::once(Requirement { key: "app".into(), operator: Operator::In(["web".into()].into()) })
+            .collect();
+    let body = PolicyBody::Understood(PolicyRules { ingress: Some([].into()), egress: Some([].into()) });
+    let policy = Policy { key: PolicyKey::new("shop", "deny").unwrap(), subjects, body };
+    let mut translator = Translator::new();
+    for change in [
+        Change::Node(Edit::Upsert(Node { pod_cidrs: cidrs.into(), ..Node::new(node.clone()) })),
+        Change::Facts(Edit::Upsert(facts)),
+        pod("web", 2),
+        pod("api", 3),
+        Change::Policy(Edit::Upsert(policy)),
+    ] {
+        translator.apply(change);
+    }
+    translator.pass();
+    let script = render(&translator.output(&node).unwrap());
+    String::from_utf8(script.bytes().to_vec()).unwrap()
+}
+
+/// The trial of a table, as scripts make it.
+fn trial(scripts: &[String], table: &str, of: &str) -> String {
     let mut kinds: BTreeMap<String, String> = BTreeMap::new();
-    for path in paths {
-        let all = objects(&fs::read_to_string(path).unwrap());
+    for script in scripts {
+        let all = objects(script, table);
         for object in &all {
             let head = object.head.join(", ");
             for rule in object.rules.iter().filter(|rule| !rule.starts_with("type filter hook")) {
@@ -170,7 +235,7 @@ fn trial() -> String {
             }
         }
     }
-    let mut out = String::from("# Made by compiler/tests/trial.rs of the goldens; see there.\n");
+    let mut out = format!("# Made by compiler/tests/trial.rs of {of}; see there.\n");
     for (number, (kind, sample)) in kinds.iter().enumerate() {
         let _ = write!(out, "## {kind}\n{}", renamed(sample, number));
     }
@@ -178,12 +243,17 @@ fn trial() -> String {
 }
 
 #[test]
-fn the_agents_trial_holds_what_scripts_hold() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../node-agent/src/trial.nft");
-    let made = trial();
-    if std::env::var_os("BLESS").is_some() {
-        fs::write(path, made).unwrap();
-    } else {
-        assert_eq!(fs::read_to_string(path).unwrap_or_default(), made, "see the head of this test");
+fn the_agents_trials_hold_what_scripts_hold() {
+    let trials = [
+        ("trial.nft", trial(&goldens(), TABLE, "the goldens")),
+        ("trial_bridge.nft", trial(&[bridged()], BRIDGE_TABLE, "a node whose pods hang on a bridge")),
+    ];
+    for (name, made) in trials {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../node-agent/src").join(name);
+        if std::env::var_os("BLESS").is_some() {
+            fs::write(path, made).unwrap();
+        } else {
+            assert_eq!(fs::read_to_string(path).unwrap_or_default(), made, "see the head of this test");
+        }
     }
 }

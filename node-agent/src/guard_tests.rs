@@ -538,6 +538,60 @@ fn packets_of_the_node_meet_nothing_but_interfaces_of_pods() {
     }
 }
 
+/// Whatever enters or leaves by any bridge of the node passes there.
+#[test]
+fn frames_of_others_meet_nothing_but_ports_of_pods() {
+    let bridge = |objects: &str| full(objects).replace("inet flock_netpol", "bridge flock_netpol");
+    let hooks = [
+        ("from_ports", "type filter hook prerouting priority dstnat; policy accept;", "iifname", "from_port"),
+        ("to_ports", "type filter hook postrouting priority filter; policy accept;", "oifname", "to_port"),
+    ];
+    for (name, hook, field, to) in hooks {
+        let with = |rule: &str| bridge(&chain(name, &format!("{hook}\n{rule}")));
+        passes(&with(&format!("{field} @pod_ports goto {to}")));
+        for rule in [
+            "counter drop",
+            &format!("goto {to}"),
+            "ether type arp drop",
+            "arp saddr ip 0.0.0.0 drop",
+            "@th,64,16 0xfe80-0xfebf drop",
+        ] {
+            assert!(matches!(refused(&with(rule)), Refused { line: 6, why: Why::Entering(_) }), "{rule}");
+        }
+        let another = hook.replace("policy accept", "policy drop");
+        assert_eq!(unreadable(&bridge(&chain(name, &another))), 5);
+        // The other table's objects, and the way back.
+        unreadable(&full(&chain(name, hook)));
+        assert!(matches!(refused(&with(&format!("{field} @pod_ports goto {name}"))).why, Why::Way { .. }));
+    }
+    // What a word of nft would name, bytes of a packet that are no target, and numbers that are written otherwise.
+    for rule in [
+        "icmpv6 taddr fd00::1 accept",
+        "iifname . @th,64,120 @port_targets6 accept",
+        "iifname . @nh,64,128 @port_targets6 accept",
+        "iifname . ip6 saddr @port_targets6 accept",
+        "iifname . arp saddr ip @port_addresses6 accept",
+        "arp saddr ip 10.0.0.1 accept",
+        "ether saddr 02:00:00:00:00:01 accept",
+    ] {
+        assert_eq!(unreadable(&bridge(&chain("from_port", rule))), 5, "{rule}");
+    }
+    let set = |elements: &str| {
+        let body = format!("typeof iifname . @th,64,128\n\t\telements = {{\n\t\t\t{elements}\n\t\t}}");
+        bridge(&format!("\tset port_targets6 {{\n\t\t{body}\n\t}}\n"))
+    };
+    passes(&set("\"veth1\" . 0xfd000010024400010000000000000002"));
+    for element in [
+        "\"veth1\" . 0x1",
+        "\"veth1\" . 0xFD000010024400010000000000000002",
+        "\"veth1\" . 0x+d000010024400010000000000000002",
+        "\"veth1\" . fd00:10:244:1::2",
+        "\"veth1\" . 1",
+    ] {
+        assert_eq!(unreadable(&set(element)), 7, "{element}");
+    }
+}
+
 #[test]
 fn a_name_in_quotes_is_an_interfaces() {
     let set = |name: &str| {

@@ -18,8 +18,12 @@ pub const STAND_IN_TABLE: &str = "inet flock_netpol_next";
 /// The table that an agent has nft try its statements in. None is ever committed.
 pub const TRIAL_TABLE: &str = "inet flock_netpol_trial";
 
+/// The same for statements of [`BRIDGE_TABLE`].
+pub const BRIDGE_TRIAL_TABLE: &str = "bridge flock_netpol_trial";
+
 /// Every table that is ours.
-pub const ALL: [&str; 5] = [TABLE, STAND_IN_TABLE, TRIAL_TABLE, BRIDGE_TABLE, "bridge flock_netpol_next"];
+pub const ALL: [&str; 6] =
+    [TABLE, STAND_IN_TABLE, TRIAL_TABLE, BRIDGE_TABLE, "bridge flock_netpol_next", BRIDGE_TRIAL_TABLE];
 
 #[cfg(test)]
 mod tests {

@@ -23,7 +23,7 @@ use crate::output::{Frame, Links, MemberSet, SetDefinition, Unready};
 
 /// Raised when the same output is laid out or written in another way: replicas of different versions must not give
 /// different tables the same revision.
-pub const LAYOUT_VERSION: u8 = 6;
+pub const LAYOUT_VERSION: u8 = 7;
 
 const BUCKETS: usize = 16;
 

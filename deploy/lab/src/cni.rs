@@ -7,6 +7,7 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value, json};
 
@@ -156,12 +157,22 @@ impl Runtime {
     /// # Errors
     /// As there.
     pub fn add_each(&self, attachment: &Attachment) -> Result<Vec<String>, CniError> {
-        let mut results: Vec<String> = Vec::new();
+        Ok(self.add_timed(attachment)?.into_iter().map(|(result, _)| result).collect())
+    }
+
+    /// As [`Runtime::add`]: the result of each plugin, and how long it took, its start included.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn add_timed(&self, attachment: &Attachment) -> Result<Vec<(String, Duration)>, CniError> {
+        let mut results: Vec<(String, Duration)> = Vec::new();
         for plugin in self.plugins()? {
-            let previous = results.last().map(String::as_str);
-            results.push(self.call("ADD", plugin, Some(attachment), previous, None)?);
+            let previous = results.last().map(|(result, _)| result.as_str());
+            let started = Instant::now();
+            let result = self.call("ADD", plugin, Some(attachment), previous, None)?;
+            results.push((result, started.elapsed()));
         }
-        self.remembered().extend(results.last().map(|result| (attachment.key(), result.clone())));
+        self.remembered().extend(results.last().map(|(result, _)| (attachment.key(), result.clone())));
         Ok(results)
     }
 

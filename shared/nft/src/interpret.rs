@@ -7,7 +7,7 @@ use crate::members::{Member, Service};
 use crate::model::{
     Chain, Content, Element, Field, Hook, Icmp, Map, Match, SetType, Statement, Table, Verdict,
 };
-use crate::name::{ChainName, Family, MapName, SetName};
+use crate::name::{ChainName, Family, MapName, SetName, TableName};
 use crate::port::{PortRange, Protocol};
 
 /// A forwarded packet, as far as rules look at it.
@@ -106,16 +106,16 @@ const JUMP_LIMIT: usize = 16;
 /// # Errors
 /// When the table is inconsistent.
 pub fn judge(table: &Table, packet: &Packet) -> Result<bool, InterpretError> {
-    let judges = |chain: &&Chain| chain.hook.is_some_and(|hook| hook != Hook::Bridged);
-    let mut bases: Vec<&Chain> = table.chains.values().filter(judges).collect();
+    let of_packets = |(name, _): &(&ChainName, &Chain)| name.table() == TableName::Inet;
+    let bases = table.chains.iter().filter(of_packets).map(|(_, chain)| chain);
+    let mut bases: Vec<&Chain> = bases.filter(|chain| chain.hook.is_some()).collect();
     bases.sort_by_key(|chain| chain.hook);
     for base in bases {
         match (run(table, base, packet, 0)?, base.hook) {
-            (Outcome::Accepted, _) | (Outcome::Fell, None | Some(Hook::Entering | Hook::Translated)) => {}
-            (Outcome::Dropped, _)
-            | (Outcome::Fell, Some(Hook::ForwardFirst | Hook::ForwardSecond | Hook::Bridged)) => {
+            (Outcome::Dropped, _) | (Outcome::Fell, Some(Hook::ForwardFirst | Hook::ForwardSecond)) => {
                 return Ok(false);
             }
+            (Outcome::Accepted | Outcome::Fell, _) => {}
         }
     }
     Ok(true)
@@ -231,6 +231,16 @@ fn holds(table: &Table, condition: &Match, packet: &Packet) -> Result<bool, Inte
         | Match::Arp
         | Match::Neighbour
         | Match::ListenerReport
+        | Match::FirstReport
+        | Match::NeighbourMessage
+        | Match::RouterMessage
+        | Match::Solicitation
+        | Match::TargetOfLink
+        | Match::HeadersInFragments
+        | Match::ArpProbe
+        | Match::FrameV6
+        | Match::FrameV4
+        | Match::FramePacket
         | Match::GroupFrame => false,
         Match::NoRouteBack => !packet.route_back,
     })

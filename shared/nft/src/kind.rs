@@ -23,8 +23,10 @@ impl SetName {
             | Self::PodLinks
             | Self::OpenPorts
             | Self::OtherPorts
-            | Self::Uplinks => SetType::Interfaces,
-            Self::Anchors(family) => SetType::Anchors(*family),
+            | Self::Uplinks
+            | Self::PodPorts => SetType::Interfaces,
+            Self::Anchors(family) | Self::PortAddresses(family) => SetType::Anchors(*family),
+            Self::PortTargets => SetType::Targets,
         }
     }
 }
@@ -69,6 +71,8 @@ impl ChainName {
             Self::Anchor => Some(Hook::Entering),
             Self::Translated => Some(Hook::Translated),
             Self::Bridged => Some(Hook::Bridged),
+            Self::FromPorts => Some(Hook::FromPorts),
+            Self::ToPorts => Some(Hook::ToPorts),
             Self::Anchored(_)
             | Self::Denied(_)
             | Self::RuleSet(..)
@@ -78,7 +82,11 @@ impl ChainName {
             | Self::Reset
             | Self::Tunnel
             | Self::Frames
-            | Self::FramesTo => None,
+            | Self::FramesTo
+            | Self::FromPort
+            | Self::Neighbours
+            | Self::FromPortV6
+            | Self::ToPort => None,
         }
     }
 
@@ -87,10 +95,15 @@ impl ChainName {
     #[must_use]
     pub const fn rank(&self) -> u8 {
         match self {
-            Self::Base(_) | Self::Anchor | Self::Translated | Self::Bridged => 0,
-            Self::MidStream | Self::Tunnel | Self::Frames => 1,
-            Self::Anchored(_) | Self::All(..) | Self::FramesTo => 3,
-            Self::RuleSet(..) => 4,
+            Self::Base(_)
+            | Self::Anchor
+            | Self::Translated
+            | Self::Bridged
+            | Self::FromPorts
+            | Self::ToPorts => 0,
+            Self::MidStream | Self::Tunnel | Self::Frames | Self::FromPort | Self::ToPort => 1,
+            Self::Anchored(_) | Self::All(..) | Self::FramesTo | Self::Neighbours => 3,
+            Self::RuleSet(..) | Self::FromPortV6 => 4,
             Self::Peers(..) => 6,
             Self::Denied(_) | Self::Reset => 7,
         }

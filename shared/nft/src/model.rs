@@ -57,6 +57,8 @@ pub enum SetType {
     Interfaces,
     /// Interface and source.
     Anchors(Family),
+    /// Interface and the target of a neighbour's message.
+    Targets,
     /// Address families.
     Families,
     /// Protocol and port.
@@ -138,6 +140,8 @@ pub enum Element {
     Interface(InterfaceName),
     /// An interface with an address.
     Anchor(InterfaceName, IpAddr),
+    /// An interface with the target of a neighbour's message, which nft has no word for before 1.0.7: bytes to it.
+    Target(InterfaceName, Ipv6Addr),
 }
 
 /// A named verdict map.
@@ -172,6 +176,11 @@ pub enum Hook {
     ForwardSecond,
     /// Frames that a bridge hands on from one port to another: family bridge, `forward`, priority `filter`; policy drop.
     Bridged,
+    /// Frames that enter by a port of a bridge, before anything is done with them: family bridge, `prerouting`, priority
+    /// `dstnat`; policy accept.
+    FromPorts,
+    /// Frames that leave by a port of a bridge: family bridge, `postrouting`, priority `filter`; policy accept.
+    ToPorts,
 }
 
 /// A rule: conditions that must all hold, and what happens then.
@@ -228,6 +237,10 @@ pub enum Field {
     Inbound,
     /// `oifname`; in family bridge, the port.
     Outbound,
+    /// `arp saddr ip`.
+    ArpSender,
+    /// The target of a neighbour solicitation or advertisement, or of a redirect: 16 bytes, 8 behind the message's begin.
+    NeighbourTarget,
 }
 
 /// The fields of a lookup: three at most.
@@ -279,6 +292,28 @@ pub enum Match {
     Neighbour,
     /// A report of a multicast listener (MLD).
     ListenerReport,
+    /// A report of a multicast listener that has no address yet.
+    FirstReport,
+    /// What changes whom a neighbour takes for whom: router advertisement, neighbour solicitation and advertisement,
+    /// redirect, as family bridge sees them.
+    NeighbourMessage,
+    /// A router advertisement or a redirect, as family bridge sees them.
+    RouterMessage,
+    /// A neighbour solicitation from an address, as family bridge sees it.
+    Solicitation,
+    /// The target of a neighbour's message is a link-local address.
+    TargetOfLink,
+    /// A fragment of what begins with further headers (hop-by-hop options, routing, fragment, destination options): what
+    /// these carry may stand in another fragment.
+    HeadersInFragments,
+    /// ARP from `0.0.0.0`: a host that asks whether an address is free.
+    ArpProbe,
+    /// A frame with an IPv6 packet.
+    FrameV6,
+    /// A frame with an IPv4 packet, or ARP.
+    FrameV4,
+    /// A frame with a packet of either family.
+    FramePacket,
     /// A frame to more than one station: the group bit of its destination.
     GroupFrame,
     /// The field, an address, is in this range; both ends included.

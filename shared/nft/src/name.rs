@@ -81,6 +81,12 @@ pub enum SetName {
     OtherPorts,
     /// Family bridge: ports that lead out of the node.
     Uplinks,
+    /// Family bridge: ports of pods whose names were computed.
+    PodPorts,
+    /// Family bridge: such ports with the addresses of their pods.
+    PortAddresses(Family),
+    /// Family bridge: such ports with the addresses that their pods may speak for as neighbours.
+    PortTargets,
 }
 
 /// A table of ours.
@@ -117,7 +123,13 @@ impl SetName {
     #[must_use]
     pub const fn table(&self) -> TableName {
         match self {
-            Self::BridgePods(_) | Self::OpenPorts | Self::OtherPorts | Self::Uplinks => TableName::Bridge,
+            Self::BridgePods(_)
+            | Self::OpenPorts
+            | Self::OtherPorts
+            | Self::Uplinks
+            | Self::PodPorts
+            | Self::PortAddresses(_)
+            | Self::PortTargets => TableName::Bridge,
             _ => TableName::Inet,
         }
     }
@@ -242,6 +254,18 @@ pub enum ChainName {
     Frames,
     /// Family bridge: packets from a known source.
     FramesTo,
+    /// Family bridge: the base chain for frames that enter.
+    FromPorts,
+    /// Family bridge: frames that enter by the port of a known pod.
+    FromPort,
+    /// Family bridge: those of them that change whom a neighbour takes for whom.
+    Neighbours,
+    /// Family bridge: those of them with an IPv6 packet.
+    FromPortV6,
+    /// Family bridge: the base chain for frames that leave.
+    ToPorts,
+    /// Family bridge: frames that leave by the port of a known pod.
+    ToPort,
 }
 
 impl ChainName {
@@ -249,7 +273,15 @@ impl ChainName {
     #[must_use]
     pub const fn table(&self) -> TableName {
         match self {
-            Self::Bridged | Self::Frames | Self::FramesTo => TableName::Bridge,
+            Self::Bridged
+            | Self::Frames
+            | Self::FramesTo
+            | Self::FromPorts
+            | Self::FromPort
+            | Self::Neighbours
+            | Self::FromPortV6
+            | Self::ToPorts
+            | Self::ToPort => TableName::Bridge,
             _ => TableName::Inet,
         }
     }

@@ -59,6 +59,9 @@ phrases!(Field {
     [Self::DestinationPort] => "th dport",
     [Self::Inbound] => "iifname",
     [Self::Outbound] => "oifname",
+    [Self::ArpSender] => "arp saddr ip",
+    // nft 1.0.6 has no word for it.
+    [Self::NeighbourTarget] => "@th,64,128",
 });
 
 phrases!(Verdict {
@@ -73,6 +76,8 @@ phrases!(Hook {
     [Self::ForwardFirst] => "type filter hook forward priority filter - 10; policy drop;",
     [Self::ForwardSecond] => "type filter hook forward priority filter - 9; policy drop;",
     [Self::Bridged] => "type filter hook forward priority filter; policy drop;",
+    [Self::FromPorts] => "type filter hook prerouting priority dstnat; policy accept;",
+    [Self::ToPorts] => "type filter hook postrouting priority filter; policy accept;",
 });
 
 phrases!(Match {
@@ -100,6 +105,19 @@ phrases!(Match {
     [Self::Neighbour] => "icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } ip6 hoplimit 255",
     [Self::ListenerReport] =>
         "icmpv6 type { mld-listener-report, mld-listener-done, mld2-listener-report }",
+    [Self::FirstReport] =>
+        "ip6 saddr :: icmpv6 type { mld-listener-report, mld-listener-done, mld2-listener-report }",
+    [Self::NeighbourMessage] =>
+        "icmpv6 type { nd-router-advert, nd-neighbor-solicit, nd-neighbor-advert, nd-redirect }",
+    [Self::RouterMessage] => "icmpv6 type { nd-router-advert, nd-redirect }",
+    [Self::Solicitation] => "icmpv6 type nd-neighbor-solicit ip6 saddr != ::",
+    // fe80::/10, where a message has its target.
+    [Self::TargetOfLink] => "@th,64,16 0xfe80-0xfebf",
+    [Self::HeadersInFragments] => "frag nexthdr { 0, 43, 44, 60 }",
+    [Self::ArpProbe] => "arp saddr ip 0.0.0.0",
+    [Self::FrameV6] => "ether type ip6",
+    [Self::FrameV4] => "ether type { ip, arp }",
+    [Self::FramePacket] => "ether type { ip, ip6 }",
     [Self::GroupFrame] => "ether daddr & 01:00:00:00:00:00 == 01:00:00:00:00:00",
     [Self::NoRouteBack] => "fib saddr . iif oif missing",
     [Self::RelatedError(Family::V4)] =>
@@ -130,6 +148,10 @@ phrases!(SetName {
     [Self::OpenPorts] => "open_ports",
     [Self::OtherPorts] => "other_ports",
     [Self::Uplinks] => "uplinks",
+    [Self::PodPorts] => "pod_ports",
+    [Self::PortAddresses(Family::V4)] => "port_addresses4",
+    [Self::PortAddresses(Family::V6)] => "port_addresses6",
+    [Self::PortTargets] => "port_targets6",
 });
 
 phrases!(MapName {
@@ -153,4 +175,10 @@ phrases!(ChainName {
     [Self::Bridged] => "forward",
     [Self::Frames] => "frames",
     [Self::FramesTo] => "frames_to",
+    [Self::FromPorts] => "from_ports",
+    [Self::FromPort] => "from_port",
+    [Self::Neighbours] => "neighbours",
+    [Self::FromPortV6] => "from_port6",
+    [Self::ToPorts] => "to_ports",
+    [Self::ToPort] => "to_port",
 });

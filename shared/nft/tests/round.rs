@@ -29,6 +29,8 @@ fn sets() -> Vec<SetName> {
         SetName::OpenPorts,
         SetName::OtherPorts,
         SetName::Uplinks,
+        SetName::PodPorts,
+        SetName::PortTargets,
     ];
     for family in Family::ALL {
         all.extend([
@@ -37,6 +39,7 @@ fn sets() -> Vec<SetName> {
             SetName::Isolated(family),
             SetName::NodeAddresses(family),
             SetName::BridgePods(family),
+            SetName::PortAddresses(family),
         ]);
         for name in [NAME, colliding.clone()] {
             all.push(SetName::Pods(family, name.clone()));
@@ -76,6 +79,12 @@ fn chains() -> Vec<ChainName> {
         ChainName::Bridged,
         ChainName::Frames,
         ChainName::FramesTo,
+        ChainName::FromPorts,
+        ChainName::FromPort,
+        ChainName::Neighbours,
+        ChainName::FromPortV6,
+        ChainName::ToPorts,
+        ChainName::ToPort,
     ];
     for direction in Direction::ALL {
         all.extend([
@@ -102,6 +111,7 @@ fn fields(kind: SetType) -> SmallVec<[Field; 3]> {
         SetType::AddressPorts(family) => smallvec![Destination(family), DestinationPort],
         SetType::Interfaces => smallvec![Field::Outbound],
         SetType::Anchors(family) => smallvec![Inbound, Source(family)],
+        SetType::Targets => smallvec![Inbound, Field::NeighbourTarget],
         SetType::Families => smallvec![Field::Family],
         SetType::Ports => smallvec![Protocol, DestinationPort],
         SetType::PortRanges => smallvec![DestinationPort],
@@ -129,6 +139,21 @@ fn conditions() -> Vec<Match> {
         Match::Neighbour,
         Match::ListenerReport,
         Match::GroupFrame,
+        Match::FirstReport,
+        Match::NeighbourMessage,
+        Match::RouterMessage,
+        Match::Solicitation,
+        Match::TargetOfLink,
+        Match::HeadersInFragments,
+        Match::ArpProbe,
+        Match::FrameV6,
+        Match::FrameV4,
+        Match::FramePacket,
+        Match::In(smallvec![Field::Inbound, Field::ArpSender], SetName::PortAddresses(Family::V4)),
+        Match::In(
+            smallvec![Field::Outbound, Field::Destination(Family::V6)],
+            SetName::PortAddresses(Family::V6),
+        ),
         Match::TunnelPorts(Arc::new(BTreeSet::from([1, 4789, 65535]))),
         Match::Within(Field::Source(Family::V4), PodCidr::new("10.0.0.0/8".parse().unwrap()).unwrap()),
         Match::Within(Field::Destination(Family::V6), PodCidr::new("fe80::/10".parse().unwrap()).unwrap()),
@@ -167,6 +192,16 @@ fn conditions() -> Vec<Match> {
             | Match::Arp
             | Match::Neighbour
             | Match::ListenerReport
+            | Match::FirstReport
+            | Match::NeighbourMessage
+            | Match::RouterMessage
+            | Match::Solicitation
+            | Match::TargetOfLink
+            | Match::HeadersInFragments
+            | Match::ArpProbe
+            | Match::FrameV6
+            | Match::FrameV4
+            | Match::FramePacket
             | Match::GroupFrame
             | Match::Between(..) => {}
         }
@@ -202,6 +237,7 @@ fn element(kind: SetType, protocol: Protocol) -> Option<Element> {
         SetType::AddressPorts(family) => Element::AddressPorts(address(family), range),
         SetType::Interfaces => Element::Interface("veth-a_b.1".parse().unwrap()),
         SetType::Anchors(family) => Element::Anchor("eth0".parse().unwrap(), address(family)),
+        SetType::Targets => Element::Target("eth0".parse().unwrap(), Ipv6Addr::LOCALHOST),
         SetType::Families => Element::Family(Family::V6),
         SetType::Ports => Element::Ports(PortRange::single(Protocol::Udp, 53)),
         SetType::PortRanges => Element::PortRange(range),

@@ -1,7 +1,8 @@
 //! Interfaces: what enters from a pod's interface carries one of the pod's addresses.
 //!
 //! The check stands before connection tracking, so a forged packet neither passes as the reply of somebody else's
-//! connection nor changes its state. What never leaves the link is exempt.
+//! connection nor changes its state. What never leaves the link is exempt. Of pods on a bridge it sees the bridge alone; their
+//! ports are checked there (`port.rs`).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -24,6 +25,7 @@ impl<O: Objects> Layout<O> {
         if !rules.is_empty() {
             self.add_chain(ChainName::Anchor, Some(Hook::Entering), rules);
         }
+        self.ports_of_pods(frame);
     }
 
     /// The rules that check the interfaces of local pods, and their chains.

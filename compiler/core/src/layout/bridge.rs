@@ -13,7 +13,8 @@
 //! ```
 //!
 //! What goes to the node itself, or comes from it, passes other hooks: DHCP, its router advertisements, probes. Nothing is
-//! closed on a node without an isolated pod, nor between ports that are known to be open pods'.
+//! closed here on a node without an isolated pod, nor between ports that are known to be open pods'. Whether a frame is from
+//! whom it says, and for whom it goes to, has been asked before, where ports are known (`port.rs`).
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -29,7 +30,8 @@ use crate::object::{HostInterface, InterfaceName, PodCidr};
 use crate::output::Frame;
 
 impl<O: Objects> Layout<O> {
-    /// The table of family bridge, where pods hang on one. It is empty while nothing is isolated.
+    /// The table of family bridge, where pods hang on one, with the chains of what passes from port to port while anything
+    /// is isolated.
     pub(crate) fn bridge(&mut self, frame: &Frame) {
         let links = &frame.links;
         if links.pod_bridges.is_empty() {

@@ -20,6 +20,7 @@ mod bridge;
 mod closed;
 mod frame;
 mod mid_stream;
+mod port;
 mod rule_set;
 mod tunnel;
 mod unready;

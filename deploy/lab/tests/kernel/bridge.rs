@@ -4,16 +4,18 @@
 use std::fs;
 use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, TcpStream, UdpSocket};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use flock_compiler_core::object::{Bridge, BridgeNf, Facts, InterfaceName};
 use flock_compiler_core::translate::translate_with;
-use flock_compiler_core::{Change, Edit, Options, UnreadyPods};
+use flock_compiler_core::{Change, Edit, Options, Output, UnreadyPods, render};
 use flock_lab::{Node, Pod, PodSpec, Probe, Protocol, patient, skipped};
+use flock_shared::Script;
 use nix::net::if_::if_nametoindex;
 use socket2::{Domain, SockAddr, Socket, Type};
 
-use crate::cluster::{Cluster, script};
+use crate::cluster::Cluster;
 use crate::flow::SERVED;
 use crate::members::{Member, member};
 use crate::objects::{Objects, PodDocument};
@@ -43,7 +45,7 @@ pub(crate) fn bridge(node: &Node, name: &str, address: &str) -> bool {
 }
 
 /// A pod as one port of its node's bridge, as the bridge plugin wires it.
-fn on_bridge(node: &Node, bridge: &str, name: &str, interface: &str, addresses: &[&str]) -> Pod {
+pub(crate) fn on_bridge(node: &Node, bridge: &str, name: &str, interface: &str, addresses: &[&str]) -> Pod {
     let spec = PodSpec { addresses: Vec::new(), host_interface: Some(interface.to_owned()) };
     let pod = node.pod_with(name, &spec).unwrap();
     pod.ip(&addresses.iter().map(|address| format!("address add {address} dev eth0")).collect::<Vec<_>>())
@@ -83,17 +85,26 @@ fn facts(ports: &[&str]) -> Facts {
     }
 }
 
-/// Puts into the first node what the compiler makes of the objects there.
-pub(crate) fn enforce(cluster: &Cluster, objects: &Objects) {
+/// What the compiler makes of the objects on the first node.
+pub(crate) fn output(objects: &Objects) -> Arc<Output> {
     let mut world = objects.world();
     world.apply(Change::Facts(Edit::Upsert(facts(&[]))));
     let options = Options { unready_pods: UnreadyPods::Allow, ..Options::default() };
-    let translation = translate_with(&world, options);
-    cluster.nodes[0].nft(&script(&translation, &cluster.nodes[0])).unwrap();
+    translate_with(&world, options).output(&"node-a".parse().unwrap())
+}
+
+/// A script as nft takes it.
+pub(crate) fn text(script: &Script) -> String {
+    String::from_utf8(script.bytes().to_vec()).unwrap()
+}
+
+/// Puts that into the first node.
+pub(crate) fn enforce(cluster: &Cluster, objects: &Objects) {
+    cluster.nodes[0].nft(&text(&render(&output(objects)))).unwrap();
 }
 
 /// The link-local address of a pod's interface.
-fn link_local(pod: &Pod) -> Ipv6Addr {
+pub(crate) fn link_local(pod: &Pod) -> Ipv6Addr {
     let text = pod.run("ip", &["-6", "-o", "address", "show", "dev", "eth0", "scope", "link"], "").unwrap();
     let address = text.split_whitespace().skip_while(|word| *word != "inet6").nth(1).unwrap();
     address.split('/').next().unwrap().parse().unwrap()
@@ -105,7 +116,7 @@ fn scoped(pod: &Pod, address: Ipv6Addr) -> SocketAddr {
 }
 
 /// A datagram from one pod to wherever its kernel takes it on its link.
-fn sends(from: &Pod, to: SocketAddr, what: &[u8]) {
+pub(crate) fn sends(from: &Pod, to: SocketAddr, what: &[u8]) {
     let send = || {
         let socket = Socket::new(Domain::for_address(to), Type::DGRAM, None)?;
         socket.set_broadcast(true)?;
@@ -192,7 +203,7 @@ fn give_addresses(from: &Pod, to: &Pod) {
 }
 
 /// Web may ask api at port 80; nobody else may ask anybody.
-fn deny_all() -> Objects {
+pub(crate) fn deny_all() -> Objects {
     Objects::of_all_members()
         .with_pod_cidrs()
         .with_default_deny()
@@ -256,7 +267,7 @@ const SENDER: &str = "my $index = shift; socket my $socket, 17, 3, 0 or die $!; 
     bind $socket, pack('S n l S C C a8', 17, 0, $index, 0, 0, 0, '') or die $!; \
     for (@ARGV) { send $socket, pack('H*', $_), 0 or die $!; }";
 
-fn send_frame(pod: &Pod, frame: &[u8]) {
+pub(crate) fn send_frame(pod: &Pod, frame: &[u8]) {
     let hex: String = frame.iter().map(|byte| format!("{byte:02x}")).collect();
     let all = [hex.as_str(); 5];
     let index = pod.enter(|| if_nametoindex("eth0")).unwrap().unwrap().to_string();
@@ -265,8 +276,13 @@ fn send_frame(pod: &Pod, frame: &[u8]) {
 
 /// A frame to everybody.
 fn frame(header: &[u8], payload: &[u8]) -> Vec<u8> {
+    frame_from([0x02, 0, 0, 0, 0, 1], header, payload)
+}
+
+/// A frame to everybody that says to come from a station.
+pub(crate) fn frame_from(station: [u8; 6], header: &[u8], payload: &[u8]) -> Vec<u8> {
     let mut frame = vec![0xff; 6];
-    frame.extend([0x02, 0, 0, 0, 0, 1]);
+    frame.extend(station);
     frame.extend(header);
     frame.extend(payload);
     frame.resize(frame.len().max(64), 0);
@@ -286,12 +302,17 @@ fn datagram() -> Vec<u8> {
 }
 
 /// A router advertisement to all nodes: an address of 2001:db8:bad::/64 for everybody who believes it.
-fn advertisement() -> Vec<u8> {
+pub(crate) fn advertisement() -> Vec<u8> {
     let (from, to) = ("fe80::bad".parse::<Ipv6Addr>().unwrap(), "ff02::1".parse::<Ipv6Addr>().unwrap());
     let prefix: Ipv6Addr = "2001:db8:bad::".parse().unwrap();
     let mut message = vec![134, 0, 0, 0, 64, 0, 0x07, 0x08, 0, 0, 0, 0, 0, 0, 0, 0];
     message.extend([3, 4, 64, 0xc0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0]);
     message.extend(prefix.octets());
+    icmpv6(from, to, message, &[])
+}
+
+/// A packet of ICMPv6 from the link itself, behind these bytes of an extension header of destination options.
+pub(crate) fn icmpv6(from: Ipv6Addr, to: Ipv6Addr, mut message: Vec<u8>, extension: &[u8]) -> Vec<u8> {
     let length = u16::try_from(message.len()).unwrap();
     let sum =
         |bytes: &[u8]| bytes.chunks(2).map(|pair| u32::from(pair[0]) << 8 | u32::from(pair[1])).sum::<u32>();
@@ -302,10 +323,11 @@ fn advertisement() -> Vec<u8> {
     let [high, low] = (!u16::try_from(total).unwrap()).to_be_bytes();
     (message[2], message[3]) = (high, low);
     let mut packet = vec![0x60, 0, 0, 0];
-    packet.extend(length.to_be_bytes());
-    packet.extend([58, 255]);
+    packet.extend((length + u16::try_from(extension.len()).unwrap()).to_be_bytes());
+    packet.extend([if extension.is_empty() { 58 } else { 60 }, 255]);
     packet.extend(from.octets());
     packet.extend(to.octets());
+    packet.extend(extension);
     packet.extend(message);
     packet
 }
@@ -395,7 +417,10 @@ fn open_pods_and_other_bridges_go_on() {
         )
         .with_policy("shop", "{podSelector: {matchLabels: {app: closed}}, policyTypes: [Ingress, Egress]}");
     enforce(&cluster, &objects.clone().host_interfaces("sha1:cali"));
-    assert_eq!(open_ways(&web, &api), names, "open pods whose ports are known");
+    let (own, others): (Vec<&str>, Vec<&str>) =
+        names.iter().copied().partition(|name| !name.starts_with("an address that"));
+    assert_eq!(others.len(), 2);
+    assert_eq!(open_ways(&web, &api), own, "open pods whose ports are known, by addresses that are theirs");
     enforce(&cluster, &objects);
     assert_eq!(open_ways(&web, &api), Vec::<&str>::new(), "open pods whose ports are not known");
     let [one, two] = &containers;

@@ -6,6 +6,7 @@ mod address_blocks;
 mod anchors;
 mod both_ends;
 mod bridge;
+mod bridge_ports;
 mod claims;
 mod cluster;
 mod connections;

@@ -61,6 +61,10 @@ const ASIDE: usize = 16;
 const BRIDGED: usize = 8;
 /// Rules of a chain for frames: a few for all, and one for each of the node's pod CIDRs.
 const FRAMES: usize = 32;
+/// Rules of a base chain that sends frames of ports of pods to where they are checked.
+const PORTS: usize = 2;
+/// Rules of a chain that checks such frames.
+const PORT: usize = 8;
 
 impl ChainName {
     /// How many rules a chain of this name has at most.
@@ -71,6 +75,8 @@ impl ChainName {
             Self::Anchor | Self::Translated | Self::MidStream | Self::Reset | Self::Tunnel => ASIDE,
             Self::Bridged => BRIDGED,
             Self::Frames | Self::FramesTo => FRAMES,
+            Self::FromPorts | Self::ToPorts => PORTS,
+            Self::FromPort | Self::Neighbours | Self::FromPortV6 | Self::ToPort => PORT,
             Self::Anchored(_) => ANCHORED,
             Self::Denied(_) => DENIED,
             Self::RuleSet(..) => RULE_SET,
@@ -87,7 +93,8 @@ const LONGEST: usize = {
     let rule_set = RULE_SET + PEERS + DENIED;
     let direction = BASE + ASIDE + OWNERS_PER_ADDRESS + 1 + OWNERS_PER_ADDRESS * rule_set + ASIDE;
     let entering = ASIDE + ANCHORED + ASIDE + ASIDE;
-    let bridged = BRIDGED + FRAMES + FRAMES;
+    let (from_port, to_port) = (PORTS + 3 * PORT, PORTS + PORT);
+    let bridged = from_port + BRIDGED + FRAMES + FRAMES + to_port;
     bridged + entering + 2 * direction
 };
 

@@ -301,7 +301,9 @@ impl Count {
             let from = name.to_string();
             return Err(Why::Way { from, to: statement(&rule.statement) });
         }
-        if matches!(name.hook(), Some(Hook::Entering | Hook::Translated)) && !leaves_node_alone(rule) {
+        let is_of_all =
+            matches!(name.hook(), Some(Hook::Entering | Hook::Translated | Hook::FromPorts | Hook::ToPorts));
+        if is_of_all && !leaves_node_alone(rule) {
             return Err(Why::Entering(name.clone()));
         }
         // Each is an element to the kernel, like those of sets that have a name.
@@ -332,14 +334,14 @@ fn statement(statement: &Statement) -> String {
     Rule { matches: smallvec::SmallVec::new(), statement: statement.clone() }.to_string()
 }
 
-/// Returns true if a rule looks only at what comes from some interfaces, or at datagrams to services.
+/// Returns true if a rule looks only at what passes some interfaces, or at datagrams to services.
 fn leaves_node_alone(rule: &Rule) -> bool {
-    let inbound = |condition: &Match| match condition {
-        Match::In(fields, _) => fields.first() == Some(&Field::Inbound),
+    let of_interfaces = |condition: &Match| match condition {
+        Match::In(fields, _) => matches!(fields.first(), Some(Field::Inbound | Field::Outbound)),
         _ => false,
     };
     let is_of_service = matches!(rule.matches.as_slice(), [Match::TunnelPorts(_), Match::Translated]);
-    is_of_service || rule.matches.iter().any(inbound)
+    is_of_service || rule.matches.iter().any(of_interfaces)
 }
 
 /// Returns true if nft makes a set of this condition.

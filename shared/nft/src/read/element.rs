@@ -1,7 +1,7 @@
 //! Elements of sets and maps are read.
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use super::name::whole;
 use super::{Object, rule};
@@ -96,6 +96,11 @@ fn element(text: &str, object: &Object) -> Option<Element> {
         SetType::Anchors(family) => {
             let (name, at) = halves()?;
             Some(Element::Anchor(interface(name)?, address(at, family)?))
+        }
+        SetType::Targets => {
+            let (name, at) = halves()?;
+            let bits = u128::from_str_radix(at.strip_prefix("0x")?, 16).ok()?;
+            Some(Element::Target(interface(name)?, Ipv6Addr::from(bits)))
         }
         SetType::Families => whole(text).map(Element::Family),
         SetType::Ports => ports(text).filter(PortRange::is_single).map(Element::Ports),

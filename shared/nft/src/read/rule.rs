@@ -97,11 +97,13 @@ fn fields(text: &str) -> Option<(Fields, &str)> {
     Some((fields, rest))
 }
 
-/// Returns true if these fields make a key of this kind: sources and destinations alike, and either interface.
+/// Returns true if these fields make a key of this kind: sources and destinations alike, also of ARP, and either
+/// interface.
 fn fit(fields: &[Field], kind: SetType) -> bool {
     let side = |field: Field| match field {
         Field::Destination(family) => Field::Source(family),
         Field::Outbound => Field::Inbound,
+        Field::ArpSender => Field::Source(Family::V4),
         other => other,
     };
     fields.iter().copied().map(side).eq(fields_of(kind).into_iter().flatten().map(side))

@@ -49,7 +49,11 @@ impl Control {
         let url = format!("http://{listen}");
         let start = |node: &Node| {
             let name = format!("flock-node-agent-{}", node.name());
-            let arguments = ["--node", node.name(), "--compiler", &url, "--nft", &node.nft_command()];
+            let socket = socket(work, node.name());
+            let socket = socket.to_str().context("the temporary directory's name is not UTF-8")?;
+            let nft = node.nft_command();
+            let arguments =
+                ["--node", node.name(), "--compiler", &url, "--nft", &nft, "--cni-socket", socket];
             Daemon::start(&name, &agent, &arguments, work)
         };
         let agents = nodes.iter().map(start).collect::<Result<_>>()?;
@@ -115,6 +119,11 @@ impl Control {
         ensure!(output.status.success(), "flockctl: {}", String::from_utf8_lossy(&output.stderr).trim());
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
+}
+
+/// Where a node's agent listens for the CNI plugin.
+pub(crate) fn socket(work: &Path, node: &str) -> PathBuf {
+    work.join(format!("cni-{node}.sock"))
 }
 
 fn describe(node: &NodeStatus) -> String {

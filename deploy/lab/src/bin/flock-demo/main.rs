@@ -7,6 +7,7 @@ mod interrupt;
 mod manifests;
 mod matrix;
 mod network;
+mod newcomer;
 mod process;
 mod scenario;
 mod screen;

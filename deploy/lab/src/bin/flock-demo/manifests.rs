@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 
-use crate::scenario::{EDIT, NODES, PODS, POLICIES, PodPlan};
+use crate::scenario::{BLOCKS, EDIT, NEWCOMER, NEWCOMER_APP, NODES, PODS, POLICIES, PodPlan};
 
 /// The file that holds the policies.
 pub(crate) const POLICY_FILE: &str = "policies.yaml";
@@ -43,6 +43,11 @@ impl Manifests {
         self.put(POLICY_FILE, &policies().replacen(EDIT.before, EDIT.after, 1))
     }
 
+    /// Adds the pod that starts, of which nobody has said yet which addresses it has.
+    pub(crate) fn add_newcomer(&self) -> Result<()> {
+        self.put("newcomer.yaml", &format!("{}status:\n  phase: Pending\n", pod(&NEWCOMER, NEWCOMER_APP)))
+    }
+
     fn put(&self, file: &str, text: &str) -> Result<()> {
         let (outside, inside) = (self.outside.join(file), self.directory.join(file));
         fs::write(&outside, text)
@@ -64,23 +69,42 @@ fn cluster() -> String {
              kubernetes.io/metadata.name: {name}\n"
         )
     };
-    let node = |name: &&str| format!("apiVersion: v1\nkind: Node\nmetadata:\n  name: {name}\n");
-    let documents =
-        namespaces.iter().map(namespace).chain(NODES.iter().map(node)).chain(PODS.iter().map(pod));
+    let node = |(name, blocks): (&&str, &&str)| {
+        format!("apiVersion: v1\nkind: Node\nmetadata:\n  name: {name}\nspec:\n  podCIDRs: {blocks}\n")
+    };
+    let documents = namespaces
+        .iter()
+        .map(namespace)
+        .chain(NODES.iter().zip(&BLOCKS).map(node))
+        .chain(PODS.iter().map(known));
     documents.collect::<Vec<_>>().join("---\n")
 }
 
-fn pod(pod: &PodPlan) -> String {
-    let PodPlan { namespace, name, node, v4, v6, ports } = pod;
+/// A pod whose kubelet has said which addresses it has.
+fn known(plan: &PodPlan) -> String {
+    let PodPlan { name, v4, v6, .. } = plan;
+    let mut text = pod(plan, name);
+    // Writing to a string cannot fail.
+    let _ = writeln!(text, "status:\n  phase: Running\n  podIP: {v4}\n  podIPs:\n  - ip: {v4}\n  - ip: {v6}");
+    text
+}
+
+fn pod(pod: &PodPlan, app: &str) -> String {
+    let PodPlan { namespace, name, node, ports, .. } = pod;
     let mut text = format!(
-        "apiVersion: v1\nkind: Pod\nmetadata:\n  namespace: {namespace}\n  name: {name}\n  labels:\n    app: {name}\n\
-         spec:\n  nodeName: {node}\n  containers:\n  - name: main\n    image: example\n    ports:\n"
+        "apiVersion: v1\nkind: Pod\nmetadata:\n  namespace: {namespace}\n  name: {name}\n  uid: {}\n  labels:\n    app: {app}\n\
+         spec:\n  nodeName: {node}\n  containers:\n  - name: main\n    image: example\n    ports:\n",
+        uid(pod)
     );
     for (port, protocol, number) in *ports {
         // Writing to a string cannot fail.
         let _ =
             writeln!(text, "    - name: {port}\n      protocol: {protocol}\n      containerPort: {number}");
     }
-    let _ = writeln!(text, "status:\n  phase: Running\n  podIP: {v4}\n  podIPs:\n  - ip: {v4}\n  - ip: {v6}");
     text
+}
+
+/// What tells a pod from others of its name.
+pub(crate) fn uid(pod: &PodPlan) -> String {
+    format!("uid-{}", pod.name)
 }

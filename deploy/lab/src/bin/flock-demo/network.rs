@@ -85,6 +85,16 @@ impl Network {
         }
     }
 
+    /// Makes one more pod.
+    pub(crate) fn add(&self, plan: &PodPlan) -> Result<Pod> {
+        pod(&self.nodes, plan)
+    }
+
+    /// The addresses of a pod with a port.
+    pub(crate) fn targets(&self, (pod, port): (&str, u16)) -> Result<Vec<SocketAddr>> {
+        Ok(self.pod(pod)?.addresses().into_iter().map(|address| SocketAddr::new(address, port)).collect())
+    }
+
     fn pod(&self, name: &str) -> Result<&Pod> {
         self.pods.iter().find(|pod| pod.name() == name).with_context(|| format!("the demo has no pod {name}"))
     }

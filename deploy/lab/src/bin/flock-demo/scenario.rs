@@ -17,6 +17,9 @@ pub(crate) struct PodPlan {
 /// The two nodes.
 pub(crate) const NODES: [&str; 2] = ["node-a", "node-b"];
 
+/// The addresses that their pods get. The intruder's is of none of them, as with a CNI that has pools of its own.
+pub(crate) const BLOCKS: [&str; 2] = ["[10.10.1.0/24, 'fd00:10:1::/64']", "[10.10.2.0/24, 'fd00:10:2::/64']"];
+
 /// The six pods, in the order of the matrix's rows.
 pub(crate) const PODS: [PodPlan; 6] = [
     PodPlan {
@@ -112,6 +115,22 @@ pub(crate) const POLICIES: [Policy; 6] = [
 
 /// What is said of namespaces without a policy.
 pub(crate) const UNPOLICED: (&str, &str) = ("guests", "has no policy: open to whoever may send there");
+
+/// The pod that starts in the end: one more of the api.
+pub(crate) const NEWCOMER: PodPlan = PodPlan {
+    namespace: "shop",
+    name: "api-2",
+    node: "node-a",
+    v4: "10.10.1.9",
+    v6: "fd00:10:1::9",
+    ports: &[("http", Protocol::Tcp, 8080)],
+};
+/// See [`NEWCOMER`].
+pub(crate) const NEWCOMER_APP: &str = "api";
+/// Where it may connect, and where not, though that lets in everybody: target, port.
+pub(crate) const NEWCOMER_MAY: (&str, u16) = ("database", 5432);
+/// See [`NEWCOMER_MAY`].
+pub(crate) const NEWCOMER_MAY_NOT: (&str, u16) = ("gateway", 443);
 
 /// The edit: these lines, which occur once among the policies, are replaced.
 pub(crate) struct Edit {

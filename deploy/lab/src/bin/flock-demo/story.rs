@@ -1,5 +1,6 @@
 //! The demo from beginning to end.
 
+use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -11,8 +12,10 @@ use crate::interrupt::Interrupt;
 use crate::manifests::{Manifests, POLICY_FILE};
 use crate::matrix::{Measured, legend};
 use crate::network::Network;
+use crate::newcomer;
 use crate::scenario::{
-    CLOSED, EDIT, EDITED, Expected, GUARDED, NODES, OPEN, OPENED, PODS, POLICIES, UNPOLICED,
+    CLOSED, EDIT, EDITED, Expected, GUARDED, NEWCOMER, NEWCOMER_MAY, NEWCOMER_MAY_NOT, NODES, OPEN, OPENED,
+    PODS, POLICIES, UNPOLICED,
 };
 use crate::screen::{Screen, Style};
 
@@ -98,6 +101,9 @@ pub(crate) fn tell(screen: &Screen, interrupt: &Interrupt) -> Result<Ending> {
     let edited = measure(screen, &network, interrupt)?;
     differences.extend(show(screen, &edited, &EDITED, Some(&guarded))?);
 
+    screen.heading(5, "A pod starts")?;
+    differences.extend(start_a_pod(screen, &network, &manifests, work.path(), interrupt)?);
+
     let flows = open.flows() + guarded.flows() + edited.flows();
     screen.step("removing everything", || {
         drop(control);
@@ -105,6 +111,52 @@ pub(crate) fn tell(screen: &Screen, interrupt: &Interrupt) -> Result<Ending> {
         work.close()
     })?;
     finish(screen, flows, &differences, start.elapsed())
+}
+
+/// Shows a pod's first packets.
+fn start_a_pod(
+    screen: &Screen,
+    network: &Network,
+    manifests: &Manifests,
+    work: &Path,
+    interrupt: &Interrupt,
+) -> Result<Vec<String>> {
+    let (namespace, name, node) = (NEWCOMER.namespace, NEWCOMER.name, NEWCOMER.node);
+    let (may, may_not) = (NEWCOMER_MAY.0, NEWCOMER_MAY_NOT.0);
+    screen.raw(&format!(
+        "  {namespace}/{name}, one more api, on {node}: it may connect to the {may}, not to the {may_not}.\n"
+    ))?;
+    screen.raw("  Nobody knows its addresses until CNI gives them.\n\n")?;
+    let seen = screen.step("its network is made, flock-cni called, everybody tried", || {
+        newcomer::start(network, manifests, work, interrupt)
+    })?;
+    let milliseconds = |time: Duration| format!("{:>5.1} ms", time.as_secs_f64() * 1e3);
+    let mut differences = Vec::new();
+    let mut told = |good: bool, number: &str, words: &str| {
+        if !good {
+            differences.push(format!("{namespace}/{name}: {words}"));
+        }
+        fact(screen, good, number, words)
+    };
+    told(true, &milliseconds(seen.add), "CNI ADD, held by flock-cni until the nodes had the pod")?;
+    for (time, family) in seen.first.iter().zip(["IPv4", "IPv6"]) {
+        let number = time.map(milliseconds).unwrap_or_default();
+        let words = match time {
+            Some(_) => format!("until the {may} had answered its first packet ({family})"),
+            None => format!("its first packet to the {may} was lost ({family})"),
+        };
+        told(time.is_some(), &number, &words)?;
+    }
+    let (attempts, passed) = (seen.attempts, seen.passed);
+    let words = format!(
+        "of {attempts} attempts to connect to the {may_not}, from before ADD until a second after it"
+    );
+    told(passed == 0 && attempts > 0, &format!("{passed:>8}"), &words)?;
+    told(true, &milliseconds(seen.del), "CNI DEL, held until nobody knew its addresses any more")?;
+    let left =
+        if seen.is_open_after { "they can still reach" } else { "then they reached nothing, not even" };
+    told(!seen.is_open_after, "", &format!("{left} the {may}"))?;
+    Ok(differences)
 }
 
 fn measure(screen: &Screen, network: &Network, interrupt: &Interrupt) -> Result<Measured> {
