@@ -4,6 +4,7 @@ use std::future::Future;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use flock_nft::read::GRAMMAR;
 use flock_proto::{Hello, Outcome};
 use flock_shared::{NodeName, Revision};
 use tokio::sync::{mpsc, watch};
@@ -228,6 +229,7 @@ async fn follow(config: &Config, mut ends: Ends, applied: watch::Receiver<Applie
                     superseded,
                     facts: ends.facts.borrow_and_update().clone(),
                     refused: refused.clone().unwrap_or_default(),
+                    grammar: GRAMMAR,
                 };
                 let since = Instant::now();
                 let token_file = token.as_ref().and(config.token_file.clone());

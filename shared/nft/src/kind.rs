@@ -25,6 +25,7 @@ impl SetName {
             | Self::OtherPorts
             | Self::Uplinks => SetType::Interfaces,
             Self::Anchors(family) => SetType::Anchors(*family),
+            Self::Attended => SetType::TimedFamilies,
         }
     }
 }
@@ -56,6 +57,16 @@ impl SetType {
     #[must_use]
     pub const fn is_interval(self) -> bool {
         matches!(self, Self::AddressRanges(_) | Self::AddressPorts(_) | Self::PortRanges)
+    }
+
+    /// What is said of it behind `flags`, if anything is.
+    #[must_use]
+    pub const fn flag(self) -> Option<&'static str> {
+        match self {
+            Self::TimedFamilies => Some("timeout"),
+            _ if self.is_interval() => Some("interval"),
+            _ => None,
+        }
     }
 }
 

@@ -81,6 +81,8 @@ pub enum SetName {
     OtherPorts,
     /// Family bridge: ports that lead out of the node.
     Uplinks,
+    /// The families, for as long as a compiler attends to the node: see [`crate::attended`].
+    Attended,
 }
 
 /// A table of ours.

@@ -79,6 +79,7 @@ phrases!(Match {
     [Self::Reply] => "ct direction reply",
     [Self::Family(Family::V4)] => "meta nfproto ipv4",
     [Self::Family(Family::V6)] => "meta nfproto ipv6",
+    [Self::Unattended] => "meta nfproto != @attended",
     // A lookup of routes names the address of either family alike.
     [Self::NotLocal(Field::Source(Family::V4))] => "fib saddr type != local",
     [Self::NotLocal(Field::Source(Family::V6))] => "fib saddr type != local",
@@ -130,6 +131,7 @@ phrases!(SetName {
     [Self::OpenPorts] => "open_ports",
     [Self::OtherPorts] => "other_ports",
     [Self::Uplinks] => "uplinks",
+    [Self::Attended] => "attended",
 });
 
 phrases!(MapName {
