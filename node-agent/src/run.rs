@@ -118,6 +118,7 @@ pub async fn run(config: Config, stop: watch::Receiver<bool>) -> Result<(), RunE
     observer.look().await;
 
     let (way, line) = watch::channel(None);
+    let (stream, open_stream) = watch::channel(None);
     let relay = reception.map(|reception| {
         let line = CniLine::new(config.node.clone(), line);
         Relay::new(reception, state_dir.clone(), line, config.nft.program().clone(), config.check_interval)
@@ -133,7 +134,7 @@ pub async fn run(config: Config, stop: watch::Receiver<bool>) -> Result<(), RunE
         }
     };
 
-    let enforcing = enforcer.run(config.until, updates, stop);
+    let enforcing = enforcer.run(config.until, updates, open_stream, stop);
     let ends = Ends {
         updates: update_inlet,
         acks: ack_outlet,
@@ -144,6 +145,8 @@ pub async fn run(config: Config, stop: watch::Receiver<bool>) -> Result<(), RunE
         is_answered,
         sandboxes,
         way,
+        stream,
+        streams: 0,
     };
     let line = Line { is_open, questions: question_inlet, answers: answer_outlet };
     let looking = Looker::new(config.nft.program().clone(), wanted, line).run();

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use flock_shared::TABLE;
 
-use crate::model::SetType;
+use crate::model::{Element, SetType};
 use crate::name::{Family, SetName};
 use crate::write::set_to;
 
@@ -22,19 +22,24 @@ use crate::write::set_to;
 #[must_use]
 pub fn attend(time: Duration) -> String {
     let seconds = time.as_secs();
-    let mut out = [leave(), ["table ", TABLE, " {\n"].concat()].concat();
-    let families = Family::ALL.map(|family| format!("{} timeout {seconds}s", crate::Element::Family(family)));
+    told(Family::ALL.map(|family| format!("{} timeout {seconds}s", Element::Family(family))))
+}
+
+/// Statements that let nobody attend to the node. nft refuses them where the table has no such set.
+///
+/// The set is declared as well, so that they come to a transaction also if nothing is in it: whoever counts them counts one.
+#[must_use]
+pub fn leave() -> String {
+    told::<0>([])
+}
+
+fn told<const N: usize>(families: [String; N]) -> String {
+    let mut out = ["flush set ", TABLE, " ", &SetName::Attended.to_string(), "\ntable ", TABLE, " {\n"].concat();
     // Writing to a String cannot fail.
     let _: std::fmt::Result =
         set_to(&mut out, &SetName::Attended, SetType::TimedFamilies, families.into_iter());
     out.push_str("}\n");
     out
-}
-
-/// A statement that lets nobody attend to the node. nft refuses it where the table has no such set.
-#[must_use]
-pub fn leave() -> String {
-    ["flush set ", TABLE, " ", &SetName::Attended.to_string(), "\n"].concat()
 }
 
 #[cfg(test)]
@@ -57,7 +62,7 @@ mod tests {
     #[test]
     fn no_script_says_who_attends() {
         let set = |elements: &[Family]| {
-            let elements = elements.iter().map(|family| crate::Element::Family(*family)).collect();
+            let elements = elements.iter().map(|family| Element::Family(*family)).collect();
             let set = Set { kind: SetType::TimedFamilies, content: Content::Elements(elements) };
             let sets = [(SetName::Attended, set)].into();
             write(&Table { sets, ..Table::default() })
