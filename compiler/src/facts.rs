@@ -38,7 +38,6 @@ impl From<&Facts> for Guard {
     }
 }
 
-
 /// The facts of a node that takes so much.
 #[must_use]
 pub(crate) fn of_node(node: NodeName, facts: &NodeFacts, Guard { refused, grammar }: Guard) -> Facts {

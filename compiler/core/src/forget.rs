@@ -113,7 +113,10 @@ fn no_longer_known(before: Option<&Unready>, after: Option<&Unready>) -> Vec<Pre
 
 /// The blocks, if they are always closed.
 fn cidrs(unready: Option<&Unready>) -> impl Iterator<Item = Prefix> {
-    let cidrs = unready.filter(|unready| unready.closing == Closing::Always).into_iter().flat_map(|unready| unready.cidrs.iter());
+    let cidrs = unready
+        .filter(|unready| unready.closing == Closing::Always)
+        .into_iter()
+        .flat_map(|unready| unready.cidrs.iter());
     cidrs.filter_map(|cidr| Prefix::new(cidr.first(), cidr.prefix().into()).ok())
 }
 
@@ -134,7 +137,8 @@ fn members_lost(before: &MemberSet, after: &MemberSet) -> Vec<Prefix> {
 /// Returns true if a direction of an address is closed: it is in the blocks and nobody owns it.
 fn guards(unready: &Unready, direction: Direction, address: IpAddr) -> bool {
     unready.closing.is_closed(direction)
-        && unready.cidrs.iter().any(|cidr| cidr.contains(address)) && !unready.is_known(address)
+        && unready.cidrs.iter().any(|cidr| cidr.contains(address))
+        && !unready.is_known(address)
 }
 
 /// Whether a rule set lets a subject and a peer talk.

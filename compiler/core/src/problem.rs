@@ -69,9 +69,7 @@ impl fmt::Display for Consequence {
             Self::AllOwnersMustAllow => "a flow passes only if it would pass for every owner",
             Self::NotListed => "each is dealt with as those that are listed",
             Self::NotJudged => "what passes in this way is not judged",
-            Self::NotAwaited => {
-                "its pods may be open there until their addresses are known"
-            }
+            Self::NotAwaited => "its pods may be open there until their addresses are known",
             Self::Told => "nothing is done about it",
             Self::PreviousKept => "the last good objects stay in force",
         })

@@ -337,7 +337,8 @@ impl World {
         pod.is_on_its_way()
             && (overdue.is_empty() || {
                 let of_pod = || Overdue::Pod(pod.key.clone());
-                let of_namespace = |node: &NodeName| Overdue::Namespace(node.clone(), pod.key.namespace.clone());
+                let of_namespace =
+                    |node: &NodeName| Overdue::Namespace(node.clone(), pod.key.namespace.clone());
                 !overdue.contains_key(&of_pod())
                     && !pod.node.as_ref().map(of_namespace).is_some_and(|it| overdue.contains_key(&it))
             })

@@ -189,7 +189,11 @@ fn history(
         agents.follow(&pass, &mut counts);
         compare(&translator, &agents, hash, budgets);
         let is_expecting = |output: &Output| {
-            output.frame().unready.as_ref().is_some_and(|it| matches!(it.closing, Closing::Expecting(Some(_))))
+            output
+                .frame()
+                .unready
+                .as_ref()
+                .is_some_and(|it| matches!(it.closing, Closing::Expecting(Some(_))))
         };
         counts.expecting += pass.changes.iter().filter(|change| is_expecting(&change.after)).count();
         let over = |problem: &Problem| problem.consequence == Consequence::NamespaceIsolated;

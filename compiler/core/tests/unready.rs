@@ -5,8 +5,8 @@
 use std::net::IpAddr;
 
 use flock_compiler_core::object::{
-    Attachment, Direction, Facts, Lifecycle, Node, NodePods, Overdue, Pod, PodCidr, PodNetwork, PodUid, Policy,
-    PolicyBody, PolicyRules, Sandbox, Types,
+    Attachment, Direction, Facts, Lifecycle, Node, NodePods, Overdue, Pod, PodCidr, PodNetwork, PodUid,
+    Policy, PolicyBody, PolicyRules, Sandbox, Types,
 };
 use flock_compiler_core::output::Closing;
 use flock_compiler_core::{
@@ -183,7 +183,10 @@ fn a_node_is_closed_while_an_isolated_pod_is_on_its_way_and_in_its_directions_al
     assert!(nodes(&made(&mut translator, upsert(&coming("shop", "web", Some(1))))).is_empty(), "no policy");
     assert_eq!(closing(&translator, 1), NOBODY);
     let pass = made(&mut translator, upsert(&pod));
-    assert_eq!((nodes(&pass), closing(&translator, 1)), (vec!["n1"], Closing::Expecting(Some(Types::Ingress))));
+    assert_eq!(
+        (nodes(&pass), closing(&translator, 1)),
+        (vec!["n1"], Closing::Expecting(Some(Types::Ingress)))
+    );
     let unready = pass.changes[0].after.frame().unready.clone().unwrap();
     assert_eq!(unready.expected.to_vec(), [pod.key.clone()]);
     assert!(translator.expects(&pod.key));
@@ -210,7 +213,8 @@ fn who_has_an_address_or_gets_none_is_not_expected() {
         let (pod, uid) = (pod.key.clone(), pod.uid.clone().unwrap());
         Change::NodePods(Edit::Upsert(NodePods::new(name(1), vec![Sandbox { pod, uid, attachment }], vec![])))
     };
-    let attached = Attachment::Attached { addresses: ["10.244.1.7".parse().unwrap()].into(), interface: None };
+    let attached =
+        Attachment::Attached { addresses: ["10.244.1.7".parse().unwrap()].into(), interface: None };
     for arrival in [
         upsert(&Pod { network: addresses(), ..pod.clone() }),
         upsert(&Pod { network: PodNetwork::Host, ..pod.clone() }),
@@ -251,7 +255,10 @@ fn a_namespace_that_is_not_waited_for_any_more_is_told_and_others_are_waited_for
     assert_ne!(closing(&translator, 1), NOBODY, "those of others are");
     made(&mut translator, Change::Pod(Edit::Delete(PodKey::new("lab", "a").unwrap())));
     made(&mut translator, Change::Overdue(Edit::Delete(namespace)));
-    assert_eq!((closing(&translator, 1), translator.problems()), (Closing::Expecting(Some(Types::Ingress)), vec![]));
+    assert_eq!(
+        (closing(&translator, 1), translator.problems()),
+        (Closing::Expecting(Some(Types::Ingress)), vec![])
+    );
 }
 
 #[test]
@@ -283,7 +290,8 @@ fn the_rules_stand_all_the_same_and_ask_who_attends_where_nobody_is_expected() {
     assert!(closed.contains("ip daddr 10.244.1.0/24 fib daddr type != local counter goto ingress_denied"));
     assert_eq!(closed.matches(declared).count(), 1, "what is in it is not lost when somebody is expected");
     let body = pass.changes[0].body.as_ref().unwrap();
-    let (base, after) = (pass.changes[0].before.as_ref().unwrap().revision(), pass.changes[0].after.revision());
+    let (base, after) =
+        (pass.changes[0].before.as_ref().unwrap().revision(), pass.changes[0].after.revision());
     let delta = body.script(&body.end(base, after, &Superseded::default()));
     let delta = String::from_utf8(delta.bytes().to_vec()).unwrap();
     assert!(!delta.contains("set attended"), "{delta}");

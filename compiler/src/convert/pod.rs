@@ -41,8 +41,17 @@ impl Converter {
                 );
                 (network, named_ports(spec.as_ref(), &mut left_out))
             };
-            let mut pod =
-                Pod { key, uid, node, labels, network, lifecycle, ports, scheduled: None, faults: left_out.into_vec() };
+            let mut pod = Pod {
+                key,
+                uid,
+                node,
+                labels,
+                network,
+                lifecycle,
+                ports,
+                scheduled: None,
+                faults: left_out.into_vec(),
+            };
             if pod.is_on_its_way() {
                 pod.scheduled = scheduled(value);
             }

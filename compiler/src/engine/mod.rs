@@ -14,9 +14,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use flock_compiler_core::forget::Elsewhere;
 use flock_compiler_core::object::{Facts, NodePods, UnixTime};
-use flock_compiler_core::{
-    Change, Edit, Options, Output, Pass, Problem, Translator, UnreadyPods, World,
-};
+use flock_compiler_core::{Change, Edit, Options, Output, Pass, Problem, Translator, UnreadyPods, World};
 use flock_shared::NodeName;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until};
@@ -528,3 +526,7 @@ async fn at(instant: Option<Instant>) {
         None => pending().await,
     }
 }
+
+#[cfg(test)]
+#[path = "expected_tests.rs"]
+mod tests;

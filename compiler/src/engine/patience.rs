@@ -181,8 +181,7 @@ impl Patience {
         }
         if known.is_some() {
             // One that has finished may show its address for the first time, too.
-            let has_come =
-                matches!(&pod.network, PodNetwork::Own { addresses, .. } if !addresses.is_empty());
+            let has_come = matches!(&pod.network, PodNetwork::Own { addresses, .. } if !addresses.is_empty());
             let in_vain = !has_come && expects(&pod.key);
             self.end(&pod.key, in_vain.then_some(now.instant), decided);
         }

@@ -66,8 +66,9 @@ impl Scene {
 
     fn heed(&mut self, change: &Change) {
         let (overdue, isolated) = (self.overdue.clone(), self.isolated);
-        let expects =
-            |key: &PodKey| isolated && !overdue.contains(&Overdue::Pod(key.clone())) && !overdue.contains(&of_namespace());
+        let expects = |key: &PodKey| {
+            isolated && !overdue.contains(&Overdue::Pod(key.clone())) && !overdue.contains(&of_namespace())
+        };
         let decided = self.patience.heed(change, self.now(), expects);
         self.take(decided);
     }
@@ -87,7 +88,9 @@ impl Scene {
             self.now = due.max(self.now);
             let (overdue, isolated) = (self.overdue.clone(), self.isolated);
             let expects = |key: &PodKey| {
-                isolated && !overdue.contains(&Overdue::Pod(key.clone())) && !overdue.contains(&of_namespace())
+                isolated
+                    && !overdue.contains(&Overdue::Pod(key.clone()))
+                    && !overdue.contains(&of_namespace())
             };
             let decided = self.patience.pass_time(self.now, expects);
             self.take(decided);
@@ -137,7 +140,10 @@ fn another_pod_of_the_same_name_is_waited_for_anew() {
     scene.upsert(&Pod { uid: Some(PodUid::new("other").unwrap()), ..pod("a", None) });
     assert!(!scene.is_over(&of_pod("a")));
     // A listing without it ends the wait, one with it does not.
-    scene.heed(&Change::Pod(Edit::Replace(vec![Pod { uid: Some(PodUid::new("other").unwrap()), ..pod("a", None) }])));
+    scene.heed(&Change::Pod(Edit::Replace(vec![Pod {
+        uid: Some(PodUid::new("other").unwrap()),
+        ..pod("a", None)
+    }])));
     assert_eq!(scene.patience.pods.len(), 1);
     scene.heed(&Change::Pod(Edit::Replace(vec![arrived("b")])));
     assert!(scene.patience.pods.is_empty() && scene.patience.due().is_none());

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
+use flock_nft::attended;
 use flock_node_agent::attendance::AGAIN;
 use flock_node_agent::nft::Nft;
-use flock_nft::attended;
 use flock_proto::{Outcome, Update, UpdateKind, v1};
 use flock_shared::Script;
 use rustix::process::Signal;

@@ -34,7 +34,8 @@ pub fn leave() -> String {
 }
 
 fn told<const N: usize>(families: [String; N]) -> String {
-    let mut out = ["flush set ", TABLE, " ", &SetName::Attended.to_string(), "\ntable ", TABLE, " {\n"].concat();
+    let mut out =
+        ["flush set ", TABLE, " ", &SetName::Attended.to_string(), "\ntable ", TABLE, " {\n"].concat();
     // Writing to a String cannot fail.
     let _: std::fmt::Result =
         set_to(&mut out, &SetName::Attended, SetType::TimedFamilies, families.into_iter());

@@ -335,7 +335,9 @@ fn key(fields: &[Field], kind: SetType, packet: &Packet) -> Result<Option<Elemen
         }
         (SetType::Ports, [L4, DestinationPort]) => port.map(Element::Ports),
         (SetType::PortRanges, [DestinationPort]) => port.map(Element::PortRange),
-        (SetType::Families | SetType::TimedFamilies, [Field::Family]) => Some(Element::Family(Family::of(&packet.source))),
+        (SetType::Families | SetType::TimedFamilies, [Field::Family]) => {
+            Some(Element::Family(Family::of(&packet.source)))
+        }
         (SetType::Interfaces, [Inbound]) => packet.inbound.clone().map(Element::Interface),
         (SetType::Anchors(f), [Inbound, field @ Source(g)]) if f == *g => {
             packet.inbound.clone().zip(address(field)).map(|(name, address)| Element::Anchor(name, address))

@@ -81,7 +81,10 @@ mod tests {
         assert_eq!((expected.directions(7), expected.touched()), (Some(Types::Both), vec![7, 7]));
         // One is another pod now, by the same number.
         expected.put(1, Some((8, Types::Both)));
-        assert_eq!((expected.directions(7), expected.directions(8)), (Some(Types::Egress), Some(Types::Both)));
+        assert_eq!(
+            (expected.directions(7), expected.directions(8)),
+            (Some(Types::Egress), Some(Types::Both))
+        );
         assert_eq!(expected.touched(), [7, 8]);
         expected.put(2, None);
         assert_eq!((expected.directions(7), expected.has(2), expected.touched()), (None, false, vec![7]));

@@ -37,10 +37,10 @@ impl Default for Options {
 pub enum UnreadyPods {
     /// As long as the cluster has a policy at all, the node forwards nothing to or from it: a pod is isolated from its
     /// first instant. The node itself reaches it.
-    #[default]
     Drop,
     /// The same in each direction, but only while a pod is on its way to the node that a policy isolates in it, and while
     /// no compiler attends to the node.
+    #[default]
     Expected,
     /// Nothing: a pod is open until the compiler has seen its address.
     Allow,

@@ -49,8 +49,7 @@ impl Guard {
     /// if anything differs from before.
     fn settle(&mut self, closing: Closing, expected: Sorted<PodKey>) -> bool {
         let before = self.settled.take();
-        let is_same =
-            before.as_ref().is_some_and(|it| it.closing == closing && it.expected == expected);
+        let is_same = before.as_ref().is_some_and(|it| it.closing == closing && it.expected == expected);
         let none = (Members::default(), Members::default());
         let (known4, known6) =
             before.as_ref().map_or(none, |before| (before.known4.clone(), before.known6.clone()));
