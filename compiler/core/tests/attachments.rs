@@ -38,6 +38,7 @@ fn pod(pod: &str, uid: u8, on: u8, status: &[&str]) -> Pod {
         network: PodNetwork::own(status.iter().map(|at| at.parse().unwrap()).collect(), None),
         lifecycle: Lifecycle::Live,
         ports: [].into(),
+        scheduled: None,
         faults: Vec::new(),
     }
 }

@@ -211,9 +211,12 @@ pub(crate) fn output(response: v1::GetOutputResponse, format: Format) -> anyhow:
     }
     if let Some(unready) = &output.unready {
         let known = format!("{} known addresses", unready.known_addresses.len());
-        let row = vec![cell(unready.pod_cidrs.join(", "), Tone::Plain), cell(known, Tone::Plain)];
+        let plain = |text: &str| cell(text.to_owned(), Tone::Plain);
+        let (cidrs, expected) = (unready.pod_cidrs.join(", "), unready.expected.join(", "));
+        let row = [&cidrs, &known, unready.ingress, unready.egress, &expected].map(|text: &str| plain(text));
         writeln!(out)?;
-        table::write(&mut out, &["POD CIDRS", "CLOSED BUT FOR"], &[row], colour)?;
+        let head = ["POD CIDRS", "CLOSED BUT FOR", "INGRESS", "EGRESS", "EXPECTED"];
+        table::write(&mut out, &head, &[row.into()], colour)?;
     }
     Ok(())
 }

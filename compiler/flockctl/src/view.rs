@@ -126,6 +126,9 @@ pub(crate) struct Output {
 pub(crate) struct Unready {
     pub(crate) pod_cidrs: Vec<String>,
     pub(crate) known_addresses: Vec<String>,
+    pub(crate) ingress: &'static str,
+    pub(crate) egress: &'static str,
+    pub(crate) expected: Vec<String>,
 }
 
 /// An address of a local pod.
@@ -203,10 +206,22 @@ impl From<v1::GetOutputResponse> for Output {
                 .into_iter()
                 .map(|anchor| Anchor { interface: anchor.interface, addresses: anchor.addresses })
                 .collect(),
-            unready: output
-                .unready
-                .map(|v1::Unready { pod_cidrs, known_addresses }| Unready { pod_cidrs, known_addresses }),
+            unready: output.unready.map(Into::into),
         }
+    }
+}
+
+impl From<v1::Unready> for Unready {
+    fn from(unready: v1::Unready) -> Self {
+        let word = |closed: v1::Closed| match closed {
+            // What compilers of before there was anything else do.
+            v1::Closed::Unspecified | v1::Closed::Always => "always",
+            v1::Closed::WhileExpected => "expected",
+            v1::Closed::Unattended => "unattended",
+        };
+        let (ingress, egress) = (word(unready.ingress()), word(unready.egress()));
+        let v1::Unready { pod_cidrs, known_addresses, expected, .. } = unready;
+        Self { pod_cidrs, known_addresses, ingress, egress, expected }
     }
 }
 

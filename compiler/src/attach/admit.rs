@@ -107,6 +107,7 @@ mod tests {
             network: PodNetwork::own([].into(), None),
             lifecycle: Lifecycle::Live,
             ports: [].into(),
+            scheduled: None,
             faults: Vec::new(),
         }
     }
