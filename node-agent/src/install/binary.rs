@@ -89,7 +89,7 @@ impl Binary {
             return Err(about(&self.source, &io::Error::other("it is empty")));
         }
         let is_runnable = there.as_ref().is_some_and(can_run);
-        let is_same = there.is_some_and(|there| there.is_file() && there.mode() & 0o7777 == MODE)
+        let is_same = there.as_ref().is_some_and(|there| there.is_file() && there.mode() & 0o7777 == MODE)
             && file::read(&self.target(), LONGEST).is_ok_and(|(there, _)| there == bytes);
         if !is_same {
             if is_runnable && !is_turn() {
@@ -103,7 +103,9 @@ impl Binary {
                 return if is_runnable { Ok(Copied::Left) } else { Err(about(&self.target(), &error)) };
             }
         }
-        self.seen = self.target().symlink_metadata().ok().as_ref().map(Stamp::of);
+        // What was looked at before it was read is what was read, or the next look finds another one. What was written may have
+        // been replaced at once.
+        self.seen = there.as_ref().filter(|_| is_same).map(Stamp::of);
         Ok(match (is_same, is_dynamic(&bytes)) {
             (true, _) => Copied::Same,
             (false, false) => Copied::New,
