@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use flock_compiler_core::block::Ranges;
 use flock_compiler_core::members::{Member, Service};
 use flock_compiler_core::nft::{Allow, ChainName};
-use flock_compiler_core::object::{HostInterface, NamespaceScope, PodPeer};
+use flock_compiler_core::object::{Attachment, HostInterface, NamespaceScope, PodPeer, Sandbox};
 use flock_compiler_core::output::{BlockSet, Isolation, MemberSet, Membership, Output, RuleSet, Union};
 use flock_compiler_core::port::PortSet;
 use flock_proto::v1;
@@ -44,6 +44,21 @@ pub(super) fn to_wire(output: &Output) -> v1::Output {
             pod_cidrs: unready.cidrs.iter().map(ToString::to_string).collect(),
             known_addresses: unready.known().map(|address| address.to_string()).collect(),
         }),
+    }
+}
+
+/// The message for a sandbox.
+pub(super) fn attached(sandbox: &Sandbox) -> v1::AttachedPod {
+    let (addresses, interface) = match &sandbox.attachment {
+        Attachment::Attached { addresses, interface } => (&addresses[..], interface.as_ref()),
+        Attachment::Detached => (&[][..], None),
+    };
+    v1::AttachedPod {
+        pod: sandbox.pod.to_string(),
+        uid: sandbox.uid.to_string(),
+        addresses: addresses.iter().map(ToString::to_string).collect(),
+        interface: interface.map(ToString::to_string).unwrap_or_default(),
+        detached: sandbox.attachment == Attachment::Detached,
     }
 }
 

@@ -7,6 +7,7 @@ use std::{fs, thread};
 use flock_testkit::Verb;
 
 use super::*;
+use crate::flockctl::Flockctl;
 
 /// What the plugin is told for: by default a pod starts all the same.
 struct Call<'a> {
@@ -108,10 +109,19 @@ fn nothing_forbidden_passes_whatever_goes_while_a_pod_starts() {
     wait_until("the socket", || fs::exists(cluster.socket("n1")).unwrap());
     cluster.holds(&stranger, "two ADDs of one sandbox", || both(&cluster, &call("ADD", "b")));
     cluster.reached_in_the_end("the client", &client);
+    let shown = || -> Value { Flockctl::new(cluster.compiler.url()).json(&["output", "n1"]) };
+    let of_client = |shown: &Value| {
+        let all = shown["attached"].as_array().unwrap();
+        all.iter().find(|it| it["pod"] == "shop/client").unwrap().clone()
+    };
+    let known = of_client(&shown());
+    assert_eq!((&known["addresses"], &known["detached"]), (&json!(["10.1.1.8"]), &json!(false)));
+    assert_eq!(known["interface"], client.host_interface());
     for _ in 0..2 {
         cluster.holds(&stranger, "DEL, and once more", || both(&cluster, &call("DEL", "b")));
         assert_eq!(cluster.reaches(&client), Verdict::Dropped);
     }
+    assert_eq!(of_client(&shown())["detached"], true, "its object is still there");
 
     // The API server is gone, and comes back.
     cluster.api.server.go_away();
