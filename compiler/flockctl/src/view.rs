@@ -119,6 +119,17 @@ pub(crate) struct Output {
     pub(crate) address_sets: Vec<AddressSet>,
     pub(crate) anchors: Vec<Anchor>,
     pub(crate) unready: Option<Unready>,
+    pub(crate) attached: Vec<AttachedPod>,
+}
+
+/// What CNI's plugin reported of a pod.
+#[derive(Debug, Serialize)]
+pub(crate) struct AttachedPod {
+    pub(crate) pod: String,
+    pub(crate) uid: String,
+    pub(crate) addresses: Vec<String>,
+    pub(crate) interface: Option<String>,
+    pub(crate) detached: bool,
 }
 
 /// Blocks in which addresses are isolated unless a pod is known to own them.
@@ -207,6 +218,7 @@ impl From<v1::GetOutputResponse> for Output {
                 .map(|anchor| Anchor { interface: anchor.interface, addresses: anchor.addresses })
                 .collect(),
             unready: output.unready.map(Into::into),
+            attached: response.attached.into_iter().map(Into::into).collect(),
         }
     }
 }
@@ -222,6 +234,13 @@ impl From<v1::Unready> for Unready {
         let (ingress, egress) = (word(unready.ingress()), word(unready.egress()));
         let v1::Unready { pod_cidrs, known_addresses, expected, .. } = unready;
         Self { pod_cidrs, known_addresses, ingress, egress, expected }
+    }
+}
+
+impl From<v1::AttachedPod> for AttachedPod {
+    fn from(sandbox: v1::AttachedPod) -> Self {
+        let v1::AttachedPod { pod, uid, addresses, interface, detached } = sandbox;
+        Self { pod, uid, addresses, interface: Some(interface).filter(|it| !it.is_empty()), detached }
     }
 }
 

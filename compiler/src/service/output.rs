@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use flock_compiler_core::block::Ranges;
 use flock_compiler_core::members::{Member, Service};
 use flock_compiler_core::nft::{Allow, ChainName};
-use flock_compiler_core::object::{Direction, HostInterface, NamespaceScope, PodPeer};
+use flock_compiler_core::object::{Attachment, Direction, HostInterface, NamespaceScope, PodPeer, Sandbox};
 use flock_compiler_core::output::{
     BlockSet, Closing, Isolation, MemberSet, Membership, Output, RuleSet, Union, Unready,
 };
@@ -58,6 +58,21 @@ fn closed(unready: &Unready, direction: Direction) -> v1::Closed {
         Closing::Always => v1::Closed::Always,
         Closing::Expecting(_) if unready.closing.is_closed(direction) => v1::Closed::WhileExpected,
         Closing::Expecting(_) => v1::Closed::Unattended,
+    }
+}
+
+/// The message for a sandbox.
+pub(super) fn attached(sandbox: &Sandbox) -> v1::AttachedPod {
+    let (addresses, interface) = match &sandbox.attachment {
+        Attachment::Attached { addresses, interface } => (&addresses[..], interface.as_ref()),
+        Attachment::Detached => (&[][..], None),
+    };
+    v1::AttachedPod {
+        pod: sandbox.pod.to_string(),
+        uid: sandbox.uid.to_string(),
+        addresses: addresses.iter().map(ToString::to_string).collect(),
+        interface: interface.map(ToString::to_string).unwrap_or_default(),
+        detached: sandbox.attachment == Attachment::Detached,
     }
 }
 
