@@ -186,8 +186,8 @@ pub struct Interfaces {
 /// What happens to pods whose addresses are not known yet.
 #[derive(Debug, Args)]
 pub struct Unready {
-    /// `drop` or `allow`: what happens to an address in a node's pod CIDRs that no known pod owns yet.
-    #[arg(long, env = "FLOCK_UNREADY_PODS", value_name = "drop|allow", default_value_t)]
+    /// `drop`, `expected` or `allow`: what happens to an address in a node's pod CIDRs that no known pod owns yet.
+    #[arg(long, env = "FLOCK_UNREADY_PODS", value_name = "drop|expected|allow", default_value_t)]
     pub unready_pods: UnreadyPods,
 }
 

@@ -7,18 +7,40 @@ use flock_shared::NodeName;
 /// The facts that an agent introduces itself with; `None` if it says nothing of its node.
 #[must_use]
 pub(crate) fn of_hello(hello: &Hello) -> Option<Facts> {
-    match (&hello.facts, hello.refused.is_empty()) {
-        (None, true) => None,
-        (None, false) => {
-            Some(Facts { refused: hello.refused.clone(), ..Facts::nothing_of(hello.node.clone()) })
-        }
-        (Some(facts), _) => Some(of_node(hello.node.clone(), facts, hello.refused.clone())),
+    let whole = Guard { refused: hello.refused.clone(), grammar: hello.grammar };
+    match &hello.facts {
+        None if whole == Guard::default() => None,
+        None => Some(Facts {
+            refused: whole.refused,
+            grammar: whole.grammar,
+            ..Facts::nothing_of(hello.node.clone())
+        }),
+        Some(facts) => Some(of_node(hello.node.clone(), facts, whole)),
     }
 }
 
-/// The facts of a node on which nft refuses this.
+/// What an agent says once: what its node and its guard take.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Guard {
+    pub(crate) refused: Vec<String>,
+    pub(crate) grammar: u32,
+}
+
+impl Default for Guard {
+    fn default() -> Self {
+        Self { refused: Vec::new(), grammar: 1 }
+    }
+}
+
+impl From<&Facts> for Guard {
+    fn from(facts: &Facts) -> Self {
+        Self { refused: facts.refused.clone(), grammar: facts.grammar }
+    }
+}
+
+/// The facts of a node that takes so much.
 #[must_use]
-pub(crate) fn of_node(node: NodeName, facts: &NodeFacts, refused: Vec<String>) -> Facts {
+pub(crate) fn of_node(node: NodeName, facts: &NodeFacts, Guard { refused, grammar }: Guard) -> Facts {
     // A bridge whose name cannot stand in a script is left out: no rule could name it.
     let bridges = facts.bridges.iter().filter_map(|bridge| {
         let addresses = bridge.addresses.iter().copied().collect();
@@ -45,6 +67,7 @@ pub(crate) fn of_node(node: NodeName, facts: &NodeFacts, refused: Vec<String>) -
         netkit: facts.netkit,
         openvswitch: facts.openvswitch,
         refused,
+        grammar,
     }
 }
 
@@ -74,6 +97,7 @@ mod tests {
             superseded: Superseded::default(),
             facts,
             refused: refused.iter().map(|said| (*said).to_owned()).collect(),
+            grammar: 1,
         }
     }
 

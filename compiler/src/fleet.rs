@@ -195,8 +195,8 @@ impl Stream {
     /// The agent says what its node is like. An older stream than the newest of the node has no say any more.
     pub fn said(&self, facts: &NodeFacts) {
         self.agent.send_if_modified(|status| {
-            let refused = status.facts.as_ref().map(|facts| facts.refused.clone()).unwrap_or_default();
-            let facts = Some(Arc::new(facts::of_node(self.node.clone(), facts, refused)));
+            let guard = status.facts.as_deref().map(facts::Guard::from).unwrap_or_default();
+            let facts = Some(Arc::new(facts::of_node(self.node.clone(), facts, guard)));
             let is_news = status.stream == Some(self.id) && status.facts != facts;
             if is_news {
                 status.facts = facts;
@@ -288,6 +288,7 @@ mod tests {
             superseded,
             facts,
             refused,
+            grammar: 1,
         }
     }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use flock_compiler_core::object::Overdue;
 use flock_compiler_core::{Work, World};
 use flock_proto::Outcome;
 use flock_shared::telemetry;
@@ -110,6 +111,8 @@ pub struct Metrics {
     nodes: Family<Label, Gauge>,
     /// Nodes on which something passes unjudged, by why.
     not_judged: Family<Label, Gauge>,
+    /// Who is not waited for any more although it has no address, by what it is.
+    overdue: Family<Label, Gauge>,
 }
 
 impl Default for Metrics {
@@ -136,6 +139,7 @@ impl Default for Metrics {
             work: Family::default(),
             nodes: Family::default(),
             not_judged: Family::default(),
+            overdue: Family::default(),
         };
         let registry = &mut metrics.registry;
         registry.register_collector(Box::new(LostLines));
@@ -194,6 +198,11 @@ impl Default for Metrics {
             "nodes_not_judged",
             "Nodes on which something passes past the rules, by why",
             metrics.not_judged.clone(),
+        );
+        registry.register(
+            "overdue",
+            "Pods on their way for too long, and namespaces on nodes that were waited for in vain too often",
+            metrics.overdue.clone(),
         );
         registry.register_with_unit(
             "translation",
@@ -285,6 +294,19 @@ impl Metrics {
         ];
         for (kind, size) in sizes {
             self.objects.get_or_create(&vec![("kind", kind)]).set(i64::try_from(size).unwrap_or(i64::MAX));
+        }
+        let (mut pods, mut namespaces) = (0, 0);
+        for overdue in world.overdue() {
+            match overdue {
+                // CNI may have given it an address that its status does not show yet.
+                Overdue::Pod(key) => {
+                    pods += i64::from(world.pods().get(key).is_some_and(|pod| pod.is_on_its_way()));
+                }
+                Overdue::Namespace(..) => namespaces += 1,
+            }
+        }
+        for (what, count) in [("pod", pods), ("namespace", namespaces)] {
+            self.overdue.get_or_create(&vec![("what", what)]).set(count);
         }
     }
 

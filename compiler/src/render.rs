@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::sync::Arc;
 
+use flock_compiler_core::nft::read::GRAMMAR;
+use flock_compiler_core::object::Facts;
 use flock_compiler_core::translate::translate_with;
-use flock_compiler_core::{Options, Problem, World, render as render_output};
+use flock_compiler_core::{Change, Edit, Options, Problem, World, render as render_output};
 
 use crate::cli::Render;
 use crate::source::manifests::Manifests;
@@ -37,6 +39,9 @@ pub fn render(options: &Render, out: &mut impl Write, err: &mut impl Write) -> i
     for change in manifests.listings() {
         world.apply(change);
     }
+    // What is rendered is what an agent of this release would be sent.
+    let facts = Facts { grammar: GRAMMAR, ..Facts::nothing_of(options.node.clone()) };
+    world.apply(Change::Facts(Edit::Upsert(facts)));
     let translation = translate_with(&world, settings);
     let problems = located(translation.problems().to_vec(), &manifests.origins);
     let mut acceptable = manifests.errors.is_empty();

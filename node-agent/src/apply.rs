@@ -1,5 +1,6 @@
 //! What to do with an update: the agent's decisions, without any I/O.
 
+use flock_nft::SetName;
 use flock_proto::{Outcome, Position, STRIKES_LIMIT, Update, UpdateKind, WireError, v1};
 use flock_shared::{Revision, Script, Superseded};
 
@@ -131,6 +132,18 @@ impl Enforcement {
         if let Ok(costs) = guard::check(&self.costs, script.bytes()) {
             self.costs = costs;
         }
+    }
+
+    /// Returns true if the tables that were committed last ask whether somebody attends to the node.
+    #[must_use]
+    pub fn asks_who_attends(&self) -> bool {
+        self.costs.has(&SetName::Attended)
+    }
+
+    /// Returns true if what the compiler asked for last stands.
+    #[must_use]
+    pub const fn is_current(&self) -> bool {
+        self.holds().is_some() && self.pending.is_none()
     }
 
     /// A state of an earlier run, which may stand or not: see [`Enforcement::repair`].

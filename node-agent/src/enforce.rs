@@ -1,7 +1,7 @@
 //! Carrying out: one loop that owns what is enforced, and the only one that runs scripts.
 //!
 //! It does not care whether there is a stream. Attempts that nft refused are repeated and a table that something else
-//! changed is brought back, with or without the compiler.
+//! changed is brought back, with or without the compiler. That there is one, it tells a table that asks.
 
 mod attempt;
 
@@ -16,6 +16,7 @@ use tokio::time::{Instant, sleep_until};
 use tracing::{info, warn};
 
 use crate::apply::{Answer, Enforcement, Job, Step};
+use crate::attendance::Attendance;
 use crate::conntrack::wanted::Wishes;
 use crate::drift::Drift;
 use crate::journal::Journal;
@@ -91,6 +92,7 @@ pub struct Enforcer {
     runner: Runner,
     lookout: Lookout,
     drift: Drift,
+    attendance: Attendance,
     outlets: Outlets,
     check_interval: Duration,
     backoff: Backoff,
@@ -112,6 +114,7 @@ impl Enforcer {
             lookout: Lookout::new(nft.program().clone()),
             runner: Runner::new(nft),
             drift: Drift::default(),
+            attendance: Attendance::default(),
             outlets,
             check_interval,
             backoff: Backoff::new(FIRST_RETRY, LAST_RETRY),
@@ -149,17 +152,25 @@ impl Enforcer {
         mut self,
         until: Until,
         mut updates: mpsc::Receiver<Received>,
+        mut stream: watch::Receiver<Option<u64>>,
         mut stop: watch::Receiver<bool>,
     ) -> End {
         self.check_at = Instant::now() + self.check_interval;
         loop {
             let (retry_at, check_at, full_due) = (self.retry_at, self.check_at, self.full_due());
             let (drift_due, reopen_at) = (self.drift.due(), self.lookout.reopen_at());
+            let told_again = self.attendance.due();
             tokio::select! {
                 // Timers before updates, so that no flood of updates starves them; each is set anew when its work is
                 // done, so that a slow nft does not let them starve updates.
                 biased;
-                () = raised(&mut stop) => return End::Stopped,
+                () = raised(&mut stop) => {
+                    self.attend(None).await;
+                    return End::Stopped;
+                }
+                // What there is to say is said below.
+                () = at(told_again) => {}
+                Ok(()) = stream.changed() => {}
                 () = sleep_until(check_at) => {
                     self.check().await;
                     self.check_at = Instant::now() + self.check_interval;
@@ -186,10 +197,25 @@ impl Enforcer {
                 },
             }
             self.schedule();
+            let open = *stream.borrow_and_update();
+            self.attend(open).await;
         }
     }
 
-    async fn receive(&mut self, Received { update, at }: Received) -> Answer {
+    /// Applies an update that came on a stream.
+    async fn receive(&mut self, received: Received) -> Answer {
+        let stream = received.stream;
+        let answer = self.take(received).await;
+        // What is refused and tried again says so by itself once it stands.
+        if answer.outcome.is_success() || self.enforcement.pending().is_some() {
+            self.attendance.served(stream);
+        } else {
+            self.attendance.unserved();
+        }
+        answer
+    }
+
+    async fn take(&mut self, Received { update, at, .. }: Received) -> Answer {
         let forget = update.forget.clone().and_then(|forget| Forget::try_from(forget).ok());
         self.outlets.wishes.named(forget.as_ref());
         match self.enforcement.receive(update) {

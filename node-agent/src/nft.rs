@@ -49,6 +49,14 @@ impl Nft {
         self.program.run(&["-f", "-"], statements, limit).await.map(drop)
     }
 
+    /// Runs a few statements as one transaction, in the time of a question.
+    ///
+    /// # Errors
+    /// As [`Nft::apply`].
+    pub async fn tell(&self, statements: &str) -> Result<(), ChildError> {
+        self.apply(statements.as_bytes(), self.limit.min(QUESTION_LIMIT)).await
+    }
+
     /// Whether the kernel's table is the one of `revision`: whether its marker is there and the table has not gone on
     /// from it. nft is asked to go on from it, and told not to commit; whatever else the table holds, that lists
     /// neither elements nor rules.

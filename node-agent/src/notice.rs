@@ -189,7 +189,7 @@ pub(crate) mod tests {
             object(INET, "flock"),
             object(INET, "flock_netpol_next"),
             object(BRIDGE, "flock_netpol"),
-            object(BRIDGE, "flock_netpol_trial"),
+            object(BRIDGE, "flock_netpol2"),
             generation(70_000, 9),
             message(2, 0, 9, &[]),
         ]

@@ -4,6 +4,7 @@ use std::future::Future;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use flock_nft::read::GRAMMAR;
 use flock_proto::{Hello, Outcome};
 use flock_shared::{NodeName, Revision};
 use tokio::sync::{mpsc, watch};
@@ -117,6 +118,7 @@ pub async fn run(config: Config, stop: watch::Receiver<bool>) -> Result<(), RunE
     observer.look().await;
 
     let (way, line) = watch::channel(None);
+    let (stream, open_stream) = watch::channel(None);
     let relay = reception.map(|reception| {
         let line = CniLine::new(config.node.clone(), line);
         Relay::new(reception, state_dir.clone(), line, config.nft.program().clone(), config.check_interval)
@@ -132,7 +134,7 @@ pub async fn run(config: Config, stop: watch::Receiver<bool>) -> Result<(), RunE
         }
     };
 
-    let enforcing = enforcer.run(config.until, updates, stop);
+    let enforcing = enforcer.run(config.until, updates, open_stream, stop);
     let ends = Ends {
         updates: update_inlet,
         acks: ack_outlet,
@@ -143,6 +145,8 @@ pub async fn run(config: Config, stop: watch::Receiver<bool>) -> Result<(), RunE
         is_answered,
         sandboxes,
         way,
+        stream,
+        streams: 0,
     };
     let line = Line { is_open, questions: question_inlet, answers: answer_outlet };
     let looking = Looker::new(config.nft.program().clone(), wanted, line).run();
@@ -228,6 +232,7 @@ async fn follow(config: &Config, mut ends: Ends, applied: watch::Receiver<Applie
                     superseded,
                     facts: ends.facts.borrow_and_update().clone(),
                     refused: refused.clone().unwrap_or_default(),
+                    grammar: GRAMMAR,
                 };
                 let since = Instant::now();
                 let token_file = token.as_ref().and(config.token_file.clone());

@@ -28,6 +28,8 @@ pub struct Received {
     pub update: v1::Update,
     /// When it had come whole.
     pub at: Instant,
+    /// The number of the stream that it came on.
+    pub stream: u64,
 }
 
 /// Why a stream ended.
@@ -64,6 +66,10 @@ pub struct Ends {
     pub sandboxes: Option<Sandboxes>,
     /// Takes the way to the compiler for such calls, while there is one.
     pub way: watch::Sender<Option<Way>>,
+    /// Takes the number of the stream that is open.
+    pub stream: watch::Sender<Option<u64>>,
+    /// How many streams there have been.
+    pub streams: u64,
 }
 
 /// The node's sandboxes, to be told with each stream.
@@ -117,7 +123,9 @@ impl Ends {
 /// Opens a stream along `way`, shows `token` if there is one, says `hello`, and passes updates and acks on until the stream
 /// ends.
 pub async fn run(way: Way, token: Option<&BearerToken>, hello: Hello, ends: &mut Ends) -> Ended {
+    ends.streams += 1;
     let ended = stream(way, token, hello, ends).await;
+    ends.stream.send_replace(None);
     ends.is_answered.send_replace(false);
     ends.way.send_replace(None);
     // Questions that found no stream are asked again.
@@ -156,6 +164,7 @@ async fn stream(way: Way, token: Option<&BearerToken>, hello: Hello, ends: &mut 
         }
     };
     ends.way.send_replace(Some(way));
+    ends.stream.send_replace(Some(ends.streams));
     // Nothing is read off the stream unless there is room for it.
     let mut room = None;
     loop {
@@ -174,7 +183,7 @@ async fn stream(way: Way, token: Option<&BearerToken>, hello: Hello, ends: &mut 
                 Ok(Some(update)) => if let Some(update) = ends.keep(update)
                     && let Some(permit) = room.take()
                 {
-                    permit.send(Received { update, at: Instant::now() });
+                    permit.send(Received { update, at: Instant::now(), stream: ends.streams });
                 },
                 Ok(None) => return Ended::Closed,
                 Err(status) => return Ended::Broken(status),

@@ -302,6 +302,87 @@ fn it_stays_when_others_write_and_there_is_no_fight() {
 }
 
 #[test]
+fn what_would_stop_pods_is_not_left_for_the_sake_of_peace() {
+    let node = Node::with("10-a.conflist", LIST);
+    node.install();
+    let keeper = node.keep(&[]);
+    for other in ["a", "b", "c", "d"] {
+        node.waits_for_own("10-a.conflist");
+        node.write("10-a.conflist", &LIST.replace("cbr0", other));
+    }
+    node.waits_for_own("10-a.conflist");
+    wait("a word of it", || keeper.log().contains("keeps rewriting"));
+    // The list has the plugin in that pause, and there is no binary any more.
+    fs::remove_file(&node.binary).unwrap();
+    fs::remove_file(node.bin.join("flock-cni")).unwrap();
+    wait("a list without the plugin", || node.read("10-a.conflist") == LIST.replace("cbr0", "d"));
+    keeper.end();
+}
+
+#[test]
+fn a_list_that_was_made_is_never_older_than_what_it_was_made_from() {
+    let single = |mtu: u32| format!(r#"{{"cniVersion":"1.0.0","name":"b","type":"ptp","mtu":{mtu}}}"#);
+    let node = Node::with("05-b.conf", &single(0));
+    let keeper = node.keep(&[]);
+    for mtu in 1..=3 {
+        node.waits_for_own("05-b-flock.conflist");
+        node.write("05-b.conf", &single(mtu));
+        wait("the change in it", || node.read("05-b-flock.conflist").contains(&format!("\"mtu\":{mtu}")));
+    }
+    wait("a word of it", || keeper.log().contains("keeps rewriting"));
+    node.write("05-b.conf", &single(4));
+    wait("the runtime to take the file itself", || node.names() == ["05-b.conf"]);
+    keeper.end();
+}
+
+#[test]
+fn there_is_no_fight_over_the_binary() {
+    let node = Node::with("10-a.conflist", LIST);
+    let keeper = node.keep(&[]);
+    node.waits_for_own("10-a.conflist");
+    let binary = node.bin.join("flock-cni");
+    let put = || {
+        let beside = node.bin.join("other");
+        fs::write(&beside, "of another version").unwrap();
+        fs::set_permissions(&beside, fs::Permissions::from_mode(0o755)).unwrap();
+        fs::rename(beside, &binary).unwrap();
+    };
+    for _ in 0..3 {
+        put();
+        wait("the own binary", || fs::read(&binary).unwrap() == b"a plugin");
+    }
+    wait("a word of it", || keeper.log().contains("keeps putting another binary"));
+    put();
+    // Some looks long.
+    sleep(Duration::from_secs(1));
+    assert_eq!(fs::read(&binary).unwrap(), b"of another version");
+    assert!(node.read("10-a.conflist").contains(OWN), "it can be run");
+    // One that cannot be run is none.
+    fs::set_permissions(&binary, fs::Permissions::from_mode(0o644)).unwrap();
+    wait("the own binary", || fs::read(&binary).unwrap() == b"a plugin");
+    fs::remove_file(&binary).unwrap();
+    wait("the own binary", || binary.exists());
+    keeper.end();
+}
+
+#[test]
+fn taking_out_what_somebody_keeps_there_fails() {
+    let node = Node::with("10-a.conflist", LIST);
+    let keeper = node.keep(&[]);
+    node.waits_for_own("10-a.conflist");
+    let output = node.run(&["uninstall-cni", "--remove-binary"]);
+    assert!(
+        output.status.code() == Some(1) && said(&output).contains("install-cni still runs"),
+        "{}",
+        said(&output)
+    );
+    assert!(node.bin.join("flock-cni").exists(), "a list names it");
+    keeper.end();
+    assert_eq!(node.run(&["uninstall-cni", "--remove-binary"]).status.code(), Some(0));
+    assert_eq!((node.read("10-a.conflist").as_str(), node.bin.join("flock-cni").exists()), (LIST, false));
+}
+
+#[test]
 fn a_configuration_may_come_later_and_another_in_front() {
     let node = Node::new();
     let keeper = node.keep(&["--uninstall-on-exit"]);

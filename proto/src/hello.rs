@@ -30,6 +30,8 @@ pub struct Hello {
     /// What nft or the kernel refuses of what scripts may hold, in nft's words, one line each; cut to
     /// [`crate::REFUSED_LINES`] of [`crate::REFUSED_LIMIT`] bytes when sent.
     pub refused: Vec<String>,
+    /// Which scripts the agent's guard takes: a number that grows whenever it takes more, from 1.
+    pub grammar: u32,
 }
 
 impl From<Hello> for v1::Hello {
@@ -44,6 +46,7 @@ impl From<Hello> for v1::Hello {
             superseded: text::of_superseded(&hello.superseded),
             facts: hello.facts.map(Into::into),
             refused: facts::refused_to_wire(hello.refused),
+            grammar: hello.grammar,
         }
     }
 }
@@ -62,6 +65,8 @@ impl TryFrom<v1::Hello> for Hello {
             superseded: text::superseded("hello.superseded", &hello.superseded)?,
             facts: hello.facts.map(NodeFacts::try_from).transpose()?,
             refused: facts::refused_of_wire(hello.refused)?,
+            // An agent of before there was a number has the first.
+            grammar: hello.grammar.max(1),
         })
     }
 }
@@ -85,6 +90,7 @@ mod tests {
             superseded: Superseded::new(vec![Revision::of(ScriptHash::of(b"old"))]).unwrap(),
             facts: None,
             refused: Vec::new(),
+            grammar: 2,
         }
     }
 

@@ -68,6 +68,7 @@ mod tests {
             superseded: Superseded::default(),
             facts: None,
             refused: Vec::new(),
+            grammar: 1,
         };
         let ack = Ack {
             revision: None,

@@ -38,6 +38,9 @@ pub const ADDRESSES_LIMIT: usize = 16;
 /// The longest id of a sandbox, in bytes. Runtimes make them of 64 hexadecimal digits.
 const LONGEST_ID: usize = 128;
 
+/// The longest name of a network, in bytes.
+const LONGEST_NETWORK: usize = 128;
+
 /// The longest UID, in bytes.
 const LONGEST_UID: usize = 128;
 
@@ -50,6 +53,11 @@ pub enum SandboxError {
     /// The id is none.
     #[error("the id is none; expected 1 to {LONGEST_ID} letters, digits, dots, dashes and underscores")]
     Id,
+    /// The name of the network is none.
+    #[error(
+        "the network's name is none; expected 1 to {LONGEST_NETWORK} letters, digits, dots, dashes and underscores"
+    )]
+    Network,
     /// The UID is none.
     #[error("the UID is none; expected 1 to {LONGEST_UID} letters, digits, dots, dashes and underscores")]
     Uid,
@@ -108,6 +116,47 @@ impl Serialize for SandboxId {
 }
 
 impl<'de> Deserialize<'de> for SandboxId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::new(&String::deserialize(deserializer)?).map_err(serde::de::Error::custom)
+    }
+}
+
+/// The name of a network, as its configuration says it. The specification tells attachments apart by it as well, and speaks
+/// of those of one network only where it says which stay.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NetworkName(Arc<str>);
+
+impl NetworkName {
+    /// Validates and wraps a name.
+    ///
+    /// # Errors
+    /// If it is none that the specification allows.
+    pub fn new(text: &str) -> Result<Self, SandboxError> {
+        let is_name =
+            is_word(text, LONGEST_NETWORK) && text.starts_with(|first: char| first.is_ascii_alphanumeric());
+        if is_name { Ok(Self(text.into())) } else { Err(SandboxError::Network) }
+    }
+}
+
+impl fmt::Display for NetworkName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+impl fmt::Debug for NetworkName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&*self.0, f)
+    }
+}
+
+impl Serialize for NetworkName {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for NetworkName {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         Self::new(&String::deserialize(deserializer)?).map_err(serde::de::Error::custom)
     }
@@ -193,6 +242,9 @@ impl TryFrom<Wire> for Sandbox {
 pub struct Request {
     /// What is called for.
     pub call: Call,
+    /// The network that the call is of, where it has a name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network: Option<NetworkName>,
     /// How long the plugin waits for the answer from now, in milliseconds.
     pub within_ms: u32,
 }
@@ -205,7 +257,7 @@ pub enum Call {
     Add(Sandbox),
     /// CNI DEL: it is gone.
     Del(SandboxId),
-    /// CNI GC: all others are gone.
+    /// CNI GC: all others of the network are gone.
     Gc(Vec<SandboxId>),
     /// Whether the agent is there.
     Status,
@@ -257,10 +309,16 @@ mod tests {
 
     #[test]
     fn a_call_is_a_line() {
-        let add = Request { call: Call::Add(sandbox()), within_ms: 2000 };
-        let line = r#"{"call":{"add":{"id":"3fa9","namespace":"shop","name":"web-0","uid":"0b1c","addresses":["10.244.1.7"],"interface":"veth1"}},"within_ms":2000}"#;
+        let add = Request {
+            call: Call::Add(sandbox()),
+            network: Some(NetworkName::new("cbr0").unwrap()),
+            within_ms: 2000,
+        };
+        let line = r#"{"call":{"add":{"id":"3fa9","namespace":"shop","name":"web-0","uid":"0b1c","addresses":["10.244.1.7"],"interface":"veth1"}},"network":"cbr0","within_ms":2000}"#;
         assert_eq!(serde_json::to_string(&add).unwrap(), line);
         assert_eq!(serde_json::from_str::<Request>(line).unwrap(), add);
+        let nameless = line.replace(r#""network":"cbr0","#, "");
+        assert_eq!(serde_json::from_str::<Request>(&nameless).unwrap(), Request { network: None, ..add });
         for call in [Call::Del(sandbox().id), Call::Gc(vec![sandbox().id]), Call::Status] {
             let text = serde_json::to_string(&call).unwrap();
             assert_eq!(serde_json::from_str::<Call>(&text).unwrap(), call, "{text}");
@@ -290,6 +348,9 @@ mod tests {
         }
         for id in ["", "a/b", "a b", &"a".repeat(129)] {
             assert_eq!(SandboxId::new(id), Err(SandboxError::Id), "{id:?}");
+        }
+        for name in ["", ".a", "-a", "a/b", "a b", &"a".repeat(129)] {
+            assert_eq!(NetworkName::new(name), Err(SandboxError::Network), "{name:?}");
         }
         for line in [r#"{"add":{"id":"a","namespace":"A","name":"b"}}"#, r#"{"del":"a/b"}"#, r#"{"else":1}"#]
         {

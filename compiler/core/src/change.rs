@@ -2,7 +2,7 @@
 
 use flock_shared::{NamespaceName, NodeName, PodKey, PolicyKey};
 
-use crate::object::{Facts, Namespace, Node, NodePods, Pod, Policy};
+use crate::object::{Facts, Namespace, Node, NodePods, Overdue, Pod, Policy};
 
 /// A change of one watched kind.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,6 +19,8 @@ pub enum Change {
     NodePods(Edit<NodePods>),
     /// Facts of nodes, which agents tell. Nothing lists them, and a world is complete without.
     Facts(Edit<Facts>),
+    /// Who is not waited for any more. Nothing lists them, and a world is complete without.
+    Overdue(Edit<Overdue>),
 }
 
 /// A change of objects of one kind.
@@ -72,6 +74,13 @@ impl Object for NodePods {
     type Key = NodeName;
     fn key(&self) -> &NodeName {
         self.node()
+    }
+}
+
+impl Object for Overdue {
+    type Key = Self;
+    fn key(&self) -> &Self {
+        self
     }
 }
 

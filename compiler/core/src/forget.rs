@@ -15,7 +15,7 @@ use flock_shared::prefixes::{Prefix, Prefixes};
 use crate::members::{Element, Member, Members, Service};
 use crate::nft::interpret::Transport;
 use crate::object::Direction;
-use crate::output::{BlockSet, Isolation, MemberSet, Output, RuleSet, Subject, Union, Unready};
+use crate::output::{BlockSet, Closing, Isolation, MemberSet, Output, RuleSet, Subject, Union, Unready};
 use crate::port::PortSet;
 
 /// The addresses that may be allowed less by `new` than by `old`; perhaps more than are. Each connection that is
@@ -71,7 +71,7 @@ pub fn allows(output: &Output, source: IpAddr, destination: IpAddr, transport: T
     let side = |direction, subject: IpAddr, peer: IpAddr| {
         let frame = output.frame();
         let Some(found) = frame.subjects.get(&subject) else {
-            return !frame.unready.as_ref().is_some_and(|unready| guards(unready, subject));
+            return !frame.unready.as_ref().is_some_and(|unready| guards(unready, direction, subject));
         };
         let mut rule_sets = found.isolation(direction).rule_sets().iter();
         subject == peer
@@ -97,21 +97,26 @@ fn is_isolated_anew(before: Option<&Subject>, after: Option<&Subject>) -> bool {
     Direction::ALL.into_iter().any(anew) || before.is_some_and(|before| before.siblings != after.siblings)
 }
 
-/// The blocks that are guarded and were not, and the addresses of the others that no pod owns any more.
+/// The blocks that are always closed and were not, and the addresses of the others that no pod owns any more. Blocks that are
+/// closed for somebody's sake revoke nothing: who it is has no connections yet, and the others there keep theirs.
 fn no_longer_known(before: Option<&Unready>, after: Option<&Unready>) -> Vec<Prefix> {
     let (Some(before), Some(after)) = (before, after) else { return cidrs(after).collect() };
     if std::ptr::eq(before, after) {
         return Vec::new();
     }
-    if before.cidrs != after.cidrs {
+    if before.cidrs != after.cidrs || before.closing != after.closing || after.closing != Closing::Always {
         return cidrs(Some(after)).collect();
     }
     let changed = Unready::changes(Some(before), Some(after));
     changed.into_iter().filter(|address| !after.is_known(*address)).map(Prefix::from).collect()
 }
 
+/// The blocks, if they are always closed.
 fn cidrs(unready: Option<&Unready>) -> impl Iterator<Item = Prefix> {
-    let cidrs = unready.into_iter().flat_map(|unready| unready.cidrs.iter());
+    let cidrs = unready
+        .filter(|unready| unready.closing == Closing::Always)
+        .into_iter()
+        .flat_map(|unready| unready.cidrs.iter());
     cidrs.filter_map(|cidr| Prefix::new(cidr.first(), cidr.prefix().into()).ok())
 }
 
@@ -129,9 +134,11 @@ fn members_lost(before: &MemberSet, after: &MemberSet) -> Vec<Prefix> {
     lost
 }
 
-/// Whether an address is in the blocks and nobody owns it.
-fn guards(unready: &Unready, address: IpAddr) -> bool {
-    unready.cidrs.iter().any(|cidr| cidr.contains(address)) && !unready.is_known(address)
+/// Returns true if a direction of an address is closed: it is in the blocks and nobody owns it.
+fn guards(unready: &Unready, direction: Direction, address: IpAddr) -> bool {
+    unready.closing.is_closed(direction)
+        && unready.cidrs.iter().any(|cidr| cidr.contains(address))
+        && !unready.is_known(address)
 }
 
 /// Whether a rule set lets a subject and a peer talk.

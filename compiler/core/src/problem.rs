@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use flock_shared::{NamespaceName, NodeName, PodKey};
 
-use crate::object::{Direction, Facts, Fault, InterfaceName, Node, NodePods, Pod, Policy};
+use crate::object::{Direction, Facts, Fault, InterfaceName, Node, NodePods, Overdue, Pod, Policy};
 
 /// Something that a user should mend.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -42,6 +42,8 @@ pub enum Consequence {
     NotListed,
     /// What passes in this way is not judged.
     NotJudged,
+    /// The namespace's pods do not close a node while they are on their way there.
+    NotAwaited,
     /// Nothing: it is told.
     Told,
     /// The input's last good objects stay in force; nothing is published if it never had any.
@@ -52,7 +54,7 @@ impl Consequence {
     /// Whether the objects themselves are bad input (and not merely at odds with each other).
     #[must_use]
     pub const fn is_invalid_input(self) -> bool {
-        !matches!(self, Self::AllOwnersMustAllow | Self::NotJudged | Self::Told)
+        !matches!(self, Self::AllOwnersMustAllow | Self::NotJudged | Self::NotAwaited | Self::Told)
     }
 }
 
@@ -67,6 +69,7 @@ impl fmt::Display for Consequence {
             Self::AllOwnersMustAllow => "a flow passes only if it would pass for every owner",
             Self::NotListed => "each is dealt with as those that are listed",
             Self::NotJudged => "what passes in this way is not judged",
+            Self::NotAwaited => "its pods may be open there until their addresses are known",
             Self::Told => "nothing is done about it",
             Self::PreviousKept => "the last good objects stay in force",
         })
@@ -140,6 +143,30 @@ pub(crate) fn of_facts(facts: &Facts, pod_bridges: &BTreeSet<InterfaceName>) -> 
         problem(message.to_owned(), Consequence::Told)
     }));
     found
+}
+
+/// The namespaces whose pods are not waited for any more, each with one of the nodes; who is overdue, in order.
+pub(crate) fn of_overdue<'a>(overdue: impl Iterator<Item = &'a Overdue>) -> Vec<Problem> {
+    let mut nodes: BTreeMap<&NamespaceName, (&NodeName, usize)> = BTreeMap::new();
+    for one in overdue {
+        if let Overdue::Namespace(node, namespace) = one {
+            nodes.entry(namespace).or_insert((node, 0)).1 += 1;
+        }
+    }
+    let problem = |(namespace, (node, count)): (&NamespaceName, (&NodeName, usize))| {
+        let others = if count > 1 { format!(" and {} other nodes", count - 1) } else { String::new() };
+        Problem {
+            object: format!("Namespace {namespace}"),
+            namespace: Some(namespace.clone()),
+            origin: None,
+            field: String::new(),
+            message: format!(
+                "its pods were waited for in vain too long on {node}{others}: they get no address, or go before they have one"
+            ),
+            consequence: Consequence::NotAwaited,
+        }
+    };
+    nodes.into_iter().map(problem).collect()
 }
 
 /// The problems of a pod by itself.

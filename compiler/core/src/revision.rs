@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! revision ─┬─ frame: families, anchors, chunks of subjects with the digests of their rule sets; where unready pods are
-//!           │  isolated: pod CIDRs, chunks of known addresses
+//!           │  isolated: pod CIDRs, chunks of known addresses, when they are closed
 //!           └─ 16 buckets of sets, by the first digit of their names ── set: name ── chunks of members
 //! ```
 //!
@@ -18,8 +18,8 @@ use smallvec::SmallVec;
 
 use crate::identity::{Digest, Identity, Name};
 use crate::members::{Member, Members};
-use crate::object::HostInterface;
-use crate::output::{Frame, Links, MemberSet, SetDefinition, Unready};
+use crate::object::{Direction, HostInterface};
+use crate::output::{Closing, Frame, Links, MemberSet, SetDefinition, Unready};
 
 /// Raised when the same output is laid out or written in another way: replicas of different versions must not give
 /// different tables the same revision.
@@ -126,6 +126,15 @@ fn of_unready(unready: &Unready) -> Identity {
     }
     unready.known4.identify(&mut digest);
     unready.known6.identify(&mut digest);
+    // Behind all else, so that what is always closed has the digest that it had before there was anything else.
+    match unready.closing {
+        Closing::Always => {}
+        Closing::Expecting(_) => {
+            for direction in Direction::ALL {
+                digest.tag(u8::from(unready.closing.is_closed(direction)));
+            }
+        }
+    }
     digest.finish()
 }
 

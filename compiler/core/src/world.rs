@@ -10,7 +10,9 @@ use std::sync::Arc;
 use flock_shared::{NamespaceName, NodeName, PodKey, PolicyKey};
 
 use crate::change::{Change, Edit, Object};
-use crate::object::{Attachment, Facts, HostInterface, Namespace, Node, NodePods, Pod, PodNetwork, Policy};
+use crate::object::{
+    Attachment, Facts, HostInterface, Namespace, Node, NodePods, Overdue, Pod, PodNetwork, Policy,
+};
 use crate::parallel;
 
 /// One object before and after a change; never equal.
@@ -37,6 +39,8 @@ pub enum Differences {
     NodePods(Vec<Difference<NodePods>>, Vec<Difference<Pod>>),
     /// To facts of nodes.
     Facts(Vec<Difference<Facts>>),
+    /// To who is waited for.
+    Overdue(Vec<Difference<Overdue>>),
 }
 
 impl Differences {
@@ -50,6 +54,7 @@ impl Differences {
             Self::Policies(all) => all.is_empty(),
             Self::NodePods(all, pods) => all.is_empty() && pods.is_empty(),
             Self::Facts(all) => all.is_empty(),
+            Self::Overdue(all) => all.is_empty(),
         }
     }
 }
@@ -129,6 +134,7 @@ pub struct World {
     policies: Kind<Policy>,
     node_pods: Kind<NodePods>,
     facts: Kind<Facts>,
+    overdue: Kind<Overdue>,
     trust: Trust,
 }
 
@@ -176,6 +182,7 @@ impl World {
                 Differences::NodePods(differences, pods)
             }
             Change::Facts(edit) => Differences::Facts(self.facts.apply(edit)),
+            Change::Overdue(edit) => Differences::Overdue(self.overdue.apply(edit)),
         }
     }
 
@@ -316,6 +323,25 @@ impl World {
     #[must_use]
     pub const fn facts(&self) -> &BTreeMap<NodeName, Arc<Facts>> {
         &self.facts.objects
+    }
+
+    /// Who is not waited for any more, in order.
+    pub fn overdue(&self) -> impl Iterator<Item = &Overdue> {
+        self.overdue.objects.keys()
+    }
+
+    /// Returns true if a pod is to be waited for: it is on its way, and not for too long.
+    #[must_use]
+    pub fn awaits(&self, pod: &Pod) -> bool {
+        let overdue = &self.overdue.objects;
+        pod.is_on_its_way()
+            && (overdue.is_empty() || {
+                let of_pod = || Overdue::Pod(pod.key.clone());
+                let of_namespace =
+                    |node: &NodeName| Overdue::Namespace(node.clone(), pod.key.namespace.clone());
+                !overdue.contains_key(&of_pod())
+                    && !pod.node.as_ref().map(of_namespace).is_some_and(|it| overdue.contains_key(&it))
+            })
     }
 
     /// Every node that has an object or a pod.

@@ -38,6 +38,7 @@ fn pod(pod: &str, uid: u8, on: u8, status: &[&str]) -> Pod {
         network: PodNetwork::own(status.iter().map(|at| at.parse().unwrap()).collect(), None),
         lifecycle: Lifecycle::Live,
         ports: [].into(),
+        scheduled: None,
         faults: Vec::new(),
     }
 }
@@ -111,6 +112,44 @@ fn what_another_node_says_of_a_pod_is_not_about_it() {
     it.apply(told(2, &[sandbox("a", 1, &["10.244.2.5"])]));
     assert_eq!(isolated(&mut it, 1), ["10.244.1.5"]);
     assert!(isolated(&mut it, 2).is_empty());
+}
+
+/// An object of a node that there is not, full of other nodes' pods and addresses, and one of a node that names them as well.
+#[test]
+fn what_is_none_of_a_nodes_business_changes_nothing_for_anybody() {
+    let mut it = cluster(Trust::default());
+    for number in 1..=100 {
+        let on = 1 + number % 2;
+        let (name, at) = (format!("p{number}"), format!("10.244.{on}.{number}"));
+        put(&mut it, pod(&name, 1, on, &[&at]));
+    }
+    it.pass();
+    let outputs = |it: &Translator| [1, 2].map(|on| it.output(&name(on)).unwrap());
+    let before = outputs(&it);
+    let others: Vec<Sandbox> = (0..1000)
+        .map(|number| {
+            let (pod, at) =
+                (format!("p{}", number % 100), format!("10.244.{}.{}", 1 + number % 2, number % 250));
+            sandbox(&pod, 1, &[&at])
+        })
+        .collect();
+    it.apply(told(9, &others));
+    it.pass();
+    assert_eq!(outputs(&it), before, "a node that there is not");
+    assert!(it.output(&name(9)).is_none());
+    // A node says it of the other one's pods, whose UIDs it knows.
+    let theirs: Vec<Sandbox> = others
+        .iter()
+        .filter(|it| it.pod.name.as_str()[1..].parse::<u8>().unwrap() % 2 == 1)
+        .cloned()
+        .collect();
+    assert!(theirs.len() > 100);
+    it.apply(told(1, &theirs));
+    it.pass();
+    assert_eq!(outputs(&it), before, "pods of another node");
+    let problems = it.problems();
+    assert!((1..20).contains(&problems.len()), "{problems:?}");
+    assert!(problems.iter().all(|it| it.to_string().starts_with("NodePods n1: ")), "{problems:?}");
 }
 
 #[test]

@@ -28,6 +28,7 @@ fn pod(namespace: &str, address: &str) -> Pod {
         network: PodNetwork::own([address.parse().unwrap()].into(), None),
         lifecycle: Lifecycle::Live,
         ports: [].into(),
+        scheduled: None,
         faults: Vec::new(),
     }
 }

@@ -28,6 +28,7 @@ fn pod(namespace: &str, number: u32, node: &str) -> Pod {
         network: PodNetwork::own([std::net::Ipv4Addr::from(net + number).into()].into(), None),
         lifecycle: Lifecycle::Live,
         ports: [].into(),
+        scheduled: None,
         faults: Vec::new(),
     }
 }

@@ -13,9 +13,10 @@ use flock_compiler_core::identity::{Identity, ShortHash, fnv1a};
 use flock_compiler_core::nft::costs::Costs;
 use flock_compiler_core::nft::read::Lines;
 use flock_compiler_core::nft::{Table, write};
+use flock_compiler_core::output::Closing;
 use flock_compiler_core::translate::{Budgets, Load, translate_with};
 use flock_compiler_core::{
-    Body, Consequence, Options, Output, Pass, Problem, Translator, diff, layout, render,
+    Body, Consequence, Options, Output, Pass, Problem, Translator, UnreadyPods, diff, layout, render,
 };
 use flock_shared::{NodeName, Superseded};
 use proptest::collection::vec;
@@ -89,6 +90,8 @@ struct Counts {
     refits: usize,
     members: usize,
     over: usize,
+    /// Outputs that are closed for somebody's sake.
+    expecting: usize,
 }
 
 impl Agents {
@@ -133,9 +136,10 @@ impl Agents {
     }
 }
 
-/// With this short hash of names, and these budgets.
+/// With this short hash of names, and these budgets. Nodes are closed for who is expected there where their agents can do
+/// with that, and always where they cannot: both come about, and change into each other.
 fn options(names: ShortHash, budgets: Budgets) -> Options {
-    Options { names, budgets, ..Options::default() }
+    Options { names, budgets, unready_pods: UnreadyPods::Expected, ..Options::default() }
 }
 
 /// Compares everything with a translation from nothing.
@@ -184,6 +188,14 @@ fn history(
         counts.members += pass.work.members;
         agents.follow(&pass, &mut counts);
         compare(&translator, &agents, hash, budgets);
+        let is_expecting = |output: &Output| {
+            output
+                .frame()
+                .unready
+                .as_ref()
+                .is_some_and(|it| matches!(it.closing, Closing::Expecting(Some(_))))
+        };
+        counts.expecting += pass.changes.iter().filter(|change| is_expecting(&change.after)).count();
         let over = |problem: &Problem| problem.consequence == Consequence::NamespaceIsolated;
         counts.over += usize::from(translator.problems().iter().any(over));
     }

@@ -33,6 +33,7 @@ fn pod(number: u8, pod: &str, address: &str, interface: Option<&str>) -> Change 
         network: PodNetwork::own([address.parse().unwrap()].into(), interface),
         lifecycle: Lifecycle::Live,
         ports: Sorted::new(),
+        scheduled: None,
         faults: Vec::new(),
     }))
 }

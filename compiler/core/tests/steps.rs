@@ -31,6 +31,7 @@ fn pod(number: usize) -> Pod {
         network: PodNetwork::own([address.parse().unwrap()].into(), None),
         lifecycle: Lifecycle::Live,
         ports: [].into(),
+        scheduled: None,
         faults: Vec::new(),
     }
 }

@@ -5,11 +5,15 @@
 use std::net::IpAddr;
 
 use flock_compiler_core::object::{
-    Lifecycle, Node, Pod, PodCidr, PodNetwork, Policy, PolicyBody, PolicyRules,
+    Attachment, Direction, Facts, Lifecycle, Node, NodePods, Overdue, Pod, PodCidr, PodNetwork, PodUid,
+    Policy, PolicyBody, PolicyRules, Sandbox, Types,
 };
-use flock_compiler_core::{Change, Edit, Labels, Options, Pass, Selector, Translator, UnreadyPods};
+use flock_compiler_core::output::Closing;
+use flock_compiler_core::{
+    Change, Edit, Labels, Options, Pass, Selector, Translator, UnreadyPods, forget, render,
+};
 use flock_shared::marker::leaving;
-use flock_shared::{NodeName, PodKey, PolicyKey, Superseded};
+use flock_shared::{NamespaceName, NodeName, PodKey, PolicyKey, Superseded};
 
 fn name(number: u8) -> NodeName {
     NodeName::new(&format!("n{number}")).unwrap()
@@ -30,6 +34,7 @@ fn pod(node: u8, address: &str) -> Change {
         network: PodNetwork::own([address.parse().unwrap()].into(), None),
         lifecycle: Lifecycle::Live,
         ports: [].into(),
+        scheduled: None,
         faults: Vec::new(),
     }))
 }
@@ -51,6 +56,42 @@ fn cluster(option: UnreadyPods) -> Translator {
     translator.apply(Change::Policy(Edit::Replace(vec![policy("bank")])));
     translator.pass();
     translator
+}
+
+/// What an agent of this release says of a node of which nothing else is known.
+fn attends(number: u8) -> Change {
+    Change::Facts(Edit::Upsert(Facts { grammar: 2, ..Facts::nothing_of(name(number)) }))
+}
+
+/// The same cluster, whose agents keep their tables told.
+fn expecting() -> Translator {
+    let mut translator = cluster(UnreadyPods::Expected);
+    (1..=3).for_each(|number| _ = translator.apply(attends(number)));
+    translator.pass();
+    translator
+}
+
+/// A pod on its way.
+fn coming(namespace: &str, pod: &str, node: Option<u8>) -> Pod {
+    Pod {
+        key: PodKey::new(namespace, pod).unwrap(),
+        uid: Some(PodUid::new(pod).unwrap()),
+        node: node.map(name),
+        labels: Labels::default(),
+        network: PodNetwork::own([].into(), None),
+        lifecycle: Lifecycle::Live,
+        ports: [].into(),
+        scheduled: None,
+        faults: Vec::new(),
+    }
+}
+
+fn upsert(pod: &Pod) -> Change {
+    Change::Pod(Edit::Upsert(pod.clone()))
+}
+
+fn closing(translator: &Translator, node: u8) -> Closing {
+    translator.output(&name(node)).unwrap().frame().unready.as_ref().unwrap().closing
 }
 
 fn made(translator: &mut Translator, change: Change) -> Pass {
@@ -130,4 +171,143 @@ fn where_they_are_allowed_nothing_is_guarded() {
     let mut translator = cluster(UnreadyPods::Allow);
     assert!((1..=3).all(|number| known(&translator, number).is_none()));
     assert!(nodes(&made(&mut translator, pod(1, "10.244.1.3"))).is_empty());
+}
+
+const NOBODY: Closing = Closing::Expecting(None);
+
+#[test]
+fn a_node_is_closed_while_an_isolated_pod_is_on_its_way_and_in_its_directions_alone() {
+    let mut translator = expecting();
+    let pod = coming("bank", "teller", Some(1));
+    assert!(nodes(&made(&mut translator, upsert(&coming("bank", "teller", None)))).is_empty(), "unbound");
+    assert!(nodes(&made(&mut translator, upsert(&coming("shop", "web", Some(1))))).is_empty(), "no policy");
+    assert_eq!(closing(&translator, 1), NOBODY);
+    let pass = made(&mut translator, upsert(&pod));
+    assert_eq!(
+        (nodes(&pass), closing(&translator, 1)),
+        (vec!["n1"], Closing::Expecting(Some(Types::Ingress)))
+    );
+    let unready = pass.changes[0].after.frame().unready.clone().unwrap();
+    assert_eq!(unready.expected.to_vec(), [pod.key.clone()]);
+    assert!(translator.expects(&pod.key));
+    // The other direction is closed as well once a policy is about it, and open again without.
+    let egress = Policy {
+        key: PolicyKey::new("bank", "egress").unwrap(),
+        subjects: Selector::everything(),
+        body: PolicyBody::Understood(PolicyRules { ingress: None, egress: Some([].into()) }),
+    };
+    assert_eq!(nodes(&made(&mut translator, Change::Policy(Edit::Upsert(egress.clone())))), ["n1"]);
+    assert_eq!(closing(&translator, 1), Closing::Expecting(Some(Types::Both)));
+    made(&mut translator, Change::Policy(Edit::Delete(policy("bank").key)));
+    assert_eq!(closing(&translator, 1), Closing::Expecting(Some(Types::Egress)));
+    made(&mut translator, Change::Policy(Edit::Delete(egress.key)));
+    made(&mut translator, Change::Policy(Edit::Upsert(policy("lab"))));
+    assert_eq!(closing(&translator, 1), NOBODY, "no policy selects it any more");
+}
+
+#[test]
+fn who_has_an_address_or_gets_none_is_not_expected() {
+    let addresses = || PodNetwork::own(["10.244.1.7".parse().unwrap()].into(), None);
+    let pod = coming("bank", "teller", Some(1));
+    let sandbox = |attachment| {
+        let (pod, uid) = (pod.key.clone(), pod.uid.clone().unwrap());
+        Change::NodePods(Edit::Upsert(NodePods::new(name(1), vec![Sandbox { pod, uid, attachment }], vec![])))
+    };
+    let attached =
+        Attachment::Attached { addresses: ["10.244.1.7".parse().unwrap()].into(), interface: None };
+    for arrival in [
+        upsert(&Pod { network: addresses(), ..pod.clone() }),
+        upsert(&Pod { network: PodNetwork::Host, ..pod.clone() }),
+        upsert(&Pod { lifecycle: Lifecycle::Deleting, ..pod.clone() }),
+        upsert(&Pod { lifecycle: Lifecycle::Finished, ..pod.clone() }),
+        Change::Pod(Edit::Delete(pod.key.clone())),
+        sandbox(attached),
+        sandbox(Attachment::Detached),
+        Change::Overdue(Edit::Upsert(Overdue::Pod(pod.key.clone()))),
+        Change::Overdue(Edit::Upsert(Overdue::Namespace(name(1), NamespaceName::new("bank").unwrap()))),
+    ] {
+        let mut translator = expecting();
+        made(&mut translator, upsert(&pod));
+        assert_ne!(closing(&translator, 1), NOBODY);
+        assert_eq!(nodes(&made(&mut translator, arrival.clone())), ["n1"], "{arrival:?}");
+        assert_eq!((closing(&translator, 1), translator.expects(&pod.key)), (NOBODY, false), "{arrival:?}");
+    }
+}
+
+#[test]
+fn a_namespace_that_is_not_waited_for_any_more_is_told_and_others_are_waited_for() {
+    let mut translator = expecting();
+    let namespace = Overdue::Namespace(name(1), NamespaceName::new("bank").unwrap());
+    made(&mut translator, Change::Overdue(Edit::Upsert(namespace.clone())));
+    let problems = translator.problems();
+    assert_eq!(problems.len(), 1);
+    assert_eq!(
+        problems[0].to_string(),
+        "Namespace bank: its pods were waited for in vain too long on n1: they get no address, or go before they have one \
+         (its pods may be open there until their addresses are known)"
+    );
+    made(&mut translator, upsert(&coming("bank", "a", Some(1))));
+    assert_eq!(closing(&translator, 1), NOBODY);
+    made(&mut translator, upsert(&coming("bank", "b", Some(2))));
+    assert_eq!(closing(&translator, 2), Closing::Expecting(Some(Types::Ingress)), "on another node they are");
+    made(&mut translator, Change::Policy(Edit::Upsert(policy("lab"))));
+    made(&mut translator, upsert(&coming("lab", "a", Some(1))));
+    assert_ne!(closing(&translator, 1), NOBODY, "those of others are");
+    made(&mut translator, Change::Pod(Edit::Delete(PodKey::new("lab", "a").unwrap())));
+    made(&mut translator, Change::Overdue(Edit::Delete(namespace)));
+    assert_eq!(
+        (closing(&translator, 1), translator.problems()),
+        (Closing::Expecting(Some(Types::Ingress)), vec![])
+    );
+}
+
+#[test]
+fn an_agent_that_does_not_say_that_it_attends_has_its_node_closed_always_as_with_drop() {
+    let (mut translator, drop) = (cluster(UnreadyPods::Expected), cluster(UnreadyPods::Drop));
+    let text = |translator: &Translator| render(&translator.output(&name(1)).unwrap());
+    assert_eq!(text(&translator), text(&drop), "byte for byte");
+    assert_eq!(nodes(&made(&mut translator, attends(1))), ["n1"]);
+    assert_eq!((closing(&translator, 1), closing(&translator, 2)), (NOBODY, Closing::Always));
+    let old = Facts { grammar: 1, ..Facts::nothing_of(name(1)) };
+    assert_eq!(nodes(&made(&mut translator, Change::Facts(Edit::Upsert(old)))), ["n1"]);
+    assert_eq!(text(&translator), text(&drop));
+}
+
+#[test]
+fn the_rules_stand_all_the_same_and_ask_who_attends_where_nobody_is_expected() {
+    let mut translator = expecting();
+    let text = |translator: &Translator| {
+        String::from_utf8(render(&translator.output(&name(1)).unwrap()).bytes().to_vec()).unwrap()
+    };
+    let asks = "10.244.1.0/24 meta nfproto != @attended fib";
+    let declared = "\tset attended {\n\t\ttypeof meta nfproto\n\t\tflags timeout\n\t}\n";
+    let open = text(&translator);
+    // Each base chain, and what begins in mid-stream.
+    assert_eq!((open.matches(asks).count(), open.matches(declared).count()), (3, 1), "{open}");
+    let pass = made(&mut translator, upsert(&coming("bank", "teller", Some(1))));
+    let closed = text(&translator);
+    assert_eq!(closed.matches(asks).count(), 2, "{closed}");
+    assert!(closed.contains("ip daddr 10.244.1.0/24 fib daddr type != local counter goto ingress_denied"));
+    assert_eq!(closed.matches(declared).count(), 1, "what is in it is not lost when somebody is expected");
+    let body = pass.changes[0].body.as_ref().unwrap();
+    let (base, after) =
+        (pass.changes[0].before.as_ref().unwrap().revision(), pass.changes[0].after.revision());
+    let delta = body.script(&body.end(base, after, &Superseded::default()));
+    let delta = String::from_utf8(delta.bytes().to_vec()).unwrap();
+    assert!(!delta.contains("set attended"), "{delta}");
+    let output = translator.output(&name(1)).unwrap();
+    assert!(!String::from_utf8_lossy(render(&output.closed()).bytes()).contains("attended"));
+}
+
+#[test]
+fn who_is_expected_revokes_nothing_of_the_others_there() {
+    let mut translator = expecting();
+    let pass = made(&mut translator, upsert(&coming("bank", "teller", Some(1))));
+    let (before, after) = (pass.changes[0].before.clone().unwrap(), &pass.changes[0].after);
+    assert!(forget::lost(&before, after).is_empty() && forget::isolated(after).is_empty());
+    let (nobody, other) = ("10.244.1.9".parse().unwrap(), "10.9.9.9".parse().unwrap());
+    let to = flock_compiler_core::nft::interpret::Transport::Other(1);
+    assert!(forget::allows(&before, other, nobody, to) && !forget::allows(after, other, nobody, to));
+    assert!(forget::allows(after, nobody, other, to), "the other direction is open");
+    assert_eq!(Direction::ALL.map(|direction| NOBODY.is_closed(direction)), [false; 2]);
 }

@@ -8,16 +8,19 @@
 mod support;
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use flock_compiler_core::nft::interpret::{self, Packet};
-use flock_compiler_core::nft::model::Table;
-use flock_compiler_core::{layout, translate};
+use flock_compiler_core::nft::model::{Content, Element, Table};
+use flock_compiler_core::nft::{Family, SetName};
+use flock_compiler_core::object::Facts;
+use flock_compiler_core::translate::translate_with;
+use flock_compiler_core::{Change, Edit, Options, UnreadyPods, layout};
 use proptest::collection::vec;
 use proptest::test_runner::{TestCaseError, TestError, TestRunner};
 
 use support::cluster::{Cluster, Pod, Text};
-use support::evaluator::{self, Judgement, judge};
+use support::evaluator::{self, Judgement, Unready};
 use support::flow::{Flow, State, Transport};
 use support::{generator, to_core};
 
@@ -52,6 +55,31 @@ fn the_model_says_what_the_evaluator_says() {
     assert!(counts.isolated_dropped * 10 > counts.isolated, "too few of them are dropped: {counts:?}");
 }
 
+#[test]
+fn the_model_says_so_too_where_unknown_addresses_are_closed_for_who_is_expected() {
+    let config = support::config(CLUSTERS / 2);
+    let counts = RefCell::new(Counts::default());
+    let flows = || vec((generator::flows::flow(), 0u8..12), FLOWS);
+    let outcome = TestRunner::new(config).run(&(generator::cluster(), flows()), |(cluster, flows)| {
+        let (attended, unattended) = flows.split_at(FLOWS / 2);
+        let mut counts = counts.borrow_mut();
+        for (is_attended, flows) in [(true, attended), (false, unattended)] {
+            let option = Unready::Expected { attended: is_attended };
+            compare_with(option, &cluster, flows, &mut counts).map_err(TestCaseError::fail)?;
+        }
+        Ok(())
+    });
+    match outcome {
+        Ok(()) => {}
+        Err(TestError::Fail(reason, (cluster, _))) => panic!("{reason}\n{cluster}"),
+        Err(TestError::Abort(reason)) => panic!("{reason}"),
+    }
+    let counts = counts.into_inner();
+    println!("{counts:?}");
+    let enough = counts.flows / 200;
+    assert!(counts.unready_passed > enough && counts.unready_closed > enough, "{counts:?}");
+}
+
 #[derive(Debug, Default)]
 struct Counts {
     flows: u64,
@@ -60,21 +88,54 @@ struct Counts {
     isolated: u64,
     isolated_passed: u64,
     isolated_dropped: u64,
+    /// Of flows that meet an address that nobody knows on a node that somebody attends to: those that pass there, and
+    /// those that do not.
+    unready_passed: u64,
+    unready_closed: u64,
 }
 
 fn compare(cluster: &Cluster, flows: &[(Flow, u8)], counts: &mut Counts) -> Result<(), String> {
-    let translation = translate(&to_core::world(cluster));
-    let tables: BTreeMap<Text, Table> = cluster
-        .node_names()
-        .into_iter()
-        .map(|node| (node, layout(&translation.output(&to_core::node_name(node)))))
-        .collect();
+    compare_with(Unready::Drop, cluster, flows, counts)
+}
+
+/// The tables of all nodes.
+fn tables(option: Unready, cluster: &Cluster) -> BTreeMap<Text, Table> {
+    let mut world = to_core::world(cluster);
+    let mut options = Options { unready_pods: UnreadyPods::Drop, ..Options::default() };
+    let mut elements = BTreeSet::new();
+    if let Unready::Expected { attended } = option {
+        options.unready_pods = UnreadyPods::Expected;
+        for node in cluster.node_names() {
+            let facts = Facts { grammar: 2, ..Facts::nothing_of(to_core::node_name(node)) };
+            world.apply(Change::Facts(Edit::Upsert(facts)));
+        }
+        // What the agent does, which no output says.
+        elements.extend(Family::ALL.into_iter().filter(|_| attended).map(Element::Family));
+    }
+    let translation = translate_with(&world, options);
+    let table = |node| {
+        let mut table = layout(&translation.output(&to_core::node_name(node)));
+        if let Some(set) = table.sets.get_mut(&SetName::Attended) {
+            set.content = Content::Elements(elements.clone());
+        }
+        (node, table)
+    };
+    cluster.node_names().into_iter().map(table).collect()
+}
+
+fn compare_with(
+    option: Unready,
+    cluster: &Cluster,
+    flows: &[(Flow, u8)],
+    counts: &mut Counts,
+) -> Result<(), String> {
+    let tables = tables(option, cluster);
     for (flow, choice) in flows {
         let mut passes = true;
         for (node, table) in &tables {
             let entry = entry(cluster, node, flow, *choice);
             let flow = Flow { inbound: entry.interface, ..*flow };
-            let expected = judge(cluster, node, &flow);
+            let expected = evaluator::judge_with(option, cluster, node, &flow);
             let found = interpret::judge(table, &packet(cluster, node, &flow, entry.route_back))
                 .map_err(|error| format!("{node}: {error}: {flow}"))?;
             // On a claimed interface the node's routes decide: a packet that does not come from where its source is
@@ -91,6 +152,12 @@ fn compare(cluster: &Cluster, flows: &[(Flow, u8)], counts: &mut Counts) -> Resu
             }
             counts.judgements += 1;
             passes &= found;
+            let ends = [flow.source, flow.destination];
+            if option == (Unready::Expected { attended: true })
+                && ends.iter().any(|end| evaluator::is_unready(cluster, node, *end))
+            {
+                *(if found { &mut counts.unready_passed } else { &mut counts.unready_closed }) += 1;
+            }
         }
         counts.flows += 1;
         let ends = [flow.source, flow.destination];

@@ -211,11 +211,28 @@ pub(crate) fn output(response: v1::GetOutputResponse, format: Format) -> anyhow:
     }
     if let Some(unready) = &output.unready {
         let known = format!("{} known addresses", unready.known_addresses.len());
-        let row = vec![cell(unready.pod_cidrs.join(", "), Tone::Plain), cell(known, Tone::Plain)];
+        let plain = |text: &str| cell(text.to_owned(), Tone::Plain);
+        let (cidrs, expected) = (unready.pod_cidrs.join(", "), unready.expected.join(", "));
+        let row = [&cidrs, &known, unready.ingress, unready.egress, &expected].map(|text: &str| plain(text));
         writeln!(out)?;
-        table::write(&mut out, &["POD CIDRS", "CLOSED BUT FOR"], &[row], colour)?;
+        let head = ["POD CIDRS", "CLOSED BUT FOR", "INGRESS", "EGRESS", "EXPECTED"];
+        table::write(&mut out, &head, &[row.into()], colour)?;
+    }
+    let rows: Vec<Vec<Cell>> = output.attached.iter().map(attached_row).collect();
+    if !rows.is_empty() {
+        writeln!(out)?;
+        table::write(&mut out, &["ATTACHED BY CNI", "ADDRESSES", "INTERFACE"], &rows, colour)?;
     }
     Ok(())
+}
+
+fn attached_row(sandbox: &view::AttachedPod) -> Vec<Cell> {
+    let addresses = match sandbox.detached {
+        true => cell("gone", Tone::Dim),
+        false => cell(sandbox.addresses.join(", "), Tone::Plain),
+    };
+    let interface = sandbox.interface.as_deref().unwrap_or("-");
+    vec![cell(&sandbox.pod, Tone::Plain), addresses, cell(interface, Tone::Plain)]
 }
 
 fn isolation(isolation: &view::Isolation) -> Cell {

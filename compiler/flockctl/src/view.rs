@@ -119,6 +119,17 @@ pub(crate) struct Output {
     pub(crate) address_sets: Vec<AddressSet>,
     pub(crate) anchors: Vec<Anchor>,
     pub(crate) unready: Option<Unready>,
+    pub(crate) attached: Vec<AttachedPod>,
+}
+
+/// What CNI's plugin reported of a pod.
+#[derive(Debug, Serialize)]
+pub(crate) struct AttachedPod {
+    pub(crate) pod: String,
+    pub(crate) uid: String,
+    pub(crate) addresses: Vec<String>,
+    pub(crate) interface: Option<String>,
+    pub(crate) detached: bool,
 }
 
 /// Blocks in which addresses are isolated unless a pod is known to own them.
@@ -126,6 +137,9 @@ pub(crate) struct Output {
 pub(crate) struct Unready {
     pub(crate) pod_cidrs: Vec<String>,
     pub(crate) known_addresses: Vec<String>,
+    pub(crate) ingress: &'static str,
+    pub(crate) egress: &'static str,
+    pub(crate) expected: Vec<String>,
 }
 
 /// An address of a local pod.
@@ -203,10 +217,30 @@ impl From<v1::GetOutputResponse> for Output {
                 .into_iter()
                 .map(|anchor| Anchor { interface: anchor.interface, addresses: anchor.addresses })
                 .collect(),
-            unready: output
-                .unready
-                .map(|v1::Unready { pod_cidrs, known_addresses }| Unready { pod_cidrs, known_addresses }),
+            unready: output.unready.map(Into::into),
+            attached: response.attached.into_iter().map(Into::into).collect(),
         }
+    }
+}
+
+impl From<v1::Unready> for Unready {
+    fn from(unready: v1::Unready) -> Self {
+        let word = |closed: v1::Closed| match closed {
+            // What compilers of before there was anything else do.
+            v1::Closed::Unspecified | v1::Closed::Always => "always",
+            v1::Closed::WhileExpected => "expected",
+            v1::Closed::Unattended => "unattended",
+        };
+        let (ingress, egress) = (word(unready.ingress()), word(unready.egress()));
+        let v1::Unready { pod_cidrs, known_addresses, expected, .. } = unready;
+        Self { pod_cidrs, known_addresses, ingress, egress, expected }
+    }
+}
+
+impl From<v1::AttachedPod> for AttachedPod {
+    fn from(sandbox: v1::AttachedPod) -> Self {
+        let v1::AttachedPod { pod, uid, addresses, interface, detached } = sandbox;
+        Self { pod, uid, addresses, interface: Some(interface).filter(|it| !it.is_empty()), detached }
     }
 }
 

@@ -62,6 +62,7 @@ pub fn pod(
         network: PodNetwork::own([address].into_iter().collect(), None),
         lifecycle: Lifecycle::Live,
         ports: ports.iter().cloned().collect(),
+        scheduled: None,
         faults: Vec::new(),
     }
 }

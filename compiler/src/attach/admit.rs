@@ -2,7 +2,12 @@
 //!
 //! An agent speaks for its own node only, so a node that was taken over can say of its own pods what its kubelet could
 //! write into their statuses, and nothing of others: no pod of another node, no address outside of its own blocks.
+//!
+//! It is looked at where the world is, which has only one pair of eyes for all nodes. So what can be told by looking up comes
+//! first, and the addresses of all nodes are gone through once for all that is said.
 
+use std::cell::OnceCell;
+use std::collections::HashSet;
 use std::net::IpAddr;
 
 use flock_compiler_core::World;
@@ -25,37 +30,60 @@ pub enum Admission {
     Refused(String),
 }
 
-/// Looks at what the agent of `node` says.
-#[must_use]
-pub fn admit(world: &World, node: &NodeName, sandbox: &Sandbox) -> Admission {
-    if let Some(wrong) = sandbox.addresses.iter().find_map(|address| fault(world, node, *address)) {
-        return Admission::Refused(wrong);
-    }
-    let pod = &sandbox.pod;
-    let Some(known) = world.pods().get(pod) else {
-        return Admission::NotYet(format!("pod {pod} is not known"));
-    };
-    match uid(known, node, sandbox) {
-        Ok(uid) => {
-            // A name that no rule can hold is as good as none.
-            let interface = sandbox.interface.as_ref().and_then(|name| name.parse().ok());
-            let given = Some(Given { addresses: sandbox.addresses.clone(), interface });
-            Admission::Admitted(Entry { id: sandbox.id.clone(), pod: pod.clone(), uid, given })
-        }
-        Err(otherwise) => otherwise,
-    }
+/// Looks at what the agent of a node says.
+#[derive(Debug)]
+pub struct Admitter<'a> {
+    world: &'a World,
+    node: &'a NodeName,
+    said: &'a [Sandbox],
+    /// The addresses that are said and are a node's, once somebody wants to know.
+    of_nodes: OnceCell<HashSet<IpAddr>>,
 }
 
-/// Why no pod of `node` can have an address.
-fn fault(world: &World, node: &NodeName, address: IpAddr) -> Option<String> {
-    if !is_assignable(address) {
-        return Some(format!("{address} is no address that a pod can have"));
+impl<'a> Admitter<'a> {
+    /// All that the agent of `node` says at once.
+    #[must_use]
+    pub const fn new(world: &'a World, node: &'a NodeName, said: &'a [Sandbox]) -> Self {
+        Self { world, node, said, of_nodes: OnceCell::new() }
     }
-    if !world.may_have(node, address) {
-        return Some(format!("{address} is in none of the pod CIDRs of node {node}"));
+
+    /// Looks at one of them.
+    #[must_use]
+    pub fn admit(&self, sandbox: &Sandbox) -> Admission {
+        let pod = &sandbox.pod;
+        let Some(known) = self.world.pods().get(pod) else {
+            return Admission::NotYet(format!("pod {pod} is not known"));
+        };
+        let uid = match uid(known, self.node, sandbox) {
+            Ok(uid) => uid,
+            Err(otherwise) => return otherwise,
+        };
+        if let Some(wrong) = sandbox.addresses.iter().find_map(|address| self.fault(*address)) {
+            return Admission::Refused(wrong);
+        }
+        // A name that no rule can hold is as good as none.
+        let interface = sandbox.interface.as_ref().and_then(|name| name.parse().ok());
+        let given = Some(Given { addresses: sandbox.addresses.clone(), interface });
+        Admission::Admitted(Entry { id: sandbox.id.clone(), pod: pod.clone(), uid, given })
     }
-    let is_a_nodes = world.nodes().values().any(|node| node.addresses.contains(&address));
-    is_a_nodes.then(|| format!("{address} is the address of a node"))
+
+    /// Why no pod of the node can have an address.
+    fn fault(&self, address: IpAddr) -> Option<String> {
+        if !is_assignable(address) {
+            return Some(format!("{address} is no address that a pod can have"));
+        }
+        if !self.world.may_have(self.node, address) {
+            return Some(format!("{address} is in none of the pod CIDRs of node {}", self.node));
+        }
+        let is_a_nodes = self.of_nodes.get_or_init(|| self.of_nodes()).contains(&address);
+        is_a_nodes.then(|| format!("{address} is the address of a node"))
+    }
+
+    fn of_nodes(&self) -> HashSet<IpAddr> {
+        let said: HashSet<IpAddr> = self.said.iter().flat_map(|it| &it.addresses).copied().collect();
+        let all = self.world.nodes().values().flat_map(|node| node.addresses.iter());
+        all.filter(|address| said.contains(*address)).copied().collect()
+    }
 }
 
 /// The UID that the pod has in the world, if the sandbox may be its.
@@ -94,6 +122,10 @@ mod tests {
 
     use super::*;
 
+    fn admit(world: &World, node: &NodeName, said: &Sandbox) -> Admission {
+        Admitter::new(world, node, std::slice::from_ref(said)).admit(said)
+    }
+
     fn name(text: &str) -> NodeName {
         NodeName::new(text).unwrap()
     }
@@ -107,6 +139,7 @@ mod tests {
             network: PodNetwork::own([].into(), None),
             lifecycle: Lifecycle::Live,
             ports: [].into(),
+            scheduled: None,
             faults: Vec::new(),
         }
     }
@@ -165,6 +198,7 @@ mod tests {
             (sandbox("odd", None, at), "not yet: pod shop/odd has no UID"),
             (sandbox("done", None, at), "another: pod shop/done has ended"),
             (sandbox("host", None, at), "pod shop/host uses the node's network"),
+            (sandbox("new", None, &["127.0.0.1"]), "not yet: pod shop/new is not known"),
             (sandbox("web", None, &["10.244.2.5"]), "10.244.2.5 is in none of the pod CIDRs of node n1"),
             (sandbox("web", None, &["10.244.1.1"]), "10.244.1.1 is the address of a node"),
             (sandbox("web", None, &["127.0.0.1"]), "127.0.0.1 is no address that a pod can have"),

@@ -2,21 +2,26 @@
 //!
 //! A node whose pods start together costs a few writes. What could not be written is tried again for as long as it takes,
 //! the newest call of each sandbox; who waits for it gives up when it likes.
+//!
+//! A node may be somebody's who wants others to pay for it: so many writes a second and so many calls that wait are all that
+//! it has here, and who has given up is not kept.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use flock_compiler_core::object::PodUid;
+use flock_compiler_core::object::{Lifecycle, PodUid};
 use flock_shared::backoff::Backoff;
 use flock_shared::cni::SandboxId;
 use flock_shared::telemetry::causes;
 use flock_shared::{NodeName, PodKey};
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
+use super::allowance::Allowance;
 use super::record::{Edit, Entry};
 use super::store::{Held, Store, StoreError};
+use crate::convert::MOST_SANDBOXES;
 use crate::engine::EngineHandle;
 use crate::fleet::Fleet;
 
@@ -33,6 +38,15 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from
 /// Calls on their way to a task.
 const CALLS: usize = 64;
 
+/// Sandboxes of one node that wait to be written down: all that it can have, and as many that are gone.
+const PENDING: usize = 2 * MOST_SANDBOXES;
+
+/// Bytes that are written of one node, at once and in a second; each write costs so many more. A node of 110 pods has 30 kB:
+/// that is 100 writes and 30 a second, and pods that start faster share some. The largest object that there may be, of
+/// somebody who wants others to read it, is written three times and then every second.
+const WRITTEN: (u64, u64) = (4 << 20, 1 << 20);
+const WRITE_COST: u64 = 4 << 10;
+
 /// Why a call was not written down.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum KeepError {
@@ -42,6 +56,9 @@ pub enum KeepError {
     /// It is not what can be written down.
     #[error("{0}")]
     Invalid(String),
+    /// There are too many calls of this node already.
+    #[error("too many calls of the node wait to be written down")]
+    Busy,
     /// The task ended: the process is about to.
     #[error("the compiler is shutting down")]
     Ended,
@@ -130,7 +147,9 @@ impl Keeper {
             held: None,
             pending: BTreeMap::new(),
             found: BTreeMap::new(),
+            full: BTreeMap::new(),
             waiting: Vec::new(),
+            written: Allowance::new(WRITTEN.0, WRITTEN.1, Instant::now()),
         };
         tokio::spawn(task.run());
         sender
@@ -148,8 +167,11 @@ struct Task {
     pending: BTreeMap<SandboxId, Edit>,
     /// What was written down before of the sandboxes that are pending.
     found: BTreeMap<SandboxId, Entry>,
+    /// Why some of what is pending was not written down.
+    full: BTreeMap<SandboxId, KeepError>,
     /// Who waits for what is pending.
     waiting: Vec<(SandboxId, oneshot::Sender<Found>)>,
+    written: Allowance,
 }
 
 impl Task {
@@ -178,6 +200,12 @@ impl Task {
     }
 
     fn take(&mut self, Call { sandbox, edit, done }: Call) {
+        // While nothing can be written, callers come and go.
+        self.waiting.retain(|(_, done)| !done.is_closed());
+        if self.pending.len() >= PENDING && !self.pending.contains_key(&sandbox) {
+            drop(done.map(|done| done.send(Err(KeepError::Busy))));
+            return;
+        }
         self.waiting.extend(done.map(|done| (sandbox.clone(), done)));
         self.pending.insert(sandbox, edit);
     }
@@ -187,6 +215,10 @@ impl Task {
         let mut backoff = Backoff::new(PAUSES.0, PAUSES.1);
         let mut told = false;
         while !self.pending.is_empty() {
+            if let Err(later) = self.written.ready(Instant::now()) {
+                sleep_until(later).await;
+                continue;
+            }
             while let Ok(call) = self.calls.try_recv() {
                 self.take(call);
             }
@@ -235,20 +267,28 @@ impl Task {
         record.sweep(|pod, uid| gone.iter().any(|(key, other)| key == pod && other == uid));
         let pending = held.record.entries().iter().filter(|entry| self.pending.contains_key(&entry.id));
         self.found = pending.map(|entry| (entry.id.clone(), entry.clone())).collect();
-        let mut refused = None;
-        for (sandbox, edit) in &self.pending {
+        self.full.clear();
+        // What is gone makes room for what has come.
+        let (gone, come): (Vec<_>, Vec<_>) =
+            self.pending.iter().partition(|(_, edit)| matches!(edit, Edit::Detach));
+        for (sandbox, edit) in gone.into_iter().chain(come) {
             if let Err(full) = record.edit(sandbox, edit) {
-                refused = Some(StoreError::Invalid(full.to_string()));
+                tracing::error!(node = %self.node, %sandbox, %full, "what CNI did cannot be written down");
+                self.full.insert(sandbox.clone(), KeepError::Invalid(full.to_string()));
             }
         }
-        let changed = record != held.record;
-        self.held =
-            Some(if changed { self.shared.store.write(&self.node, &held, record).await? } else { held });
-        refused.map_or(Ok(()), Err)
+        if record == held.record {
+            self.held = Some(held);
+            return Ok(());
+        }
+        self.written.spend(WRITE_COST + record.weight(), Instant::now());
+        self.held = Some(self.shared.store.write(&self.node, &held, record).await?);
+        Ok(())
     }
 
     /// The pods in a record that are no more. A replica may say that only while it serves the node's agent: until then it
-    /// may not have read of pods that another one has written down.
+    /// may not have read of pods that another one has written down. Where there is little room, pods that have ended are no
+    /// more, either: they have no address, whatever is said of them, and somebody may leave a thousand of their objects.
     async fn gone(&self, held: &Held) -> Vec<(PodKey, PodUid)> {
         let served = self.shared.fleet.watch(&self.node).borrow().acknowledged.is_some();
         if !served || held.record.entries().is_empty() {
@@ -256,9 +296,11 @@ impl Task {
         }
         let mut pods: Vec<(PodKey, PodUid)> =
             held.record.entries().iter().map(|entry| (entry.pod.clone(), entry.uid.clone())).collect();
+        let is_crowded = pods.len() >= MOST_SANDBOXES / 2;
         let looked = self.shared.engine.look(move |view| {
             let is_there = |(pod, uid): &(PodKey, PodUid)| {
-                view.world.pods().get(pod).is_some_and(|known| known.uid.as_ref() == Some(uid))
+                let known = view.world.pods().get(pod).filter(|known| known.uid.as_ref() == Some(uid));
+                known.is_some_and(|known| !is_crowded || known.lifecycle != Lifecycle::Finished)
             };
             pods.retain(|pod| !is_there(pod));
             pods
@@ -271,8 +313,9 @@ impl Task {
         self.pending.clear();
         for (sandbox, done) in self.waiting.drain(..) {
             let found = self.found.get(&sandbox).cloned();
+            let error = error.or_else(|| self.full.get(&sandbox)).cloned();
             // Who gave up does not want to know.
-            drop(done.send(error.cloned().map_or(Ok(found), Err)));
+            drop(done.send(error.map_or(Ok(found), Err)));
         }
     }
 }

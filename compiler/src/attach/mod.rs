@@ -9,11 +9,13 @@
 //! other one, so there is one truth, and it has a version.
 
 mod admit;
+mod allowance;
 mod keeper;
 mod record;
 mod store;
 
-pub use admit::{Admission, admit};
+pub use admit::{Admission, Admitter};
+pub use allowance::Allowance;
 pub use keeper::{KeepError, Keeper};
 pub use record::{Edit, Entry, Full, Given, Record};
 pub use store::{Cluster, Memory, Store, StoreError};

@@ -57,6 +57,26 @@ impl Record {
         &self.0
     }
 
+    /// What the object takes, in bytes, about.
+    #[must_use]
+    pub fn weight(&self) -> u64 {
+        const NAMES: usize = 80;
+        const ADDRESS: usize = 24;
+        let weight = |entry: &Entry| {
+            let Entry { id, pod, given, .. } = entry;
+            let addresses = given.as_ref().map_or(0, |given| given.addresses.len());
+            // The UID, and the interface.
+            let rest = 36 + 15;
+            id.as_str().len()
+                + pod.namespace.as_str().len()
+                + pod.name.as_str().len()
+                + rest
+                + NAMES
+                + ADDRESS * addresses
+        };
+        self.0.iter().map(weight).sum::<usize>() as u64
+    }
+
     /// Takes an edit of a sandbox in.
     ///
     /// # Errors

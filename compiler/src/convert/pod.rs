@@ -5,9 +5,10 @@
 
 use std::net::IpAddr;
 
-use flock_compiler_core::object::{Lifecycle, NamedPort, Pod, PodNetwork, PodUid, PortName};
+use flock_compiler_core::object::{Lifecycle, NamedPort, Pod, PodNetwork, PodUid, PortName, UnixTime};
 use flock_compiler_core::sorted::Sorted;
 use flock_shared::NodeName;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::Value;
 
 use super::address;
@@ -40,7 +41,21 @@ impl Converter {
                 );
                 (network, named_ports(spec.as_ref(), &mut left_out))
             };
-            Pod { key, uid, node, labels, network, lifecycle, ports, faults: left_out.into_vec() }
+            let mut pod = Pod {
+                key,
+                uid,
+                node,
+                labels,
+                network,
+                lifecycle,
+                ports,
+                scheduled: None,
+                faults: left_out.into_vec(),
+            };
+            if pod.is_on_its_way() {
+                pod.scheduled = scheduled(value);
+            }
+            pod
         });
         usable("Pod", value, pod, fatal)
     }
@@ -96,6 +111,16 @@ fn addresses(status: Option<&Field<'_>>, left_out: &mut Faults) -> Sorted<IpAddr
     }
     addresses.extend(status.get("podIP").and_then(|ip| pod_ip(&ip, left_out)));
     addresses.into_iter().collect()
+}
+
+/// When the scheduler bound the pod to its node. Nothing depends on it but how long is waited at most, so what is not
+/// understood is no fault.
+fn scheduled(value: &Value) -> Option<UnixTime> {
+    let conditions = value.pointer("/status/conditions")?.as_array()?;
+    let is = |condition: &&Value, key: &str, word: &str| condition.get(key).is_some_and(|it| it == word);
+    let found = conditions.iter().find(|it| is(it, "type", "PodScheduled") && is(it, "status", "True"))?;
+    let time: Time = serde_json::from_value(found.get("lastTransitionTime")?.clone()).ok()?;
+    UnixTime::new(time.0.as_second())
 }
 
 /// An address, unless it is empty: how some clients write that there is none yet.

@@ -4,25 +4,28 @@
 
 mod board;
 mod complaints;
+mod patience;
 mod position;
 
 use std::collections::{BTreeMap, HashMap};
+use std::future::pending;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use flock_compiler_core::forget::Elsewhere;
-use flock_compiler_core::object::{Facts, NodePods};
-use flock_compiler_core::{Change, Edit, Options, Output, Pass, Problem, Translator, World};
+use flock_compiler_core::object::{Facts, NodePods, UnixTime};
+use flock_compiler_core::{Change, Edit, Options, Output, Pass, Problem, Translator, UnreadyPods, World};
 use flock_shared::NodeName;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 
 pub use board::{Presence, Published, Released, Sequence};
 pub use position::{Gap, Reach, Versions};
 
 use self::board::Board;
 use self::complaints::Complaints;
+use self::patience::{Now, Patience};
 use self::position::Positions;
 use crate::metrics::Metrics;
 use crate::source::SourceEvent;
@@ -223,6 +226,8 @@ enum Burst {
 #[derive(Debug)]
 pub struct Engine {
     translator: Translator,
+    /// Who is waited for, if it matters who is on the way.
+    patience: Option<Patience>,
     /// Problems of inputs that are not objects, by input.
     reports: BTreeMap<Arc<str>, Vec<Problem>>,
     /// Problems of objects and between them, as of the newest translation.
@@ -257,6 +262,7 @@ impl Engine {
         let revocations = broadcast::channel(REVOCATIONS).0;
         let engine = Self {
             translator: Translator::with(options),
+            patience: (options.unready_pods == UnreadyPods::Expected).then(Patience::default),
             reports: BTreeMap::new(),
             world_problems: Vec::new(),
             problems_stale: false,
@@ -279,7 +285,9 @@ impl Engine {
     /// [`EngineError`] says why the engine stopped.
     pub async fn run(mut self, mut events: mpsc::Receiver<SourceEvent>) -> Result<(), EngineError> {
         loop {
+            let overdue_at = self.patience.as_ref().and_then(Patience::due);
             tokio::select! {
+                () = at(overdue_at) => self = self.pass_time().await?,
                 event = events.recv() => {
                     match self.burst(event.ok_or(EngineError::SourceEnded)?, &mut events).await {
                         Burst::World if self.translator.world().is_complete() => self = self.publish().await?,
@@ -320,7 +328,11 @@ impl Engine {
                 let was_complete = self.translator.world().is_complete();
                 let mut changed = false;
                 for change in changes {
+                    let overdue = self.heed(&change);
                     changed |= self.translator.apply(change);
+                    for change in overdue {
+                        changed |= self.translator.apply(change);
+                    }
                 }
                 if let Some(progress) = progress {
                     self.positions.read(progress, changed);
@@ -342,6 +354,28 @@ impl Engine {
                 Burst::Reports
             }
         }
+    }
+
+    /// Who is overdue by a change that is about to be applied, or is no longer.
+    fn heed(&mut self, change: &Change) -> Vec<Change> {
+        let Some(patience) = self.patience.as_mut().filter(|_| matches!(change, Change::Pod(_))) else {
+            return Vec::new();
+        };
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let wall = i64::try_from(since.as_secs()).ok().and_then(UnixTime::new);
+        let now = Now { instant: Instant::now(), wall };
+        patience.heed(change, now, |pod| self.translator.expects(pod))
+    }
+
+    /// Who is overdue by now closes no node any more.
+    async fn pass_time(mut self) -> Result<Self, EngineError> {
+        let Some(patience) = &mut self.patience else { return Ok(self) };
+        let decided = patience.pass_time(Instant::now(), |pod| self.translator.expects(pod));
+        let mut changed = false;
+        for change in decided {
+            changed |= self.translator.apply(change);
+        }
+        if changed && self.is_ready() { self.publish().await } else { Ok(self) }
     }
 
     /// Says in the log what is new and what is mended.
@@ -479,3 +513,14 @@ impl Engine {
         }
     }
 }
+
+async fn at(instant: Option<Instant>) {
+    match instant {
+        Some(instant) => sleep_until(instant).await,
+        None => pending().await,
+    }
+}
+
+#[cfg(test)]
+#[path = "expected_tests.rs"]
+mod tests;

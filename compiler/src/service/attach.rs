@@ -19,14 +19,18 @@ use tonic::Status;
 use super::Context;
 use super::admission;
 use super::link::Link;
-use crate::attach::{Admission, Entry, KeepError, admit};
+use super::quota::Quotas;
+use crate::attach::{Admission, Admitter, Entry, KeepError};
 use crate::engine::{EngineStopped, Sequence};
 
 /// The part of a caller's time that the answer is given to come back.
 const WAY_BACK: u32 = 20;
 
 /// Answers calls.
-pub(super) struct Calls(pub(super) Context);
+pub(super) struct Calls {
+    pub(super) context: Context,
+    pub(super) quotas: Quotas,
+}
 
 /// What a node is to acknowledge.
 type Target = (NodeName, Sequence);
@@ -42,10 +46,11 @@ impl Calls {
         let called = Instant::now();
         let call = Attach::try_from(call).map_err(|error| Status::invalid_argument(error.to_string()))?;
         self.let_in(headers, link, &call.node).await?;
+        let _turn = self.quotas.turn(&call.node)?;
         let Attach { node, sandbox, within } = call;
         let deadline = called + within.saturating_sub(within / WAY_BACK);
         let (entry, before) = self.admitted(&node, sandbox, deadline).await?;
-        let keeping = self.0.keeper.attach(&node, entry.clone());
+        let keeping = self.context.keeper.attach(&node, entry.clone());
         timeout_at(deadline, keeping).await.map_err(|_| late("the API server"))?.map_err(refused)?;
         self.shown(&entry, deadline).await?;
         let addresses = entry.given.map(|given| given.addresses).unwrap_or_default();
@@ -67,9 +72,10 @@ impl Calls {
         let called = Instant::now();
         let call = Detach::try_from(call).map_err(|error| Status::invalid_argument(error.to_string()))?;
         self.let_in(headers, link, &call.node).await?;
+        let _turn = self.quotas.turn(&call.node)?;
         let Detach { node, sandbox, within } = call;
         let deadline = called + within.saturating_sub(within / WAY_BACK);
-        let keeping = self.0.keeper.detach(&node, sandbox);
+        let keeping = self.context.keeper.detach(&node, sandbox);
         let found = timeout_at(deadline, keeping).await.map_err(|_| late("the API server"))?;
         let Some((entry, given)) =
             found.map_err(refused)?.and_then(|entry| Some((entry.clone(), entry.given?)))
@@ -86,7 +92,7 @@ impl Calls {
 
     /// Lets an agent in for its own node.
     async fn let_in(&self, headers: &HeaderMap, link: &Link, node: &NodeName) -> Result<(), Status> {
-        let admitting = self.0.access.agent(headers, link.peer());
+        let admitting = self.context.access.agent(headers, link.peer());
         let pass = admission::admit(link, admitting).await?;
         Ok(pass.admits(node).inspect_err(|_| link.estrange())?)
     }
@@ -98,11 +104,14 @@ impl Calls {
         sandbox: Sandbox,
         deadline: Instant,
     ) -> Result<(Entry, Sequence), Status> {
-        let mut passed = self.0.engine.passed();
+        let mut passed = self.context.engine.passed();
         loop {
             passed.mark_unchanged();
-            let (node, sandbox) = (node.clone(), sandbox.clone());
-            let look = self.0.engine.look(move |view| (admit(view.world, &node, &sandbox), view.sequence));
+            let (node, said) = (node.clone(), [sandbox.clone()]);
+            let look = self.context.engine.look(move |view| {
+                let [sandbox] = &said;
+                (Admitter::new(view.world, &node, &said).admit(sandbox), view.sequence)
+            });
             let looked = timeout_at(deadline, look).await;
             let (admission, sequence) = looked
                 .map_err(|_| late("this replica, which has not read the cluster yet"))?
@@ -142,11 +151,11 @@ impl Calls {
         deadline: Instant,
         holds: impl Fn(&World) -> bool + Clone + Send + 'static,
     ) -> Result<(), Status> {
-        let mut passed = self.0.engine.passed();
+        let mut passed = self.context.engine.passed();
         loop {
             passed.mark_unchanged();
             let holds = holds.clone();
-            if self.0.engine.look(move |view| holds(view.world)).await.map_err(stopped)? {
+            if self.context.engine.look(move |view| holds(view.world)).await.map_err(stopped)? {
                 return Ok(());
             }
             timeout_at(deadline, passed.changed())
@@ -166,7 +175,7 @@ impl Calls {
     ) -> Result<Attached, Status> {
         let mut own = None;
         let mut others = Vec::new();
-        for (name, desired) in self.0.engine.nodes().await.map_err(stopped)? {
+        for (name, desired) in self.context.engine.nodes().await.map_err(stopped)? {
             let Some(sequence) = desired.borrow().as_ref().map(|published| published.sequence()) else {
                 continue;
             };
@@ -184,7 +193,7 @@ impl Calls {
         if !unclean.is_empty() {
             return Ok(Attached { reach: Reach::Unclean, behind: unclean });
         }
-        let opening = deadline.min(Instant::now() + self.0.limits.attach_wait);
+        let opening = deadline.min(Instant::now() + self.context.limits.attach_wait);
         let behind = self.behind(others, opening).await;
         let reach = if behind.is_empty() { Reach::Everywhere } else { Reach::Node };
         Ok(Attached { reach, behind })
@@ -193,9 +202,9 @@ impl Calls {
     /// Waits for the nodes that may have an address as that of a former owner; those that still may.
     async fn unclean(&self, addresses: &[IpAddr], deadline: Instant) -> Result<Vec<NodeName>, Status> {
         let addresses = addresses.to_vec();
-        let looking = self.0.engine.look(move |view| view.released.newest(&addresses));
+        let looking = self.context.engine.look(move |view| view.released.newest(&addresses));
         let Some(released) = looking.await.map_err(stopped)? else { return Ok(Vec::new()) };
-        let nodes = self.0.engine.nodes().await.map_err(stopped)?;
+        let nodes = self.context.engine.nodes().await.map_err(stopped)?;
         // What was published for a node before is not about this, or the node has acknowledged it in time.
         let concerned = nodes.into_iter().filter(|(_, desired)| {
             desired.borrow().as_ref().is_some_and(|published| published.sequence() >= released)
@@ -209,7 +218,7 @@ impl Calls {
     async fn behind(&self, targets: Vec<Target>, deadline: Instant) -> Vec<NodeName> {
         let mut behind = Vec::new();
         for (node, sequence) in targets {
-            let mut status = self.0.fleet.watch(&node);
+            let mut status = self.context.fleet.watch(&node);
             let has = |acknowledged: Option<Sequence>| acknowledged >= Some(sequence);
             let waiting = status.wait_for(|status| has(status.acknowledged) || status.stream.is_none());
             match timeout_at(deadline, waiting).await {
@@ -240,6 +249,7 @@ fn refused(error: KeepError) -> Status {
     match error {
         KeepError::Absent(why) => Status::unimplemented(format!("there is no place to write it down: {why}")),
         KeepError::Invalid(why) => Status::failed_precondition(why),
+        KeepError::Busy => Status::resource_exhausted(error.to_string()),
         KeepError::Ended => Status::unavailable(error.to_string()),
     }
 }
@@ -252,7 +262,8 @@ fn stopped(error: EngineStopped) -> Status {
 pub(super) async fn correct(context: &Context, node: &NodeName, sandboxes: Vec<Sandbox>) {
     let own = node.clone();
     let looking = context.engine.look(move |view| {
-        let admitted = |sandbox: &Sandbox| match admit(view.world, &own, sandbox) {
+        let admitter = Admitter::new(view.world, &own, &sandboxes);
+        let admitted = |sandbox: &Sandbox| match admitter.admit(sandbox) {
             Admission::Admitted(entry) => Some(entry),
             Admission::NotYet(_) | Admission::Another(_) | Admission::Refused(_) => None,
         };

@@ -139,6 +139,7 @@ fn hello(position: &str) -> Hello {
         superseded: Superseded::default(),
         facts: None,
         refused: Vec::new(),
+        grammar: 1,
     }
 }
 

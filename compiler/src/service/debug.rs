@@ -124,10 +124,13 @@ impl DebugService for Debug {
         let (link, _) = self.admit(&request, Ask::Get(Resource::NodeScripts(Some(node.clone())))).await?;
         let published = self.published(&node).await?;
         let revision = published.revision().to_string();
+        let looking = self.context.engine.look(move |view| view.world.node_pods().get(&node).cloned());
+        let told = looking.await.map_err(stopped)?;
         let turn = self.pace.turn().await;
         let make = move || {
             let output = Some(output::to_wire(published.output()));
-            v1::GetOutputResponse { revision, output }
+            let attached = told.iter().flat_map(|told| told.sandboxes()).map(output::attached).collect();
+            v1::GetOutputResponse { revision, output, attached }
         };
         let (message, room) = self.pace.make(turn, make, prost::Message::encoded_len).await;
         Ok(owed(&link, message, room))

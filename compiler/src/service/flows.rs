@@ -91,6 +91,7 @@ mod tests {
             network: PodNetwork::own([IpAddr::from(POD)].into_iter().collect(), None),
             lifecycle: Lifecycle::Live,
             ports: Sorted::default(),
+            scheduled: None,
             faults: Vec::new(),
         };
         translator.apply(Change::Pod(Edit::Upsert(pod)));

@@ -11,6 +11,7 @@ mod node;
 mod output;
 mod pace;
 mod panicked;
+mod quota;
 mod session;
 mod watchdog;
 mod wire;

@@ -19,12 +19,13 @@ use tonic::{Code, Status, Streaming};
 
 use super::Context;
 use super::admission;
-use super::attach::{self, Calls};
+use super::attach::Calls;
 use super::caught_up::{self, Stamp};
 use super::flows::{self, Others};
 use super::link::Link;
 use super::pace::{Pace, Rendered, Turn};
 use super::panicked::Alarm;
+use super::quota::Quotas;
 use super::session::{Due, Kind, Session, Verdict};
 use crate::access::Pass;
 use crate::engine::{Desired, EngineStopped, Presence, Published, Revocations};
@@ -38,17 +39,18 @@ pub(super) struct Node(Arc<Shared>);
 struct Shared {
     context: Context,
     pace: Arc<Pace>,
+    quotas: Quotas,
     alarm: Alarm,
 }
 
 impl Node {
     pub(super) fn new(context: Context, pace: Arc<Pace>, alarm: Alarm) -> Self {
-        Self(Arc::new(Shared { context, pace, alarm }))
+        Self(Arc::new(Shared { context, pace, quotas: Quotas::default(), alarm }))
     }
 
     /// Answers calls about sandboxes.
     pub(super) fn calls(&self) -> Calls {
-        Calls(self.0.context.clone())
+        Calls { context: self.0.context.clone(), quotas: self.0.quotas.clone() }
     }
 
     /// A stream that has just been opened by a request with `headers`.
@@ -401,11 +403,7 @@ impl Open {
                 self.facts.due.get_or_insert(self.facts.last + shared.context.limits.facts);
             }
             Ok(AgentMessage::Flows(flows)) => self.asked = Some(Box::new(flows)),
-            // On a task of its own: a stream does not wait for the API server.
-            Ok(AgentMessage::Sandboxes(all)) => {
-                let (context, node) = (shared.context.clone(), self.node.clone());
-                drop(tokio::spawn(async move { attach::correct(&context, &node, all).await }));
-            }
+            Ok(AgentMessage::Sandboxes(all)) => shared.quotas.said(&shared.context, &self.node, all),
             Ok(AgentMessage::Hello(_)) => return Err(Status::invalid_argument("a second hello")),
             Err(error) => return Err(Status::invalid_argument(error.to_string())),
         }

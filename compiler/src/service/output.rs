@@ -5,8 +5,10 @@ use std::net::IpAddr;
 use flock_compiler_core::block::Ranges;
 use flock_compiler_core::members::{Member, Service};
 use flock_compiler_core::nft::{Allow, ChainName};
-use flock_compiler_core::object::{HostInterface, NamespaceScope, PodPeer};
-use flock_compiler_core::output::{BlockSet, Isolation, MemberSet, Membership, Output, RuleSet, Union};
+use flock_compiler_core::object::{Attachment, Direction, HostInterface, NamespaceScope, PodPeer, Sandbox};
+use flock_compiler_core::output::{
+    BlockSet, Closing, Isolation, MemberSet, Membership, Output, RuleSet, Union, Unready,
+};
 use flock_compiler_core::port::PortSet;
 use flock_proto::v1;
 
@@ -43,7 +45,34 @@ pub(super) fn to_wire(output: &Output) -> v1::Output {
         unready: frame.unready.as_ref().map(|unready| v1::Unready {
             pod_cidrs: unready.cidrs.iter().map(ToString::to_string).collect(),
             known_addresses: unready.known().map(|address| address.to_string()).collect(),
+            ingress: closed(unready, Direction::Ingress).into(),
+            egress: closed(unready, Direction::Egress).into(),
+            expected: unready.expected.iter().map(ToString::to_string).collect(),
         }),
+    }
+}
+
+/// When a direction of unknown addresses is closed.
+fn closed(unready: &Unready, direction: Direction) -> v1::Closed {
+    match unready.closing {
+        Closing::Always => v1::Closed::Always,
+        Closing::Expecting(_) if unready.closing.is_closed(direction) => v1::Closed::WhileExpected,
+        Closing::Expecting(_) => v1::Closed::Unattended,
+    }
+}
+
+/// The message for a sandbox.
+pub(super) fn attached(sandbox: &Sandbox) -> v1::AttachedPod {
+    let (addresses, interface) = match &sandbox.attachment {
+        Attachment::Attached { addresses, interface } => (&addresses[..], interface.as_ref()),
+        Attachment::Detached => (&[][..], None),
+    };
+    v1::AttachedPod {
+        pod: sandbox.pod.to_string(),
+        uid: sandbox.uid.to_string(),
+        addresses: addresses.iter().map(ToString::to_string).collect(),
+        interface: interface.map(ToString::to_string).unwrap_or_default(),
+        detached: sandbox.attachment == Attachment::Detached,
     }
 }
 
@@ -122,7 +151,7 @@ fn selector(peer: &PodPeer) -> String {
 
 #[cfg(test)]
 mod tests {
-    use flock_compiler_core::object::{Node, PodCidr, Policy, PolicyBody, PolicyRules};
+    use flock_compiler_core::object::{Node, PodCidr, Policy, PolicyBody, PolicyRules, Types};
     use flock_compiler_core::{Change, Edit, Selector, Translator};
     use flock_shared::{NodeName, PolicyKey};
 
@@ -146,6 +175,12 @@ mod tests {
         })));
         translator.pass();
         let pod_cidrs = vec!["10.244.1.0/24".to_owned()];
-        assert_eq!(shown(&translator), Some(v1::Unready { pod_cidrs, known_addresses: vec![] }));
+        let always = v1::Closed::Always.into();
+        let closed = v1::Unready { pod_cidrs, ingress: always, egress: always, ..v1::Unready::default() };
+        assert_eq!(shown(&translator), Some(closed));
+        // Where the agent keeps the table told that it is there, it depends on who is on the way.
+        let unready = Unready { closing: Closing::Expecting(Some(Types::Ingress)), ..Unready::default() };
+        let [ingress, egress] = Direction::ALL.map(|direction| super::closed(&unready, direction));
+        assert_eq!((ingress, egress), (v1::Closed::WhileExpected, v1::Closed::Unattended));
     }
 }

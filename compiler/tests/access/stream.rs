@@ -37,6 +37,7 @@ impl Stream {
             superseded: Superseded::default(),
             facts: None,
             refused: Vec::new(),
+            grammar: 1,
         };
         let stream = Self::silent(channel, token).await?;
         // The stream may have ended already, which the next update tells.

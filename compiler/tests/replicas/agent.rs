@@ -48,6 +48,7 @@ impl Agent {
             superseded: self.superseded.clone(),
             facts: None,
             refused: Vec::new(),
+            grammar: 1,
         };
         acks.send(AgentMessage::Hello(hello).into()).await.unwrap();
         let updates = client.subscribe(ReceiverStream::new(messages)).await.unwrap().into_inner();

@@ -160,3 +160,75 @@ async fn an_object_that_somebody_has_damaged_is_mended_by_the_next_call() {
     assert_eq!((pods(&server), &object["spec"]["y"]), (vec!["p1".to_owned()], &json!(1)));
     assert_eq!(object["spec"]["sandboxes"].as_array().unwrap().len(), 1);
 }
+
+/// A node that has no room for one more pod has room for the ends of those that it has, and for those to come again.
+#[tokio::test]
+async fn what_a_full_node_cannot_have_keeps_nothing_else_from_being_written() {
+    let server = server().await;
+    let sandbox = |number: usize| {
+        let at = format!("10.1.{}.{}", number / 250, number % 250);
+        json!({ "id": format!("f{number}"), "namespace": "a", "name": format!("f{number}"), "uid": "u", "addresses": [at] })
+    };
+    let all: Vec<Value> = (0..1023).map(sandbox).collect();
+    server
+        .store()
+        .put(NODE_PODS, json!({ "metadata": { "name": agent::NODE }, "spec": { "sandboxes": all } }))
+        .unwrap();
+    let keeper = keeper(&server);
+    keeper.attach(&node(), entry(1)).await.unwrap();
+    // While the first is written, the others come together.
+    server.faults().delay(NODE_PODS, Verb::Update, Duration::from_millis(50));
+    let moved = Given { addresses: vec![[10, 0, 0, 99].into()], interface: None };
+    let calls = [
+        Entry { given: Some(moved.clone()), ..entry(1) },
+        entry(2),
+        Entry { given: Some(moved), ..entry(1) },
+        entry(3),
+    ]
+    .map(|entry| {
+        let keeper = keeper.clone();
+        tokio::spawn(async move { keeper.attach(&node(), entry).await })
+    });
+    let gone = keeper.detach(&node(), SandboxId::new("f7").unwrap()).await.unwrap();
+    assert_eq!(gone.map(|entry| entry.pod.name.to_string()).as_deref(), Some("f7"));
+    let mut answers = Vec::new();
+    for call in calls {
+        answers.push(call.await.unwrap());
+    }
+    let full = |answer: &Result<(), KeepError>| matches!(answer, Err(KeepError::Invalid(why)) if why.contains("1024"));
+    assert!(answers[0].is_ok() && answers[2].is_ok(), "{answers:?}");
+    assert!(full(&answers[1]) && full(&answers[3]), "{answers:?}");
+    assert_eq!(pods(&server).len(), 1023, "one of them is gone");
+}
+
+/// What callers leave behind while nothing can be written does not grow.
+#[tokio::test]
+async fn a_node_that_calls_and_gives_up_while_the_api_server_is_away_is_not_kept_for_ever() {
+    let server = server().await;
+    let keeper = keeper(&server);
+    keeper.attach(&node(), entry(1)).await.unwrap();
+    server.go_away();
+    let entry = |number: usize| Entry {
+        id: SandboxId::new(&format!("x{number}")).unwrap(),
+        given: Some(Given {
+            addresses: vec![[10, 2, (number >> 8) as u8, number as u8].into()],
+            interface: None,
+        }),
+        ..entry(9)
+    };
+    let mut busy = 0;
+    for number in 0..2200 {
+        let (keeper, node) = (keeper.clone(), node());
+        let calling = keeper.attach(&node, entry(number));
+        match tokio::time::timeout(Duration::from_micros(1), calling).await {
+            Ok(Err(KeepError::Busy)) => busy += 1,
+            Ok(answer) => panic!("{answer:?}"),
+            Err(_) => {}
+        }
+    }
+    // More than there may be: who still has patience is told at once.
+    let last = tokio::time::timeout(Duration::from_secs(30), keeper.attach(&node(), entry(5000))).await;
+    assert!(matches!(last, Ok(Err(KeepError::Busy))) && busy <= 2200, "{last:?}, {busy}");
+    server.come_back();
+    flock_testkit::wait_until("the node has room again", || pods(&server).len() > 1).await.unwrap();
+}

@@ -106,5 +106,6 @@ pub(super) fn hello_of(node: usize) -> Hello {
         superseded: Superseded::default(),
         facts: None,
         refused: Vec::new(),
+        grammar: 1,
     }
 }

@@ -3,14 +3,16 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use flock_compiler::attach::{Entry, Given};
 use flock_compiler::service::Limits;
-use flock_compiler_core::object::{Node, Pod, PodCidr, PodNetwork};
+use flock_compiler_core::object::{Lifecycle, Node, Pod, PodCidr, PodNetwork, PodUid};
 use flock_compiler_core::{Change, Edit};
 use flock_proto::v1::node_service_client::NodeServiceClient;
 use flock_proto::{AgentMessage, Attach, Attached, Detach, Outcome, v1};
 use flock_shared::PodKey;
 use flock_shared::cni::{Reach, Sandbox, SandboxId};
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 use tonic::{Code, Status};
 
 use super::agent::Agent;
@@ -206,4 +208,151 @@ async fn what_an_agent_says_of_its_whole_node_is_written_down() {
         .await
         .unwrap();
     assert_eq!(attached.len(), 1);
+}
+
+/// So many pods are on the node, each with a sandbox that is written down.
+const MANY: usize = 512;
+
+/// A compiler whose only node has [`MANY`] sandboxes.
+async fn crowded() -> (Compiler, Vec<Agent>) {
+    let (compiler, agents) = settled(1).await;
+    let pods = (0..MANY).map(|number| {
+        let network = PodNetwork::own([].into(), None);
+        Pod { network, ..pod(1000 + number, 0) }
+    });
+    compiler.tell(Change::Pod(Edit::Replace(pods.collect())).into()).await;
+    let all = (0..MANY).map(|number| {
+        let at = format!("10.7.{}.{}", number >> 8, number & 255);
+        sandbox(&format!("m{number}"), 1000 + number, &at)
+    });
+    agents[0].say(AgentMessage::Sandboxes(all.collect())).await;
+    until_written(&compiler, |ids| ids == MANY).await;
+    (compiler, agents)
+}
+
+/// How many sandboxes are written down of the first node.
+async fn written(compiler: &Compiler) -> usize {
+    let looking = compiler
+        .context
+        .engine
+        .look(|view| view.world.node_pods().get(&node_name(0)).map_or(0, |object| object.sandboxes().len()));
+    looking.await.unwrap()
+}
+
+async fn until_written(compiler: &Compiler, is_it: impl Fn(usize) -> bool) {
+    patiently(async {
+        while !is_it(written(compiler).await) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await;
+}
+
+/// Pods that have ended leave their objects, and their sandboxes tombstones; those make room where there is little.
+#[tokio::test(start_paused = true)]
+async fn what_is_kept_of_a_node_goes_with_its_pods_and_has_a_bound() {
+    let (compiler, agents) = crowded().await;
+    let finished = (0..MANY).map(|number| Pod { lifecycle: Lifecycle::Finished, ..pod(1000 + number, 0) });
+    let Change::Pod(Edit::Upsert(new)) = starting(NEW, 0) else { unreachable!() };
+    let all = finished.chain([new]).collect();
+    compiler.tell(Change::Pod(Edit::Replace(all)).into()).await;
+    agents[0].say(AgentMessage::Sandboxes(vec![sandbox("s1", NEW, "10.0.9.1")])).await;
+    until_written(&compiler, |ids| ids == 1).await;
+    // Where there is room, the tombstone of a pod stays until its object is gone.
+    let key = (node_name(0), SandboxId::new("s1").unwrap());
+    compiler.context.keeper.detach(&key.0, key.1).await.unwrap();
+    let Change::Pod(Edit::Upsert(other)) = starting(NEW + 1, 0) else { unreachable!() };
+    let ended = Pod { lifecycle: Lifecycle::Finished, ..pod(NEW, 0) };
+    compiler.tell(Change::Pod(Edit::Replace(vec![ended, other])).into()).await;
+    agents[0].say(AgentMessage::Sandboxes(vec![sandbox("s2", NEW + 1, "10.0.9.2")])).await;
+    until_written(&compiler, |ids| ids == 2).await;
+    compiler.tell(Change::Pod(Edit::Replace(vec![pod(NEW + 1, 0)])).into()).await;
+    agents[0].say(AgentMessage::Sandboxes(vec![sandbox("s3", NEW + 1, "10.0.9.3")])).await;
+    let are_its = || {
+        compiler.context.engine.look(|view| {
+            let object = view.world.node_pods().get(&node_name(0)).unwrap();
+            object.sandboxes().iter().all(|sandbox| sandbox.pod.name.as_str() == format!("pod-{}", NEW + 1))
+        })
+    };
+    patiently(async {
+        while !are_its().await.unwrap() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_writes_so_much_and_no_more() {
+    let (compiler, _agents) = crowded().await;
+    let start = Instant::now();
+    let entry = Entry {
+        id: SandboxId::new("m0").unwrap(),
+        pod: PodKey::new(NAMESPACE, "pod-1000").unwrap(),
+        uid: PodUid::new("uid-1000").unwrap(),
+        given: Some(Given { addresses: vec!["10.7.0.0".parse().unwrap()], interface: None }),
+    };
+    for _ in 0..60 {
+        compiler.context.keeper.detach(&node_name(0), entry.id.clone()).await.unwrap();
+        compiler.context.keeper.attach(&node_name(0), entry.clone()).await.unwrap();
+    }
+    // Of the clock that stands still while something is done: 120 writes of some 100 kB, 4 MB of them at once.
+    let took = start.elapsed().as_secs();
+    assert!((5..20).contains(&took), "{took} s");
+    // Another node's are its own.
+    let start = Instant::now();
+    let other = Entry { id: SandboxId::new("o").unwrap(), ..entry };
+    compiler.context.keeper.attach(&node_name(1), other).await.unwrap();
+    assert!(start.elapsed() < Duration::from_millis(100));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_says_something_else_of_its_pods_all_the_time_is_heard_once_in_a_while() {
+    let (compiler, agents) = settled(1).await;
+    compiler.tell(starting(NEW, 0).into()).await;
+    for number in 0..50 {
+        let said = sandbox(&format!("f{number}"), NEW, &format!("10.0.9.{number}"));
+        agents[0].say(AgentMessage::Sandboxes(vec![said])).await;
+    }
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    let looking = compiler.context.engine.look(|view| {
+        let object = view.world.node_pods().get(&node_name(0)).unwrap();
+        let pod = PodKey::new(NAMESPACE, &format!("pod-{NEW}")).unwrap();
+        (
+            object.sandboxes().len(),
+            format!("{:?}", object.of(&pod, &PodUid::new(&format!("uid-{NEW}")).unwrap())),
+        )
+    });
+    let (count, known) = looking.await.unwrap();
+    assert!((1..=4).contains(&count), "{count}");
+    assert!(known.contains("10.0.9.49"), "the last word counts: {known}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_has_so_many_calls_under_way_and_others_have_theirs() {
+    let (compiler, mut agents) = settled(2).await;
+    let mut calls = Vec::new();
+    for _ in 0..4 {
+        let client = NodeServiceClient::new(compiler.dial().await.0);
+        for number in 0..60 {
+            let mut client = client.clone();
+            // Pods that nobody knows, which are waited for.
+            let sandbox = sandbox(&format!("q{number}"), 5000 + number, "10.0.9.1");
+            let request = v1::AttachRequest::from(Attach { node: node_name(0), sandbox, within: WITHIN });
+            calls.push(tokio::spawn(async move { client.attach(request).await.unwrap_err().code() }));
+        }
+    }
+    compiler.tell(starting(NEW, 1).into()).await;
+    let call = attach(&compiler, 1, sandbox("s1", NEW, "10.0.9.7")).await;
+    agents[1].apply().await;
+    agents[0].apply().await;
+    assert_eq!(answer(call).await.map(|it| it.reach), Ok(Reach::Everywhere));
+    let mut refused = 0;
+    for call in calls {
+        match patiently(call).await.unwrap() {
+            Code::ResourceExhausted => refused += 1,
+            code => assert_eq!(code, Code::DeadlineExceeded),
+        }
+    }
+    assert_eq!(refused, 240 - 128);
 }

@@ -53,6 +53,7 @@ pub(super) fn pod(number: usize, on: usize) -> Pod {
         network: PodNetwork::own([IpAddr::V4(address)].into(), None),
         lifecycle: Lifecycle::Live,
         ports: [].into(),
+        scheduled: None,
         faults: Vec::new(),
     }
 }

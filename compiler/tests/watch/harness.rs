@@ -164,6 +164,7 @@ impl Cluster {
                 Change::Policy(edit) => self.edit("NetworkPolicy", edit),
                 Change::NodePods(edit) => self.edit("NodePods", edit),
                 Change::Facts(edit) => panic!("no source knows of {edit:?}"),
+                Change::Overdue(edit) => panic!("no source knows of {edit:?}"),
             }),
             SourceEvent::Report { input, problems } if problems.is_empty() => {
                 assert!(self.reports.remove(&input).is_some(), "{input} was not reported");

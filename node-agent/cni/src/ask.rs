@@ -5,7 +5,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use flock_shared::cni::{Answer, Call, LONGEST_LINE, Request};
+use flock_shared::cni::{Answer, Call, LONGEST_LINE, NetworkName, Request};
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
 
@@ -60,11 +60,17 @@ impl Deadline {
 ///
 /// # Errors
 /// Why there is no answer.
-pub fn ask(socket: &Path, call: Call, within: Duration) -> Result<Answer, AskError> {
+pub fn ask(
+    socket: &Path,
+    call: Call,
+    network: Option<NetworkName>,
+    within: Duration,
+) -> Result<Answer, AskError> {
     let deadline = Deadline(Instant::now() + within);
     let mut stream = connected(socket, deadline)?;
     let within_ms = u32::try_from(deadline.left()?.as_millis()).unwrap_or(u32::MAX);
-    let mut line = serde_json::to_vec(&Request { call, within_ms }).map_err(|_| AskError::Garbled)?;
+    let mut line =
+        serde_json::to_vec(&Request { call, network, within_ms }).map_err(|_| AskError::Garbled)?;
     line.push(b'\n');
     if line.len() > LONGEST_LINE {
         return Err(AskError::Long);
@@ -152,6 +158,10 @@ mod tests {
     const AGES: Duration = Duration::from_secs(60);
     const SHORT: Duration = Duration::from_millis(50);
 
+    fn ask(socket: &Path, call: Call, within: Duration) -> Result<Answer, AskError> {
+        super::ask(socket, call, NetworkName::new("pods").ok(), within)
+    }
+
     /// Asks an agent that does `serve` with the first connection.
     fn asked(
         call: Call,
@@ -177,7 +187,7 @@ mod tests {
     fn one_line_there_and_one_back() {
         let answer = asked(Call::Status, AGES, |mut stream| {
             let request: Request = serde_json::from_str(&line_of(&stream)).unwrap();
-            assert_eq!(request.call, Call::Status);
+            assert_eq!((request.call, request.network), (Call::Status, NetworkName::new("pods").ok()));
             assert!((1..=60_000).contains(&request.within_ms));
             // In parts, without an end of line.
             for part in [r#"{"done":{"#, r#""reach":"node"}}"#] {
@@ -265,7 +275,11 @@ mod tests {
     #[test]
     fn what_is_no_answer_is_told() {
         for said in [&b"no\n"[..], b"\n", b"{\"done\":{}}\n", b"\xff\n"] {
-            let answer = asked(Call::Status, AGES, move |mut stream| stream.write_all(said).unwrap());
+            let answer = asked(Call::Status, AGES, move |mut stream| {
+                // Who answers before it was asked may be gone before that.
+                line_of(&stream);
+                stream.write_all(said).unwrap();
+            });
             assert!(matches!(answer, Err(AskError::Garbled)), "{answer:?}");
         }
         let nothing = asked(Call::Status, AGES, |stream| drop(line_of(&stream)));

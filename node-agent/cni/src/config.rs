@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use flock_shared::cni::{LONGEST_TIMEOUT_MS, SOCKET, TIMEOUT_MS, VERSIONS};
+use flock_shared::cni::{LONGEST_TIMEOUT_MS, NetworkName, SOCKET, TIMEOUT_MS, VERSIONS};
 use flock_shared::json;
 use serde::Deserialize;
 use serde_json::Value;
@@ -27,6 +27,8 @@ pub enum OnTimeout {
 pub struct Config<'a> {
     /// The version of the specification that the call is of.
     pub version: &'static str,
+    /// The network, unless its name is none that the specification allows.
+    pub network: Option<NetworkName>,
     /// What the plugins before this one came to, as the runtime wrote it.
     pub previous: Option<&'a str>,
     /// For `GC`: the attachments that stay.
@@ -108,6 +110,7 @@ impl<'a> Config<'a> {
         let previous = json::member(text, "prevResult").and_then(|place| text.get(place));
         Ok(Self {
             version,
+            network: NetworkName::new(&wire.name).ok(),
             previous: previous.filter(|raw| *raw != "null"),
             settings: wire.settings(),
             attachments: wire.valid.or(wire.attachments),

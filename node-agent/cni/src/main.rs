@@ -49,7 +49,8 @@ fn answer(environment: &Environment, input: &[u8], start: Instant) -> Reply {
             reply
         }
         Plan::Ask(question) => {
-            let outcome = ask(&question.socket, question.call.clone(), question.within);
+            let outcome =
+                ask(&question.socket, question.call.clone(), question.network.clone(), question.within);
             tell(&question, environment, &outcome, start);
             question.reply(&outcome)
         }

@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use flock_shared::cni::{Answer, Call, Reach, Sandbox, VERSIONS};
+use flock_shared::cni::{Answer, Call, NetworkName, Reach, Sandbox, VERSIONS};
 use serde::Deserialize;
 
 use crate::ask::AskError;
@@ -59,6 +59,8 @@ pub struct Question {
     pub within: Duration,
     /// What is asked.
     pub call: Call,
+    /// The network that it is asked of.
+    pub network: Option<NetworkName>,
     /// Where calls are written down.
     pub log: Option<PathBuf>,
     ending: Ending,
@@ -153,6 +155,7 @@ fn add(environment: &Environment, config: &Config<'_>, look: impl Fn(&str) -> Li
             socket: settings.socket,
             within: settings.timeout,
             call: Call::Add(sandbox),
+            network: config.network.clone(),
             log: settings.log,
             ending: Ending::Add { result, version: config.version, on_timeout: settings.on_timeout },
         })),
@@ -188,6 +191,7 @@ fn del(environment: &Environment, config: Config<'_>) -> Plan {
             socket,
             within: timeout.min(LONGEST_END),
             call: Call::Del(id),
+            network: config.network,
             log,
             ending: Ending::Success,
         }),
@@ -206,6 +210,7 @@ fn gc(config: Config<'_>) -> Plan {
             socket,
             within: timeout.min(LONGEST_END),
             call: Call::Gc(ids),
+            network: config.network,
             log,
             ending: Ending::Success,
         }),
@@ -223,6 +228,7 @@ fn status(config: Config<'_>) -> Result<Plan, Failure> {
             socket: settings.socket,
             within: settings.timeout.min(LONGEST_STATUS),
             call: Call::Status,
+            network: config.network,
             log: settings.log,
             ending: Ending::Status { version },
         }),

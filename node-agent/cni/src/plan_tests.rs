@@ -202,6 +202,25 @@ fn gc_says_what_stays_or_nothing() {
 }
 
 #[test]
+fn a_question_is_of_a_network() {
+    let name = |name: &str| NetworkName::new(name).ok();
+    for (command, keys) in [
+        ("ADD", ""),
+        ("DEL", ""),
+        ("GC", r#","cni.dev/valid-attachments":[]"#),
+        ("STATUS", r#","onTimeout":"fail""#),
+    ] {
+        let asked = |network: &str| {
+            let text = chained("1.1.0", keys).replacen(r#""name":"n""#, &format!(r#""name":"{network}""#), 1);
+            question(planned(command, &text)).network
+        };
+        assert_eq!(asked("cbr0"), name("cbr0"), "{command}");
+        // Which the specification does not allow, and nobody has to suffer for.
+        assert_eq!(asked("my network"), None, "{command}");
+    }
+}
+
+#[test]
 fn status_fails_only_where_add_certainly_would() {
     let (reply, _) = answered(planned("STATUS", &config("1.1.0", "")));
     assert_eq!(reply, Reply::Success(None));

@@ -11,7 +11,7 @@
 use std::collections::{BTreeSet, VecDeque};
 
 use flock_proto::SANDBOXES_LIMIT;
-use flock_shared::cni::{Sandbox, SandboxId};
+use flock_shared::cni::{NetworkName, Sandbox, SandboxId};
 use serde::{Deserialize, Serialize};
 
 /// Sandboxes that are gone, and of which the compiler does not know that yet. Of more, the oldest are forgotten: their
@@ -67,6 +67,9 @@ pub struct Kept {
 pub struct KeptEntry {
     /// The sandbox.
     pub sandbox: Sandbox,
+    /// The network that it is of; `None`: an earlier agent kept it, or the network has no name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network: Option<NetworkName>,
     /// Returns true if the compiler may not know of it.
     pub owed: bool,
 }
@@ -86,6 +89,7 @@ pub struct Book {
 #[derive(Debug)]
 struct Entry {
     sandbox: Sandbox,
+    network: Option<NetworkName>,
     number: Number,
     is_owed: bool,
     /// Returns true if another call for it has ended while its own is under way: the compiler may take that one last.
@@ -128,12 +132,13 @@ impl Book {
         for id in kept.gone {
             book.bury(id);
         }
-        for KeptEntry { sandbox, owed } in kept.sandboxes.into_iter().take(SANDBOXES_LIMIT) {
+        for KeptEntry { sandbox, network, owed } in kept.sandboxes.into_iter().take(SANDBOXES_LIMIT) {
             if same_boot {
                 let number = book.number();
                 let telling = Telling::default();
                 book.entries.push(Entry {
                     sandbox,
+                    network,
                     number,
                     is_owed: owed,
                     is_doubtful: false,
@@ -150,7 +155,11 @@ impl Book {
     /// What is to be kept.
     #[must_use]
     pub fn kept(&self) -> Kept {
-        let kept = |entry: &Entry| KeptEntry { sandbox: entry.sandbox.clone(), owed: entry.is_owed };
+        let kept = |entry: &Entry| KeptEntry {
+            sandbox: entry.sandbox.clone(),
+            network: entry.network.clone(),
+            owed: entry.is_owed,
+        };
         Kept {
             sandboxes: self.entries.iter().map(kept).collect(),
             gone: self.gone.iter().map(|gone| gone.id.clone()).collect(),
@@ -163,8 +172,8 @@ impl Book {
         (self.entries.len(), self.gone.len())
     }
 
-    /// CNI ADD; it is to be told now, and settled if it is kept, which it is not where there is no room.
-    pub fn add(&mut self, sandbox: Sandbox) -> (Debt, Keeping) {
+    /// CNI ADD of a network; it is to be told now, and settled if it is kept, which it is not where there is no room.
+    pub fn add(&mut self, sandbox: Sandbox, network: Option<NetworkName>) -> (Debt, Keeping) {
         self.entries.retain(|entry| entry.sandbox.id != sandbox.id);
         self.gone.retain(|gone| gone.id != sandbox.id);
         let number = self.number();
@@ -175,6 +184,7 @@ impl Book {
         let telling = Telling { calls: 1, failed: 0 };
         self.entries.push(Entry {
             sandbox,
+            network,
             number,
             is_owed: true,
             is_doubtful: false,
@@ -195,10 +205,12 @@ impl Book {
         Debt::Detach(id.clone(), number)
     }
 
-    /// CNI GC: all sandboxes but these are gone; which ones. Those that are just being added are none of them.
-    pub fn keep_only(&mut self, ids: &[SandboxId]) -> Vec<SandboxId> {
+    /// CNI GC: all sandboxes of a network but these are gone; which ones. Those that are just being added are none of them.
+    /// The list is of one network: of the sandboxes of others, and of those whose network is not known, it says nothing.
+    pub fn keep_only(&mut self, network: &NetworkName, ids: &[SandboxId]) -> Vec<SandboxId> {
         let ids: BTreeSet<&SandboxId> = ids.iter().collect();
-        self.end(|entry| entry.telling.calls == 0 && !ids.contains(&entry.sandbox.id))
+        let is_named = |entry: &Entry| entry.network.as_ref() == Some(network);
+        self.end(|entry| is_named(entry) && entry.telling.calls == 0 && !ids.contains(&entry.sandbox.id))
     }
 
     /// What was found out about telling something.

@@ -19,8 +19,16 @@ fn sandbox(name: &str, address: u8) -> Sandbox {
     }
 }
 
+fn network(name: &str) -> NetworkName {
+    NetworkName::new(name).unwrap()
+}
+
 fn added(book: &mut Book, sandbox: Sandbox) -> Debt {
-    let (debt, keeping) = book.add(sandbox);
+    added_to(book, sandbox, Some(network("pods")))
+}
+
+fn added_to(book: &mut Book, sandbox: Sandbox, network: Option<NetworkName>) -> Debt {
+    let (debt, keeping) = book.add(sandbox, network);
     assert_eq!(keeping, Keeping::Kept);
     debt
 }
@@ -171,13 +179,32 @@ fn garbage_is_all_but_what_is_named_and_what_is_being_added() {
         attached(&mut book, name, u8::try_from(number).unwrap());
     }
     let add = added(&mut book, sandbox("d", 9));
-    assert_eq!(book.keep_only(&[id("b"), id("x")]), [id("a"), id("c")]);
+    assert_eq!(book.keep_only(&network("pods"), &[id("b"), id("x")]), [id("a"), id("c")]);
     assert!(book.owes_any(&[id("c"), id("b")]) && !book.owes_any(&[id("b")]));
     book.settle(&add, Settled::Done);
     assert_eq!(
         (names(&book), owed(&mut book)),
         (vec!["b".to_owned(), "d".to_owned()], vec!["-a".to_owned(), "-c".to_owned()])
     );
+}
+
+#[test]
+fn garbage_of_a_network_is_of_no_other() {
+    let mut book = Book::default();
+    for (number, name, on) in [(1, "a", Some("pods")), (2, "a.net1", Some("storage")), (3, "old", None)] {
+        let debt = added_to(&mut book, sandbox(name, number), on.map(network));
+        book.settle(&debt, Settled::Done);
+    }
+    // As the next agent finds it.
+    let mut book = Book::of(book.kept(), true);
+    assert_eq!(book.keep_only(&network("storage"), &[id("a.net1")]), []);
+    assert_eq!(book.keep_only(&network("another"), &[]), []);
+    assert_eq!(book.keep_only(&network("pods"), &[]), [id("a")]);
+    assert_eq!(book.keep_only(&network("storage"), &[]), [id("a.net1")]);
+    // Which network it was of was not kept: its link tells.
+    assert_eq!(names(&book), ["old"]);
+    book.look(&devices(&["old"]));
+    assert_eq!([book.look(&devices(&[])), book.look(&devices(&[]))], [vec![], vec![id("old")]]);
 }
 
 #[test]
@@ -248,6 +275,6 @@ fn it_does_not_grow_for_ever() {
         let debt = added(&mut full, sandbox);
         full.settle(&debt, Settled::Done);
     }
-    assert_eq!(full.add(sandbox("more", 1)).1, Keeping::NoRoom);
+    assert_eq!(full.add(sandbox("more", 1), None).1, Keeping::NoRoom);
     assert_eq!(full.size(), (SANDBOXES_LIMIT, 0));
 }

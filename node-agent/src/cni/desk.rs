@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use flock_proto::Attached;
-use flock_shared::cni::{Answer, Call, Reach, Request, Sandbox, SandboxId};
+use flock_shared::cni::{Answer, Call, NetworkName, Reach, Request, Sandbox, SandboxId};
 use tokio::time::{Instant, timeout_at};
 use tracing::{debug, warn};
 
@@ -40,15 +40,19 @@ impl Desk {
         let within = Duration::from_millis(request.within_ms.into()).min(LONGEST);
         let deadline = Instant::now() + within - within / WAY_BACK;
         match request.call {
-            Call::Add(sandbox) => self.add(sandbox, deadline).await,
+            Call::Add(sandbox) => self.add(sandbox, request.network, deadline).await,
             Call::Del(id) => self.delete(&id, deadline).await,
-            Call::Gc(ids) => self.keep_only(&ids, deadline).await,
+            Call::Gc(ids) => match request.network {
+                Some(network) => self.keep_only(&network, &ids, deadline).await,
+                // Of what it is the list is not known.
+                None => done(),
+            },
             Call::Status => done(),
         }
     }
 
-    async fn add(&self, sandbox: Sandbox, deadline: Instant) -> Answer {
-        let ((debt, keeping), change) = self.keeper.edit(|book| book.add(sandbox));
+    async fn add(&self, sandbox: Sandbox, network: Option<NetworkName>, deadline: Instant) -> Answer {
+        let ((debt, keeping), change) = self.keeper.edit(|book| book.add(sandbox, network));
         self.keeper.written(change).await;
         if keeping == Keeping::NoRoom {
             warn!(
@@ -96,12 +100,12 @@ impl Desk {
     }
 
     /// CNI GC. The compiler is told by whoever pays what the book owes.
-    async fn keep_only(&self, ids: &[SandboxId], deadline: Instant) -> Answer {
-        let (ended, change) = self.keeper.edit(|book| book.keep_only(ids));
+    async fn keep_only(&self, network: &NetworkName, ids: &[SandboxId], deadline: Instant) -> Answer {
+        let (ended, change) = self.keeper.edit(|book| book.keep_only(network, ids));
         if ended.is_empty() {
             return done();
         }
-        debug!(count = ended.len(), "sandboxes are gone, says CNI GC");
+        debug!(%network, count = ended.len(), "sandboxes are gone, says CNI GC");
         self.keeper.written(change).await;
         self.keeper.tell_again();
         let mut changes = self.keeper.changes();

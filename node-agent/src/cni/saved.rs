@@ -99,7 +99,7 @@ fn parsed(bytes: &[u8]) -> Option<Saved> {
 #[cfg(test)]
 mod tests {
     use flock_shared::PodKey;
-    use flock_shared::cni::{Sandbox, SandboxId};
+    use flock_shared::cni::{NetworkName, Sandbox, SandboxId};
 
     use super::*;
     use crate::cni::book::Settled;
@@ -113,7 +113,7 @@ mod tests {
             addresses: vec!["10.244.1.7".parse().unwrap(), "fd00::7".parse().unwrap()],
             interface: None,
         };
-        let (debt, _) = book.add(sandbox);
+        let (debt, _) = book.add(sandbox, NetworkName::new("cbr0").ok());
         book.settle(&debt, Settled::Done);
         let _ = book.delete(&SandboxId::new("77").unwrap());
         book
@@ -130,6 +130,14 @@ mod tests {
             changed[place] ^= 1;
             assert_eq!(parsed(&changed), None, "byte {place}");
         }
+    }
+
+    #[test]
+    fn a_file_without_networks_is_read() {
+        let body = r#"{"node":"n1","boot":"b","sandboxes":[{"sandbox":{"id":"3fa9","namespace":"shop","name":"web-0","addresses":["10.244.1.7"]},"owed":false}],"gone":["77"]}"#;
+        let saved = parsed(format!("{HEAD}{}\n{body}", ScriptHash::of(body.as_bytes())).as_bytes()).unwrap();
+        assert_eq!(saved.book.sandboxes[0].network, None);
+        assert_eq!(Book::of(saved.book, true).size(), (1, 1));
     }
 
     #[test]

@@ -1,11 +1,13 @@
 //! One attempt after the other: running nft, what its end says, and what the kernel says of others meanwhile.
 
+use flock_nft::attended;
 use flock_proto::Outcome;
 use tokio::time::Instant;
 use tracing::warn;
 
 use super::{DOUBT_INTERVAL, Enforcer, first_line};
 use crate::apply::{Answer, Job, Scope};
+use crate::attendance::{BELIEVED, Word};
 use crate::ledger::Sight;
 use crate::nft;
 use crate::runner::{Left, Run};
@@ -78,6 +80,7 @@ impl Enforcer {
         let Run { result, left, .. } = run;
         if result.is_ok() && scope != Scope::Delta {
             self.drift.replaced();
+            self.attendance.replaced();
         }
         let answer = match result {
             Ok(()) => self.enforcement.committed(job),
@@ -104,6 +107,31 @@ impl Enforcer {
             Scope::Full | Scope::Delta | Scope::Repair => {}
         }
         answer
+    }
+
+    /// Tells a table that asks whether a compiler attends to the node, by the stream that is open. What is told is no part of
+    /// what the compiler asked for: it is neither kept nor acknowledged.
+    pub(super) async fn attend(&mut self, open: Option<u64>) {
+        let (asks, is_current) = (self.enforcement.asks_who_attends(), self.enforcement.is_current());
+        let now = Instant::now();
+        let word = self.attendance.word(asks, is_current, open, now);
+        let text = match word {
+            None if asks => return,
+            // A table that does not ask knows nothing.
+            None => return self.attendance.told(None, true, now),
+            Some(Word::Attended) => attended::attend(BELIEVED),
+            Some(Word::Left) => attended::leave(),
+        };
+        let earlier = self.lookout.before(text.len(), self.drift.is_in_doubt());
+        self.saw(earlier);
+        let taken = self.runner.nft().tell(&text).await;
+        // One transaction, which is nobody's edit.
+        let sight = self.lookout.after(taken.is_ok().into());
+        self.saw(sight);
+        if let Err(error) = &taken {
+            warn!(?word, error = first_line(error), "the table could not be told who attends to the node");
+        }
+        self.attendance.told(word, taken.is_ok(), Instant::now());
     }
 
     /// Runs nft, and listens to what others do meanwhile.

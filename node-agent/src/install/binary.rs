@@ -47,6 +47,8 @@ pub struct Binary {
 pub enum Copied {
     /// Nothing: it is the same.
     Same,
+    /// Nothing: it is another one, which is to stay for a while.
+    Left,
     /// It was copied.
     New,
     /// It was copied, and runs only where the host's C library is one that it can do with.
@@ -66,12 +68,18 @@ impl Binary {
         self.folder.join(PLUGIN)
     }
 
+    /// Returns true if there is one that can be run, whichever.
+    #[must_use]
+    pub fn is_runnable(&self) -> bool {
+        self.target().symlink_metadata().is_ok_and(|there| can_run(&there))
+    }
+
     /// Sees to it that it is in place. The folder is looked up anew each time: on some systems it is a link that changes
-    /// with their version.
+    /// with their version. Another binary that is there and can be run is replaced only if `is_turn` says so.
     ///
     /// # Errors
     /// When it cannot be read here or written there.
-    pub fn ensure(&mut self) -> io::Result<Copied> {
+    pub fn ensure(&mut self, is_turn: impl FnOnce() -> bool) -> io::Result<Copied> {
         let there = self.target().symlink_metadata().ok();
         if there.as_ref().is_some_and(|there| Some(Stamp::of(there)) == self.seen) {
             return Ok(Copied::Same);
@@ -80,19 +88,34 @@ impl Binary {
         if bytes.is_empty() {
             return Err(about(&self.source, &io::Error::other("it is empty")));
         }
-        let is_same = there.is_some_and(|there| there.is_file() && there.mode() & 0o7777 == MODE)
+        let is_runnable = there.as_ref().is_some_and(can_run);
+        let is_same = there.as_ref().is_some_and(|there| there.is_file() && there.mode() & 0o7777 == MODE)
             && file::read(&self.target(), LONGEST).is_ok_and(|(there, _)| there == bytes);
         if !is_same {
-            file::replace(&self.folder, PLUGIN, &bytes, Like::Mode(MODE), || Ok(true))
+            if is_runnable && !is_turn() {
+                return Ok(Copied::Left);
+            }
+            let written = file::replace(&self.folder, PLUGIN, &bytes, Like::Mode(MODE), || Ok(true))
                 .map_err(|error| about(&self.target(), &error))?;
+            if !written {
+                // Somebody else is putting one there, which the next look finds.
+                let error = io::Error::from(io::ErrorKind::WouldBlock);
+                return if is_runnable { Ok(Copied::Left) } else { Err(about(&self.target(), &error)) };
+            }
         }
-        self.seen = self.target().symlink_metadata().ok().as_ref().map(Stamp::of);
+        // What was looked at before it was read is what was read, or the next look finds another one. What was written may have
+        // been replaced at once.
+        self.seen = there.as_ref().filter(|_| is_same).map(Stamp::of);
         Ok(match (is_same, is_dynamic(&bytes)) {
             (true, _) => Copied::Same,
             (false, false) => Copied::New,
             (false, true) => Copied::Dynamic,
         })
     }
+}
+
+fn can_run(there: &Metadata) -> bool {
+    there.is_file() && there.mode() & 0o111 != 0
 }
 
 fn about(path: &Path, error: &io::Error) -> io::Error {

@@ -2,16 +2,24 @@
 //!
 //! The new one is made in the same folder. That is more than what makes the step one: containerd takes no notice of a file
 //! that comes from elsewhere, but of one that goes by a name (`fsnotify`'s rename), and reads the folder again then.
+//!
+//! Two may be at it at the same time, as while a `DaemonSet` is updated. Only one of them writes the new file: whoever has the
+//! lock on it, which the kernel takes back from a process that is killed.
 
 use std::fs::{File, Metadata, OpenOptions, Permissions, remove_file, rename};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, fchown};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::OFlags;
+use rustix::fs::{FlockOperation, OFlags, XattrFlags, flock, fsetxattr, lgetxattr};
+use rustix::io::Errno;
 
 const NOT_FOLLOWED: i32 = OFlags::NOFOLLOW.bits().cast_signed();
 const NONBLOCK: i32 = OFlags::NONBLOCK.bits().cast_signed();
+
+/// The extended attribute that is SELinux's label of a file, and the longest one.
+const LABEL: &str = "security.selinux";
+const LONGEST_LABEL: usize = 1024;
 
 /// Whose a new file is, and who may use it.
 #[derive(Debug, Clone, Copy)]
@@ -22,7 +30,8 @@ pub enum Like<'a> {
     Mode(u32),
 }
 
-/// Puts these bytes under a name of a folder, unless `is_due` says in the last moment that they are not wanted.
+/// Puts these bytes under a name of a folder, unless `is_due` says in the last moment that they are not wanted, or somebody
+/// else is putting others there. Returns true if they are there.
 ///
 /// # Errors
 /// When the system refuses; nothing is changed then.
@@ -34,7 +43,8 @@ pub fn replace(
     is_due: impl FnOnce() -> io::Result<bool>,
 ) -> io::Result<bool> {
     let temporary = folder.join(format!(".{name}.flock-new"));
-    let made = make(&temporary, bytes, like).and_then(|()| is_due());
+    let Some(_claim) = claim(&temporary)? else { return Ok(false) };
+    let made = make(&temporary, bytes, like, &folder.join(name)).and_then(|()| is_due());
     if !matches!(made, Ok(true)) {
         // What a crash leaves is written over by the next.
         let _ = remove_file(&temporary);
@@ -45,24 +55,59 @@ pub fn replace(
     Ok(true)
 }
 
-fn make(path: &Path, bytes: &[u8], like: Like<'_>) -> io::Result<()> {
-    let mut how = OpenOptions::new();
-    how.write(true).create(true).truncate(true).mode(0o600).custom_flags(NOT_FOLLOWED);
-    let mut file = how.open(path)?;
+/// The new file, which is this process's alone for as long as it has this; nothing where it is another's. It is open for
+/// reading only: what is open for writing cannot be run, and a plugin may be called at any moment.
+fn claim(path: &Path) -> io::Result<Option<File>> {
+    match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+        // Left by a crash, or another's.
+        made => drop(made),
+    }
+    let opened = OpenOptions::new().read(true).custom_flags(NOT_FOLLOWED | NONBLOCK).open(path);
+    let file = match opened {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        opened => opened?,
+    };
+    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Err(Errno::WOULDBLOCK) => return Ok(None),
+        locked => locked?,
+    }
+    // Whoever had it before may have put it in its place meanwhile.
+    let place = |metadata: Metadata| (metadata.dev(), metadata.ino());
+    let is_there = path
+        .symlink_metadata()
+        .is_ok_and(|there| file.metadata().is_ok_and(|own| place(there) == place(own)));
+    Ok(is_there.then_some(file))
+}
+
+fn make(path: &Path, bytes: &[u8], like: Like<'_>, former: &Path) -> io::Result<()> {
+    let how = OpenOptions::new().write(true).truncate(true).custom_flags(NOT_FOLLOWED).open(path);
+    let mut file = how?;
     file.write_all(bytes)?;
     let mode = match like {
         Like::Mode(mode) => mode,
-        Like::Former(former) => {
+        Like::Former(metadata) => {
             let own = file.metadata()?;
-            if (own.uid(), own.gid()) != (former.uid(), former.gid()) {
-                fchown(&file, Some(former.uid()), Some(former.gid()))?;
+            if (own.uid(), own.gid()) != (metadata.uid(), metadata.gid()) {
+                fchown(&file, Some(metadata.uid()), Some(metadata.gid()))?;
             }
-            former.mode() & 0o7777
+            label_like(&file, former);
+            metadata.mode() & 0o7777
         }
     };
     // After the owner, whose change takes away bits of the mode.
     file.set_permissions(Permissions::from_mode(mode))?;
     file.sync_all()
+}
+
+/// Gives a file the SELinux label of another, where that has one. A system that has none, or does not allow it, labels files
+/// as it does those of everybody who makes one in this folder.
+fn label_like(file: &File, former: &Path) {
+    let mut label = [0; LONGEST_LABEL];
+    let read = lgetxattr(former, LABEL, &mut label[..]);
+    if let Some(label) = read.ok().and_then(|length| label.get(..length)) {
+        let _ = fsetxattr(file, LABEL, label, XattrFlags::empty());
+    }
 }
 
 /// Removes a file, for good.
@@ -93,4 +138,69 @@ pub fn read(path: &PathBuf, longest: u64) -> io::Result<(Vec<u8>, Metadata)> {
     let mut bytes = Vec::new();
     file.take(longest).read_to_end(&mut bytes)?;
     Ok((bytes, metadata))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread::scope;
+
+    use super::*;
+
+    const LENGTH: usize = 64 << 10;
+
+    #[test]
+    fn two_that_replace_a_file_at_once_never_leave_half_of_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let put = |letter: u8| {
+            let bytes = vec![letter; LENGTH];
+            replace(folder.path(), "10-a.conflist", &bytes, Like::Mode(0o600), || Ok(true)).unwrap()
+        };
+        assert!(put(b'a'));
+        let written: usize = scope(|scope| {
+            let writers: Vec<_> = (b'a'..=b'd')
+                .map(|letter| scope.spawn(move || (0..100).filter(|_| put(letter)).count()))
+                .collect();
+            while writers.iter().any(|writer| !writer.is_finished()) {
+                let (bytes, _) = read(&folder.path().join("10-a.conflist"), 1 << 20).unwrap();
+                assert_eq!(bytes, vec![bytes[0]; LENGTH], "half of one");
+            }
+            writers.into_iter().map(|writer| writer.join().unwrap()).sum()
+        });
+        assert!(written >= 100, "somebody is always the one who writes, {written}");
+        assert!(put(b'e'), "what somebody else has begun is nobody's any more");
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn what_a_crash_left_is_written_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let left = folder.path().join(".a.flock-new");
+        std::fs::write(&left, "much longer than what is to come").unwrap();
+        assert!(replace(folder.path(), "a", b"new", Like::Mode(0o640), || Ok(true)).unwrap());
+        let (bytes, metadata) = read(&folder.path().join("a"), 100).unwrap();
+        assert_eq!((bytes, metadata.mode() & 0o7777), (b"new".to_vec(), 0o640));
+        // Somebody is at it, who may be slow.
+        let claimed = claim(&left).unwrap();
+        assert!(claimed.is_some());
+        assert!(!replace(folder.path(), "a", b"newer", Like::Mode(0o640), || Ok(true)).unwrap());
+        drop(claimed);
+        assert!(replace(folder.path(), "a", b"newer", Like::Mode(0o640), || Ok(true)).unwrap());
+    }
+
+    #[test]
+    fn a_label_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a");
+        std::fs::write(&path, "old").unwrap();
+        let label = b"system_u:object_r:etc_t:s0\0";
+        if rustix::fs::setxattr(&path, LABEL, label, XattrFlags::empty()).is_err() {
+            println!("skipped: needs root and a file system with labels");
+            return;
+        }
+        let metadata = path.metadata().unwrap();
+        assert!(replace(folder.path(), "a", b"new", Like::Former(&metadata), || Ok(true)).unwrap());
+        let mut found = [0; 64];
+        let length = lgetxattr(&path, LABEL, &mut found[..]).unwrap();
+        assert_eq!(&found[..length], label);
+    }
 }

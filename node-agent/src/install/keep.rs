@@ -17,6 +17,8 @@ use super::select::{self, Edit, Edits, File};
 
 /// Between two looks.
 const PERIOD: Duration = Duration::from_millis(200);
+/// When it is known that nobody keeps it there: some looks long.
+const SEEN: Duration = Duration::from_millis(700);
 /// How often an edit is tried again that somebody else was faster than.
 const ATTEMPTS: u32 = 5;
 
@@ -42,6 +44,9 @@ pub enum InstallError {
         /// Why not of those that are there.
         why: String,
     },
+    /// It was taken out, and put back.
+    #[error("the plugin was put back into {}: install-cni still runs on this node", .0.display())]
+    PutBack(PathBuf),
     /// Somebody else kept writing.
     #[error("{}: somebody else keeps writing it", .0.display())]
     Overtaken(PathBuf),
@@ -59,7 +64,7 @@ pub struct Keeper {
     options: Install,
     folder: Folder,
     binary: Binary,
-    /// Files that this process has written, and how often others did since.
+    /// Files that this process has written, and how often others did since; the binary is one of them.
     written: BTreeMap<String, Patience>,
     /// What is wrong, as of the last look; and what of it has been told.
     wrong: Faults,
@@ -82,7 +87,7 @@ impl Keeper {
     /// # Errors
     /// When the plugin is part of no configuration afterwards.
     pub fn look(&mut self, now: Instant) -> Result<(), InstallError> {
-        let ready = self.put_binary();
+        let ready = self.put_binary(now);
         let files = self.files()?;
         let (edits, wrong, is_part) = match &ready {
             Ok(()) => {
@@ -96,8 +101,11 @@ impl Keeper {
         };
         let nowhere = self.nowhere(&wrong);
         self.tell(wrong);
-        for (name, edit) in &edits {
-            self.edit(name, files.get(name), edit, now)?;
+        for (name, edit) in edits {
+            // What would stop pods is not left alone for as long as somebody else is at it: a list that names a binary which
+            // is not there, or one that was made from another that has gone.
+            let is_urgent = ready.is_err() || edit == Edit::Remove;
+            self.edit(&name, files.get(&name), edit, is_urgent, now)?;
         }
         ready?;
         if is_part { Ok(()) } else { Err(nowhere) }
@@ -108,14 +116,33 @@ impl Keeper {
         InstallError::Nowhere { path: self.folder.path().clone(), why }
     }
 
-    fn put_binary(&mut self) -> Result<(), InstallError> {
-        match self.binary.ensure().map_err(InstallError::Binary)? {
-            Copied::Same => {}
-            Copied::New => info!(path = %self.binary.target().display(), "installed the plugin"),
+    fn put_binary(&mut self, now: Instant) -> Result<(), InstallError> {
+        let is_paused = self.written.get(PLUGIN).is_some_and(|patience| patience.is_paused(now));
+        if is_paused && self.binary.is_runnable() {
+            return Ok(());
+        }
+        let target = self.binary.target();
+        let path = target.display();
+        let mut turn = Turn::Write;
+        let patience = &mut self.written;
+        let copied = self.binary.ensure(|| {
+            turn = patience.get_mut(PLUGIN).map_or(Turn::Write, |patience| patience.turn(now));
+            turn != Turn::Wait
+        });
+        match copied.map_err(InstallError::Binary)? {
+            Copied::Same | Copied::Left => return Ok(()),
+            Copied::New => info!(%path, "installed the plugin"),
             Copied::Dynamic => warn!(
-                path = %self.binary.target().display(),
+                %path,
                 "installed the plugin, which is linked dynamically: it runs only if this host has its libraries"
             ),
+        }
+        self.written.entry(PLUGIN.to_owned()).or_default();
+        if let Turn::WriteAndPause(pause) = turn {
+            warn!(
+                %path, seconds = pause.as_secs(),
+                "somebody else keeps putting another binary there: it is not replaced for a while"
+            );
         }
         Ok(())
     }
@@ -129,24 +156,29 @@ impl Keeper {
         &mut self,
         name: &str,
         former: Option<&File>,
-        edit: &Edit,
+        mut edit: Edit,
+        is_urgent: bool,
         now: Instant,
     ) -> Result<(), InstallError> {
         let path = self.folder.path().join(name);
         let turn = self.written.get_mut(name).map_or(Turn::Write, |patience| patience.turn(now));
-        if turn == Turn::Wait {
-            return Ok(());
+        if turn == Turn::Wait && !is_urgent {
+            if !select::is_made(name) || former.is_none() {
+                return Ok(());
+            }
+            // It says no longer what it was made from does, which the runtime is to take until the pause is over.
+            edit = Edit::Remove;
         }
         let done = self
             .folder
-            .edit(name, former, edit)
+            .edit(name, former, &edit)
             .map_err(|source| InstallError::Folder { path: path.clone(), source })?;
         if done == Done::Overtaken {
             // The next look finds what came of it.
             return Ok(());
         }
         self.written.entry(name.to_owned()).or_default();
-        info!(path = %path.display(), "{}", what(edit));
+        info!(path = %path.display(), "{}", what(&edit));
         if let Turn::WriteAndPause(pause) = turn {
             warn!(
                 path = %path.display(), seconds = pause.as_secs(),
@@ -226,20 +258,28 @@ pub fn uninstall(options: &Uninstall) -> Result<Vec<String>, InstallError> {
     let mut lines = remove(&folder)?;
     if lines.is_empty() {
         lines.push(format!("the plugin is part of no configuration in {}", folder.path().display()));
+    } else {
+        std::thread::sleep(SEEN);
+        let files = folder.files().map_err(failed(folder.path().clone()))?;
+        if let Some(name) = select::without_plugin(&files).into_keys().next() {
+            return Err(InstallError::PutBack(folder.path().join(name)));
+        }
     }
     let Some(bin_dir) = options.removed_from() else {
         lines.push(format!("left its binary, which runtimes call for pods that it was there for, {PLUGIN}"));
         return Ok(lines);
     };
     let path = bin_dir.join(PLUGIN);
-    super::file::remove(bin_dir, PLUGIN)
-        .map_err(|source| InstallError::Folder { path: path.clone(), source })?;
+    super::file::remove(bin_dir, PLUGIN).map_err(failed(path.clone()))?;
     lines.push(format!("removed {}", path.display()));
     Ok(lines)
 }
 
+fn failed(path: PathBuf) -> impl FnOnce(io::Error) -> InstallError {
+    move |source| InstallError::Folder { path, source }
+}
+
 fn remove(folder: &Folder) -> Result<Vec<String>, InstallError> {
-    let failed = |path: PathBuf| move |source| InstallError::Folder { path, source };
     let mut lines = Vec::new();
     for _ in 0..ATTEMPTS {
         let files = folder.files().map_err(failed(folder.path().clone()))?;

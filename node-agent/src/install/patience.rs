@@ -36,9 +36,15 @@ struct Pause {
 }
 
 impl Patience {
+    /// Returns true if there is a pause.
+    #[must_use]
+    pub fn is_paused(&self, now: Instant) -> bool {
+        self.pause.is_some_and(|pause| now < pause.until)
+    }
+
     /// Whether the file is written, which somebody has changed.
     pub fn turn(&mut self, now: Instant) -> Turn {
-        if self.pause.is_some_and(|pause| now < pause.until) {
+        if self.is_paused(now) {
             return Turn::Wait;
         }
         self.written.retain(|written| now.duration_since(*written) < WINDOW);

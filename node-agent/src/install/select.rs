@@ -80,7 +80,9 @@ fn made_from(name: &str) -> String {
     format!("{stem}{MADE}")
 }
 
-fn is_made(name: &str) -> bool {
+/// Returns true if a list of this name was made from another file, and goes with it.
+#[must_use]
+pub fn is_made(name: &str) -> bool {
     name.ends_with(MADE)
 }
 

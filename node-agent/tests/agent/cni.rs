@@ -6,7 +6,7 @@ use flock_node_agent::cni::book::Book;
 use flock_node_agent::cni::line::{Line, Outcome, Way};
 use flock_node_agent::run::Config;
 use flock_proto::{Attach, Attached, BEHIND_LIMIT, Detach};
-use flock_shared::cni::{Answer, Call, Reach, Request, Sandbox, SandboxId};
+use flock_shared::cni::{Answer, Call, NetworkName, Reach, Request, Sandbox, SandboxId};
 use flock_shared::{NodeName, PodKey, dial};
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
@@ -61,7 +61,13 @@ pub(crate) async fn said(socket: &Path, line: &str) -> Option<Answer> {
 }
 
 pub(crate) async fn call(socket: &Path, call: Call, within_ms: u32) -> Option<Answer> {
-    let line = serde_json::to_string(&Request { call, within_ms }).unwrap();
+    call_of(socket, call, "pods", within_ms).await
+}
+
+/// A call of a network.
+pub(crate) async fn call_of(socket: &Path, call: Call, network: &str, within_ms: u32) -> Option<Answer> {
+    let network = NetworkName::new(network).ok();
+    let line = serde_json::to_string(&Request { call, network, within_ms }).unwrap();
     said(socket, &format!("{line}\n")).await
 }
 

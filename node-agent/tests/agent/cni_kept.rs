@@ -7,7 +7,7 @@ use rustix::process::Signal;
 use tempfile::TempDir;
 use tokio::process::Child;
 
-use crate::cni::{LONG, answered, call, calling, done, id, sandbox};
+use crate::cni::{LONG, answered, call, call_of, calling, done, id, sandbox};
 use crate::compiler::{self, Compiler, Session, full};
 use crate::patiently;
 use crate::process::{agent, memory, signal};
@@ -112,6 +112,35 @@ async fn an_agent_that_is_killed_before_its_answer_forgets_nothing() {
     kept.settled().await;
     assert_eq!(kept.restart().await, ["b"]);
     assert!(!kept.compiler.is_called());
+}
+
+#[tokio::test]
+async fn garbage_of_one_network_leaves_the_sandboxes_of_others() {
+    let mut kept = Kept::new().await;
+    kept.session.sandboxes().await;
+    for (name, address, network) in
+        [("a", "10.0.0.1", "pods"), ("a.net1", "10.9.0.1", "storage"), ("b", "10.0.0.2", "no name of one")]
+    {
+        let socket = kept.socket();
+        let what = Call::Add(sandbox(name, address));
+        let add = tokio::spawn(async move { call_of(&socket, what, network, LONG).await });
+        kept.compiler.call().await.done();
+        assert_eq!(answered(add).await, done());
+    }
+    kept.settled().await;
+    // The next agent knows whose they are.
+    assert_eq!(kept.restart().await, ["a", "a.net1", "b"]);
+    for network in ["storage2", "no name of one"] {
+        assert_eq!(call_of(&kept.socket(), Call::Gc(vec![]), network, LONG).await, Some(done()));
+    }
+    let stay = Call::Gc(vec![id("a.net1")]);
+    assert_eq!(call_of(&kept.socket(), stay, "storage", LONG).await, Some(done()));
+    assert!(!kept.compiler.is_called());
+    let socket = kept.socket();
+    let gc = tokio::spawn(async move { call_of(&socket, Call::Gc(vec![]), "pods", LONG).await });
+    kept.owed("-a").await;
+    assert_eq!(answered(gc).await, done());
+    assert_eq!(kept.restart().await, ["a.net1", "b"]);
 }
 
 #[tokio::test]

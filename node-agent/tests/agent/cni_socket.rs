@@ -140,7 +140,8 @@ async fn what_is_no_call_is_refused() {
 
     // As long as it may be.
     let ids = (0..3500).map(|number| id(&format!("{number:064}"))).collect();
-    let mut line = serde_json::to_string(&Request { call: Call::Gc(ids), within_ms: 60_000 }).unwrap();
+    let mut line =
+        serde_json::to_string(&Request { call: Call::Gc(ids), network: None, within_ms: 60_000 }).unwrap();
     line.push_str(&" ".repeat(LONGEST_LINE - line.len()));
     line.push('\n');
     assert_eq!(said(&listening.socket, &line).await, Some(done()));

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, reason = "these are tests")]
 
 mod additive;
+mod attended;
 mod cni;
 mod cni_kept;
 mod cni_links;

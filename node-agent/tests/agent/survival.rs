@@ -16,7 +16,7 @@ use crate::stage::Stage;
 use crate::stream::start;
 
 /// Lets so much of the agent's time pass at once. It goes by the monotonic clock alone.
-async fn leap(time: Duration) {
+pub(crate) async fn leap(time: Duration) {
     tokio::time::pause();
     tokio::time::advance(time).await;
     tokio::time::resume();

@@ -184,6 +184,7 @@ fn holds(table: &Table, condition: &Match, packet: &Packet) -> Result<bool, Inte
         Match::Reply => packet.reply,
         Match::Family(family) => Family::of(&packet.source) == *family,
         Match::In(fields, name) => contains(table, fields, name, packet)?,
+        Match::Unattended => !contains(table, &[Field::Family], &SetName::Attended, packet)?,
         Match::Within(field, block) => address(field, packet).is_some_and(|at| block.contains(at)),
         Match::RelatedError(Family::V4) => packet.related && icmp(&Icmp::ERRORS_V4),
         Match::RelatedError(Family::V6) => packet.related && icmpv6(&Icmp::ERRORS_V6),
@@ -344,7 +345,9 @@ fn key(fields: &[Field], kind: SetType, packet: &Packet) -> Result<Option<Elemen
         }
         (SetType::Ports, [L4, DestinationPort]) => port.map(Element::Ports),
         (SetType::PortRanges, [DestinationPort]) => port.map(Element::PortRange),
-        (SetType::Families, [Field::Family]) => Some(Element::Family(Family::of(&packet.source))),
+        (SetType::Families | SetType::TimedFamilies, [Field::Family]) => {
+            Some(Element::Family(Family::of(&packet.source)))
+        }
         (SetType::Interfaces, [Inbound]) => packet.inbound.clone().map(Element::Interface),
         (SetType::Anchors(f), [Inbound, field @ Source(g)]) if f == *g => {
             packet.inbound.clone().zip(address(field)).map(|(name, address)| Element::Anchor(name, address))

@@ -27,6 +27,7 @@ impl SetName {
             | Self::PodPorts => SetType::Interfaces,
             Self::Anchors(family) | Self::PortAddresses(family) => SetType::Anchors(*family),
             Self::PortTargets => SetType::Targets,
+            Self::Attended => SetType::TimedFamilies,
         }
     }
 }
@@ -58,6 +59,16 @@ impl SetType {
     #[must_use]
     pub const fn is_interval(self) -> bool {
         matches!(self, Self::AddressRanges(_) | Self::AddressPorts(_) | Self::PortRanges)
+    }
+
+    /// What is said of it behind `flags`, if anything is.
+    #[must_use]
+    pub const fn flag(self) -> Option<&'static str> {
+        match self {
+            Self::TimedFamilies => Some("timeout"),
+            _ if self.is_interval() => Some("interval"),
+            _ => None,
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+pub mod attended;
 pub mod block;
 mod commit;
 pub mod costs;

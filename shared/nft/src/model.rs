@@ -61,6 +61,8 @@ pub enum SetType {
     Targets,
     /// Address families.
     Families,
+    /// Address families, each for as long as whoever adds it says. Only the agent does.
+    TimedFamilies,
     /// Protocol and port.
     Ports,
     /// Port ranges of one protocol: an interval set.
@@ -255,6 +257,8 @@ pub enum Match {
     Family(Family),
     /// The fields are an element of the set.
     In(Fields, SetName),
+    /// `meta nfproto != @attended`: no agent has said lately that a compiler attends to the node.
+    Unattended,
     /// The field, an address, is in the block.
     Within(Field, PodCidr),
     /// `ct state related` and an ICMP error.

@@ -87,6 +87,8 @@ pub enum SetName {
     PortAddresses(Family),
     /// Family bridge: such ports with the addresses that their pods may speak for as neighbours.
     PortTargets,
+    /// The families, for as long as a compiler attends to the node: see [`crate::attended`].
+    Attended,
 }
 
 /// A table of ours.

@@ -84,6 +84,7 @@ phrases!(Match {
     [Self::Reply] => "ct direction reply",
     [Self::Family(Family::V4)] => "meta nfproto ipv4",
     [Self::Family(Family::V6)] => "meta nfproto ipv6",
+    [Self::Unattended] => "meta nfproto != @attended",
     // A lookup of routes names the address of either family alike.
     [Self::NotLocal(Field::Source(Family::V4))] => "fib saddr type != local",
     [Self::NotLocal(Field::Source(Family::V6))] => "fib saddr type != local",
@@ -152,6 +153,7 @@ phrases!(SetName {
     [Self::PortAddresses(Family::V4)] => "port_addresses4",
     [Self::PortAddresses(Family::V6)] => "port_addresses6",
     [Self::PortTargets] => "port_targets6",
+    [Self::Attended] => "attended",
 });
 
 phrases!(MapName {

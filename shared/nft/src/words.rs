@@ -26,7 +26,7 @@ pub(crate) fn fields_of(kind: SetType) -> [Option<Field>; 3] {
         SetType::AddressPorts(family) => {
             [Some(Field::Destination(family)), Some(Field::DestinationPort), None]
         }
-        SetType::Families => [Some(Field::Family), None, None],
+        SetType::Families | SetType::TimedFamilies => [Some(Field::Family), None, None],
         SetType::Interfaces => [Some(Field::Inbound), None, None],
         SetType::Anchors(family) => [Some(Field::Inbound), Some(Field::Source(family)), None],
         SetType::Targets => [Some(Field::Inbound), Some(Field::NeighbourTarget), None],

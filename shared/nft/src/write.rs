@@ -183,8 +183,10 @@ pub(crate) fn delete_elements<T: fmt::Display>(
 }
 
 fn write_flags(out: &mut String, kind: SetType) {
-    if kind.is_interval() {
-        out.push_str("\t\tflags interval\n");
+    if let Some(flag) = kind.flag() {
+        for part in ["\t\tflags ", flag, "\n"] {
+            out.push_str(part);
+        }
     }
 }
 

@@ -31,6 +31,7 @@ fn sets() -> Vec<SetName> {
         SetName::Uplinks,
         SetName::PodPorts,
         SetName::PortTargets,
+        SetName::Attended,
     ];
     for family in Family::ALL {
         all.extend([
@@ -112,7 +113,7 @@ fn fields(kind: SetType) -> SmallVec<[Field; 3]> {
         SetType::Interfaces => smallvec![Field::Outbound],
         SetType::Anchors(family) => smallvec![Inbound, Source(family)],
         SetType::Targets => smallvec![Inbound, Field::NeighbourTarget],
-        SetType::Families => smallvec![Field::Family],
+        SetType::Families | SetType::TimedFamilies => smallvec![Field::Family],
         SetType::Ports => smallvec![Protocol, DestinationPort],
         SetType::PortRanges => smallvec![DestinationPort],
     }
@@ -124,6 +125,7 @@ fn conditions() -> Vec<Match> {
     let mut all: Vec<Match> = sets().into_iter().map(|set| Match::In(fields(set.kind()), set)).collect();
     all.extend([
         Match::Reply,
+        Match::Unattended,
         Match::NeighbourDiscovery,
         Match::AddressDetection,
         Match::LinkLocal,
@@ -171,6 +173,7 @@ fn conditions() -> Vec<Match> {
     for condition in &all {
         match condition {
             Match::Reply
+            | Match::Unattended
             | Match::Family(_)
             | Match::In(..)
             | Match::Within(..)
@@ -228,8 +231,8 @@ fn element(kind: SetType, protocol: Protocol) -> Option<Element> {
     let range = PortRange::new(protocol, 1, 65_535).unwrap();
     Some(match kind {
         SetType::Addresses(family) => Element::Address(address(family)),
-        // Those of ranges are no elements.
-        SetType::AddressRanges(_) => return None,
+        // Those of ranges are no elements, and those that the agent adds none of a script's.
+        SetType::AddressRanges(_) | SetType::TimedFamilies => return None,
         SetType::AddressPairs(family) => Element::Pair(address(family), address(family)),
         SetType::Destinations(family) => {
             Element::Destination(address(family), PortRange::single(Protocol::Sctp, 9))

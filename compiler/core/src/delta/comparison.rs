@@ -140,8 +140,8 @@ impl<'a> Comparison<'a> {
             old.bridge(self.old);
             new.bridge(self.new);
         }
-        let cidrs = |frame: &'a Frame| frame.unready.as_ref().map(|unready| &unready.cidrs);
-        if guarded && cidrs(self.old) != cidrs(self.new) {
+        let guard = |frame: &'a Frame| frame.unready.as_ref().map(|it| (&it.cidrs, it.closing));
+        if guarded && guard(self.old) != guard(self.new) {
             old.base_chains(self.old.unready.as_deref());
             new.base_chains(self.new.unready.as_deref());
         }

@@ -1,6 +1,7 @@
 //! What a frame is laid out to: the base chains, which are there whether or not anything is isolated, and the elements
 //! that send each subject to its chain and let other known addresses pass.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -46,6 +47,10 @@ impl<O: Objects> Layout<O> {
         let open = Family::ALL.map(|family| (Element::Family(family), Verdict::Accept));
         self.table
             .add_map(MapName::Open, Map { kind: SetType::Families, elements: open.into_iter().collect() });
+        if unready::asks_who_attends(unready) {
+            let nobody = Content::Elements(BTreeSet::new());
+            self.add_set(SetName::Attended, SetType::TimedFamilies, nobody);
+        }
         for (direction, hook) in
             [(Direction::Egress, Hook::ForwardFirst), (Direction::Ingress, Hook::ForwardSecond)]
         {

@@ -5,6 +5,11 @@
 //! packet that is on its way while a pod becomes known could hear "not isolated" of the older state and "known" of the
 //! newer.
 //!
+//! Where the blocks are closed only while a pod is expected there, the rules stand all the same. In a direction in which
+//! nobody is expected they ask one thing more: that nobody attends to the node ([`crate::nft::attended`]), for then nobody
+//! could be told who is on its way. So a node that has lost its compiler or its agent, and one that boots with the rules that
+//! it kept, is closed without anybody doing anything.
+//!
 //! The way out is that of what is denied: related errors and neighbour discovery pass as they do for every isolated
 //! pod. A counter in front tells how much was sent there.
 
@@ -13,15 +18,22 @@ use smallvec::{SmallVec, smallvec};
 use super::subject;
 use crate::nft::{ChainName, Family, Match, Rule, Statement, Verdict};
 use crate::object::Direction;
-use crate::output::Unready;
+use crate::output::{Closing, Unready};
+
+/// Returns true if rules may ask whether somebody attends to the node. The set that they ask is there also while none does:
+/// what is in it is the agent's business, and would be gone with it.
+pub(super) fn asks_who_attends(unready: Option<&Unready>) -> bool {
+    unready.is_some_and(|unready| unready.closing != Closing::Always)
+}
 
 /// The rules of a base chain behind the dispatch: one for each block.
 pub(super) fn rules(direction: Direction, unready: &Unready) -> impl Iterator<Item = Rule> {
     unready.cidrs.iter().map(move |cidr| {
         let subject = subject(direction, Family::of(&cidr.first()));
         // In this order: hardly any packet is left then, and only that one asks for a route.
-        let matches: SmallVec<[Match; 1]> =
-            smallvec![Match::Within(subject, *cidr), Match::NotLocal(subject)];
+        let mut matches: SmallVec<[Match; 1]> = smallvec![Match::Within(subject, *cidr)];
+        matches.extend((!unready.closing.is_closed(direction)).then_some(Match::Unattended));
+        matches.push(Match::NotLocal(subject));
         Rule { matches, statement: Statement::Counted(Verdict::Goto(ChainName::Denied(direction))) }
     })
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use flock_nft::read::GRAMMAR_ATTENDED;
 use flock_shared::NodeName;
 use ipnet::IpNet;
 
@@ -32,10 +33,19 @@ pub struct Facts {
     pub openvswitch: bool,
     /// What nft or the kernel refuses of what scripts may hold, in nft's words.
     pub refused: Vec<String>,
+    /// What its guard takes ([`flock_nft::read::GRAMMAR`]).
+    pub grammar: u32,
 }
 
 impl Facts {
-    /// A node of which nothing is known that matters: no bridge, no tunnel, nothing that goes past the rules.
+    /// Returns true if the agent keeps the table told that somebody attends to the node, where the table asks for it.
+    #[must_use]
+    pub const fn attends(&self) -> bool {
+        self.grammar >= GRAMMAR_ATTENDED
+    }
+
+    /// A node of which nothing is known that matters: no bridge, no tunnel, nothing that goes past the rules, an agent of
+    /// before there was a number of what its guard takes.
     #[must_use]
     pub const fn nothing_of(node: NodeName) -> Self {
         Self {
@@ -50,6 +60,7 @@ impl Facts {
             netkit: false,
             openvswitch: false,
             refused: Vec::new(),
+            grammar: 1,
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use flock_shared::{NodeName, PodKey};
 
@@ -30,8 +31,29 @@ pub struct Pod {
     pub lifecycle: Lifecycle,
     /// Named ports of its containers and sidecars; a name may stand for several numbers.
     pub ports: Sorted<NamedPort>,
+    /// Since when it is on its way to its node, as the API server says; `None` where it says nothing, and for pods that have
+    /// arrived.
+    pub scheduled: Option<UnixTime>,
     /// What was not understood and left out: such a port does not match, such an address owns nothing.
     pub faults: Vec<Fault>,
+}
+
+/// A time on a wall clock, in whole seconds since 1970.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct UnixTime(u32);
+
+impl UnixTime {
+    /// So many seconds since 1970; `None`: before that, or after 2105.
+    #[must_use]
+    pub fn new(seconds: i64) -> Option<Self> {
+        seconds.try_into().ok().map(Self)
+    }
+
+    /// How much time has passed since `earlier`; none if that is later.
+    #[must_use]
+    pub const fn since(self, earlier: Self) -> Duration {
+        Duration::from_secs(self.0.saturating_sub(earlier.0) as u64)
+    }
 }
 
 /// Whose network a pod uses.
@@ -83,6 +105,14 @@ impl Pod {
             Some(Attachment::Attached { addresses, .. }) => Some(addresses),
             Some(Attachment::Detached) => None,
         }
+    }
+
+    /// Returns true if it may start at any moment, with an address that nobody knows: it is bound to a node and has never had
+    /// an address.
+    #[must_use]
+    pub fn is_on_its_way(&self) -> bool {
+        let PodNetwork::Own { addresses, attachment: None, .. } = &self.network else { return false };
+        self.node.is_some() && self.lifecycle == Lifecycle::Live && addresses.is_empty()
     }
 
     /// How well the pod's claim to its addresses is founded.

@@ -57,6 +57,17 @@ pub enum Types {
 }
 
 impl Types {
+    /// The directions in which this is so; `None`: in neither.
+    #[must_use]
+    pub fn of(is_so: impl Fn(Direction) -> bool) -> Option<Self> {
+        match (is_so(Direction::Ingress), is_so(Direction::Egress)) {
+            (true, true) => Some(Self::Both),
+            (true, false) => Some(Self::Ingress),
+            (false, true) => Some(Self::Egress),
+            (false, false) => None,
+        }
+    }
+
     /// Whether `direction` is in the set.
     #[must_use]
     pub const fn contains(self, direction: Direction) -> bool {

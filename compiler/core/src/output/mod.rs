@@ -23,7 +23,7 @@ pub use links::{Links, NodeAddresses};
 pub use member_set::{MemberSet, Membership, PeerPort, ServicePort, SetDefinition};
 pub use rule_set::{Bits, BlockSet, Fingerprint, NamedRanges, Peers, RuleSet, Union};
 pub use subjects::Subjects;
-pub use unready::Unready;
+pub use unready::{Closing, Unready};
 
 /// What one node enforces.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,7 +73,12 @@ impl Output {
             true => Arc::default(),
             false => Arc::clone(&self.frame.anchors),
         };
-        let frame = Frame { subjects: subjects.collect(), anchors, ..Frame::clone(&self.frame) };
+        // Closed for good: who attends to the node is a construct that it may be refused for.
+        let unready = self.frame.unready.as_deref().map(|unready| {
+            let Unready { cidrs, known4, known6, .. } = unready.clone();
+            Arc::new(Unready { cidrs, known4, known6, ..Unready::default() })
+        });
+        let frame = Frame { subjects: subjects.collect(), anchors, unready, ..Frame::clone(&self.frame) };
         let (tree, frame_digest) = (SetTree::of(&[]), FrameDigest::of(&frame));
         let revision = tree.closed_revision(&frame_digest);
         let (node, frame) = (self.node.clone(), Arc::new(frame));

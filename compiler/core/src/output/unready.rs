@@ -1,16 +1,45 @@
-//! What guards the pods of a node that nobody knows yet: the node's pod CIDRs, and the known addresses within them.
+//! What guards the pods of a node that nobody knows yet: the node's pod CIDRs, when they are closed, and the known addresses
+//! within them.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use flock_shared::PodKey;
+
 use crate::members::{Member, Members};
-use crate::object::PodCidr;
+use crate::object::{Direction, PodCidr, Types};
 use crate::sorted::Sorted;
+
+/// When the blocks of a node are closed to and from addresses that are not known.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Closing {
+    /// Always.
+    #[default]
+    Always,
+    /// In these directions, for a pod is on its way that a policy isolates there; in the others while nobody attends to the
+    /// node, who could be told of such a pod.
+    Expecting(Option<Types>),
+}
+
+impl Closing {
+    /// Returns true if the blocks are closed in a direction also while somebody attends to the node.
+    #[must_use]
+    pub fn is_closed(self, direction: Direction) -> bool {
+        match self {
+            Self::Always => true,
+            Self::Expecting(directions) => directions.is_some_and(|it| it.contains(direction)),
+        }
+    }
+}
 
 /// Blocks whose addresses are isolated unless they are known: a pod may have one of them and not have been seen yet.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Unready {
     /// The node's pod CIDRs; at least one.
     pub cidrs: Sorted<PodCidr>,
+    /// When they are closed.
+    pub closing: Closing,
+    /// For whose sake they are closed, in order, if that is not always. No part of the revision.
+    pub expected: Sorted<PodKey>,
     /// The IPv4 addresses within them that some pod of the cluster owns.
     pub known4: Members<Member<Ipv4Addr>>,
     /// The IPv6 addresses within them that some pod of the cluster owns.

@@ -11,7 +11,7 @@ use super::Translator;
 use super::pass::distinct;
 use crate::idset::number;
 use crate::label::Labels;
-use crate::object::{Direction, Facts, Namespace, Node, NodePods, Pod, Policy, PolicyBody, Rule};
+use crate::object::{Direction, Facts, Namespace, Node, NodePods, Overdue, Pod, Policy, PolicyBody, Rule};
 use crate::parallel;
 use crate::world::{Difference, Differences};
 
@@ -27,7 +27,7 @@ impl Translator {
         for namespace in namespaces {
             self.namespace(&Difference { before: None, after: Some(namespace) });
         }
-        self.dirty.problems |= !self.world.facts().is_empty();
+        self.dirty.problems |= !self.world.facts().is_empty() || self.world.overdue().next().is_some();
         let told: Vec<NodeName> = self.world.node_pods().keys().cloned().collect();
         for node in told {
             self.dirty.problems |= self.problems.node_pods(&node, &self.world);
@@ -81,6 +81,7 @@ impl Translator {
                 pods.into_iter().for_each(|difference| self.pod(difference));
             }
             Differences::Facts(all) => all.iter().for_each(|difference| self.facts(difference)),
+            Differences::Overdue(all) => all.iter().for_each(|difference| self.overdue(difference)),
         }
     }
 
@@ -115,6 +116,32 @@ impl Translator {
         };
         if links(before) != links(after) {
             self.dirty.nodes.extend(self.cluster.node_id(&facts.node));
+        }
+        let attends = |facts: &Option<Arc<Facts>>| facts.as_ref().is_some_and(|facts| facts.attends());
+        if attends(before) != attends(after)
+            && let Some(node) = self.cluster.node_id(&facts.node)
+        {
+            self.guards.touch(node);
+        }
+    }
+
+    /// Who is waited for is looked up where pods are looked at.
+    fn overdue(&mut self, Difference { before, after }: &Difference<Overdue>) {
+        match after.as_ref().or(before.as_ref()).map(Arc::as_ref) {
+            None => {}
+            Some(Overdue::Pod(key)) => {
+                let pod = self.world.pods().get(key).and_then(|pod| self.cluster.pod_id(pod));
+                self.dirty.pods.extend(pod);
+            }
+            Some(Overdue::Namespace(node, namespace)) => {
+                self.dirty.problems = true;
+                let node = self.cluster.node_id(node).and_then(|id| self.cluster.node(id));
+                let pods = node.into_iter().flat_map(|node| node.pods.iter());
+                let of_namespace = |id: &u32| {
+                    self.cluster.pod(*id).is_some_and(|entry| entry.pod.key.namespace == *namespace)
+                };
+                self.dirty.pods.extend(pods.filter(of_namespace));
+            }
         }
     }
 

@@ -4,7 +4,8 @@
 //! World ─differences─▶ cluster (pods, namespaces, nodes, owners of addresses)
 //!                        ├─ subjects: which rules apply to a pod ─▶ groups ─draft─▶ parts: rule sets, unions, blocks
 //!                        └─ peers: which sets a pod is in ────────▶ sets: members
-//!                        └─ guards: which blocks a node guards, and the known addresses within ─┐
+//!                        ├─ expected: who is on the way to a node ─┐
+//!                        └─ guards: which blocks a node guards, when, and the known addresses within ─┐
 //! parts + sets ─────────────────▶ frames: Output per node that something of this touched ◀──────┘
 //! ```
 //!
@@ -18,6 +19,7 @@ mod budget;
 mod cluster;
 mod counts;
 mod draft;
+mod expected;
 mod follow;
 mod frames;
 mod groups;
@@ -47,7 +49,7 @@ mod weight;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use flock_shared::NodeName;
+use flock_shared::{NodeName, PodKey};
 
 pub use budget::Budgets;
 pub use load::Load;
@@ -56,6 +58,7 @@ pub use options::{Options, UnreadyPods, UnreadyPodsError};
 pub use pass::{NodeChange, Pass, Work};
 
 use self::cluster::Cluster;
+use self::expected::Expected;
 use self::groups::Groups;
 use self::links::AddressIndex;
 use self::parts::Parts;
@@ -65,7 +68,7 @@ use self::unready::Guards;
 use crate::change::Change;
 use crate::identity::ShortHash;
 use crate::output::{Families, Output};
-use crate::problem::Problem;
+use crate::problem::{self, Problem};
 use crate::world::World;
 
 /// A world and its outputs, kept up to date.
@@ -78,6 +81,7 @@ pub struct Translator {
     groups: Groups,
     parts: Parts,
     guards: Guards,
+    expected: Expected,
     node_addresses: AddressIndex,
     problems: problems::Faulty,
     dirty: Dirty,
@@ -129,6 +133,7 @@ impl Translator {
             groups: Groups::default(),
             parts: Parts::new(options.budgets),
             guards: Guards::new(options.unready_pods),
+            expected: Expected::default(),
             node_addresses: AddressIndex::default(),
             problems: problems::Faulty::default(),
             dirty: Dirty { all: true, ..Dirty::default() },
@@ -162,6 +167,14 @@ impl Translator {
         Output::empty(node, self.families)
     }
 
+    /// Returns true if, as of the last pass, a node is closed for the sake of a pod that is on its way there, or would be if it
+    /// had blocks.
+    #[must_use]
+    pub fn expects(&self, pod: &PodKey) -> bool {
+        let id = self.world.pods().get(pod).and_then(|pod| self.cluster.pod_id(pod));
+        id.is_some_and(|id| self.expected.has(id))
+    }
+
     /// What a user should mend, in order, once there has been a pass: faulty objects, contested addresses, policies that
     /// go over a budget, nodes where something passes unjudged.
     #[must_use]
@@ -171,6 +184,7 @@ impl Translator {
         problems.extend(problems::of_facts(&self.cluster, &self.world));
         problems.extend(problems::groups_over_budget(self));
         problems.extend(problems::namespaces_over_budget(self));
+        problems.extend(problem::of_overdue(self.world.overdue()));
         problems::bounded(problems)
     }
 

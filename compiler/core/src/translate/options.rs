@@ -37,18 +37,25 @@ impl Default for Options {
 pub enum UnreadyPods {
     /// As long as the cluster has a policy at all, the node forwards nothing to or from it: a pod is isolated from its
     /// first instant. The node itself reaches it.
-    #[default]
     Drop,
+    /// The same in each direction, but only while a pod is on its way to the node that a policy isolates in it, and while
+    /// no compiler attends to the node.
+    #[default]
+    Expected,
     /// Nothing: a pod is open until the compiler has seen its address.
     Allow,
 }
 
 impl UnreadyPods {
+    /// Every one.
+    pub const ALL: [Self; 3] = [Self::Drop, Self::Expected, Self::Allow];
+
     /// As the command line has it.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Drop => "drop",
+            Self::Expected => "expected",
             Self::Allow => "allow",
         }
     }
@@ -62,13 +69,13 @@ impl fmt::Display for UnreadyPods {
 
 /// A word that says nothing of unready pods.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("expected drop or allow")]
+#[error("expected drop, expected or allow")]
 pub struct UnreadyPodsError;
 
 impl FromStr for UnreadyPods {
     type Err = UnreadyPodsError;
 
     fn from_str(text: &str) -> Result<Self, UnreadyPodsError> {
-        [Self::Drop, Self::Allow].into_iter().find(|one| one.as_str() == text).ok_or(UnreadyPodsError)
+        Self::ALL.into_iter().find(|one| one.as_str() == text).ok_or(UnreadyPodsError)
     }
 }

@@ -10,12 +10,12 @@ use std::sync::Arc;
 use flock_shared::NodeName;
 
 use super::Translator;
-use super::groups::{Group, Outcome};
+use super::groups::{Group, Outcome, Wanted};
 use super::links::needs_node_addresses;
 use super::parts::Ground;
 use crate::delta::Body;
 use crate::idset::IdSet;
-use crate::object::Direction;
+use crate::object::{Direction, Types};
 use crate::output::Output;
 use crate::parallel;
 
@@ -69,6 +69,18 @@ pub struct Work {
     pub bodies: usize,
 }
 
+/// What a pod is to the policies of its namespace.
+#[derive(Default)]
+enum Found {
+    /// It is not there, or has no address and is not waited for.
+    #[default]
+    Nothing,
+    /// It owns an address: the groups that it belongs to.
+    Owner([Option<Wanted>; 2]),
+    /// It may start at any moment: where, and in which directions it is isolated then, if it is.
+    OnItsWay(Option<(u32, Types)>),
+}
+
 /// Takes numbers out, each once, in order.
 pub(super) fn distinct(ids: &mut Vec<u32>) -> Vec<u32> {
     let mut ids = std::mem::take(ids);
@@ -88,7 +100,7 @@ impl Translator {
             self.families = families;
             self.dirty.nodes.extend(self.cluster.nodes().map(|(id, _)| id));
         }
-        let guarded = self.guards.settle(!self.world.policies().is_empty(), &self.cluster.owners);
+        let guarded = self.guards.settle(&self.world, &self.cluster, &mut self.expected);
         self.dirty.nodes.extend(guarded);
         if self.node_addresses.settle() {
             let has_use = |output: &Arc<Output>| needs_node_addresses(output);
@@ -145,25 +157,42 @@ impl Translator {
         self.review_namespaces();
         let pods = distinct(&mut self.dirty.pods);
         work.pods = pods.len();
-        let (cluster, subjects, groups) = (&self.cluster, &self.subjects, &self.groups);
-        let wanted = parallel::map_asking(
+        let (cluster, subjects, groups, world) = (&self.cluster, &self.subjects, &self.groups, &self.world);
+        let is_expecting = self.guards.is_expecting();
+        let found = parallel::map_asking(
             &pods,
             |ids| cluster.ask_for(ids),
             |id| {
-                let entry = cluster.pod(*id).filter(|_| cluster.owned(*id).next().is_some())?;
+                let entry = cluster.pod(*id)?;
+                if cluster.owned(*id).next().is_none() {
+                    let node = entry.node.filter(|_| is_expecting && world.awaits(&entry.pod))?;
+                    let (applying, tries) = subjects.applying(entry);
+                    let [ingress, egress] = applying.map(|applying| applying.is_some());
+                    let types = Types::of(|direction| match direction {
+                        Direction::Ingress => ingress,
+                        Direction::Egress => egress,
+                    });
+                    return Some((Found::OnItsWay(types.map(|types| (node, types))), tries));
+                }
                 let wanted = |direction, applying| groups.wanted(entry, direction, applying, subjects);
                 let ([ingress, egress], tries) = subjects.applying(entry);
                 let groups = [
                     ingress.map(|applying| wanted(Direction::Ingress, applying)),
                     egress.map(|applying| wanted(Direction::Egress, applying)),
                 ];
-                Some((groups, tries))
+                Some((Found::Owner(groups), tries))
             },
         );
         let mut moved = Vec::new();
-        for (id, wanted) in pods.into_iter().zip(wanted) {
-            let (wanted, tries) = wanted.unwrap_or_default();
+        for (id, found) in pods.into_iter().zip(found) {
+            let (found, tries) = found.unwrap_or_default();
             work.tries += tries;
+            let (wanted, expected) = match found {
+                Found::Owner(groups) => (groups, None),
+                Found::OnItsWay(expected) => ([None, None], expected),
+                Found::Nothing => ([None, None], None),
+            };
+            self.expected.put(id, expected);
             for (direction, wanted) in Direction::ALL.into_iter().zip(wanted) {
                 if self.groups.place(id, direction, wanted, &mut self.subjects, &mut self.cluster) {
                     moved.push(id);

@@ -1,4 +1,5 @@
-//! Guards: the blocks of each node whose addresses are isolated unless a pod owns them, and those that one owns.
+//! Guards: the blocks of each node whose addresses are isolated unless a pod owns them, when they are, and the addresses that
+//! one owns.
 //!
 //! An address is looked up once for every length that a block has, and most clusters have one per family. Where no node
 //! has a block, nothing is looked up. The known addresses follow pods as the members of sets do: edits are collected,
@@ -8,15 +9,19 @@ use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
+use flock_shared::{NodeName, PodKey};
 use smallvec::SmallVec;
 
+use super::cluster::Cluster;
+use super::expected::Expected;
 use super::options::UnreadyPods;
 use super::owners::Owners;
 use super::sets::effective;
 use crate::members::{Edit, Member, Members};
 use crate::object::{Node, PodCidr};
-use crate::output::Unready;
+use crate::output::{Closing, Unready};
 use crate::sorted::Sorted;
+use crate::world::World;
 
 /// What one node guards.
 #[derive(Debug)]
@@ -40,20 +45,22 @@ impl Guard {
         }
     }
 
-    /// Makes the edits so far into new known addresses; whether they differ from before.
-    fn settle(&mut self) -> bool {
+    /// Makes the edits so far into new known addresses, which are closed in this way for the sake of these pods. Returns true
+    /// if anything differs from before.
+    fn settle(&mut self, closing: Closing, expected: Sorted<PodKey>) -> bool {
         let before = self.settled.take();
-        let is_new = before.is_none();
+        let is_same = before.as_ref().is_some_and(|it| it.closing == closing && it.expected == expected);
         let none = (Members::default(), Members::default());
         let (known4, known6) =
             before.as_ref().map_or(none, |before| (before.known4.clone(), before.known6.clone()));
         let (edits4, edits6) = (effective(&mut self.edits4, &known4), effective(&mut self.edits6, &known6));
-        if !is_new && edits4.is_empty() && edits6.is_empty() {
+        if is_same && edits4.is_empty() && edits6.is_empty() {
             self.settled = before;
             return false;
         }
         let (known4, known6) = (known4.edited(&edits4), known6.edited(&edits6));
-        self.settled = Some(Arc::new(Unready { cidrs: self.cidrs.clone(), known4, known6 }));
+        let cidrs = self.cidrs.clone();
+        self.settled = Some(Arc::new(Unready { cidrs, closing, expected, known4, known6 }));
         true
     }
 }
@@ -142,16 +149,42 @@ impl Guards {
         }
     }
 
+    /// What decides when a node's blocks are closed has changed.
+    pub(super) fn touch(&mut self, node: u32) {
+        if self.by_node.contains_key(&node) {
+            self.touched.push(node);
+        }
+    }
+
+    /// Returns true if it matters who is on the way.
+    pub(super) fn is_expecting(&self) -> bool {
+        self.option == UnreadyPods::Expected
+    }
+
     /// Settles what has changed since the last pass; the nodes whose outputs are to follow, in no order. Guards are
     /// active as long as there is a policy.
-    pub(super) fn settle(&mut self, any_policy: bool, owners: &Owners) -> Vec<u32> {
+    pub(super) fn settle(&mut self, world: &World, cluster: &Cluster, expected: &mut Expected) -> Vec<u32> {
+        expected.touched().into_iter().for_each(|node| self.touch(node));
+        let owners = &cluster.owners;
         let mut touched = super::pass::distinct(&mut self.touched);
         let is_new = |id: &u32| self.by_node.get(id).is_some_and(|guard| guard.settled.is_none());
         if touched.iter().any(is_new) {
             self.look_up(owners);
         }
-        touched.retain(|id| self.by_node.get_mut(id).is_some_and(Guard::settle));
-        let active = any_policy && self.option == UnreadyPods::Drop;
+        let is_expecting = self.is_expecting();
+        // An agent that does not keep the table told that it is there would leave the node closed for good.
+        let attends = |name: &NodeName| world.facts().get(name).is_some_and(|facts| facts.attends());
+        let closing = |id: u32| match cluster.node(id) {
+            Some(node) if is_expecting && attends(&node.name) => Closing::Expecting(expected.directions(id)),
+            _ => Closing::Always,
+        };
+        touched.retain(|id| {
+            let closing = closing(*id);
+            let pods = expected.on(*id).filter(|_| closing != Closing::Always);
+            let pods = pods.filter_map(|pod| cluster.pod(pod)).map(|entry| entry.pod.key.clone()).collect();
+            self.by_node.get_mut(id).is_some_and(|guard| guard.settle(closing, pods))
+        });
+        let active = !world.policies().is_empty() && self.option != UnreadyPods::Allow;
         if std::mem::replace(&mut self.active, active) != active {
             return self.by_node.keys().copied().collect();
         }

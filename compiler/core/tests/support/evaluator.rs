@@ -29,9 +29,23 @@ pub(crate) fn allowed(cluster: &Cluster, flow: &Flow) -> bool {
     cluster.node_names().iter().all(|node| judge(cluster, node, flow).passes())
 }
 
+/// When a node takes an address of its blocks that nobody owns for one of an isolated pod.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Unready {
+    /// Always.
+    Drop,
+    /// In a direction in which a pod is on its way that a policy isolates, and where nobody attends to the node.
+    Expected { attended: bool },
+}
+
 /// What `node` says of a packet that it forwards: egress if the source address belongs to a pod of the node,
 /// ingress if the destination address does.
 pub(crate) fn judge(cluster: &Cluster, node: &str, flow: &Flow) -> Judgement {
+    judge_with(Unready::Drop, cluster, node, flow)
+}
+
+/// The same, with what is done about pods that nobody knows yet.
+pub(crate) fn judge_with(option: Unready, cluster: &Cluster, node: &str, flow: &Flow) -> Judgement {
     if tunnels_into(cluster, node, flow) {
         return Judgement { egress: false, ingress: true };
     }
@@ -42,8 +56,14 @@ pub(crate) fn judge(cluster: &Cluster, node: &str, flow: &Flow) -> Judgement {
         return Judgement { egress: false, ingress: true };
     }
     let (from, to) = (flow.source, flow.destination);
-    let unready =
-        Judgement { egress: !is_unready(cluster, node, from), ingress: !is_unready(cluster, node, to) };
+    let open = |direction, address| {
+        let is_closed = match option {
+            Unready::Drop | Unready::Expected { attended: false } => true,
+            Unready::Expected { attended: true } => is_expecting(cluster, node, direction),
+        };
+        !is_closed || !is_unready(cluster, node, address)
+    };
+    let unready = Judgement { egress: open(Direction::Egress, from), ingress: open(Direction::Ingress, to) };
     if reaches_itself(cluster, flow) {
         return unready;
     }
@@ -61,6 +81,17 @@ pub(crate) fn is_unready(cluster: &Cluster, node: &str, address: IpAddr) -> bool
         && nodes.any(|node| node.pod_cidrs.iter().any(|cidr| within(cidr, address)))
         && owners(cluster, address).is_empty()
         && !cluster.is_own(node, address)
+}
+
+/// Whether a pod is on its way to `node` that a policy isolates in a direction: bound there, and without an address.
+pub(crate) fn is_expecting(cluster: &Cluster, node: &str, direction: Direction) -> bool {
+    cluster.pods.iter().any(|pod| {
+        pod.node == Some(node)
+            && has_own_network(pod)
+            && !pod.deleting
+            && pod.addresses.is_empty()
+            && !isolating(cluster, pod, direction).is_empty()
+    })
 }
 
 /// Whether a direction lets the packet pass: for every owner of the judged end, whoever owns the other end.

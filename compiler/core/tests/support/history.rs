@@ -1,6 +1,7 @@
 //! Long random histories: batches of changes that wander between clusters.
 
 use flock_compiler_core::change::Object;
+use flock_compiler_core::object::Overdue;
 use flock_compiler_core::{Change, Edit};
 
 use super::cluster::{Cluster, Node};
@@ -55,7 +56,22 @@ fn changes(from: &Cluster, to: &Cluster, dice: &mut Dice) -> Vec<Change> {
                 }
             }};
         }
-        match dice.roll(11) {
+        match dice.roll(12) {
+            // The clock, of which no object knows: who is not waited for any more, or is again.
+            11 => {
+                let mut all: Vec<Overdue> =
+                    cluster.pods.iter().map(|pod| Overdue::Pod(to_core::pod(pod).key)).collect();
+                let namespaces = cluster.pods.iter().filter_map(|pod| {
+                    let node = to_core::node_name(pod.node?);
+                    Some(Overdue::Namespace(node, to_core::pod(pod).key.namespace))
+                });
+                all.extend(namespaces.collect::<Vec<_>>());
+                if let Some(one) = all.get(dice.roll(all.len().max(1))).cloned() {
+                    let is_over = dice.roll(2) == 0;
+                    let edit = if is_over { Edit::Upsert(one) } else { Edit::Delete(one) };
+                    changes.push(Change::Overdue(edit));
+                }
+            }
             0 => edit!(Node, cluster.nodes, to_core::node),
             // What the agent of one node says, whose bridges may be in the blocks of another one.
             10 => {

@@ -62,6 +62,7 @@ pub(crate) fn facts(name: &str, blocks: &[Net], number: usize) -> Facts {
         tunnel_ports: [4789].into_iter().filter(|_| number.is_multiple_of(3)).collect(),
         ipvs: number.is_multiple_of(5),
         accept_source_route: number.is_multiple_of(7),
+        grammar: if number.is_multiple_of(4) { 1 } else { 2 },
         ..Facts::nothing_of(node_name(name))
     }
 }
@@ -112,6 +113,7 @@ pub(crate) fn pod(pod: &Pod) -> object::Pod {
                 number: port.number,
             })
             .collect(),
+        scheduled: None,
         faults: Vec::new(),
     }
 }

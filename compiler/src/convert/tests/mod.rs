@@ -1,6 +1,7 @@
 //! Objects as the API writes them, and what the core makes of them.
 
 mod node;
+mod node_pods;
 mod object;
 mod pod;
 mod policy;

@@ -2,7 +2,7 @@
 
 use flock_compiler_core::sorted::Sorted;
 
-use flock_compiler_core::object::{HostInterface, Lifecycle, NamedPort, PodNetwork, PortName};
+use flock_compiler_core::object::{HostInterface, Lifecycle, NamedPort, PodNetwork, PortName, UnixTime};
 use flock_compiler_core::port::Protocol;
 use serde_json::{Value, json};
 
@@ -154,5 +154,32 @@ fn interfaces_come_from_a_hash_or_from_an_annotation() {
             "f: metadata.annotations[\"x/veth\"]: {told} is not an interface name: expected 1 to 15 of A-Z a-z 0-9 . _ -"
         );
         assert_eq!(interface("annotation:x/veth", hostile), (None, vec![message]));
+    }
+}
+
+#[test]
+fn a_pod_on_its_way_was_bound_at_some_time() {
+    let scheduled = |node: &str, address: &str, conditions: Value| {
+        pod(&json!({
+            "metadata": {"name": "web-0", "namespace": "shop"},
+            "spec": {"nodeName": node},
+            "status": {"podIP": address, "conditions": conditions},
+        }))
+        .scheduled
+    };
+    let at = |time: Value| {
+        let ready = json!({"type": "Ready", "status": "True", "lastTransitionTime": "2000-01-01T00:00:00Z"});
+        json!([ready, {"type": "PodScheduled", "status": "True", "lastTransitionTime": time}])
+    };
+    let time = at(json!("2024-02-29T12:00:01Z"));
+    assert_eq!(scheduled("n1", "", time.clone()), UnixTime::new(1_709_208_001));
+    assert_eq!(scheduled("n1", "", at(json!("2024-02-29T13:00:01.9+01:00"))), UnixTime::new(1_709_208_001));
+    assert_eq!(scheduled("n1", "10.0.0.1", time.clone()), None, "it has arrived");
+    assert_eq!(scheduled("", "", time), None, "it is not bound");
+    for odd in [json!(null), json!(7), json!("yesterday"), json!("1960-01-01T00:00:00Z"), json!({})] {
+        assert_eq!(scheduled("n1", "", at(odd.clone())), None, "{odd}");
+    }
+    for odd in [json!([]), json!({}), json!([7]), json!([{"type": "PodScheduled", "status": "False"}])] {
+        assert_eq!(scheduled("n1", "", odd.clone()), None, "{odd}");
     }
 }

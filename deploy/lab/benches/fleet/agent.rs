@@ -124,6 +124,7 @@ impl Agent {
             superseded: applied.superseded.clone(),
             facts: None,
             refused: Vec::new(),
+            grammar: 1,
         };
         out.send_data(framed(AgentMessage::Hello(hello)), false)?;
         let mut body = response.await?.into_body();

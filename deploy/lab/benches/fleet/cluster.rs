@@ -72,6 +72,7 @@ fn pod(number: usize, on: usize, app: &'static str) -> Result<Pod, NameError> {
         network: PodNetwork::own([IpAddr::V4(address)].into(), None),
         lifecycle: Lifecycle::Live,
         ports: [].into(),
+        scheduled: None,
         faults: Vec::new(),
     })
 }

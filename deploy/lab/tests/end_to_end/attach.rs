@@ -1,6 +1,8 @@
 //! A pod's start and end through CNI's plugin, the agent, the compiler and the API server, all of them real: its first
 //! packet passes where it may and nowhere else, and the next pod with its address has its own rights only.
 
+mod survival;
+
 use std::io::Write as _;
 use std::net::IpAddr;
 use std::process::{Command, Stdio};

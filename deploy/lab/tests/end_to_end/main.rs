@@ -11,6 +11,7 @@ mod conntrack;
 mod debug;
 mod edit;
 mod ending;
+mod expected;
 mod facts;
 mod flockctl;
 mod ground;

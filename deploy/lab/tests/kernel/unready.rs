@@ -1,13 +1,16 @@
 //! Pods that have started and that nobody has seen yet: where a node's pod CIDRs are known and there is a policy, nothing
-//! is forwarded to or from them, until a delta makes them known.
+//! is forwarded to or from them, until a delta makes them known: always, or only while a pod is expected that a policy
+//! isolates.
 
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::net::IpAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use flock_compiler_core::object::Pod;
-use flock_compiler_core::{Change, Edit, Translator, World, render};
+use flock_compiler_core::nft::attended;
+use flock_compiler_core::nft::read::GRAMMAR;
+use flock_compiler_core::object::{Facts, Pod, PodNetwork};
+use flock_compiler_core::{Change, Edit, Options, Translator, UnreadyPods, World, render};
 use flock_lab::{Node, Probe, Protocol, patient, probe_all};
 use flock_shared::{NodeName, PodKey, Script, Superseded};
 
@@ -42,7 +45,23 @@ struct Followed<'a> {
 
 impl<'a> Followed<'a> {
     fn start(cluster: &'a Cluster, world: &World) -> Self {
-        let mut translator = Translator::new();
+        let drop = Options { unready_pods: UnreadyPods::Drop, ..Options::default() };
+        Self::from(cluster, world, Translator::with(drop))
+    }
+
+    /// With `--unready-pods expected`, and agents that keep their tables told.
+    fn expecting(cluster: &'a Cluster, world: &World) -> Self {
+        let expected = Options { unready_pods: UnreadyPods::Expected, ..Options::default() };
+        let mut translator = Translator::with(expected);
+        for node in &cluster.nodes {
+            let name = NodeName::new(node.name()).unwrap();
+            translator
+                .apply(Change::Facts(Edit::Upsert(Facts { grammar: GRAMMAR, ..Facts::nothing_of(name) })));
+        }
+        Self::from(cluster, world, translator)
+    }
+
+    fn from(cluster: &'a Cluster, world: &World, mut translator: Translator) -> Self {
         let nodes = world.nodes().values().map(|node| (**node).clone()).collect();
         let namespaces = world.namespaces().values().map(|namespace| (**namespace).clone()).collect();
         let pods = world.pods().values().map(|pod| (**pod).clone()).collect();
@@ -135,6 +154,81 @@ fn a_pod_is_isolated_until_it_is_known() {
         .check();
     followed.make(Change::Pod(Edit::Delete(as_seen("api").key)));
     isolated().check();
+}
+
+/// A pod of bank on its way to web's node, of which nobody knows the address.
+fn coming() -> Pod {
+    let key = PodKey::new("bank", "teller").unwrap();
+    Pod { key, network: PodNetwork::own([].into(), None), ..as_seen("api") }
+}
+
+#[test]
+fn with_expected_a_pod_is_isolated_from_its_first_packet_and_others_are_connected_from_theirs() {
+    // api is on web's node, and nobody knows it; db is on the other.
+    let Some(cluster) = Cluster::of("expected", &["web", "api", "db"]) else {
+        return;
+    };
+    let [a, b] = &cluster.nodes;
+    let (web, api, db) = (cluster.pod("web"), cluster.pod("api"), cluster.pod("db"));
+    cluster.nodes.iter().for_each(|node| node.serve(&SERVICES).unwrap());
+    let minute = attended::attend(Duration::from_secs(60));
+    let outward = || [to_pod(api, web), to_pod(api, db), to_node(api, b)].concat();
+    let inward = || [to_pod(web, api), to_pod(db, api), to_pod(b, api)].concat();
+    let closed = || Trials::default().dropped("from it", outward()).dropped("to it", inward());
+    let open = || Trials::default().reached("from it", outward()).reached("to it", inward());
+    let mut followed = Followed::expecting(&cluster, &known(&["web", "db"]).world());
+    closed().check();
+    cluster.nodes.iter().for_each(|node| node.nft(&minute).unwrap());
+    open().check();
+
+    followed.make(Change::Pod(Edit::Upsert(coming())));
+    closed().reached("the known ones", to_pod(web, db)).reached("its node", to_pod(a, api)).check();
+    let own = as_seen("api").network;
+    followed.make(Change::Pod(Edit::Upsert(Pod { network: own, ..coming() })));
+    closed().reached("the known ones", to_pod(web, db)).check();
+    followed.make(Change::Pod(Edit::Delete(coming().key)));
+    open().check();
+
+    // A node without a compiler is closed as soon as what it was told has worn off.
+    a.nft(&attended::attend(Duration::from_secs(1))).unwrap();
+    let told = || a.run("nft", &["list", "set", "inet", "flock_netpol", "attended"], "").unwrap();
+    patiently(|| !told().contains("expires"));
+    closed().check();
+}
+
+#[test]
+fn with_expected_only_the_directions_are_closed_in_which_somebody_is_isolated() {
+    let Some(cluster) = Cluster::of("expected-way", &["web", "api", "db"]) else {
+        return;
+    };
+    let (web, api, db) = (cluster.pod("web"), cluster.pod("api"), cluster.pod("db"));
+    for types in ["Ingress", "Egress"] {
+        let policy = format!("{{podSelector: {{}}, policyTypes: [{types}]}}");
+        let world = without_policy(&["web", "db"]).with_policy("bank", &policy).world();
+        let mut followed = Followed::expecting(&cluster, &world);
+        cluster.nodes[0].nft(&attended::attend(Duration::from_secs(60))).unwrap();
+        followed.make(Change::Pod(Edit::Upsert(coming())));
+        let trials = match types {
+            "Ingress" => Trials::default()
+                .reached("from it", to_pod(api, db))
+                .dropped("to it", to_pod(web, api))
+                .dropped("to it", to_pod(db, api)),
+            _ => Trials::default()
+                .dropped("from it", to_pod(api, web))
+                .dropped("from it", to_pod(api, db))
+                .reached("to it", to_pod(db, api)),
+        };
+        trials.check();
+    }
+}
+
+/// Waits for something that no message tells.
+fn patiently(mut is_so: impl FnMut() -> bool) {
+    let deadline = Instant::now() + patient(Duration::from_secs(20));
+    while !is_so() {
+        assert!(Instant::now() < deadline, "this should have happened long ago");
+        std::thread::sleep(Duration::from_millis(20));
+    }
 }
 
 #[test]

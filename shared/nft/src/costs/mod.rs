@@ -18,7 +18,7 @@ pub use limits::{
 };
 
 use crate::model::{Field, Hook, Match, Rule, Statement, Verdict};
-use crate::name::{ChainName, TableName};
+use crate::name::{ChainName, SetName, TableName};
 use crate::phrases::Phrases as _;
 use crate::read::{Item, Line, Lines, Object, Unreadable};
 
@@ -114,6 +114,12 @@ impl Costs {
             read.map_err(Why::from).and_then(|it| count.add(it)).map_err(|why| Refused { line, why })?;
         }
         Ok(count.costs)
+    }
+
+    /// Returns true if the table has this set.
+    #[must_use]
+    pub fn has(&self, set: &SetName) -> bool {
+        self.objects.contains_key(&Object::Set(set.clone()))
     }
 
     /// How much there is of everything but markers.
@@ -254,7 +260,7 @@ impl Count {
             Line::AddTable(_)
             | Line::Table(_)
             | Line::TypeOf(_)
-            | Line::Interval
+            | Line::Flags(_)
             | Line::Elements
             | Line::EndElements
             | Line::Hook(_)

@@ -79,6 +79,8 @@ fn element(text: &str, object: &Object) -> Option<Element> {
         SetType::Addresses(family) => address(text, family).map(Element::Address),
         // A block is no element of the model.
         SetType::AddressRanges(_) => None,
+        // Whose elements a compiler never says.
+        SetType::TimedFamilies => None,
         SetType::AddressPairs(family) => {
             let (source, destination) = halves()?;
             Some(Element::Pair(address(source, family)?, address(destination, family)?))

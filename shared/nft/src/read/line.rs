@@ -36,8 +36,8 @@ pub enum Line {
     Object(Object),
     /// `typeof …`.
     TypeOf(Object),
-    /// `flags interval`.
-    Interval,
+    /// `flags …`, the one word that belongs to what is there.
+    Flags(&'static str),
     /// `elements = {`.
     Elements,
     /// Elements, and whether more follow on the next line.
@@ -87,8 +87,8 @@ pub enum Place {
     Table(TableName),
     /// Behind the head of a set or map.
     Head(Object),
-    /// Where the flags of a set or map of intervals are.
-    Flags(Object),
+    /// Where the flags of a set or map that has some are.
+    Flags(Object, &'static str),
     /// Where elements may begin.
     Body(Object),
     /// Among elements.
@@ -149,7 +149,7 @@ impl fmt::Display for Place {
             Self::Top => f.write_str("a statement on our table"),
             Self::Table(_) => f.write_str("a set, map or chain of ours, or the end of the table"),
             Self::Head(object) => write!(f, "what {object} holds, by typeof"),
-            Self::Flags(object) => write!(f, "the flags of {object}"),
+            Self::Flags(object, _) => write!(f, "the flags of {object}"),
             Self::Body(object) => write!(f, "the elements or the end of {object}"),
             Self::Items(object) => write!(f, "elements of {object}"),
             Self::LastItem(object) => write!(f, "the end of the elements of {object}"),
@@ -173,10 +173,13 @@ pub(super) fn read(text: &str, place: &Place) -> Option<(Line, Place)> {
         },
         Place::Head(object) => {
             depth("\t\t")?.strip_prefix("typeof ")?;
-            let next = if object.kind().is_interval() { Place::Flags } else { Place::Body };
-            Some((Line::TypeOf(object.clone()), next(object.clone())))
+            let next = match object.kind().flag() {
+                Some(flag) => Place::Flags(object.clone(), flag),
+                None => Place::Body(object.clone()),
+            };
+            Some((Line::TypeOf(object.clone()), next))
         }
-        Place::Flags(object) => Some((Line::Interval, Place::Body(object.clone()))),
+        Place::Flags(object, flag) => Some((Line::Flags(flag), Place::Body(object.clone()))),
         Place::Body(object) if depth("\t\t").is_some() => {
             Some((Line::Elements, Place::Items(object.clone())))
         }
@@ -297,7 +300,7 @@ impl fmt::Display for Line {
                 write_key(f, fields_of(object.kind()).into_iter().flatten())?;
                 f.write_str(if matches!(object, Object::Map(_)) { " : verdict" } else { "" })
             }
-            Self::Interval => f.write_str("\t\tflags interval"),
+            Self::Flags(flag) => write!(f, "\t\tflags {flag}"),
             Self::Elements => f.write_str("\t\telements = {"),
             Self::Items(items, more) => {
                 f.write_str("\t\t\t")?;

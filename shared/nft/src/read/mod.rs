@@ -14,6 +14,15 @@ pub use line::{Line, Object, Place};
 
 use std::fmt::{self, Write as _};
 
+/// What this reader takes, as a number that grows whenever it takes more. An agent says it of its guard, and a compiler
+/// sends no agent what its guard does not take.
+///
+/// 1 is what there was before there was a number; 2 is 1 and [`crate::attended`].
+pub const GRAMMAR: u32 = 2;
+
+/// Since which [`GRAMMAR`] a script may ask whether somebody attends to the node.
+pub const GRAMMAR_ATTENDED: u32 = 2;
+
 /// The longest line, in bytes: 64 pairs of IPv6 addresses on a line that deletes take some 5,400.
 pub const LINE_BYTES: usize = 8192;
 

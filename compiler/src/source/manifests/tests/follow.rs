@@ -68,6 +68,7 @@ fn line(event: &SourceEvent) -> String {
         Change::Policy(change) => edit("NetworkPolicy", change),
         Change::NodePods(change) => edit("NodePods", change),
         Change::Facts(change) => edit("Facts", change),
+        Change::Overdue(change) => edit("Overdue", change),
     };
     match event {
         SourceEvent::Changes { changes, .. } => changes.iter().map(change).collect(),
