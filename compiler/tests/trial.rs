@@ -187,6 +187,7 @@ fn bridged() -> String {
             key: PodKey::new("shop", name).unwrap(),
             uid: None,
             node: Some(node.clone()),
+            scheduled: None,
             labels: [("app", name)].into_iter().collect(),
             network: PodNetwork::own(addresses.into(), Some(interface)),
             lifecycle: Lifecycle::Live,

@@ -21,6 +21,7 @@ fn pod(pod: &str, addresses: &[&str], interface: Option<HostInterface>) -> Chang
     let addresses = addresses.iter().map(|at| at.parse().unwrap()).collect();
     Change::Pod(Edit::Upsert(Pod {
         key: PodKey::new("shop", pod).unwrap(),
+        scheduled: None,
         uid: None,
         node: Some(node()),
         labels: Labels::default(),
