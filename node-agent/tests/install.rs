@@ -240,6 +240,17 @@ fn once_fails_where_there_is_nothing_to_be_part_of() {
     let output = node.run(&["install-cni", "--once"]);
     assert!(output.status.code() == Some(1) && said(&output).contains("10-a.conflist"), "{}", said(&output));
     assert_eq!(node.read("10-a.conflist"), "{");
+    // One behind it does, and what is wrong is told; a byte order mark is no JSON to a runtime, either.
+    node.write("10-a.conflist", &format!("\u{feff}{LIST}"));
+    node.write("20-b.conflist", LIST);
+    let output = node.run(&["install-cni", "--once"]);
+    assert!(
+        output.status.success() && said(&output).contains("a configuration is left alone"),
+        "{}",
+        said(&output)
+    );
+    assert_eq!(node.read("10-a.conflist"), format!("\u{feff}{LIST}"));
+    assert!(node.read("20-b.conflist").contains(OWN));
     fs::remove_dir_all(&node.conf).unwrap();
     assert_eq!(node.run(&["install-cni", "--once"]).status.code(), Some(1));
 }
