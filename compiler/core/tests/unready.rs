@@ -188,7 +188,7 @@ fn a_node_is_closed_while_an_isolated_pod_is_on_its_way_and_in_its_directions_al
         (vec!["n1"], Closing::Expecting(Some(Types::Ingress)))
     );
     let unready = pass.changes[0].after.frame().unready.clone().unwrap();
-    assert_eq!(unready.expected.to_vec(), [pod.key.clone()]);
+    assert_eq!(unready.expected.to_vec(), std::slice::from_ref(&pod.key));
     assert!(translator.expects(&pod.key));
     // The other direction is closed as well once a policy is about it, and open again without.
     let egress = Policy {

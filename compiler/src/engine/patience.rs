@@ -157,7 +157,7 @@ impl Patience {
                     wait.until = None;
                     let (account, waited) = (wait.account.clone(), now.saturating_duration_since(wait.since));
                     if expects(&key) {
-                        self.charge(account, waited, now, &mut decided);
+                        self.charge(&account, waited, now, &mut decided);
                     }
                     decided.push(begins(Overdue::Pod(key)));
                 }
@@ -206,12 +206,12 @@ impl Patience {
             None => decided.push(ends(Overdue::Pod(key.clone()))),
         }
         if let Some(now) = in_vain {
-            self.charge(account, now.saturating_duration_since(since), now, decided);
+            self.charge(&account, now.saturating_duration_since(since), now, decided);
         }
     }
 
-    fn charge(&mut self, account: Account, waited: Duration, now: Instant, decided: &mut Vec<Change>) {
-        if self.accounts.len() >= ACCOUNTS && !self.accounts.contains_key(&account) {
+    fn charge(&mut self, account: &Account, waited: Duration, now: Instant, decided: &mut Vec<Change>) {
+        if self.accounts.len() >= ACCOUNTS && !self.accounts.contains_key(account) {
             self.accounts.retain(|_, debt| !debt.left(now).is_zero());
             if self.accounts.len() >= ACCOUNTS {
                 return;

@@ -139,7 +139,7 @@ async fn an_agent_that_was_killed_is_believed_for_half_a_minute_and_the_next_one
 #[test]
 fn what_is_told_wears_off_and_begins_anew_whenever_it_is_told() {
     let Some(namespace) = Namespace::new("attended-time") else { return };
-    namespace.apply(&String::from_utf8(asking("a").script.to_vec()).unwrap());
+    namespace.apply(std::str::from_utf8(&asking("a").script).unwrap());
     namespace.apply(&attended::attend(Duration::from_secs(1)));
     assert!(is_attended(&namespace));
     for _ in 0..200 {

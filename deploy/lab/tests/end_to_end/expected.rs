@@ -46,12 +46,12 @@ impl Cluster {
         let agents = NODES.map(|node| ground.agent(node, &compiler.url(), &[]));
         let (db, pod) = (ground.pod("n2", "db", "10.1.2.4"), ground.pod("n1", "pod", "10.1.1.7"));
         let it = Self { db, pod, _agents: agents, compiler, api, _ground: ground };
-        it.put("shop", "db", "n2", json!({ "podIP": "10.1.2.4" }));
+        it.put("shop", "db", "n2", &json!({ "podIP": "10.1.2.4" }));
         Some(it)
     }
 
     /// A pod that is bound to a node, and what its kubelet has said.
-    fn put(&self, namespace: &str, name: &str, node: &str, status: Value) {
+    fn put(&self, namespace: &str, name: &str, node: &str, status: &Value) {
         let metadata = json!({ "namespace": namespace, "name": name });
         self.api.put(POD, json!({ "metadata": metadata, "spec": { "nodeName": node }, "status": status }));
     }
@@ -67,13 +67,13 @@ fn a_node_is_closed_for_who_is_expected_until_its_address_is_known() {
     let Some(cluster) = Cluster::new("expected") else { return };
     wait_until("a pod that nobody knows to be connected", || cluster.reaches());
     // Bound: from here on it may start at any moment, and what this pod sends may be its packets.
-    cluster.put("bank", "teller", "n1", json!({ "phase": "Pending" }));
+    cluster.put("bank", "teller", "n1", &json!({ "phase": "Pending" }));
     wait_until("the node to be closed", || !cluster.reaches());
     // Its kubelet says its address, which is another one.
-    cluster.put("bank", "teller", "n1", json!({ "phase": "Running", "podIP": "10.1.1.8" }));
+    cluster.put("bank", "teller", "n1", &json!({ "phase": "Running", "podIP": "10.1.1.8" }));
     wait_until("the others to be connected", || cluster.reaches());
     // It is this one after all: isolated for good.
-    cluster.put("bank", "teller", "n1", json!({ "phase": "Running", "podIP": "10.1.1.7" }));
+    cluster.put("bank", "teller", "n1", &json!({ "phase": "Running", "podIP": "10.1.1.7" }));
     wait_until("the pod to be isolated", || !cluster.reaches());
     cluster.api.server.store().remove(POD, "bank", "teller").unwrap();
     wait_until("its address to be nobody's", || cluster.reaches());

@@ -11,7 +11,7 @@ use flock_lab::cni::{Attachment, Runtime};
 use crate::cluster::{Cluster, Main, Plan, Pool, add};
 use crate::peers::{Peer, Peers};
 use crate::rights::{self, Role};
-use crate::traffic::{Actor, Id, Single};
+use crate::traffic::{Actor, Id, Single, lost_by_the_kernel};
 
 /// The numbers of pods begin here; peers have lower ones.
 const PODS: Id = 100;
@@ -24,6 +24,8 @@ pub(crate) struct Stage {
     sandboxes: Mutex<Vec<(usize, Sandbox)>>,
     pace: Duration,
     has_one_address: bool,
+    /// What the kernel had lost before.
+    lost: u64,
     cluster: Cluster,
 }
 
@@ -78,7 +80,15 @@ impl Stage {
         let peers = Peers::new(&cluster, pace);
         let runtimes = (0..2).map(|node| cluster.runtime(node, pool, true)).collect();
         let has_one_address = pool.first == pool.last;
-        Some(Self { peers, runtimes, sandboxes: Mutex::default(), pace, has_one_address, cluster })
+        Some(Self {
+            peers,
+            runtimes,
+            sandboxes: Mutex::default(),
+            pace,
+            has_one_address,
+            lost: lost_by_the_kernel(),
+            cluster,
+        })
     }
 
     /// A sandbox of a node that no pod has.
@@ -166,13 +176,19 @@ impl Stage {
 
 impl Tally {
     /// Says what it came to. Fails where anything was lost, passed that may not, or was not tried.
-    pub(crate) fn judge(&self, what: &str, pods: usize) {
+    pub(crate) fn judge(&self, stage: &Stage, what: &str, pods: usize) {
+        let lost = lost_by_the_kernel() - stage.lost;
         let Self { early, singles, forbidden, sent, wrong, .. } = self;
         println!(
-            "{what}: {pods} pods ({early} sent during ADD); {singles} first packets, {forbidden} forbidden flows ({sent} datagrams out): {} wrong",
+            "{what}: {pods} pods ({early} sent during ADD); {singles} first packets, {forbidden} forbidden flows ({sent} datagrams out): {} wrong ({lost} lost by the kernel)",
             wrong.len()
         );
-        assert!(wrong.is_empty(), "{what}: {}:\n{}", wrong.len(), wrong.join("\n"));
+        assert!(
+            wrong.is_empty(),
+            "{what}: {}, and the kernel itself lost {lost}:\n{}",
+            wrong.len(),
+            wrong.join("\n")
+        );
         assert_eq!(self.pods, pods);
         // A thread may have had no turn while ADD took its time, but hardly ever.
         assert!(*early * 10 >= pods * 9, "only {early} of {pods} sent during ADD");
