@@ -5,6 +5,7 @@
 //!  └───────────────────────────── the caller's deadline ────────────────────────────────────────┘   └── attach_wait ──┘
 //! ```
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use flock_compiler_core::World;
@@ -25,6 +26,33 @@ use crate::engine::{EngineStopped, Sequence};
 
 /// The part of a caller's time that the answer is given to come back.
 const WAY_BACK: u32 = 20;
+
+/// Nodes that have not acknowledged something.
+#[derive(Debug, Default)]
+struct Behind {
+    /// Their agents are with this replica.
+    here: Vec<NodeName>,
+    /// Their agents are with another replica, or away: what they have is not known here. Such nodes are named, and hold
+    /// nothing up: a machine that is switched off would hold up every pod of every other one.
+    elsewhere: Vec<NodeName>,
+}
+
+impl Behind {
+    const fn is_empty(&self) -> bool {
+        self.here.is_empty() && self.elsewhere.is_empty()
+    }
+
+    /// The answer where these may have an address as that of a former owner.
+    fn attached(self) -> Attached {
+        let Self { here, elsewhere } = self;
+        let reach = match (here.is_empty(), elsewhere.is_empty()) {
+            (false, _) => Reach::Unclean,
+            (true, false) => Reach::Node,
+            (true, true) => Reach::Everywhere,
+        };
+        Attached { reach, behind: [here, elsewhere].concat() }
+    }
+}
 
 /// Answers calls.
 pub(super) struct Calls {
@@ -85,9 +113,7 @@ impl Calls {
         };
         let addresses = given.addresses.clone();
         self.until(deadline, move |world| !holds(world, &entry, &addresses)).await?;
-        let behind = self.unclean(&given.addresses, deadline).await?;
-        let reach = if behind.is_empty() { Reach::Everywhere } else { Reach::Unclean };
-        Ok(Attached { reach, behind }.into())
+        Ok(self.unclean(&given.addresses, deadline).await?.attached().into())
     }
 
     /// Lets an agent in for its own node.
@@ -190,20 +216,23 @@ impl Calls {
             return Err(late(&format!("the acknowledgement of node {node}")));
         }
         let unclean = self.unclean(&addresses, deadline).await?;
-        if !unclean.is_empty() {
-            return Ok(Attached { reach: Reach::Unclean, behind: unclean });
+        if !unclean.here.is_empty() {
+            return Ok(unclean.attached());
         }
         let opening = deadline.min(Instant::now() + self.context.limits.attach_wait);
-        let behind = self.behind(others, opening).await;
+        let Behind { here, elsewhere } = self.behind(others, opening).await;
+        let all = [here, unclean.elsewhere, elsewhere].concat();
+        // Without its order, one may be in both.
+        let behind: Vec<NodeName> = all.into_iter().collect::<BTreeSet<_>>().into_iter().collect();
         let reach = if behind.is_empty() { Reach::Everywhere } else { Reach::Node };
         Ok(Attached { reach, behind })
     }
 
     /// Waits for the nodes that may have an address as that of a former owner; those that still may.
-    async fn unclean(&self, addresses: &[IpAddr], deadline: Instant) -> Result<Vec<NodeName>, Status> {
+    async fn unclean(&self, addresses: &[IpAddr], deadline: Instant) -> Result<Behind, Status> {
         let addresses = addresses.to_vec();
         let looking = self.context.engine.look(move |view| view.released.newest(&addresses));
-        let Some(released) = looking.await.map_err(stopped)? else { return Ok(Vec::new()) };
+        let Some(released) = looking.await.map_err(stopped)? else { return Ok(Behind::default()) };
         let nodes = self.context.engine.nodes().await.map_err(stopped)?;
         // What was published for a node before is not about this, or the node has acknowledged it in time.
         let concerned = nodes.into_iter().filter(|(_, desired)| {
@@ -213,17 +242,17 @@ impl Calls {
         Ok(self.behind(targets, deadline).await)
     }
 
-    /// Waits until these nodes have acknowledged; those that have not by then. Of nodes whose agents are with another
-    /// replica nothing is known here: they are not waited for, but named.
-    async fn behind(&self, targets: Vec<Target>, deadline: Instant) -> Vec<NodeName> {
-        let mut behind = Vec::new();
+    /// Waits until these nodes have acknowledged; those that have not by then.
+    async fn behind(&self, targets: Vec<Target>, deadline: Instant) -> Behind {
+        let mut behind = Behind::default();
         for (node, sequence) in targets {
             let mut status = self.context.fleet.watch(&node);
             let has = |acknowledged: Option<Sequence>| acknowledged >= Some(sequence);
             let waiting = status.wait_for(|status| has(status.acknowledged) || status.stream.is_none());
             match timeout_at(deadline, waiting).await {
                 Ok(Ok(status)) if has(status.acknowledged) => {}
-                _ => behind.push(node),
+                Ok(Ok(_)) => behind.elsewhere.push(node),
+                _ => behind.here.push(node),
             }
         }
         behind

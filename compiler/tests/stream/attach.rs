@@ -171,6 +171,28 @@ async fn an_address_that_a_node_has_otherwise_holds_the_next_owner_up() {
     }
 }
 
+/// A node that is switched off, or whose agent is with another replica, is named and stops no pod.
+#[tokio::test(start_paused = true)]
+async fn a_node_that_nothing_is_known_of_holds_nobody_up() {
+    let (compiler, mut agents) = settled(2).await;
+    compiler.tell(starting(NEW, 0).into()).await;
+    compiler.tell(starting(NEW + 1, 0).into()).await;
+    let call = attach(&compiler, 0, sandbox("s1", NEW, "10.0.9.1")).await;
+    agents[0].apply().await;
+    agents[1].apply().await;
+    assert_eq!(answer(call).await, Ok(everywhere()));
+    drop(agents.pop());
+    let gone = compiler.context.fleet.watch(&node_name(1));
+    patiently(async { drop(gone.clone().wait_for(|status| status.stream.is_none()).await) }).await;
+    let named = Attached { reach: Reach::Node, behind: vec![node_name(1)] };
+    let call = detach(&compiler, 0, "s1").await;
+    agents[0].apply().await;
+    assert_eq!(answer(call).await, Ok(named.clone()));
+    let call = attach(&compiler, 0, sandbox("s2", NEW + 1, "10.0.9.1")).await;
+    agents[0].apply().await;
+    assert_eq!(answer(call).await, Ok(named));
+}
+
 /// An agent that is away has the pods of its book written down when it comes, and nothing that is not so.
 #[tokio::test(start_paused = true)]
 async fn what_an_agent_says_of_its_whole_node_is_written_down() {
