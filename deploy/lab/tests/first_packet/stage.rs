@@ -23,7 +23,6 @@ pub(crate) struct Stage {
     runtimes: Vec<Runtime>,
     sandboxes: Mutex<Vec<(usize, Sandbox)>>,
     pace: Duration,
-    has_one_address: bool,
     /// What the kernel had lost before.
     lost: u64,
     cluster: Cluster,
@@ -79,16 +78,7 @@ impl Stage {
         rights::write(&cluster);
         let peers = Peers::new(&cluster, pace);
         let runtimes = (0..2).map(|node| cluster.runtime(node, pool, true)).collect();
-        let has_one_address = pool.first == pool.last;
-        Some(Self {
-            peers,
-            runtimes,
-            sandboxes: Mutex::default(),
-            pace,
-            has_one_address,
-            lost: lost_by_the_kernel(),
-            cluster,
-        })
+        Some(Self { peers, runtimes, sandboxes: Mutex::default(), pace, lost: lost_by_the_kernel(), cluster })
     }
 
     /// A sandbox of a node that no pod has.
@@ -110,14 +100,16 @@ impl Stage {
     }
 
     /// Starts a pod: it is bound, and at once attached. Whatever may pass is sent once as soon as ADD has returned.
-    pub(crate) fn start(&self, node: usize, number: usize, role: Role) -> Pod {
+    /// `expected`: the addresses that it will have, where that is known.
+    pub(crate) fn start(&self, node: usize, number: usize, role: Role, expected: Option<[IpAddr; 2]>) -> Pod {
         let (name, id) = (format!("pod-{number}"), PODS + Id::try_from(number).unwrap());
         let sandbox = self.sandbox(node);
         self.cluster.put(node, role.namespace(), &name, role.label());
         let mut attachment = self.cluster.attachment(role.namespace(), &name, &sandbox);
-        if self.has_one_address {
-            // On a bridge, neighbours go by what they learnt for a second at least: that is the bridge's, not ours.
-            attachment.args.push_str(&format!(";MAC=02:00:00:00:00:{node:02x}"));
+        if let Some([IpAddr::V4(address), _]) = expected {
+            // On a bridge, neighbours go by what they learnt of the address' last owner for a while: that is the bridge's.
+            let [.., last] = address.octets();
+            attachment.args.push_str(&format!(";MAC=02:00:00:00:{node:02x}:{last:02x}"));
         }
         let actor = Actor::start(&sandbox, id, &self.peers.everybody, self.pace);
         let friends: Vec<&Peer> = self.peers.all.iter().filter(|peer| role.may_talk_to(peer.role)).collect();
@@ -129,6 +121,10 @@ impl Stage {
 
         let addresses =
             add(&self.runtimes[node], &attachment).unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert!(
+            expected.is_none_or(|expected| addresses == expected),
+            "{addresses:?} instead of {expected:?}"
+        );
         let (added, early) = (Instant::now(), actor.sent());
         let mut lost = Vec::new();
         let back = back.into_iter().flat_map(|pair| pair.into_iter().zip(addresses.clone()));

@@ -50,9 +50,7 @@ fn one_after_another(tag: &'static str, main: Main) {
             let node = number % 2;
             let next = pool.turn(node, number / 2);
             stage.peers.aim(next);
-            let pod = stage.start(node, number, Role::Client);
-            assert_eq!(pod.addresses, next, "that others have sent to all the time");
-            going_on.push_back(pod);
+            going_on.push_back(stage.start(node, number, Role::Client, Some(next)));
             while going_on.front().is_some_and(|pod: &Pod| pod.added.elapsed() >= GOES_ON) {
                 end(going_on.pop_front().unwrap(), &mut tally);
             }
@@ -69,16 +67,19 @@ fn at_once(tag: &'static str, main: Main) {
     for mode in MODES {
         let pace = PACE.max(PACE_OF_MANY * u32::try_from(pods).unwrap());
         let Some(stage) = Stage::new(tag, main, mode, ATTACH_WAIT, pool, pace) else { return };
-        // Of those that nobody has yet, a few: on a bridge all of its ports are asked for each of them, again and again.
-        let some = (pool.first..=pool.last).step_by(UNKNOWN);
-        stage.peers.aim(some.flat_map(|it| (0..2).flat_map(move |node| addresses(node, it.into()))));
+        // On a bridge peers would ask its ports for addresses that nobody has yet, and what waits for the answer is lost when
+        // they give up, as it happens just when a pod has started: there they begin when it has.
+        if main == Main::Ptp {
+            let some = (pool.first..=pool.last).step_by(UNKNOWN);
+            stage.peers.aim(some.flat_map(|it| (0..2).flat_map(move |node| addresses(node, it.into()))));
+        }
         // They are made beforehand, and let go again, so that starting is all that takes its time.
         let boxes: Vec<_> = (0..pods).map(|number| (number % 2, stage.sandbox(number % 2))).collect();
         stage.keep(boxes);
         let started: Vec<Pod> = thread::scope(|scope| {
             let stage = &stage;
             let starts: Vec<_> = (0..pods)
-                .map(|number| scope.spawn(move || stage.start(number % 2, number, Role::Client)))
+                .map(|number| scope.spawn(move || stage.start(number % 2, number, Role::Client, None)))
                 .collect();
             starts.into_iter().map(|start| start.join().unwrap()).collect()
         });
@@ -112,8 +113,8 @@ fn one_address(tag: &'static str, main: Main) {
         let of_node = |node: usize| {
             let mut tally = Tally::default();
             for (turn, number) in (node..pods).step_by(2).enumerate() {
-                let pod = stage.start(node, number, ROLES[turn % ROLES.len()]);
-                assert_eq!(pod.addresses, addresses(node, ADDRESS.into()));
+                let expected = addresses(node, ADDRESS.into());
+                let pod = stage.start(node, number, ROLES[turn % ROLES.len()], Some(expected));
                 thread::sleep(GOES_ON_BRIEFLY);
                 stage.end(pod, &mut tally);
             }
