@@ -10,7 +10,7 @@ use crate::rights::Role;
 use crate::stage::{Pod, Stage, Tally};
 
 /// `--unready-pods`: what holds in each of them holds from the first packet.
-const MODES: [&str; 1] = ["drop"];
+const MODES: [&str; 2] = ["drop", "expected"];
 
 /// How many pods start one after another, and how many at once, unless `FLOCK_PODS` says otherwise.
 const PODS: (usize, usize) = (60, 50);
