@@ -7,40 +7,42 @@ use flock_shared::NodeName;
 /// The facts that an agent introduces itself with; `None` if it says nothing of its node.
 #[must_use]
 pub(crate) fn of_hello(hello: &Hello) -> Option<Facts> {
-    let whole = Guard { refused: hello.refused.clone(), grammar: hello.grammar };
+    let whole = Guard { refused: hello.refused.clone(), grammar: hello.grammar, cni: hello.cni };
     match &hello.facts {
         None if whole == Guard::default() => None,
         None => Some(Facts {
             refused: whole.refused,
             grammar: whole.grammar,
+            cni: whole.cni,
             ..Facts::nothing_of(hello.node.clone())
         }),
         Some(facts) => Some(of_node(hello.node.clone(), facts, whole)),
     }
 }
 
-/// What an agent says once: what its node and its guard take.
+/// What an agent says once: what its node and its guard take, and whether it takes calls of CNI's plugin.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Guard {
     pub(crate) refused: Vec<String>,
     pub(crate) grammar: u32,
+    pub(crate) cni: bool,
 }
 
 impl Default for Guard {
     fn default() -> Self {
-        Self { refused: Vec::new(), grammar: 1 }
+        Self { refused: Vec::new(), grammar: 1, cni: false }
     }
 }
 
 impl From<&Facts> for Guard {
     fn from(facts: &Facts) -> Self {
-        Self { refused: facts.refused.clone(), grammar: facts.grammar }
+        Self { refused: facts.refused.clone(), grammar: facts.grammar, cni: facts.cni }
     }
 }
 
 /// The facts of a node that takes so much.
 #[must_use]
-pub(crate) fn of_node(node: NodeName, facts: &NodeFacts, Guard { refused, grammar }: Guard) -> Facts {
+pub(crate) fn of_node(node: NodeName, facts: &NodeFacts, Guard { refused, grammar, cni }: Guard) -> Facts {
     // A bridge whose name cannot stand in a script is left out: no rule could name it.
     let bridges = facts.bridges.iter().filter_map(|bridge| {
         let addresses = bridge.addresses.iter().copied().collect();
@@ -68,6 +70,7 @@ pub(crate) fn of_node(node: NodeName, facts: &NodeFacts, Guard { refused, gramma
         openvswitch: facts.openvswitch,
         refused,
         grammar,
+        cni,
     }
 }
 
@@ -98,6 +101,7 @@ mod tests {
             facts,
             refused: refused.iter().map(|said| (*said).to_owned()).collect(),
             grammar: 1,
+            cni: false,
         }
     }
 

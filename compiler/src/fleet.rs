@@ -289,6 +289,7 @@ mod tests {
             facts,
             refused,
             grammar: 1,
+            cni: false,
         }
     }
 

@@ -233,6 +233,7 @@ async fn follow(config: &Config, mut ends: Ends, applied: watch::Receiver<Applie
                     facts: ends.facts.borrow_and_update().clone(),
                     refused: refused.clone().unwrap_or_default(),
                     grammar: GRAMMAR,
+                    cni: config.cni_socket.is_some(),
                 };
                 let since = Instant::now();
                 let token_file = token.as_ref().and(config.token_file.clone());

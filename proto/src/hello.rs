@@ -32,6 +32,8 @@ pub struct Hello {
     pub refused: Vec<String>,
     /// Which scripts the agent's guard takes: a number that grows whenever it takes more, from 1.
     pub grammar: u32,
+    /// Returns true if the agent takes calls of CNI's plugin.
+    pub cni: bool,
 }
 
 impl From<Hello> for v1::Hello {
@@ -47,6 +49,7 @@ impl From<Hello> for v1::Hello {
             facts: hello.facts.map(Into::into),
             refused: facts::refused_to_wire(hello.refused),
             grammar: hello.grammar,
+            cni: hello.cni,
         }
     }
 }
@@ -67,6 +70,7 @@ impl TryFrom<v1::Hello> for Hello {
             refused: facts::refused_of_wire(hello.refused)?,
             // An agent of before there was a number has the first.
             grammar: hello.grammar.max(1),
+            cni: hello.cni,
         })
     }
 }
@@ -91,6 +95,7 @@ mod tests {
             facts: None,
             refused: Vec::new(),
             grammar: 2,
+            cni: true,
         }
     }
 

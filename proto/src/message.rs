@@ -69,6 +69,7 @@ mod tests {
             facts: None,
             refused: Vec::new(),
             grammar: 1,
+            cni: false,
         };
         let ack = Ack {
             revision: None,

@@ -274,6 +274,15 @@ fn an_agent_that_does_not_say_that_it_attends_has_its_node_closed_always_as_with
 }
 
 #[test]
+fn where_the_plugin_tells_of_pods_the_node_is_closed_always() {
+    let mut translator = expecting();
+    assert_eq!(closing(&translator, 1), NOBODY);
+    let told = Facts { grammar: 2, cni: true, ..Facts::nothing_of(name(1)) };
+    assert_eq!(nodes(&made(&mut translator, Change::Facts(Edit::Upsert(told)))), ["n1"]);
+    assert_eq!(closing(&translator, 1), Closing::Always);
+}
+
+#[test]
 fn the_rules_stand_all_the_same_and_ask_who_attends_where_nobody_is_expected() {
     let mut translator = expecting();
     let text = |translator: &Translator| {

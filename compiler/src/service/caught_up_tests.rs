@@ -140,6 +140,7 @@ fn hello(position: &str) -> Hello {
         facts: None,
         refused: Vec::new(),
         grammar: 1,
+        cni: false,
     }
 }
 

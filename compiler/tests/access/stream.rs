@@ -38,6 +38,7 @@ impl Stream {
             facts: None,
             refused: Vec::new(),
             grammar: 1,
+            cni: false,
         };
         let stream = Self::silent(channel, token).await?;
         // The stream may have ended already, which the next update tells.

@@ -49,6 +49,7 @@ impl Agent {
             facts: None,
             refused: Vec::new(),
             grammar: 1,
+            cni: false,
         };
         acks.send(AgentMessage::Hello(hello).into()).await.unwrap();
         let updates = client.subscribe(ReceiverStream::new(messages)).await.unwrap().into_inner();

@@ -107,5 +107,6 @@ pub(super) fn hello_of(node: usize) -> Hello {
         facts: None,
         refused: Vec::new(),
         grammar: 1,
+        cni: false,
     }
 }

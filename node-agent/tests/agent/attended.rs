@@ -87,7 +87,7 @@ async fn it_is_told_again_and_again_while_the_compiler_is_there() {
         session = compiler.session() => session,
         () = calls => unreachable!(),
     };
-    assert_eq!(session.hello.grammar, 2);
+    assert_eq!((session.hello.grammar, session.hello.cni), (2, false));
     assert!(!is_attended(&namespace));
     assert_eq!(drifts(&mut session, "b").await, 0);
     until(|| is_attended(&namespace)).await;

@@ -127,6 +127,7 @@ impl Relaying {
 async fn calls_are_relayed_as_they_are_and_answered_as_the_compiler_says() {
     let mut relaying = Relaying::new().await;
     assert_eq!(relaying.session.sandboxes().await, []);
+    assert!(relaying.session.hello.cni, "it says that it takes calls");
     let node: NodeName = "n1".parse().unwrap();
     let given = sandbox("a", "10.0.0.1");
 

@@ -35,9 +35,18 @@ pub struct Facts {
     pub refused: Vec<String>,
     /// What its guard takes ([`flock_nft::read::GRAMMAR`]).
     pub grammar: u32,
+    /// Returns true if it takes the calls of CNI's plugin.
+    pub cni: bool,
 }
 
 impl Facts {
+    /// Returns true if the node may be open while nobody is expected there: its agent keeps the table told that somebody
+    /// attends to it, and pods may start before they are known. Where CNI's plugin is there is nothing to be open for.
+    #[must_use]
+    pub const fn may_expect(&self) -> bool {
+        self.attends() && !self.cni
+    }
+
     /// Returns true if the agent keeps the table told that somebody attends to the node, where the table asks for it.
     #[must_use]
     pub const fn attends(&self) -> bool {
@@ -61,6 +70,7 @@ impl Facts {
             openvswitch: false,
             refused: Vec::new(),
             grammar: 1,
+            cni: false,
         }
     }
 }

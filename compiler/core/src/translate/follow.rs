@@ -117,8 +117,8 @@ impl Translator {
         if links(before) != links(after) {
             self.dirty.nodes.extend(self.cluster.node_id(&facts.node));
         }
-        let attends = |facts: &Option<Arc<Facts>>| facts.as_ref().is_some_and(|facts| facts.attends());
-        if attends(before) != attends(after)
+        let may_expect = |facts: &Option<Arc<Facts>>| facts.as_ref().is_some_and(|facts| facts.may_expect());
+        if may_expect(before) != may_expect(after)
             && let Some(node) = self.cluster.node_id(&facts.node)
         {
             self.guards.touch(node);

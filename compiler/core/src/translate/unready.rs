@@ -173,9 +173,11 @@ impl Guards {
         }
         let is_expecting = self.is_expecting();
         // An agent that does not keep the table told that it is there would leave the node closed for good.
-        let attends = |name: &NodeName| world.facts().get(name).is_some_and(|facts| facts.attends());
+        let may_expect = |name: &NodeName| world.facts().get(name).is_some_and(|facts| facts.may_expect());
         let closing = |id: u32| match cluster.node(id) {
-            Some(node) if is_expecting && attends(&node.name) => Closing::Expecting(expected.directions(id)),
+            Some(node) if is_expecting && may_expect(&node.name) => {
+                Closing::Expecting(expected.directions(id))
+            }
             _ => Closing::Always,
         };
         touched.retain(|id| {

@@ -125,6 +125,7 @@ impl Agent {
             facts: None,
             refused: Vec::new(),
             grammar: 1,
+            cni: false,
         };
         out.send_data(framed(AgentMessage::Hello(hello)), false)?;
         let mut body = response.await?.into_body();

@@ -69,7 +69,11 @@ impl Run {
         cluster.pods.iter().for_each(|it| api.put(POD, objects::pod(it)));
         cluster.policies.iter().for_each(|it| api.put(NETWORK_POLICY, objects::policy(it)));
         let kubeconfig = api.server.write_kubeconfig(ground.directory()).unwrap();
-        let compiler = Compiler::start(["--kubeconfig", kubeconfig.to_str().unwrap()], ground.directory());
+        let compiler = Compiler::start(
+            // The reference knows of no agents.
+            ["--kubeconfig", kubeconfig.to_str().unwrap(), "--unready-pods", "drop"],
+            ground.directory(),
+        );
         wait_until("the compiler to be ready", || compiler.admin("/readyz").0 == 200);
         let agents = NODES.map(|node| ground.agent(node, &compiler.url(), &[])).into();
         let mut applied = Applied::watch(&compiler.url(), &NODES);

@@ -72,6 +72,8 @@ fn who_claims_to_have_what_is_wanted_but_has_nothing_gets_it() {
     proxy.set(Faults { claim, ..Faults::default() });
     agents[0] = site.ground.agent("n1", &proxy.url, &[]);
     wait_until("the table", || site.ground.has_table("n1"));
+    // The compiler hears of it a moment later.
+    wait_until("its acknowledgement", || site.flockctl.node("n1").last_outcome.is_none());
     site.converges("liar");
     let seen = proxy.seen();
     let last = seen[seen.len() - 2..].iter().map(|update| update.kind).collect::<Vec<_>>();
