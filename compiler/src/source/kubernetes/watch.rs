@@ -52,6 +52,9 @@ pub(super) struct Watcher<W: Watched> {
     relisted: Option<Instant>,
     /// Since when requests fail; `None` while all is well.
     outage: Option<Instant>,
+    /// Returns true if a pause of this outage has ended early. One does: watches that are refused while listings are
+    /// answered would wake each other without end.
+    was_woken: bool,
 }
 
 impl<W: Watched> Watcher<W> {
@@ -73,6 +76,7 @@ impl<W: Watched> Watcher<W> {
             relist: settings.relist.clone(),
             relisted: None,
             outage: None,
+            was_woken: false,
             settings,
         }
     }
@@ -254,6 +258,7 @@ impl<W: Watched> Watcher<W> {
 
     fn recovered(&mut self) {
         self.counters().heard();
+        self.was_woken = false;
         if let Some(since) = self.outage.take() {
             self.answered.notify_waiters();
             tracing::info!(
@@ -285,10 +290,10 @@ impl<W: Watched> Watcher<W> {
             }
         }
         // A listing is not asked for by all kinds at once.
-        let is_patient = failure.needs_listing() || !failure.retry_after().is_zero();
+        let is_patient = self.was_woken || failure.needs_listing() || !failure.retry_after().is_zero();
         tokio::select! {
             () = sleep(pause) => {}
-            () = self.answered.notified(), if !is_patient => {}
+            () = self.answered.notified(), if !is_patient => self.was_woken = true,
         }
     }
 
