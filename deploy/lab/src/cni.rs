@@ -3,14 +3,15 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::io::{self, Write as _};
+use std::io;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value, json};
 
+use crate::command::feed;
 use crate::error::LabError;
 use crate::namespace::Namespace;
 
@@ -275,8 +276,8 @@ impl Runtime {
             process.env("CNI_NETNS", namespace);
         }
         let output = match self.entry {
-            Entry::Network => self.node.enter(|| feed(process, &input))?,
-            Entry::NetworkAndSys => feed(process, &input),
+            Entry::Network => self.node.enter(move || feed(&mut process, &input))?,
+            Entry::NetworkAndSys => feed(&mut process, &input),
         };
         let output = output.map_err(|source| CniError::Start { plugin: name.to_owned(), source })?;
         let said = String::from_utf8_lossy(&output.stdout).trim_end().to_owned();
@@ -313,16 +314,4 @@ impl Runtime {
     fn search_path(&self) -> OsString {
         std::env::join_paths(&self.path).unwrap_or_default()
     }
-}
-
-fn feed(mut command: Command, input: &str) -> io::Result<std::process::Output> {
-    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
-    if let Some(mut stdin) = child.stdin.take()
-        && let Err(error) = stdin.write_all(input.as_bytes())
-        && error.kind() != io::ErrorKind::BrokenPipe
-    {
-        child.wait()?;
-        return Err(error);
-    }
-    child.wait_with_output()
 }

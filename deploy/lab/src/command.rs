@@ -40,7 +40,8 @@ fn describe(command: &Command) -> String {
     text
 }
 
-fn feed(command: &mut Command, input: &str) -> io::Result<Output> {
+/// Runs a command with this input; what it said.
+pub(crate) fn feed(command: &mut Command, input: &str) -> io::Result<Output> {
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
     // The program may refuse early and close its input; its own message then says more than a broken pipe.
     if let Some(mut stdin) = child.stdin.take()
