@@ -1,12 +1,8 @@
 //! An API server that is away or refuses: what was read stays in force until it says otherwise.
 
-use std::time::Duration;
-
-use flock_compiler::source::kubernetes::Settings;
-use flock_shared::backoff::Backoff;
 use flock_testkit::{Failure, NAMESPACE, NETWORK_POLICY, NODE, NODE_PODS, POD, Verb};
 
-use super::harness::{Cluster, server, settings};
+use super::harness::Cluster;
 use super::objects::{namespace, node, pod, policy};
 
 #[tokio::test]
@@ -52,27 +48,6 @@ async fn a_server_that_comes_back_with_everything_changed_is_listed_again() {
     cluster.settle().await;
     assert!(cluster.told("Pod b/p1").is_none());
     assert_eq!(cluster.listings(), [2; 5]);
-}
-
-/// Listings are answered all the while: nobody may take that for the end of a pause time and again.
-#[tokio::test]
-async fn kinds_whose_watches_are_refused_do_not_wake_each_other_without_end() {
-    let pause = Duration::from_millis(200);
-    let slow = Settings { backoff: Backoff::new(pause, pause), ..settings() };
-    let mut cluster = Cluster::watch(server().await, slow);
-    cluster.settle().await;
-    cluster.until_watched().await;
-    for kind in [POD, NODE, NAMESPACE] {
-        cluster.server.faults().fail(kind, Verb::Watch, Failure { code: 403, retry_after: None }, usize::MAX);
-        cluster.server.store().end_watches(kind);
-    }
-    let asked = |it: &Cluster| it.server.requests(POD, Verb::Watch);
-    let before = asked(&cluster);
-    tokio::time::sleep(5 * pause).await;
-    // A pause lasts half of it at least.
-    assert!(asked(&cluster) - before <= 2 * 5 + 3, "{}", asked(&cluster) - before);
-    cluster.server.faults().mend();
-    cluster.settle().await;
 }
 
 #[tokio::test]
