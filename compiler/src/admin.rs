@@ -13,6 +13,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use flock_compiler_core::Unjudged;
+use flock_proto::NodeState;
 use flock_shared::NodeName;
 use futures::{Stream, StreamExt as _};
 use hyper::server::conn::http1;
@@ -23,15 +24,22 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tonic::Code;
 
-use crate::access::{Access, Ask};
+use crate::access::{Access, Permission};
 use crate::engine::Desired;
 use crate::fleet::AgentStatus;
-use crate::listen::Arrival;
+use crate::listen::Incoming;
+use crate::node_status;
+use crate::readiness::Readiness;
+use crate::replicas;
 use crate::service::Context;
 use crate::tls::Certificate;
 
 /// How long one connection may take: for one request, and nobody should have to wait for its answer.
 const LIFE: Duration = Duration::from_secs(10);
+
+/// How long the engine may take to say that it is alive, less than a connection lives. A pass over a whole cluster takes a few
+/// seconds, and is waited for.
+const ANSWER: Duration = Duration::from_secs(8);
 
 /// What the pages need.
 #[derive(Debug, Clone)]
@@ -53,26 +61,28 @@ struct Peer(Option<IpAddr>);
 /// # Errors
 /// When no connection can come any more.
 pub async fn serve<C: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
-    connections: impl Stream<Item = io::Result<Arrival<C>>> + Send,
+    connections: impl Stream<Item = io::Result<Incoming<C>>> + Send,
     pages: Pages,
 ) -> io::Result<()> {
     let router = Router::new()
         .route("/metrics", get(metrics))
-        // A process whose engine has stopped ends, so one that answers is healthy.
-        .route("/healthz", get(|| async { "ok\n" }))
+        .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
         .with_state(Arc::new(pages));
+    // By hand rather than by axum's server: a connection is evicted, and has a time limit, as a whole. tower's limits are of
+    // requests, and a peer that is silent makes none.
     let mut open = JoinSet::new();
     let mut connections = std::pin::pin!(connections);
-    while let Some(arrival) = connections.next().await {
-        let Arrival { io, peer, stranger } = arrival?;
+    while let Some(incoming) = connections.next().await {
+        let Incoming { io, peer, unauthenticated, permit } = incoming?;
         let service = TowerToHyperService::new(router.clone().layer(Extension(Peer(peer))));
         open.spawn(async move {
+            let _permit = permit;
             let connection =
                 http1::Builder::new().keep_alive(false).serve_connection(TokioIo::new(io), service);
             let evicted = async {
-                match &stranger {
-                    Some(stranger) => stranger.evicted().await,
+                match &unauthenticated {
+                    Some(unauthenticated) => unauthenticated.evicted().await,
                     None => pending().await,
                 }
             };
@@ -82,6 +92,7 @@ pub async fn serve<C: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
                 () = evicted => {}
             }
         });
+        // What has ended is taken out of the set, which would keep it for ever.
         while open.try_join_next().is_some() {}
     }
     Ok(())
@@ -92,7 +103,7 @@ async fn metrics(
     Extension(Peer(peer)): Extension<Peer>,
     headers: HeaderMap,
 ) -> Response {
-    if let Err(denied) = pages.access.client(&headers, peer, Ask::Page("/metrics")).await {
+    if let Err(denied) = pages.access.client(&headers, peer, Permission::Page("/metrics")).await {
         let status = match denied.code() {
             Code::Unauthenticated => StatusCode::UNAUTHORIZED,
             Code::PermissionDenied => StatusCode::FORBIDDEN,
@@ -101,27 +112,25 @@ async fn metrics(
         return (status, format!("{denied}\n")).into_response();
     }
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    ([(header::CONTENT_TYPE, kind)], text(&pages.context).await).into_response()
+    ([(header::CONTENT_TYPE, kind)], text(&pages).await).into_response()
 }
 
-async fn text(context: &Context) -> String {
+async fn text(pages: &Pages) -> String {
+    let context = &pages.context;
+    context.metrics.ready(readiness(pages));
     if let Ok(desired) = context.engine.nodes().await {
         let agents = context.fleet.all();
-        let (mut current, mut behind, mut closed, mut offline) = (0, 0, 0, 0);
+        let others = replicas::others(context.replicas.count(&context.engine).await);
+        let mut states: BTreeMap<NodeState, i64> = NodeState::ALL.into_iter().map(|it| (it, 0)).collect();
         for (node, desired) in &desired {
-            let agent = agents.get(node).filter(|agent| agent.stream.is_some());
-            let applied = agent.and_then(|agent| agent.applied.as_ref()).map(|(revision, _)| revision);
-            let published = desired.borrow();
-            match (agent, published.as_ref().map(|published| published.revision())) {
-                (None, _) => offline += 1,
-                (Some(agent), _) if agent.closed.is_some() => closed += 1,
-                (Some(_), wanted) if wanted.is_some() && wanted == applied => current += 1,
-                (Some(_), _) => behind += 1,
+            let (published, agent) = (desired.borrow(), agents.get(node));
+            if node_status::is_listed(published.as_deref(), agent) {
+                *states.entry(node_status::state(published.as_deref(), agent, others)).or_default() += 1;
             }
         }
-        let states = [("current", current), ("behind", behind), ("closed", closed), ("offline", offline)];
         context.metrics.nodes(states);
         context.metrics.not_judged(not_judged(&desired, &agents));
+        context.metrics.behind(longest_behind(&desired, &agents));
     }
     context.metrics.text()
 }
@@ -142,23 +151,54 @@ fn not_judged(
     counts
 }
 
-/// Whether agents may turn to this replica, and how old what it knows is. It stays ready while the API server is away:
-/// what was read is still better than nothing, which is what a node that starts would get otherwise.
+/// Says if the process is alive: its engine, which everything waits for, answers. That it has not stopped need not be looked
+/// at, since the process would have ended. Neither the API server nor agents matter.
+async fn healthz(State(pages): State<Arc<Pages>>) -> (StatusCode, &'static str) {
+    match timeout(ANSWER, pages.context.engine.nodes()).await {
+        Ok(_) => (StatusCode::OK, "ok\n"),
+        Err(_) => (StatusCode::SERVICE_UNAVAILABLE, "the engine does not answer\n"),
+    }
+}
+
+/// How long the node has been behind that has been so for longest, of those whose agents are here.
+fn longest_behind(
+    desired: &BTreeMap<NodeName, Desired>,
+    agents: &BTreeMap<NodeName, AgentStatus>,
+) -> Duration {
+    let connected = agents.iter().filter(|(_, agent)| agent.stream.is_some());
+    let since = connected.filter_map(|(node, agent)| {
+        let published = desired.get(node)?.borrow().clone()?;
+        node_status::behind_since(Some(&published), agent)
+    });
+    since.min().and_then(|since| since.elapsed().ok()).unwrap_or_default()
+}
+
+/// Says if agents may turn to this replica, and how old what it knows is. It stays ready while the API server is away:
+/// what was read is still better than nothing, which is what a node that starts would get otherwise. Not so if the server is
+/// well and this replica alone cannot read it: the others know more.
 async fn readyz(State(pages): State<Arc<Pages>>) -> (StatusCode, String) {
-    let (status, word) = readiness(&pages);
+    let readiness = readiness(&pages);
+    let status = match readiness {
+        Readiness::Ready => StatusCode::OK,
+        _ => StatusCode::SERVICE_UNAVAILABLE,
+    };
     let ages = pages.context.metrics.ages().into_iter().map(|(kind, age)| match age {
         Some(age) => format!("{kind}: heard of {:.1} s ago\n", age.as_secs_f64()),
         None => format!("{kind}: not heard of yet\n"),
     });
-    (status, word.to_owned() + &ages.collect::<String>())
+    (status, format!("{}\n{}", readiness.sentence(), ages.collect::<String>()))
 }
 
-fn readiness(pages: &Pages) -> (StatusCode, &'static str) {
+fn readiness(pages: &Pages) -> Readiness {
     if !pages.context.engine.is_ready() {
-        (StatusCode::SERVICE_UNAVAILABLE, "not every watched kind has been listed yet\n")
+        Readiness::Unlisted
+    } else if !pages.context.engine.is_sound() {
+        Readiness::Unsound
     } else if pages.certificate.as_ref().is_some_and(|certificate| !certificate.is_there()) {
-        (StatusCode::SERVICE_UNAVAILABLE, "there is no certificate yet\n")
+        Readiness::NoCertificate
+    } else if pages.context.metrics.is_alone() {
+        Readiness::Alone
     } else {
-        (StatusCode::OK, "ok\n")
+        Readiness::Ready
     }
 }

@@ -2,14 +2,18 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use clap::builder::NonEmptyStringValueParser;
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 use flock_compiler_core::UnreadyPods;
+use flock_compiler_core::nft::read::GRAMMAR;
+use flock_compiler_core::revision::LAYOUT_VERSION;
 use flock_compiler_core::world::Trust;
 use flock_shared::{NamespaceName, NodeName, access};
+use flock_version::Version;
 
 use crate::access::ServiceAccount;
 use crate::convert::HostInterfaces;
@@ -17,9 +21,15 @@ use crate::convert::HostInterfaces;
 /// The longest that CNI ADD may be held for others.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
+/// What `--version` says.
+static VERSION: LazyLock<String> = LazyLock::new(|| {
+    let numbers = [("layout", LAYOUT_VERSION.into()), ("grammar", GRAMMAR)];
+    Version::of_this_build(&numbers).to_string()
+});
+
 /// Translates Kubernetes network policies into one nftables script per node.
 #[derive(Debug, Parser)]
-#[command(name = "flock-compiler", version, disable_help_subcommand = true)]
+#[command(name = "flock-compiler", version = VERSION.as_str(), disable_help_subcommand = true)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -62,6 +72,9 @@ pub struct Render {
     /// Render also when some object is not understood; what a policy selects that is not is isolated.
     #[arg(long, env = "FLOCK_ALLOW_INVALID")]
     pub allow_invalid: bool,
+    /// Render also when there are workloads (Deployments and so on), which are ignored, and not one Pod.
+    #[arg(long, env = "FLOCK_ALLOW_IGNORED")]
+    pub allow_ignored: bool,
     /// Print the closed form instead: what a node gets that refuses its script. Whoever is isolated is denied everything.
     #[arg(long, env = "FLOCK_CLOSED")]
     pub closed: bool,
@@ -143,7 +156,7 @@ impl Interfaces {
 }
 
 impl Serve {
-    /// Whether what listens at `address` speaks TLS and asks for tokens.
+    /// Returns true if what listens at `address` speaks TLS and asks for tokens.
     #[must_use]
     pub fn is_secured(&self, address: SocketAddr) -> bool {
         let Security { tls, tls_dir, .. } = &self.security;

@@ -7,9 +7,9 @@ use flock_shared::NodeName;
 /// The facts that an agent introduces itself with; `None` if it says nothing of its node.
 #[must_use]
 pub(crate) fn of_hello(hello: &Hello) -> Option<Facts> {
-    let whole = Guard { refused: hello.refused.clone(), grammar: hello.grammar, cni: hello.cni };
+    let whole = AgentCapabilities { refused: hello.refused.clone(), grammar: hello.grammar, cni: hello.cni };
     match &hello.facts {
-        None if whole == Guard::default() => None,
+        None if whole == AgentCapabilities::default() => None,
         None => Some(Facts {
             refused: whole.refused,
             grammar: whole.grammar,
@@ -20,21 +20,21 @@ pub(crate) fn of_hello(hello: &Hello) -> Option<Facts> {
     }
 }
 
-/// What an agent says once: what its node and its guard take, and whether it takes calls of CNI's plugin.
+/// What an agent says once: what its node and its guard take, and if it takes calls of CNI's plugin.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Guard {
+pub(crate) struct AgentCapabilities {
     pub(crate) refused: Vec<String>,
     pub(crate) grammar: u32,
     pub(crate) cni: bool,
 }
 
-impl Default for Guard {
+impl Default for AgentCapabilities {
     fn default() -> Self {
         Self { refused: Vec::new(), grammar: 1, cni: false }
     }
 }
 
-impl From<&Facts> for Guard {
+impl From<&Facts> for AgentCapabilities {
     fn from(facts: &Facts) -> Self {
         Self { refused: facts.refused.clone(), grammar: facts.grammar, cni: facts.cni }
     }
@@ -42,7 +42,11 @@ impl From<&Facts> for Guard {
 
 /// The facts of a node that takes so much.
 #[must_use]
-pub(crate) fn of_node(node: NodeName, facts: &NodeFacts, Guard { refused, grammar, cni }: Guard) -> Facts {
+pub(crate) fn of_node(
+    node: NodeName,
+    facts: &NodeFacts,
+    AgentCapabilities { refused, grammar, cni }: AgentCapabilities,
+) -> Facts {
     // A bridge whose name cannot stand in a script is left out: no rule could name it.
     let bridges = facts.bridges.iter().filter_map(|bridge| {
         let addresses = bridge.addresses.iter().copied().collect();

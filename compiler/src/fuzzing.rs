@@ -1,4 +1,5 @@
-//! Entry points of the fuzz targets in `compiler/fuzz`, here so that an ordinary test runs them on their corpus.
+//! Entry points of the fuzz targets in `compiler/fuzz`. They are here so that an ordinary test runs them on their corpus,
+//! and are built for these two only.
 
 use flock_compiler_core::{World, render, translate};
 
@@ -64,3 +65,7 @@ fn check_script(script: &[u8]) {
 fn unbalanced(line: &[u8]) -> ! {
     panic!("closing brace too many in {:?}", String::from_utf8_lossy(line))
 }
+
+#[cfg(test)]
+#[path = "fuzzing_tests.rs"]
+mod tests;

@@ -1,5 +1,4 @@
-//! The compiler's I/O shell: sources of cluster objects, the engine that owns the world, publishing, the gRPC
-//! services and the command line. What objects mean is decided in `flock-compiler-core`.
+#![doc = include_str!("../README.md")]
 
 pub mod access;
 pub mod admin;
@@ -9,10 +8,14 @@ pub mod convert;
 pub mod engine;
 mod facts;
 pub mod fleet;
+#[cfg(any(fuzzing, test))]
 pub mod fuzzing;
 pub mod listen;
 pub mod metrics;
+pub mod node_status;
+pub mod readiness;
 pub mod render;
+pub mod replicas;
 mod secured;
 pub mod serve;
 pub mod service;

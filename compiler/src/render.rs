@@ -43,6 +43,11 @@ pub fn render(options: &Render, out: &mut impl Write, err: &mut impl Write) -> i
     let facts = Facts { grammar: GRAMMAR, ..Facts::nothing_of(options.node.clone()) };
     world.apply(Change::Facts(Edit::Upsert(facts)));
     let translation = translate_with(&world, settings);
+    if let Some(broken) = translation.broken() {
+        return Err(io::Error::other(format!(
+            "an invariant of the translation is broken, please report this: {broken}"
+        )));
+    }
     let problems = located(translation.problems().to_vec(), &manifests.origins);
     let mut acceptable = manifests.errors.is_empty();
     for error in &manifests.errors {
@@ -52,6 +57,10 @@ pub fn render(options: &Render, out: &mut impl Write, err: &mut impl Write) -> i
         let is_error = problem.consequence.is_invalid_input() && !options.allow_invalid;
         acceptable &= !is_error;
         writeln!(err, "{}: {problem}", if is_error { "error" } else { "warning" })?;
+    }
+    if let Some(message) = isolates_nothing(&manifests) {
+        acceptable &= options.allow_ignored;
+        writeln!(err, "{}: {message}", if options.allow_ignored { "warning" } else { "error" })?;
     }
     if !acceptable {
         return Ok(Rendering::BadInput);
@@ -68,6 +77,22 @@ pub fn render(options: &Render, out: &mut impl Write, err: &mut impl Write) -> i
     out.write_all(render_output(&output).bytes())?;
     out.flush()?;
     Ok(Rendering::Done)
+}
+
+/// Why a script of these manifests would isolate nothing, although somebody may believe it does: policies apply to pods, and
+/// there is only what makes pods.
+fn isolates_nothing(manifests: &Manifests) -> Option<String> {
+    let (first, _) = manifests.workloads.first().filter(|_| manifests.objects.pods.is_empty())?;
+    let others = manifests.workloads.iter().map(|(_, count)| count).sum::<usize>() - 1;
+    let others = match others {
+        0 => String::new(),
+        1 => " and 1 more workload".to_owned(),
+        others => format!(" and {others} more workloads"),
+    };
+    Some(format!(
+        "this isolates nothing: there is {first}{others}, and not one Pod; policies apply to pods, which \
+         `kubectl get pods -A -o yaml` prints (--allow-ignored renders all the same)"
+    ))
 }
 
 /// Fills in the file of problems that are between objects.

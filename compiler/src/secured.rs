@@ -9,20 +9,18 @@ use std::time::Duration;
 use anyhow::Context as _;
 use flock_shared::{ObjectName, access};
 use kube::Client;
+use rustls::ServerConfig;
 
-use crate::access::{Access, Reviews, ServiceAccount, Settings};
+use crate::access::{Access, ReviewSettings, Reviews, ServiceAccount};
 use crate::cli::Security;
-use crate::listen::{Doorway, Secured};
+use crate::listen::{PreAuthLimiter, TlsSettings};
 use crate::metrics::Metrics;
-use crate::tls::Certificate;
 use crate::tls::files::Files;
-use crate::tls::own::{Keeper, Place};
+use crate::tls::own::{CertificateLocation, CertificateManager};
+use crate::tls::{Certificate, nobody};
 
 /// How long a handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(10);
-
-/// Strangers on the admin port, where nobody is ever known: in all, and of one address.
-const ADMIN_STRANGERS: (usize, usize) = (1024, 64);
 
 /// Keeps the certificate as it should be, for as long as it is polled.
 pub(crate) type Upkeep = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -44,6 +42,7 @@ impl Protection {
     ) -> anyhow::Result<(Self, Upkeep)> {
         let Security { tls_dir, tls_names, namespace, audience, agent_account, .. } = options;
         let object = |name| ObjectName::new(name).context("a name that is part of the program");
+        // Empty at first: the API server may be away, and a process that waited for it would not say so to anybody.
         let certificate = Certificate::default();
         let upkeep: Upkeep = match tls_dir {
             Some(folder) => Box::pin(Files::open(folder, certificate.clone()).context("--tls-dir")?.follow()),
@@ -60,16 +59,22 @@ impl Protection {
                     };
                     tls_names.into_iter().map(named).collect()
                 };
-                let place = Place {
+                let location = CertificateLocation {
                     namespace: namespace.clone(),
                     secret: object(access::TLS_SECRET)?,
                     config_map: object(access::CA_CONFIG_MAP)?,
                     key: access::CA_KEY.to_owned(),
                 };
-                let mut keeper = Keeper::new(client, place, names, certificate.clone(), Arc::clone(metrics));
+                let mut manager = CertificateManager::new(
+                    client,
+                    location,
+                    names,
+                    certificate.clone(),
+                    Arc::clone(metrics),
+                );
                 Box::pin(async move {
-                    keeper.begin().await;
-                    keeper.keep().await;
+                    manager.begin().await;
+                    manager.keep().await;
                 })
             }
         };
@@ -77,24 +82,26 @@ impl Protection {
             Some(account) => account,
             None => ServiceAccount { namespace, name: object(access::AGENT_ACCOUNT)? },
         };
-        let settings = Settings::new(audience, agents);
+        let settings = ReviewSettings::new(audience, agents);
         let reviews = Reviews::new(client.clone(), settings, Arc::clone(metrics));
         let access = Access::Reviewed(Arc::new(reviews));
         Ok((Self { certificate, access, metrics: Arc::clone(metrics) }, upkeep))
     }
 
     /// How the agents' port speaks TLS.
-    pub(crate) fn grpc(&self) -> anyhow::Result<Secured> {
-        self.secured(b"h2", Doorway::default())
+    pub(crate) fn grpc(&self, limiter: PreAuthLimiter) -> anyhow::Result<TlsSettings> {
+        let config = self.certificate.server_config(&[b"h2"]).context("TLS 1.3")?;
+        Ok(self.tls_settings(config, limiter))
     }
 
-    /// How the admin port does.
-    pub(crate) fn admin(&self) -> anyhow::Result<Secured> {
-        self.secured(b"http/1.1", Doorway::new(ADMIN_STRANGERS.0, ADMIN_STRANGERS.1))
+    /// How the admin port does, where probes come before there is a certificate.
+    pub(crate) fn admin(&self, limiter: PreAuthLimiter) -> anyhow::Result<TlsSettings> {
+        let (nobody, _) = nobody::certificate().context("a certificate for probes")?;
+        let config = self.certificate.server_config_or(nobody, &[b"http/1.1"]).context("TLS 1.3")?;
+        Ok(self.tls_settings(config, limiter))
     }
 
-    fn secured(&self, protocol: &[u8], doorway: Doorway) -> anyhow::Result<Secured> {
-        let config = self.certificate.server_config(&[protocol]).context("TLS 1.3")?;
-        Ok(Secured { config, doorway, limit: HANDSHAKE, metrics: Arc::clone(&self.metrics) })
+    fn tls_settings(&self, config: Arc<ServerConfig>, limiter: PreAuthLimiter) -> TlsSettings {
+        TlsSettings { config, limiter, limit: HANDSHAKE, metrics: Arc::clone(&self.metrics) }
     }
 }

@@ -1,9 +1,9 @@
 //! How much is logged of what strangers can make happen as often as they like.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 /// Lets so many of each kind through in each span of time: a flood of one hides none of another.
@@ -26,10 +26,9 @@ impl Throttle {
         Self { most, span, now: Mutex::new(BTreeMap::new()) }
     }
 
-    /// Whether this one goes through, and then how many of its kind did not since the one before it.
+    /// How many of its kind were kept back since the last one, if this one goes through; `None`: it does not.
     pub(crate) fn pass(&self, kind: &'static str) -> Option<u32> {
-        // Nothing panics while it is held.
-        let mut now = self.now.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut now = self.now.lock();
         let fresh = Span { since: Instant::now(), seen: 0 };
         let span = now.entry(kind).or_insert(fresh);
         let mut kept_back = 0;

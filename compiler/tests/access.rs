@@ -7,12 +7,14 @@ mod access {
     mod admin;
     mod agents;
     mod bytes;
+    mod certificates;
     mod cluster;
     mod compiler;
     mod debug;
-    mod keeper;
     mod open_streams;
+    mod rights;
     mod rotation;
-    mod strangers;
+    mod silent;
     mod stream;
+    mod unauthenticated;
 }

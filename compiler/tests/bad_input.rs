@@ -81,6 +81,8 @@ fn bad_input_on_the_command_line_exits_with_2() {
         "{message}"
     );
     assert_eq!(render("unknown-kind.yaml").0, Some(0));
+    let (code, message) = render("workloads.yaml");
+    assert!(code == Some(2) && message.contains("error: this isolates nothing"), "{message}");
 }
 
 #[test]

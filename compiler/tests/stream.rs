@@ -11,6 +11,7 @@ mod stream {
     mod compiler;
     mod dead;
     mod facts;
+    mod nodes;
     mod objects;
     mod pipe;
     mod problems;

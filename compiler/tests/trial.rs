@@ -199,7 +199,7 @@ fn bridged() -> String {
         std::iter::once(Requirement { key: "app".into(), operator: Operator::In(["web".into()].into()) })
             .collect();
     let body = PolicyBody::Understood(PolicyRules { ingress: Some([].into()), egress: Some([].into()) });
-    let policy = Policy { key: PolicyKey::new("shop", "deny").unwrap(), subjects, body };
+    let policy = Policy { key: PolicyKey::new("shop", "deny").unwrap(), pod_selector: subjects, body };
     let mut translator = Translator::new();
     for change in [
         Change::Node(Edit::Upsert(Node { pod_cidrs: cidrs.into(), ..Node::new(node.clone()) })),

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod watch {
+    mod alone;
     mod connect;
     mod connection;
     mod expiry;
@@ -14,4 +15,6 @@ mod watch {
     mod optional;
     mod outage;
     mod restored;
+    mod vanished;
+    mod waking;
 }

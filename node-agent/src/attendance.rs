@@ -16,7 +16,7 @@ pub const AGAIN: Duration = Duration::from_secs(10);
 /// When it is told again if nft did not take it.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// What the table is told, and knows.
+/// What the table was told of a compiler that attends to the node, and when it is told again.
 #[derive(Debug, Default)]
 pub struct Attendance {
     /// The stream on which the compiler said last what the node should have.
@@ -74,7 +74,7 @@ impl Attendance {
         self.again = match (word, is_taken) {
             (Some(Word::Attended), true) => Some(now + AGAIN),
             (Some(Word::Attended), false) => Some(now + RETRY),
-            // What nft did not take wears off.
+            // Nothing is told again: without more words the table stops believing by itself.
             (Some(Word::Left) | None, _) => None,
         };
     }

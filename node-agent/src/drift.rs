@@ -9,7 +9,7 @@ use std::time::Duration;
 use flock_shared::backoff::Backoff;
 use tokio::time::Instant;
 
-use crate::ledger::Sight;
+use crate::generations::Observation;
 
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LAST_PAUSE: Duration = Duration::from_secs(20);
@@ -52,27 +52,27 @@ impl Default for Drift {
 }
 
 impl Drift {
-    /// Takes down what was seen; whether that is a change which was not known.
-    pub fn saw(&mut self, sight: Sight, now: Instant) -> bool {
-        let (is_news, at) = match sight {
-            Sight::Gone => (self.changed(), now),
-            Sight::Edited => {
+    /// Takes down what was seen. Returns true if that is a change which was not known.
+    pub fn saw(&mut self, observation: Observation, now: Instant) -> bool {
+        let (is_news, at) = match observation {
+            Observation::Gone => (self.changed(), now),
+            Observation::Edited => {
                 let is_news = self.changed();
                 // Further edits of what is about to be put right are put right with it.
                 (is_news, self.due.filter(|_| !is_news).unwrap_or_else(|| self.next(now)))
             }
-            Sight::Unknown => {
+            Observation::Unknown => {
                 self.is_in_doubt = true;
                 (false, self.due.unwrap_or_else(|| self.next(now).max(now + DOUBT)))
             }
-            Sight::Undisturbed | Sight::Blind => return false,
+            Observation::Undisturbed | Observation::Blind => return false,
         };
         // What is due is not put off by what comes after it.
         self.due = Some(self.due.map_or(at, |due| due.min(at)));
         is_news
     }
 
-    /// The table is found changed, in whatever way; whether that was not known.
+    /// Takes down that the table was found changed, in whatever way. Returns true if that was not known.
     pub const fn changed(&mut self) -> bool {
         let is_news = !self.is_changed;
         if is_news {
@@ -101,7 +101,7 @@ impl Drift {
         self.due
     }
 
-    /// Whether it is not known if the table is as it should be.
+    /// Returns true if it is not known whether the table is as it should be.
     #[must_use]
     pub const fn is_in_doubt(&self) -> bool {
         self.is_in_doubt
@@ -137,7 +137,7 @@ mod tests {
     /// Found and repaired at `now`.
     fn repaired(now: Instant) -> Drift {
         let mut drift = Drift::default();
-        assert!(drift.saw(Sight::Edited, now));
+        assert!(drift.saw(Observation::Edited, now));
         assert_eq!(drift.due(), Some(now), "at once");
         drift.repairing(now);
         drift.replaced();
@@ -148,7 +148,9 @@ mod tests {
     fn a_change_counts_once_until_it_is_put_right() {
         let now = Instant::now();
         let mut drift = Drift::default();
-        assert!(drift.saw(Sight::Edited, now) && !drift.saw(Sight::Edited, now) && !drift.changed());
+        assert!(
+            drift.saw(Observation::Edited, now) && !drift.saw(Observation::Edited, now) && !drift.changed()
+        );
         drift.repairing(now);
         drift.replaced();
         assert!(drift.changed());
@@ -158,7 +160,7 @@ mod tests {
     #[test]
     fn nothing_seen_is_nothing_due() {
         let mut drift = Drift::default();
-        assert!(!drift.saw(Sight::Undisturbed, Instant::now()));
+        assert!(!drift.saw(Observation::Undisturbed, Instant::now()));
         assert_eq!((drift.due(), drift.found()), (None, 0));
     }
 
@@ -167,16 +169,16 @@ mod tests {
         let mut now = Instant::now();
         let mut drift = repaired(now);
         for _ in 1..AT_ONCE {
-            drift.saw(Sight::Edited, now);
+            drift.saw(Observation::Edited, now);
             assert_eq!(drift.due(), Some(now), "at once at first");
             drift.repairing(now);
             drift.replaced();
         }
         let mut pauses = Vec::new();
         for _ in 0..10 {
-            drift.saw(Sight::Edited, now);
+            drift.saw(Observation::Edited, now);
             let due = drift.due().unwrap();
-            drift.saw(Sight::Edited, now + SECOND / 10);
+            drift.saw(Observation::Edited, now + SECOND / 10);
             assert_eq!(drift.due(), Some(due), "not put off");
             pauses.push(due - now);
             now = due;
@@ -186,7 +188,7 @@ mod tests {
         assert!(pauses[0] <= SECOND && pauses[9] >= 10 * SECOND, "{pauses:?}");
         assert!(pauses.iter().all(|pause| *pause <= LAST_PAUSE));
         now += QUIET;
-        drift.saw(Sight::Edited, now);
+        drift.saw(Observation::Edited, now);
         assert_eq!(drift.due(), Some(now), "after a quiet while, at once");
     }
 
@@ -195,8 +197,8 @@ mod tests {
         let mut now = Instant::now();
         let mut drift = repaired(now);
         for _ in 0..3 * AT_ONCE {
-            drift.saw(Sight::Edited, now);
-            drift.saw(Sight::Gone, now);
+            drift.saw(Observation::Edited, now);
+            drift.saw(Observation::Gone, now);
             assert_eq!(drift.due(), Some(now));
             drift.repairing(now);
             drift.replaced();
@@ -208,9 +210,9 @@ mod tests {
     fn doubt_waits_a_little_and_is_no_finding() {
         let now = Instant::now();
         let mut drift = Drift::default();
-        assert!(!drift.saw(Sight::Unknown, now));
+        assert!(!drift.saw(Observation::Unknown, now));
         assert_eq!((drift.due(), drift.found(), drift.is_in_doubt()), (Some(now + DOUBT), 0, true));
-        assert!(drift.saw(Sight::Edited, now + SECOND));
+        assert!(drift.saw(Observation::Edited, now + SECOND));
         assert_eq!(drift.due(), Some(now + SECOND), "certainty does not wait");
         drift.repairing(now + SECOND);
         assert!(drift.is_in_doubt(), "until it is done");

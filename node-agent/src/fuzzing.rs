@@ -1,16 +1,17 @@
-//! Entry points of the fuzz targets in `node-agent/fuzz`, here so that an ordinary test runs them on their corpus.
+//! Entry points of the fuzz targets in `node-agent/fuzz`. They are here so that an ordinary test runs them on their corpora,
+//! and are built for these two only.
 
 use bytes::Bytes;
 use flock_nft::read::Lines;
-use flock_proto::Position;
-use flock_proto::v1;
+use flock_proto::{AgentMessage, Position, Update, v1};
 use flock_shared::{NodeName, Revision, SUPERSEDED_LIMIT, Script, ScriptHash, Superseded};
+use prost::Message as _;
 
-use crate::apply::{Enforcement, Step};
-use crate::conntrack::message::{self, Said};
+use crate::conntrack::message::{self, CtMessage};
+use crate::decide::{Decider, Decision};
+use crate::generations::{Generations, Observation};
 use crate::guard::{self, Costs, Refused, Why};
-use crate::journal::Entry;
-use crate::ledger::{Ledger, Sight};
+use crate::journal::JournalEntry;
 use crate::record;
 
 /// Whatever update comes, only what the guard lets pass would reach nft, and only with the hash that it was sent with.
@@ -18,18 +19,34 @@ use crate::record;
 /// # Panics
 /// If it is otherwise, which is what fuzzing looks for.
 pub fn update(bytes: &[u8]) {
-    let Some(update) = flock_proto::fuzzing::wire(bytes) else { return };
+    let Some(update) = wire(bytes) else { return };
     // Fuzzing does not find hashes: the same once more with the right one.
     let hash = Bytes::copy_from_slice(ScriptHash::of(&update.script).as_bytes());
     for update in [v1::Update { sha256: hash, ..update.clone() }, update] {
-        let mut enforcement = Enforcement::new();
-        if let Step::Run(job) = enforcement.receive(update.clone()) {
+        let mut decider = Decider::new();
+        if let Decision::Run(job) = decider.receive(update.clone()) {
             assert!(guard::check(&Costs::default(), job.script.bytes()).is_ok());
             assert_eq!(job.script.hash().as_bytes()[..], update.sha256[..]);
-            let answer = enforcement.committed(job.clone());
+            let answer = decider.committed(job.clone());
             assert!(answer.outcome.is_success() && answer.revision == Some(job.revision));
         }
     }
+}
+
+/// Whatever bytes come, what is taken for a message survives being sent; the update that they are, if they are one.
+fn wire(bytes: &[u8]) -> Option<v1::Update> {
+    if let Ok(message) = v1::AgentMessage::decode(bytes)
+        && let Ok(typed) = AgentMessage::try_from(message)
+    {
+        let again = v1::AgentMessage::from(typed.clone()).encode_to_vec();
+        let again = v1::AgentMessage::decode(&*again).map(AgentMessage::try_from);
+        assert_eq!(again, Ok(Ok(typed)));
+    }
+    let update = v1::Update::decode(bytes).ok()?;
+    if let Ok(typed) = Update::try_from(update.clone()) {
+        assert_eq!(Update::try_from(v1::Update::from(typed.clone())), Ok(typed));
+    }
+    Some(update)
 }
 
 /// What passes the guard is what the writer of its lines says, byte by byte; and it passes behind itself, as in a
@@ -71,7 +88,7 @@ pub fn records(bytes: &[u8]) {
     let script = Script::new(whole);
     let left = bytes.iter().take(SUPERSEDED_LIMIT).map(|byte| Revision::of(ScriptHash::of(&[*byte])));
     let superseded = Superseded::new(left.collect()).unwrap_or_default();
-    let entry = Entry { revision: Revision::of(script.hash()), position, superseded, script };
+    let entry = JournalEntry { revision: Revision::of(script.hash()), position, superseded, script };
     let (full, delta) = (record::full(&entry, &node), record::delta(&entry, nothing));
     let written = |header: &record::Header| [header.text.as_bytes(), bytes].concat();
     assert_eq!(record::read_full(&written(&full).into()), Ok((node, entry.clone(), full.seal)));
@@ -91,14 +108,14 @@ pub fn records(bytes: &[u8]) {
 /// If it is otherwise.
 pub fn heard(bytes: &[u8]) {
     for length in [bytes.len().max(1), 16, 61] {
-        let mut ledger = Ledger::new(7);
-        bytes.chunks(length).for_each(|datagram| ledger.hear(datagram));
-        let sight = ledger.settle(0);
+        let mut generations = Generations::new(7);
+        bytes.chunks(length).for_each(|datagram| generations.hear(datagram));
+        let observation = generations.settle(0);
         let is_named = bytes.windows(12).any(|part| part == b"flock_netpol");
-        assert!(sight < Sight::Edited || is_named);
-        assert_ne!(sight, Sight::Blind, "nothing of ours was missed");
-        ledger.missed();
-        assert!(ledger.settle(1) >= Sight::Unknown);
+        assert!(observation < Observation::Edited || is_named);
+        assert_ne!(observation, Observation::Blind, "nothing of ours was missed");
+        generations.missed();
+        assert!(generations.settle(1) >= Observation::Unknown);
     }
 }
 
@@ -111,7 +128,7 @@ pub fn told(datagram: &[u8]) -> usize {
     let sequence = datagram.get(8..12).and_then(|bytes| bytes.try_into().ok()).map_or(5, u32::from_ne_bytes);
     let mut entries = 0;
     for said in message::said(datagram, sequence) {
-        if let Said::Entry(entry) = said {
+        if let CtMessage::Entry(entry) = said {
             let removal = message::removal(&entry, 1);
             assert!(removal.len() <= datagram.len() + 3, "no more than what was told");
             assert_eq!(entry.flow.source.is_ipv4(), entry.flow.destination.is_ipv4());
@@ -120,3 +137,7 @@ pub fn told(datagram: &[u8]) -> usize {
     }
     entries
 }
+
+#[cfg(test)]
+#[path = "fuzzing_tests.rs"]
+mod tests;

@@ -17,5 +17,5 @@ pub fn check(standing: &Costs, script: &[u8]) -> Result<Costs, Refused> {
 }
 
 #[cfg(test)]
-#[path = "guard_tests.rs"]
+#[path = "guard_tests/mod.rs"]
 mod tests;

@@ -37,7 +37,7 @@ pub enum Peer {
     Route,
 }
 
-/// Why a socket could not be opened there.
+/// Why nothing was handed over from where nft works.
 #[derive(Debug, thiserror::Error)]
 pub enum HandOverError {
     /// The system refuses something.
@@ -86,10 +86,21 @@ impl Peer {
 /// # Errors
 /// When this process may not, or cannot get there.
 pub async fn open(nft: &Program, peer: Peer) -> Result<OwnedFd, HandOverError> {
+    match in_place_of(nft)? {
+        None => Ok(peer.socket()?),
+        Some(program) => handed_over(&program, peer).await,
+    }
+}
+
+/// What runs this executable where `nft` works; `None`: that is here.
+///
+/// # Errors
+/// When what starts nft starts nothing else.
+pub fn in_place_of(nft: &Program) -> Result<Option<Program>, HandOverError> {
     let executable = current_exe()?;
     match nft.place_of_nft(executable.to_str().ok_or(HandOverError::Nowhere)?) {
-        Place::Here => Ok(peer.socket()?),
-        Place::Behind(program) => handed_over(&program, peer).await,
+        Place::Here => Ok(None),
+        Place::Behind(program) => Ok(Some(program)),
         Place::Nowhere => Err(HandOverError::Nowhere),
     }
 }

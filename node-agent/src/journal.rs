@@ -20,7 +20,7 @@ const OBJECTS: usize = 20_000;
 
 /// A script that nft took, and the state that it reached.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Entry {
+pub struct JournalEntry {
     /// The state.
     pub revision: Revision,
     /// How far into the cluster's history the state reaches.
@@ -31,8 +31,8 @@ pub struct Entry {
     pub script: Script,
 }
 
-impl Entry {
-    /// Whether the other is the same, by its hash.
+impl JournalEntry {
+    /// Returns true if the other is the same, by its hash.
     fn is(&self, other: &Self) -> bool {
         let Self { revision, position, superseded, script } = self;
         script.hash() == other.script.hash()
@@ -45,8 +45,8 @@ impl Entry {
 /// A full script and the deltas since.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Journal {
-    full: Entry,
-    deltas: Vec<Entry>,
+    full: JournalEntry,
+    deltas: Vec<JournalEntry>,
     /// Of the deltas.
     bytes: usize,
     /// Of the deltas.
@@ -60,7 +60,7 @@ pub struct TooLong;
 impl Journal {
     /// Begins with a full script.
     #[must_use]
-    pub const fn new(full: Entry) -> Self {
+    pub const fn new(full: JournalEntry) -> Self {
         Self { full, deltas: Vec::new(), bytes: 0, objects: 0 }
     }
 
@@ -68,7 +68,7 @@ impl Journal {
     ///
     /// # Errors
     /// When deltas are more than a new full script.
-    pub fn push(&mut self, delta: Entry) -> Result<(), TooLong> {
+    pub fn push(&mut self, delta: JournalEntry) -> Result<(), TooLong> {
         let bytes = self.bytes + delta.script.bytes().len();
         let objects = self.objects + objects_in(delta.script.bytes());
         let most = self.full.script.bytes().len().max(BYTES);
@@ -78,13 +78,13 @@ impl Journal {
         (self.bytes, self.objects) = (bytes, objects);
         // A copy: what came off the wire is a small part of a buffer.
         let script = Script::new(Bytes::copy_from_slice(delta.script.bytes()));
-        self.deltas.push(Entry { script, ..delta });
+        self.deltas.push(JournalEntry { script, ..delta });
         Ok(())
     }
 
     /// The deltas that `earlier` has yet to take down to become this; `None` if it cannot.
     #[must_use]
-    pub fn since(&self, earlier: &Self) -> Option<&[Entry]> {
+    pub fn since(&self, earlier: &Self) -> Option<&[JournalEntry]> {
         let (both, more) = self.deltas.split_at_checked(earlier.deltas.len())?;
         let is_same = self.full.is(&earlier.full)
             && both.iter().zip(&earlier.deltas).all(|(here, there)| here.is(there));
@@ -93,19 +93,19 @@ impl Journal {
 
     /// The full script.
     #[must_use]
-    pub const fn full(&self) -> &Entry {
+    pub const fn full(&self) -> &JournalEntry {
         &self.full
     }
 
     /// The deltas, in order.
     #[must_use]
-    pub fn deltas(&self) -> &[Entry] {
+    pub fn deltas(&self) -> &[JournalEntry] {
         &self.deltas
     }
 
     /// What was taken down last: the state that stands.
     #[must_use]
-    pub fn last(&self) -> &Entry {
+    pub fn last(&self) -> &JournalEntry {
         self.deltas.last().unwrap_or(&self.full)
     }
 
@@ -139,10 +139,10 @@ mod tests {
 
     use super::*;
 
-    fn entry(text: &str) -> Entry {
+    fn entry(text: &str) -> JournalEntry {
         let script = Script::new(text.to_owned());
         let (position, superseded) = (Position::default(), Superseded::default());
-        Entry { revision: Revision::of(script.hash()), position, superseded, script }
+        JournalEntry { revision: Revision::of(script.hash()), position, superseded, script }
     }
 
     fn journal(full: &str, deltas: &[&str]) -> Journal {

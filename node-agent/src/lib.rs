@@ -1,36 +1,33 @@
-//! The node agent: subscribes to the compiler, verifies each script's hash, runs `nft -f -`, acknowledges.
-//!
-//! It knows nothing of what a script means. [`apply`] decides, purely; [`enforce`] carries out and repeats, a script of
-//! several steps as [`series`] says; [`trial`] asks nft what it takes at all;
-//! [`journal`] knows what led to the state that stands; [`lookout`] and [`ledger`] know who else changed it;
-//! [`attendance`] tells a table that asks that a compiler attends to the node; [`facts`] looks at the node for the compiler; [`conntrack`] cuts connections that were revoked;
-//! [`cni`] relays calls of the CNI plugin. [`run`] joins it with the stream ([`session`],
-//! `flock_shared::dial`) and the journal on disk ([`state`]). [`install`] is another program: it keeps the CNI plugin on the
-//! node.
+#![doc = include_str!("../README.md")]
 
-pub mod apply;
 pub mod attendance;
+pub mod authorities;
+pub mod check;
 pub mod child;
 pub mod cli;
 pub mod cni;
 pub mod conntrack;
+pub mod decide;
 pub mod drift;
-pub mod enforce;
+pub mod event;
+pub mod executor;
 pub mod facts;
+#[cfg(any(fuzzing, test))]
 pub mod fuzzing;
+pub mod generations;
 pub mod guard;
 pub mod handover;
+pub mod health;
 pub mod install;
 pub mod journal;
-pub mod ledger;
-pub mod lookout;
+pub mod monitor;
 pub mod nft;
-pub mod notice;
 mod record;
+pub mod restore;
 pub mod run;
 pub mod runner;
-pub mod sentinel;
 pub mod series;
 pub mod session;
 pub mod state;
+pub mod supervisor;
 pub mod trial;

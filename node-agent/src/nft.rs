@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
+use flock_nft::direction::Direction;
 use flock_proto::{Outcome, VERSION_LIMIT};
 use flock_shared::marker::leaving;
 use flock_shared::tables;
@@ -57,7 +58,7 @@ impl Nft {
         self.apply(statements.as_bytes(), self.limit.min(QUESTION_LIMIT)).await
     }
 
-    /// Whether the kernel's table is the one of `revision`: whether its marker is there and the table has not gone on
+    /// Returns true if the kernel's table is the one of `revision`: its marker is there and the table has not gone on
     /// from it. nft is asked to go on from it, and told not to commit; whatever else the table holds, that lists
     /// neither elements nor rules.
     ///
@@ -67,7 +68,7 @@ impl Nft {
         self.would_take(&leaving(revision)).await
     }
 
-    /// Whether a table of a full script that was interrupted stands in for the one of its name.
+    /// Returns true if a table of a full script that was interrupted stands in for the one of its name.
     ///
     /// # Errors
     /// When nft gives no answer.
@@ -75,7 +76,21 @@ impl Nft {
         self.would_take(&stand_in_judges()).await
     }
 
-    /// Whether there is such a table.
+    /// Returns true if packets are judged by a table of ours already, whichever: base chains come with the last step of a full
+    /// script.
+    ///
+    /// # Errors
+    /// When nft gives no answer.
+    pub async fn judges(&self) -> Result<bool, ChildError> {
+        for chain in [Direction::Egress, Direction::Ingress] {
+            if self.would_take(&format!("add rule {TABLE} {chain} accept\n")).await? {
+                return Ok(true);
+            }
+        }
+        self.stand_in_judges().await
+    }
+
+    /// Returns true if there is such a table.
     ///
     /// # Errors
     /// When nft gives no answer.
@@ -143,7 +158,7 @@ pub const fn outcome(error: &ChildError) -> Outcome {
     }
 }
 
-/// Whether the kernel may have taken the script all the same: nft died, perhaps after the commit.
+/// Returns true if the kernel may have taken the script all the same: nft died, perhaps after the commit.
 #[must_use]
 pub const fn may_have_committed(error: &ChildError) -> bool {
     matches!(

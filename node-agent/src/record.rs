@@ -10,7 +10,7 @@ use bytes::Bytes;
 use flock_proto::Position;
 use flock_shared::{NodeName, Revision, Script, ScriptHash, Superseded};
 
-use crate::journal::Entry;
+use crate::journal::JournalEntry;
 
 const FULL: &str = "flock-netpol ruleset 1";
 const DELTA: &str = "flock-netpol delta 1";
@@ -30,19 +30,19 @@ pub(crate) struct Header {
 pub(crate) struct Changed;
 
 /// The header of a node's full script.
-pub(crate) fn full(entry: &Entry, node: &NodeName) -> Header {
+pub(crate) fn full(entry: &JournalEntry, node: &NodeName) -> Header {
     sealed(&format!("{FULL}\nnode {node}\n{}", state(entry)))
 }
 
 /// The header of a delta; `after`: the seal before it.
-pub(crate) fn delta(entry: &Entry, after: ScriptHash) -> Header {
+pub(crate) fn delta(entry: &JournalEntry, after: ScriptHash) -> Header {
     let length = entry.script.bytes().len();
     sealed(&format!("{DELTA}\nafter {after}\nlength {length}\n{}", state(entry)))
 }
 
 /// Of a file that is a header and a script: whose it is, what it says, and its seal.
-pub(crate) fn read_full(bytes: &Bytes) -> Result<(NodeName, Entry, ScriptHash), Changed> {
-    let found = Found::header(bytes)?;
+pub(crate) fn read_full(bytes: &Bytes) -> Result<(NodeName, JournalEntry, ScriptHash), Changed> {
+    let found = RawHeader::header(bytes)?;
     let node = NodeName::new(found.field("node ")?).map_err(|_| Changed)?;
     let entry = found.entry(bytes.slice(found.text.len()..))?;
     let header = full(&entry, &node);
@@ -50,8 +50,11 @@ pub(crate) fn read_full(bytes: &Bytes) -> Result<(NodeName, Entry, ScriptHash), 
 }
 
 /// Of the records after the seal `after`: what the first one says, its seal, and where the next one begins.
-pub(crate) fn read_delta(bytes: &Bytes, after: ScriptHash) -> Result<(Entry, ScriptHash, usize), Changed> {
-    let found = Found::header(bytes)?;
+pub(crate) fn read_delta(
+    bytes: &Bytes,
+    after: ScriptHash,
+) -> Result<(JournalEntry, ScriptHash, usize), Changed> {
+    let found = RawHeader::header(bytes)?;
     let start = found.text.len();
     let length: usize = found.field("length ")?.parse().map_err(|_| Changed)?;
     let end = start.checked_add(length).filter(|end| *end <= bytes.len()).ok_or(Changed)?;
@@ -60,7 +63,14 @@ pub(crate) fn read_delta(bytes: &Bytes, after: ScriptHash) -> Result<(Entry, Scr
     if header.text == found.text { Ok((entry, header.seal, end)) } else { Err(Changed) }
 }
 
-fn state(Entry { revision, position, superseded, script }: &Entry) -> String {
+/// Returns true if the bytes begin with a delta as it was written, whatever it follows.
+pub(crate) fn is_delta(bytes: &Bytes) -> bool {
+    let named = RawHeader::header(bytes).and_then(|found| digits(found.field("after ")?));
+    let after = named.ok().and_then(|named| named.try_into().ok()).map(ScriptHash::from_bytes);
+    after.is_some_and(|after| read_delta(bytes, after).is_ok())
+}
+
+fn state(JournalEntry { revision, position, superseded, script }: &JournalEntry) -> String {
     let mut lines = format!("revision {revision}\n");
     if !position.is_unknown() {
         lines.push_str("position ");
@@ -84,11 +94,11 @@ fn sealed(fields: &str) -> Header {
 }
 
 /// A header as it was found, which is compared with the one that belongs to what it says.
-struct Found<'a> {
+struct RawHeader<'a> {
     text: &'a str,
 }
 
-impl<'a> Found<'a> {
+impl<'a> RawHeader<'a> {
     fn header(bytes: &'a [u8]) -> Result<Self, Changed> {
         let end = bytes.windows(2).take(HEADER_LENGTH).position(|pair| pair == b"\n\n").ok_or(Changed)? + 2;
         Ok(Self { text: std::str::from_utf8(&bytes[..end]).map_err(|_| Changed)? })
@@ -98,14 +108,14 @@ impl<'a> Found<'a> {
         self.text.lines().find_map(|line| line.strip_prefix(name)).ok_or(Changed)
     }
 
-    fn entry(&self, script: Bytes) -> Result<Entry, Changed> {
+    fn entry(&self, script: Bytes) -> Result<JournalEntry, Changed> {
         let revision: Revision = self.field("revision ")?.parse().map_err(|_| Changed)?;
         let position =
             Position::new(&digits(self.field("position ").unwrap_or_default())?).map_err(|_| Changed)?;
         let superseded = self.field("superseded ").unwrap_or_default().split_whitespace();
         let superseded = superseded.map(str::parse).collect::<Result<_, _>>().map_err(|_| Changed)?;
         let superseded = Superseded::new(superseded).map_err(|_| Changed)?;
-        Ok(Entry { revision, position, superseded, script: Script::new(script) })
+        Ok(JournalEntry { revision, position, superseded, script: Script::new(script) })
     }
 }
 
@@ -120,23 +130,23 @@ mod tests {
 
     use super::*;
 
-    fn entry(text: &'static str, position: &[u8]) -> Entry {
+    fn entry(text: &'static str, position: &[u8]) -> JournalEntry {
         let (script, superseded) = (Script::new(text), Superseded::default());
         let (revision, position) = (Revision::of(script.hash()), Position::new(position).unwrap());
-        Entry { revision, position, superseded, script }
+        JournalEntry { revision, position, superseded, script }
     }
 
     /// The same, on a table that has gone on so often.
-    fn after(count: usize, entry: Entry) -> Entry {
+    fn after(count: usize, entry: JournalEntry) -> JournalEntry {
         let revision = |number: usize| Revision::of(ScriptHash::of(&number.to_be_bytes()));
-        Entry { superseded: Superseded::new((0..count).map(revision).collect()).unwrap(), ..entry }
+        JournalEntry { superseded: Superseded::new((0..count).map(revision).collect()).unwrap(), ..entry }
     }
 
     fn node() -> NodeName {
         NodeName::new("n1").unwrap()
     }
 
-    fn record(header: &Header, entry: &Entry) -> Vec<u8> {
+    fn record(header: &Header, entry: &JournalEntry) -> Vec<u8> {
         [header.text.as_bytes(), entry.script.bytes()].concat()
     }
 

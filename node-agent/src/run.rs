@@ -1,7 +1,8 @@
 //! The agent as a whole: restore, then enforce and follow the compiler, until asked to stop.
 
+use std::convert::Infallible;
 use std::future::Future;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use flock_nft::read::GRAMMAR;
@@ -11,20 +12,23 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, timeout};
 use tracing::{info, warn};
 
-use crate::cni::line::{Line as CniLine, Way};
+use crate::authorities::{self, Bundle, CaRefresh};
+use crate::cni::client::{CompilerClient, Connection};
 use crate::cni::{Reception, Relay};
-use crate::conntrack::wanted::Wishes;
-use crate::conntrack::{Line, Looker};
-use crate::enforce::{Applied, End, Enforcer, Outlets, Until};
+use crate::conntrack::request::SweepRequests;
+use crate::conntrack::{CompilerLink, ConntrackSweeper};
 use crate::facts::{Mode, Observer};
+use crate::health::{Contact, Enforcement, Health, HealthListen, HealthPort};
 use crate::nft::Nft;
-use crate::session::{self, Ended, Ends, Sandboxes};
-use crate::state::{self, Saved, StateDir};
+use crate::runner::{Applied, End, Outlets, Runner, Until};
+use crate::session::{self, Ended, Ends, SandboxFeed};
+use crate::state::{self, Claim, SavedJournal, Share, StateDir};
 use crate::trial;
 use flock_shared::backoff::Backoff;
 use flock_shared::dial::{self, CompilerUrl, DialError, Trust};
 use flock_shared::telemetry::causes;
 use flock_shared::token::{BearerToken, TokenError};
+use tonic::Code;
 use tonic::transport::Channel;
 
 const FIRST_RECONNECT: Duration = Duration::from_millis(200);
@@ -36,6 +40,9 @@ const HEALTHY: Duration = Duration::from_secs(10);
 const ACKS: usize = 64;
 /// How long the last ack and the last write to disk may take once the agent stops.
 const FAREWELL: Duration = Duration::from_secs(2);
+/// How long whoever restores before the agent is waited for, and how often it is looked whether that is done.
+const RESTORING: Duration = Duration::from_secs(5);
+const BETWEEN_CLAIMS: Duration = Duration::from_millis(20);
 
 /// What an agent needs to know.
 #[derive(Debug, Clone)]
@@ -58,6 +65,10 @@ pub struct Config {
     pub bridge_nf: Mode,
     /// Where the CNI plugin calls, if its calls are relayed.
     pub cni_socket: Option<PathBuf>,
+    /// Where probes are answered, while the agent runs until it is stopped.
+    pub health_listen: HealthListen,
+    /// What is done while the compiler's authorities are missing.
+    pub ca_refresh: CaRefresh,
     /// When the agent is done.
     pub until: Until,
 }
@@ -76,6 +87,16 @@ pub enum RunError {
     /// The agent was stopped before the one update came.
     #[error("stopped before an update came")]
     NoUpdate,
+    /// The compiler is there, and its authorities are not.
+    #[error(
+        "the compiler shows a certificate, and its authorities are still not in {}: whoever starts this container again \
+         refreshes the volume that they come in (--ca-refresh exit); the rules in place stay",
+        path.display()
+    )]
+    NoAuthorities {
+        /// Where they are expected.
+        path: PathBuf,
+    },
     /// A part of the agent ended that never should.
     #[error("the agent lost its connection loop")]
     Forsaken,
@@ -96,36 +117,56 @@ pub async fn run(config: Config, stop: watch::Receiver<bool>) -> Result<(), RunE
     let (applied, applied_outlet) = watch::channel(Applied::default());
     let (full_needed, full_needed_outlet) = watch::channel(0);
     let (journal, journal_outlet) = watch::channel(None);
+    let (enforcement, enforcement_outlet) = watch::channel(Enforcement::default());
 
-    let (wishes, wanted) = Wishes::new();
+    let (mut observer, facts) =
+        Observer::new(config.nft.program().clone(), config.bridge_nf, config.check_interval);
+    let (contact, contact_outlet) = watch::channel(Contact::default());
+    let (refused, refused_outlet) = watch::channel(Vec::new());
+    let health = Health {
+        started: Instant::now(),
+        enforcement: enforcement_outlet,
+        contact: contact_outlet,
+        facts: facts.clone(),
+        refused: refused_outlet,
+    };
+    // Before anything that takes time: while the saved ruleset is put in place, the process is alive.
+    let health_port = (config.health_listen.address().filter(|_| config.until == Until::Stopped))
+        .map(|address| HealthPort::open(address, health.clone()));
+    // Nobody looks at the node any more once nobody wants to see it.
+    drop(health);
+    let reports = Reports { contact, refused };
+
+    let (sweeps, requested) = SweepRequests::new();
     let (question_inlet, questions) = mpsc::channel(1);
     let (answers, answer_outlet) = mpsc::channel(1);
     let (is_answered, is_open) = watch::channel(false);
 
-    let outlets = Outlets { acks, applied, full_needed, journal, wishes };
-    let mut enforcer = Enforcer::new(config.nft.clone(), outlets, config.check_interval);
+    let outlets = Outlets { acks, applied, enforcement, full_needed, journal, sweeps };
+    let mut runner = Runner::new(config.nft.clone(), outlets, config.check_interval);
     if config.until == Until::Stopped {
         // Before anything is applied: what comes after it is noticed.
-        enforcer.listen().await;
+        runner.listen().await;
     }
-    let (state_dir, on_disk) = restore(&config, &mut enforcer).await;
+    // Before the compiler is called: the node judges by what was saved however long that takes to answer, and the first
+    // hello says what stands.
+    let (state_dir, on_disk, _claim) = restore(&config, &mut runner).await;
 
-    let (mut observer, facts) =
-        Observer::new(config.nft.program().clone(), config.bridge_nf, config.check_interval);
     if config.until == Until::Stopped {
         observer.listen().await;
     }
+    // Before the first stream, for its hello to say what the node is like: a script depends on it.
     observer.look().await;
 
-    let (way, line) = watch::channel(None);
+    let (connection, open_connection) = watch::channel(None);
     let (stream, open_stream) = watch::channel(None);
     let relay = reception.map(|reception| {
-        let line = CniLine::new(config.node.clone(), line);
-        Relay::new(reception, state_dir.clone(), line, config.nft.program().clone(), config.check_interval)
+        let client = CompilerClient::new(config.node.clone(), open_connection);
+        Relay::new(reception, state_dir.clone(), client, config.nft.program().clone(), config.check_interval)
     });
     let sandboxes = relay.as_ref().map(|relay| {
-        let keeper = relay.keeper();
-        Sandboxes { unasked: keeper.unasked(), keeper }
+        let store = relay.store();
+        SandboxFeed { unasked: store.unasked(), store }
     });
     let relaying = async {
         match relay {
@@ -134,7 +175,7 @@ pub async fn run(config: Config, stop: watch::Receiver<bool>) -> Result<(), RunE
         }
     };
 
-    let enforcing = enforcer.run(config.until, updates, open_stream, stop);
+    let enforcing = runner.run(config.until, updates, open_stream, stop);
     let ends = Ends {
         updates: update_inlet,
         acks: ack_outlet,
@@ -144,19 +185,27 @@ pub async fn run(config: Config, stop: watch::Receiver<bool>) -> Result<(), RunE
         answers,
         is_answered,
         sandboxes,
-        way,
+        connection,
         stream,
         streams: 0,
     };
-    let line = Line { is_open, questions: question_inlet, answers: answer_outlet };
-    let looking = Looker::new(config.nft.program().clone(), wanted, line).run();
-    let following = follow(&config, ends, applied_outlet);
+    let link = CompilerLink { is_open, questions: question_inlet, answers: answer_outlet };
+    let looking = ConntrackSweeper::new(config.nft.program().clone(), requested, link).run();
+    let following = follow(&config, ends, applied_outlet, reports);
     let keeping = state::keep(state_dir, on_disk, journal_outlet);
 
     tokio::pin!(enforcing);
     let others = async {
+        let keeping = async {
+            keeping.await;
+            Ok(())
+        };
+        let observing = async {
+            observer.run().await;
+            Ok(())
+        };
         tokio::select! {
-            _ = async { tokio::join!(following, keeping, observer.run()) } => {}
+            ended = async { tokio::try_join!(following, keeping, observing) } => ended.map(drop),
             never = looking => match never {},
             never = relaying => match never {},
         }
@@ -164,13 +213,17 @@ pub async fn run(config: Config, stop: watch::Receiver<bool>) -> Result<(), RunE
     tokio::pin!(others);
     let end = tokio::select! {
         end = &mut enforcing => {
+            drop(health_port);
             // Its outlets are closed now, by which the others know that they are to finish.
             if timeout(FAREWELL, others).await.is_err() {
                 warn!("the last ack or the last write to disk was not finished");
             }
             end
         }
-        _ = &mut others => End::Forsaken,
+        others = &mut others => {
+            others?;
+            End::Forsaken
+        }
     };
     match end {
         End::Stopped if config.until == Until::FirstUpdate => Err(RunError::NoUpdate),
@@ -183,38 +236,100 @@ pub async fn run(config: Config, stop: watch::Receiver<bool>) -> Result<(), RunE
     }
 }
 
-/// Puts the saved ruleset in place before the compiler is called; the folder, and what is in it.
-async fn restore(config: &Config, enforcer: &mut Enforcer) -> (Option<StateDir>, Option<Saved>) {
-    let Some(folder) = &config.state_dir else { return (None, None) };
+/// Puts the saved ruleset in place before the compiler is called; the folder, what is in it, and the claim on it.
+async fn restore(
+    config: &Config,
+    runner: &mut Runner,
+) -> (Option<StateDir>, Option<SavedJournal>, Option<Claim>) {
+    let Some(folder) = &config.state_dir else { return (None, None, None) };
     let dir = match StateDir::open(folder, &config.node) {
         Ok(dir) => dir,
         Err(error) => {
             warn!(folder = %folder.display(), %error, "the state folder cannot be used");
-            return (None, None);
+            return (None, None, None);
         }
     };
+    // Before it is read and applied: whoever restores at boot may still be at it, and two that replace the table at once
+    // disturb each other.
+    let claim = claim(folder).await;
     let saved = dir.load().unwrap_or_else(|error| {
         warn!(folder = %folder.display(), %error, "the saved ruleset was refused");
         None
     });
     if let Some(saved) = &saved {
-        enforcer.restore(saved.journal.clone()).await;
+        runner.restore(saved.journal.clone()).await;
     }
-    (Some(dir), saved)
+    (Some(dir), saved, claim)
+}
+
+/// Says that an agent works with the folder, as soon as nobody restores from it any more.
+async fn claim(folder: &Path) -> Option<Claim> {
+    let deadline = Instant::now() + RESTORING;
+    loop {
+        match state::claim(folder, Share::WithAgents) {
+            Ok(None) if Instant::now() < deadline => sleep(BETWEEN_CLAIMS).await,
+            Ok(claim) => return claim,
+            Err(error) => {
+                warn!(folder = %folder.display(), %error, "the state folder cannot be claimed");
+                return None;
+            }
+        }
+    }
+}
+
+/// Tells probes how following goes.
+struct Reports {
+    contact: watch::Sender<Contact>,
+    refused: watch::Sender<Vec<String>>,
+}
+
+impl Reports {
+    fn contact(&self, next: Contact) {
+        self.contact.send_modify(|contact| *contact = std::mem::take(contact).then(next));
+    }
 }
 
 /// One stream after the other, with growing pauses, until the agent stops. When one ends, the next replica has its
 /// turn; each connection is made from the address anew, names are looked up again.
-async fn follow(config: &Config, mut ends: Ends, applied: watch::Receiver<Applied>) {
+async fn follow(
+    config: &Config,
+    mut ends: Ends,
+    applied: watch::Receiver<Applied>,
+    reports: Reports,
+) -> Result<(), RunError> {
     let mut backoff = Backoff::new(FIRST_RECONNECT, LAST_RECONNECT);
     let mut refused = None;
     let mut turns = turns(&config.node, &config.compilers);
-    let Some(mut compiler) = turns.next() else { return };
+    let Some(mut compiler) = turns.next() else { return Ok(()) };
+    let stream = ends.stream.subscribe();
+    // A replica that is away says nothing as long as another one was not called.
+    let mut uncalled = config.compilers.len();
     loop {
+        let mut was_healthy = false;
+        if let Some(trust) = config.trust.as_ref().filter(|_| !compiler.is_plaintext()) {
+            let waiting = async {
+                let missing = |error| reports.contact(Contact::Away(error));
+                authorities::bundle(trust, &config.compilers, config.ca_refresh, missing).await
+            };
+            match unless_stopped(waiting, &mut ends).await {
+                Some(Bundle::There) => {}
+                Some(Bundle::Stale) => {
+                    return Err(RunError::NoAuthorities { path: trust.ca_file.clone() });
+                }
+                None => return Ok(()),
+            }
+        }
         let trying = refused_by(&config.nft, &mut refused);
         let connecting = async { tokio::join!(connect(config, compiler), nft_version(&config.nft), trying) };
         let Some((connected, nft_version, ())) = unless_stopped(connecting, &mut ends).await else {
-            return;
+            return Ok(());
+        };
+        reports.refused.send_replace(refused.clone().unwrap_or_default());
+        uncalled = uncalled.saturating_sub(1);
+        let away = |why: String| {
+            if uncalled == 0 {
+                reports.contact(Contact::Away(why));
+            }
         };
         match connected {
             Ok((channel, token)) => {
@@ -237,31 +352,72 @@ async fn follow(config: &Config, mut ends: Ends, applied: watch::Receiver<Applie
                 };
                 let since = Instant::now();
                 let token_file = token.as_ref().and(config.token_file.clone());
-                let way = Way { channel, token_file };
-                let ended = session::run(way, token.as_ref(), hello, &mut ends).await;
-                if since.elapsed() >= HEALTHY {
-                    backoff.reset();
-                }
+                let connection = Connection { channel, token_file };
+                let session = session::run(connection, token.as_ref(), hello, &mut ends);
+                let ended = reported(session, &reports, stream.clone()).await;
+                was_healthy = since.elapsed() >= HEALTHY;
                 match ended {
-                    Ended::Finished => return,
+                    Ended::Finished => return Ok(()),
                     Ended::FullNeeded => {
+                        if was_healthy {
+                            backoff.reset();
+                        }
                         info!("asking for a full script");
                         continue;
                     }
-                    Ended::Closed => info!(%compiler, "the compiler closed the stream"),
+                    Ended::Closed => {
+                        away("it closed the stream".to_owned());
+                        info!(%compiler, "the compiler closed the stream");
+                    }
                     Ended::Broken(status) => {
+                        let why = format!("{:?}: {}", status.code(), causes(&status));
+                        if is_refusal(status.code()) {
+                            reports.contact(Contact::Refused(why));
+                        } else {
+                            away(why);
+                        }
                         warn!(%compiler, code = ?status.code(), message = ?causes(&status), "the stream broke");
                     }
                 }
             }
-            Err(error) => warn!(%compiler, error = ?causes(&error), "could not connect"),
+            Err(error) => {
+                away(causes(&error));
+                warn!(%compiler, error = ?causes(&error), "could not connect");
+            }
         }
         compiler = turns.next().unwrap_or(compiler);
-        let pause = backoff.pause();
+        // A compiler that was well and is gone may be one of several: pods that start wait for another one.
+        let pause = if was_healthy { backoff.soon() } else { backoff.pause() };
         if unless_stopped(sleep(pause), &mut ends).await.is_none() {
-            return;
+            return Ok(());
         }
     }
+}
+
+/// What `session` comes to; that its stream is open is told meanwhile.
+async fn reported(
+    session: impl Future<Output = Ended>,
+    reports: &Reports,
+    mut stream: watch::Receiver<Option<u64>>,
+) -> Ended {
+    let opening = async {
+        if stream.wait_for(Option::is_some).await.is_ok() {
+            reports.contact(Contact::Open);
+        }
+        std::future::pending::<Infallible>().await
+    };
+    tokio::select! {
+        ended = session => ended,
+        never = opening => match never {},
+    }
+}
+
+/// Returns true if the compiler says with this that it will not serve the agent, rather than that it cannot for now.
+const fn is_refusal(code: Code) -> bool {
+    matches!(
+        code,
+        Code::Unauthenticated | Code::PermissionDenied | Code::InvalidArgument | Code::Unimplemented
+    )
 }
 
 /// Why a compiler was not called.

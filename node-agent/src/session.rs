@@ -11,8 +11,8 @@ use tokio::time::{Instant, timeout};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Status};
 
-use crate::cni::keeper::Keeper;
-use crate::cni::line::Way;
+use crate::cni::client::Connection;
+use crate::cni::store::SandboxStore;
 use crate::conntrack::Answered;
 
 /// Acks that wait for the connection to take them.
@@ -63,9 +63,9 @@ pub struct Ends {
     /// Whether there is a stream, and to a compiler that answers such questions: one that does not would end it.
     pub is_answered: watch::Sender<bool>,
     /// Has the node's sandboxes, if the agent relays calls of CNI's plugin.
-    pub sandboxes: Option<Sandboxes>,
-    /// Takes the way to the compiler for such calls, while there is one.
-    pub way: watch::Sender<Option<Way>>,
+    pub sandboxes: Option<SandboxFeed>,
+    /// Takes the connection to the compiler for such calls, while there is one.
+    pub connection: watch::Sender<Option<Connection>>,
     /// Takes the number of the stream that is open.
     pub stream: watch::Sender<Option<u64>>,
     /// How many streams there have been.
@@ -74,18 +74,18 @@ pub struct Ends {
 
 /// The node's sandboxes, to be told with each stream.
 #[derive(Debug)]
-pub struct Sandboxes {
+pub struct SandboxFeed {
     /// Has them.
-    pub keeper: Keeper,
+    pub store: SandboxStore,
     /// Changes when they are to be told once more.
     pub unasked: watch::Receiver<u64>,
 }
 
-impl Sandboxes {
+impl SandboxFeed {
     /// All of them.
     fn all(&mut self) -> AgentMessage {
         self.unasked.mark_unchanged();
-        AgentMessage::Sandboxes(self.keeper.present())
+        AgentMessage::Sandboxes(self.store.present())
     }
 
     /// All of them once they are to be told again; never, where there are none.
@@ -120,31 +120,38 @@ impl Ends {
     }
 }
 
-/// Opens a stream along `way`, shows `token` if there is one, says `hello`, and passes updates and acks on until the stream
+/// Opens a stream on `connection`, shows `token` if there is one, says `hello`, and passes updates and acks on until the stream
 /// ends.
-pub async fn run(way: Way, token: Option<&BearerToken>, hello: Hello, ends: &mut Ends) -> Ended {
+pub async fn run(
+    connection: Connection,
+    token: Option<&BearerToken>,
+    hello: Hello,
+    ends: &mut Ends,
+) -> Ended {
     ends.streams += 1;
-    let ended = stream(way, token, hello, ends).await;
+    let ended = stream(connection, token, hello, ends).await;
     ends.stream.send_replace(None);
     ends.is_answered.send_replace(false);
-    ends.way.send_replace(None);
+    ends.connection.send_replace(None);
     // Questions that found no stream are asked again.
     while ends.questions.try_recv().is_ok() {}
     ended
 }
 
-async fn stream(way: Way, token: Option<&BearerToken>, hello: Hello, ends: &mut Ends) -> Ended {
+async fn stream(connection: Connection, token: Option<&BearerToken>, hello: Hello, ends: &mut Ends) -> Ended {
     ends.full_needed.mark_unchanged();
     let (outbound, messages) = mpsc::channel(OUTBOUND);
     let say = async |message: AgentMessage| outbound.send(v1::AgentMessage::from(message)).await;
-    for message in
-        [Some(AgentMessage::Hello(hello)), ends.sandboxes.as_mut().map(Sandboxes::all)].into_iter().flatten()
+    for message in [Some(AgentMessage::Hello(hello)), ends.sandboxes.as_mut().map(SandboxFeed::all)]
+        .into_iter()
+        .flatten()
     {
         if say(message).await.is_err() {
             return Ended::Closed;
         }
     }
-    let mut client = NodeServiceClient::new(way.channel.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES);
+    let mut client =
+        NodeServiceClient::new(connection.channel.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES);
     let mut request = Request::new(ReceiverStream::new(messages));
     if let Some(token) = token {
         request.metadata_mut().insert("authorization", token.authorization());
@@ -163,7 +170,7 @@ async fn stream(way: Way, token: Option<&BearerToken>, hello: Hello, ends: &mut 
             },
         }
     };
-    ends.way.send_replace(Some(way));
+    ends.connection.send_replace(Some(connection));
     ends.stream.send_replace(Some(ends.streams));
     // Nothing is read off the stream unless there is room for it.
     let mut room = None;
@@ -194,7 +201,7 @@ async fn stream(way: Way, token: Option<&BearerToken>, hello: Hello, ends: &mut 
                 }
             }
             Ok(()) = ends.full_needed.changed() => return Ended::FullNeeded,
-            sandboxes = Sandboxes::again(&mut ends.sandboxes) => {
+            sandboxes = SandboxFeed::again(&mut ends.sandboxes) => {
                 if say(sandboxes).await.is_err() {
                     return Ended::Closed;
                 }

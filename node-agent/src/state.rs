@@ -12,14 +12,15 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use flock_proto::MAX_MESSAGE_BYTES;
 use flock_shared::{NodeName, ScriptHash};
-use rustix::fs::OFlags;
+use rustix::fs::{FlockOperation, OFlags, flock};
+use rustix::io::Errno;
 use rustix::process::geteuid;
 use tokio::sync::watch;
 use tracing::{debug, warn};
 
 use crate::cni::saved;
 use crate::guard::{self, Costs, Refused};
-use crate::journal::{Entry, Journal};
+use crate::journal::{Journal, JournalEntry};
 use crate::record::{self, HEADER_LENGTH};
 
 const FILE: &str = "ruleset";
@@ -29,26 +30,35 @@ const DELTAS: &str = "ruleset.deltas";
 /// No file is longer.
 const FILE_LENGTH: u64 = (MAX_MESSAGE_BYTES + HEADER_LENGTH) as u64;
 const WRITABLE_BY_OTHERS: u32 = 0o022;
-const NONBLOCK: i32 = OFlags::NONBLOCK.bits().cast_signed();
+/// Pipes are not waited for and links are not followed: somebody else may have put them there.
+const CAREFUL: i32 = (OFlags::NONBLOCK.bits() | OFlags::NOFOLLOW.bits()).cast_signed();
 
 /// A journal as it is on disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Saved {
+pub struct SavedJournal {
     /// What is there.
     pub journal: Journal,
     /// The seal of the last record.
     seal: ScriptHash,
     /// Whether the next delta can be added to it.
-    end: End,
+    end: Tail,
 }
 
 /// What comes after the last record of a journal on disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum End {
-    /// Nothing.
+enum Tail {
+    /// Nothing that matters.
     Clean,
     /// Something that is no record of it.
     Torn,
+}
+
+impl Tail {
+    fn of(journal: &Journal, rest: &Bytes) -> Self {
+        // Until the first delta of a full script takes their place, those of the one before it stay.
+        let is_superseded = || journal.deltas().is_empty() && record::is_delta(rest);
+        if rest.is_empty() || is_superseded() { Self::Clean } else { Self::Torn }
+    }
 }
 
 /// Why what is on disk is not applied.
@@ -74,6 +84,20 @@ pub enum StateError {
     Refused(#[from] Refused),
 }
 
+/// Who works with a folder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Share {
+    /// An agent. While a node's agent is updated there may be two.
+    WithAgents,
+    /// Somebody who may not be there together with an agent.
+    Alone,
+}
+
+/// Says that somebody works with a folder, for as long as the process has it: the kernel takes it back from one that is
+/// killed.
+#[derive(Debug)]
+pub struct Claim(#[allow(dead_code, reason = "what is open is locked")] File);
+
 /// The folder that holds the journal of one node.
 #[derive(Debug, Clone)]
 pub struct StateDir {
@@ -88,6 +112,26 @@ impl StateDir {
     /// When it can neither be found nor made, or is open to others: what they put there would be applied.
     pub fn open(folder: &Path, node: &NodeName) -> Result<Self, StateError> {
         DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+        Self::at(folder, node)
+    }
+
+    /// The folder as it is, of whichever node what is in it is; `None` if nothing was saved there.
+    ///
+    /// # Errors
+    /// When it is open to others, or what is there is not what an agent wrote.
+    pub fn found(folder: &Path) -> Result<Option<Self>, StateError> {
+        match folder.metadata() {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error.into()),
+            Ok(metadata) if is_exposed(&metadata) => return Err(StateError::Exposed(folder.to_owned())),
+            Ok(_) => {}
+        }
+        let Some(bytes) = read(&folder.join(FILE), FILE_LENGTH)? else { return Ok(None) };
+        let (owner, ..) = record::read_full(&bytes).map_err(|_| StateError::Changed)?;
+        Self::at(folder, &owner).map(Some)
+    }
+
+    fn at(folder: &Path, node: &NodeName) -> Result<Self, StateError> {
         if is_exposed(&folder.metadata()?) {
             return Err(StateError::Exposed(folder.to_owned()));
         }
@@ -100,7 +144,8 @@ impl StateDir {
     }
 
     /// Whose it is.
-    pub(crate) const fn node(&self) -> &NodeName {
+    #[must_use]
+    pub const fn node(&self) -> &NodeName {
         &self.node
     }
 
@@ -109,21 +154,27 @@ impl StateDir {
     ///
     /// # Errors
     /// Why it is not to be applied.
-    pub fn load(&self) -> Result<Option<Saved>, StateError> {
-        let path = self.folder.join(FILE);
-        let (full, mut seal, mut costs) = match self.load_full(&path) {
-            Ok(Some(loaded)) => loaded,
-            Ok(None) => return Ok(None),
-            Err(StateError::Io(error)) => return Err(error.into()),
-            Err(refusal) => {
+    pub fn load(&self) -> Result<Option<SavedJournal>, StateError> {
+        self.look().inspect_err(|error| {
+            if !matches!(error, StateError::Io(_)) {
                 // On a disk that cannot be written, the next start refuses it again.
-                let _ = rename(path, self.folder.join(REFUSED));
-                return Err(refusal);
+                let _ = rename(self.folder.join(FILE), self.folder.join(REFUSED));
             }
+        })
+    }
+
+    /// The same, and everything stays as it is.
+    ///
+    /// # Errors
+    /// As [`StateDir::load`].
+    pub fn look(&self) -> Result<Option<SavedJournal>, StateError> {
+        let Some((full, mut seal, mut costs)) = self.load_full(&self.folder.join(FILE))? else {
+            return Ok(None);
         };
         let mut journal = Journal::new(full);
         let mut rest = self.deltas();
         while let Ok((delta, next, end)) = record::read_delta(&rest, seal) {
+            // On top of all before it: each may be within bounds that they exceed together.
             let Ok(after) = guard::check(&costs, delta.script.bytes()) else { break };
             if journal.push(delta).is_err() {
                 break;
@@ -132,17 +183,17 @@ impl StateDir {
             seal = next;
             rest = rest.slice(end..);
         }
-        let end = if rest.is_empty() { End::Clean } else { End::Torn };
-        if end == End::Torn {
+        let end = Tail::of(&journal, &rest);
+        if end == Tail::Torn {
             warn!(
                 bytes = rest.len(),
                 "the end of the saved deltas is not what this agent wrote, and is left out"
             );
         }
-        Ok(Some(Saved { journal, seal, end }))
+        Ok(Some(SavedJournal { journal, seal, end }))
     }
 
-    fn load_full(&self, path: &Path) -> Result<Option<(Entry, ScriptHash, Costs)>, StateError> {
+    fn load_full(&self, path: &Path) -> Result<Option<(JournalEntry, ScriptHash, Costs)>, StateError> {
         let Some(bytes) = read(path, FILE_LENGTH)? else { return Ok(None) };
         let (owner, full, seal) = record::read_full(&bytes).map_err(|_| StateError::Changed)?;
         if owner != self.node {
@@ -169,27 +220,29 @@ impl StateDir {
     ///
     /// # Errors
     /// When the disk does not take it. It is not known then what is there.
-    pub fn store(&self, journal: &Journal, on_disk: Option<Saved>) -> io::Result<Saved> {
+    pub fn store(&self, journal: &Journal, on_disk: Option<SavedJournal>) -> io::Result<SavedJournal> {
         let saved = match on_disk {
-            Some(saved) if saved.end == End::Clean && journal.since(&saved.journal).is_some() => saved,
+            Some(saved) if saved.end == Tail::Clean && journal.since(&saved.journal).is_some() => saved,
             _ => self.replace(journal.full())?,
         };
         self.extend(journal, saved)
     }
 
-    fn replace(&self, full: &Entry) -> io::Result<Saved> {
+    fn replace(&self, full: &JournalEntry) -> io::Result<SavedJournal> {
         let header = record::full(full, &self.node);
         let temporary = self.folder.join(TEMPORARY);
-        let mut file = private(OpenOptions::new().write(true).truncate(true), &temporary)?;
+        // The bytes first, then the name, then the folder that holds the name: a crash leaves the old file or the new
+        // one, whole. The deltas stay: without the full script that their seals continue nobody takes them for its own.
+        let mut file = fresh(&temporary)?;
         file.write_all(header.text.as_bytes())?;
         file.write_all(full.script.bytes())?;
         file.sync_all()?;
         rename(temporary, self.folder.join(FILE))?;
         File::open(&self.folder)?.sync_all()?;
-        Ok(Saved { journal: Journal::new(full.clone()), seal: header.seal, end: End::Clean })
+        Ok(SavedJournal { journal: Journal::new(full.clone()), seal: header.seal, end: Tail::Clean })
     }
 
-    fn extend(&self, journal: &Journal, saved: Saved) -> io::Result<Saved> {
+    fn extend(&self, journal: &Journal, saved: SavedJournal) -> io::Result<SavedJournal> {
         let Some(more @ [_, ..]) = journal.since(&saved.journal) else { return Ok(saved) };
         let mut seal = saved.seal;
         let mut records = Vec::new();
@@ -201,21 +254,53 @@ impl StateDir {
         }
         // The first delta of a full script takes the place of those of the one before it.
         let is_first = saved.journal.deltas().is_empty();
-        let mut how = OpenOptions::new();
-        let how = if is_first { how.write(true).truncate(true) } else { how.append(true) };
-        let mut file = private(how, &self.folder.join(DELTAS))?;
+        let path = self.folder.join(DELTAS);
+        let mut file = if is_first { fresh(&path)? } else { appended(&path)? };
         file.write_all(&records)?;
         file.sync_data()?;
         if is_first {
             File::open(&self.folder)?.sync_all()?;
         }
-        Ok(Saved { journal: journal.clone(), seal, end: End::Clean })
+        Ok(SavedJournal { journal: journal.clone(), seal, end: Tail::Clean })
     }
 }
 
-/// Opens a file for this user only; makes it if it is missing.
-pub(crate) fn private(how: &mut OpenOptions, path: &Path) -> io::Result<File> {
-    let file = how.create(true).mode(0o600).custom_flags(NONBLOCK).open(path)?;
+/// Says that somebody works with a folder; `None` if somebody else does who may not be there at the same time.
+///
+/// # Errors
+/// When the system refuses; [`io::ErrorKind::NotFound`] if there is no such folder.
+pub fn claim(folder: &Path, share: Share) -> io::Result<Option<Claim>> {
+    let folder = File::open(folder)?;
+    let how = match share {
+        Share::WithAgents => FlockOperation::NonBlockingLockShared,
+        Share::Alone => FlockOperation::NonBlockingLockExclusive,
+    };
+    match flock(&folder, how) {
+        Ok(()) => Ok(Some(Claim(folder))),
+        Err(Errno::WOULDBLOCK) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// A new file for this user only, in the place of whatever has its name.
+pub(crate) fn fresh(path: &Path) -> io::Result<File> {
+    match remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    // What somebody has put there since, a link too, makes this fail.
+    OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
+}
+
+/// Opens a file for this user only, to add to it; makes it if it is missing.
+fn appended(path: &Path) -> io::Result<File> {
+    let mut how = OpenOptions::new();
+    let file = how.append(true).create(true).mode(0o600).custom_flags(CAREFUL).open(path)?;
+    let metadata = file.metadata()?;
+    // Of more than one name, it is perhaps another file's.
+    if !metadata.is_file() || metadata.nlink() != 1 {
+        return Err(io::Error::other(format!("{} is no file of its own", path.display())));
+    }
     // The mode above is only for a file that was not there.
     file.set_permissions(Permissions::from_mode(0o600))?;
     Ok(file)
@@ -241,16 +326,20 @@ pub fn remove(folder: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(removed)
 }
 
-/// Whether others than this process's user may write.
-fn is_exposed(metadata: &Metadata) -> bool {
+/// Returns true if a ruleset is kept in a folder; whether it can be used is not asked.
+pub(crate) fn keeps(folder: &Path) -> bool {
+    folder.join(FILE).is_file()
+}
+
+/// Returns true if others than this process's user may write.
+pub(crate) fn is_exposed(metadata: &Metadata) -> bool {
     metadata.mode() & WRITABLE_BY_OTHERS != 0 || metadata.uid() != geteuid().as_raw()
 }
 
 /// All of a file, if it is there and has at most so many bytes.
 pub(crate) fn read(path: &Path, limit: u64) -> Result<Option<Bytes>, StateError> {
-    // A pipe that somebody has put there is not waited for.
     let mut how = OpenOptions::new();
-    let file = match how.read(true).custom_flags(NONBLOCK).open(path) {
+    let file = match how.read(true).custom_flags(CAREFUL).open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error.into()),
@@ -271,7 +360,7 @@ pub(crate) fn read(path: &Path, limit: u64) -> Result<Option<Bytes>, StateError>
 /// known. A disk that does not take one is reported; enforcing does not depend on it.
 pub async fn keep(
     dir: Option<StateDir>,
-    mut on_disk: Option<Saved>,
+    mut on_disk: Option<SavedJournal>,
     mut journals: watch::Receiver<Option<Journal>>,
 ) {
     while journals.changed().await.is_ok() {
@@ -280,6 +369,7 @@ pub async fn keep(
             continue;
         };
         let revision = journal.last().revision.clone();
+        // If this fails, it is not known what is there: the next journal replaces everything.
         let before = on_disk.take();
         // Off the loop: a slow disk must not hold up nft or the stream.
         match tokio::task::spawn_blocking(move || dir.store(&journal, before)).await {

@@ -5,12 +5,12 @@ use flock_shared::{Revision, Script, ScriptHash, Superseded};
 
 use super::*;
 
-fn entry(text: &str) -> Entry {
+fn entry(text: &str) -> JournalEntry {
     let name = Revision::of(ScriptHash::of(text.as_bytes()));
-    let script = Script::new(format!("flush chain inet flock_netpol ingress_{:.16}\n", name.as_str()));
+    let script = Script::new(format!("flush chain inet flock_netpol ingress_{:.32}\n", name.as_str()));
     let (revision, position) = (Revision::of(script.hash()), Position::new(text.as_bytes()).unwrap());
     let superseded = Superseded::new(vec![revision.clone()]).unwrap();
-    Entry { revision, position, superseded, script }
+    JournalEntry { revision, position, superseded, script }
 }
 
 fn journal(full: &str, deltas: &[&str]) -> Journal {
@@ -123,6 +123,28 @@ fn deltas_of_others_are_left_out() {
 }
 
 #[test]
+fn deltas_of_an_older_full_script_are_no_torn_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = StateDir::open(folder.path(), &node()).unwrap();
+    let end = || dir.load().unwrap().unwrap().end;
+    let saved = dir.store(&journal("a", &["b", "c"]), None).unwrap();
+    dir.store(&journal("d", &[]), Some(saved)).unwrap();
+    assert!(folder.path().join(DELTAS).metadata().unwrap().len() > 0, "they are still there");
+    assert_eq!((loaded(&dir), end()), (Some(journal("d", &[])), Tail::Clean));
+    // They make room for the first delta that follows.
+    dir.store(&journal("d", &["e"]), dir.load().unwrap()).unwrap();
+    assert_eq!((loaded(&dir), end()), (Some(journal("d", &["e"])), Tail::Clean));
+
+    let whole = std::fs::read(folder.path().join(DELTAS)).unwrap();
+    for torn in
+        [&whole[..whole.len() - 1], &[&whole[..], b"x"].concat()[..], &[&whole[..], &whole[..]].concat()[..]]
+    {
+        std::fs::write(folder.path().join(DELTAS), torn).unwrap();
+        assert_eq!(end(), Tail::Torn);
+    }
+}
+
+#[test]
 fn a_refused_file_is_set_aside() {
     let folder = tempfile::tempdir().unwrap();
     let dir = StateDir::open(folder.path(), &node()).unwrap();
@@ -135,7 +157,7 @@ fn a_refused_file_is_set_aside() {
 
 #[test]
 fn a_script_that_reaches_beyond_its_table_is_not_restored() {
-    let evil = |text: &str| Entry { script: Script::new("flush ruleset\n"), ..entry(text) };
+    let evil = |text: &str| JournalEntry { script: Script::new("flush ruleset\n"), ..entry(text) };
     let folder = tempfile::tempdir().unwrap();
     let dir = StateDir::open(folder.path(), &node()).unwrap();
     dir.store(&Journal::new(evil("a")), None).unwrap();
@@ -181,4 +203,46 @@ fn a_disk_that_takes_nothing_keeps_the_old_ruleset() {
     std::fs::create_dir(folder.path().join(TEMPORARY)).unwrap();
     assert!(dir.store(&journal("b", &[]), Some(saved)).is_err());
     assert_eq!(loaded(&dir), Some(journal("a", &[])));
+}
+
+/// What somebody has put into the folder while it was open to them leads nowhere.
+#[test]
+fn nothing_is_written_through_a_link() {
+    let folder = tempfile::tempdir().unwrap();
+    let other = folder.path().join("other");
+    std::fs::write(&other, "somebody's").unwrap();
+    let dir = StateDir::open(folder.path(), &node()).unwrap();
+    let path = |name: &str| folder.path().join(name);
+    type Link = fn(PathBuf, PathBuf) -> io::Result<()>;
+    for link in [std::os::unix::fs::symlink as Link, std::fs::hard_link as Link] {
+        for name in [TEMPORARY, DELTAS] {
+            let _ = remove_file(path(name));
+            link(other.clone(), path(name)).unwrap();
+        }
+        let saved = dir.store(&journal("a", &["b"]), None).unwrap();
+        assert_eq!(loaded(&dir), Some(journal("a", &["b"])));
+        // The same while it is added to.
+        remove_file(path(DELTAS)).unwrap();
+        link(other.clone(), path(DELTAS)).unwrap();
+        assert!(dir.store(&journal("a", &["b", "c"]), Some(saved)).is_err());
+        assert_eq!(std::fs::read_to_string(&other).unwrap(), "somebody's");
+        assert_ne!(mode(&other), 0o600);
+    }
+    remove_file(path(FILE)).unwrap();
+    std::os::unix::fs::symlink(&other, path(FILE)).unwrap();
+    assert!(dir.load().is_err(), "nor read through one");
+}
+
+#[test]
+fn agents_share_a_folder_and_nobody_else_does() {
+    let folder = tempfile::tempdir().unwrap();
+    let claim = |share| claim(folder.path(), share).unwrap();
+    let (one, other) = (claim(Share::WithAgents), claim(Share::WithAgents));
+    assert!(one.is_some() && other.is_some() && claim(Share::Alone).is_none());
+    drop((one, other));
+    let alone = claim(Share::Alone);
+    assert!(alone.is_some() && claim(Share::WithAgents).is_none() && claim(Share::Alone).is_none());
+    drop(alone);
+    assert!(claim(Share::WithAgents).is_some());
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "it leaves nothing");
 }

@@ -223,7 +223,9 @@ fn wrong_options_are_exit_2_and_a_message() {
         assert_eq!(output.status.code(), Some(2), "{option} {value}");
         assert!(said(&output).contains(option), "{}", said(&output));
     }
-    assert_eq!(node.run(&["install-cni", "--once", "--uninstall-on-exit"]).status.code(), Some(2));
+    for other in ["--uninstall-on-exit", "--absent"] {
+        assert_eq!(node.run(&["install-cni", "--once", other]).status.code(), Some(2), "{other}");
+    }
     assert_eq!(node.read("10-a.conflist"), LIST);
 }
 

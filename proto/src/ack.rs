@@ -53,7 +53,20 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    /// Whether the node now has the update's revision.
+    /// All of them, successes first.
+    pub const ALL: [Self; 9] = [
+        Self::Applied,
+        Self::Unchanged,
+        Self::HashMismatch,
+        Self::BaseMismatch,
+        Self::Malformed,
+        Self::NftFailed,
+        Self::NftTimedOut,
+        Self::NftKilled,
+        Self::NftMissing,
+    ];
+
+    /// Returns true if the node now has the update's revision.
     #[must_use]
     pub const fn is_success(self) -> bool {
         matches!(self, Self::Applied | Self::Unchanged)

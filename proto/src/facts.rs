@@ -37,15 +37,15 @@ pub struct NodeFacts {
     pub bridge_nf_v6: BridgeNf,
     /// UDP ports at which tunnel devices take packets in; not 0.
     pub tunnel_ports: BTreeSet<u16>,
-    /// Returns true if packets may choose their way.
+    /// Whether packets may choose their way.
     pub accept_source_route: bool,
-    /// Returns true if IPVS has services.
+    /// Whether IPVS has services.
     pub ipvs: bool,
     /// Flowtables, such as `inet filter ft`.
     pub flowtables: BTreeSet<String>,
-    /// Returns true if there are netkit devices.
+    /// Whether there are netkit devices.
     pub netkit: bool,
-    /// Returns true if an Open vSwitch has ports that are no network cards.
+    /// Whether an Open vSwitch has ports that are no network cards.
     pub openvswitch: bool,
 }
 

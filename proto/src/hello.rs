@@ -32,7 +32,7 @@ pub struct Hello {
     pub refused: Vec<String>,
     /// Which scripts the agent's guard takes: a number that grows whenever it takes more, from 1.
     pub grammar: u32,
-    /// Returns true if the agent takes calls of CNI's plugin.
+    /// Whether the agent takes calls of CNI's plugin.
     pub cni: bool,
 }
 

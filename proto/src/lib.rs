@@ -1,8 +1,4 @@
-//! The `flock.netpol.v1` gRPC API: generated code, and the typed values behind it.
-//!
-//! The generated types in [`v1`] hold whatever a peer sent. [`Hello`], [`NodeFacts`], [`Update`], [`Ack`] and [`Flows`] are what
-//! it may mean:
-//! turning a typed value into its message cannot fail, the other way is where all wire validation lives.
+#![doc = include_str!("../README.md")]
 
 mod ack;
 mod attach;
@@ -11,9 +7,9 @@ mod facts;
 mod flows;
 mod forget;
 mod framed;
-pub mod fuzzing;
 mod hello;
 mod message;
+mod node_state;
 mod position;
 mod text;
 mod update;
@@ -30,6 +26,7 @@ pub use forget::{Answer, Forget};
 pub use framed::Framed;
 pub use hello::{Hello, VERSION_LIMIT};
 pub use message::AgentMessage;
+pub use node_state::{NodeState, Others, Sight};
 pub use position::{POSITION_LIMIT, Position, PositionError};
 pub use update::{Update, UpdateKind};
 

@@ -52,7 +52,7 @@ impl Position {
         &self.0
     }
 
-    /// Whether it says nothing.
+    /// Returns true if it says nothing.
     #[must_use]
     pub fn is_unknown(&self) -> bool {
         self.0.is_empty()

@@ -18,6 +18,8 @@ pub struct Update {
     pub superseded: Superseded,
     /// What is to be done about connections that were tracked under earlier states.
     pub forget: Option<Forget>,
+    /// Whether the state is the closed form of what the objects ask for.
+    pub closed: bool,
 }
 
 impl Update {
@@ -30,6 +32,7 @@ impl Update {
             position: Position::default(),
             superseded: Superseded::default(),
             forget: None,
+            closed: false,
         }
     }
 
@@ -84,7 +87,8 @@ impl From<Update> for v1::Update {
         let superseded = text::of_superseded(&update.superseded);
         let position = update.position.into_wire();
         let forget = update.forget.map(Into::into);
-        Self { revision, base_revision, script, sha256, position, superseded, forget }
+        let closed = update.closed;
+        Self { revision, base_revision, script, sha256, position, superseded, forget, closed }
     }
 }
 
@@ -114,7 +118,7 @@ impl TryFrom<v1::Update> for Update {
         if matches!(forget, Some(Forget::Answer { .. })) && kind != UpdateKind::Current {
             return Err(WireError::AnswerWithScript { revision });
         }
-        Ok(Self { revision, kind, position, superseded, forget })
+        Ok(Self { revision, kind, position, superseded, forget, closed: update.closed })
     }
 }
 

@@ -31,6 +31,13 @@ impl Backoff {
         ceiling.mul_f64(random.random_range(0.5..=1.0))
     }
 
+    /// Starts over, and the delay before the attempt that comes first after something that had gone well: next to none, but
+    /// not the same for all who were cut off at once.
+    pub fn soon(&mut self) -> Duration {
+        self.reset();
+        self.first.mul_f64(rand::rng().random_range(0.0..=0.5))
+    }
+
     /// Starts over: an attempt succeeded.
     pub const fn reset(&mut self) {
         self.next = self.first;
@@ -54,6 +61,16 @@ mod tests {
         }
         backoff.reset();
         assert!(backoff.delay(&mut random) <= Duration::from_millis(200));
+    }
+
+    #[test]
+    fn what_had_gone_well_is_tried_again_soon() {
+        let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(30));
+        for _ in 0..5 {
+            backoff.pause();
+        }
+        assert!(backoff.soon() <= Duration::from_millis(100));
+        assert!(backoff.pause() <= Duration::from_millis(200), "and then as from the beginning");
     }
 
     #[test]

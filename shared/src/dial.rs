@@ -1,5 +1,7 @@
 //! Where the compiler is, and how its clients (agents, flockctl) reach and recognise it.
 
+mod connector;
+
 use std::fmt;
 use std::future::{Ready, ready};
 use std::io;
@@ -14,8 +16,11 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tonic::codegen::Service;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Error, Uri};
 
+use self::connector::Connector;
+
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
-/// How often an HTTP/2 ping is sent, also while nothing else is, and how long its answer may take.
+/// How often an HTTP/2 ping is sent, also while nothing else is, and how long its answer may take. It is for a compiler that
+/// hangs; that its machine is gone the kernel notices earlier ([`connector`]).
 const KEEPALIVE: Duration = Duration::from_secs(10);
 const KEEPALIVE_LIMIT: Duration = Duration::from_secs(20);
 
@@ -100,7 +105,7 @@ fn is_loopback(host: &str) -> bool {
 }
 
 impl CompilerUrl {
-    /// Whether what is said to it can be read on the way: it is on loopback then.
+    /// Returns true if what is said to it can be read on the way: it is on loopback then.
     #[must_use]
     pub fn is_plaintext(&self) -> bool {
         self.uri.scheme_str() != Some("https")
@@ -114,7 +119,7 @@ impl CompilerUrl {
 pub async fn connect(compiler: &CompilerUrl, trust: Option<&Trust>) -> Result<Channel, DialError> {
     let endpoint = endpoint(compiler.uri.clone());
     if compiler.is_plaintext() {
-        return Ok(endpoint.connect().await?);
+        return Ok(endpoint.connect_with_connector(Connector).await?);
     }
     let Trust { ca_file, server_name } = trust.ok_or(DialError::NoTrust)?;
     let ca = std::fs::read(ca_file).map_err(|source| DialError::CaFile { path: ca_file.clone(), source })?;
@@ -122,7 +127,38 @@ pub async fn connect(compiler: &CompilerUrl, trust: Option<&Trust>) -> Result<Ch
         Some(name) => tls(&ca).domain_name(name),
         None => tls(&ca),
     };
-    Ok(endpoint.tls_config(tls)?.connect().await?)
+    Ok(endpoint.tls_config(tls)?.connect_with_connector(Connector).await?)
+}
+
+/// Returns true if somebody answers with a certificate where the compiler should be. By whom it is, nobody is there to say
+/// without an authority, so the handshake ends with it, and nothing is said over the connection.
+pub async fn shows_certificate(compiler: &CompilerUrl, server_name: Option<&str>) -> bool {
+    // An address of IPv6 is without its brackets in a certificate.
+    let host = compiler.uri.host().unwrap_or_default();
+    let name = server_name.unwrap_or_else(|| host.trim_start_matches('[').trim_end_matches(']'));
+    // No authority is trusted: a handshake that comes to a certificate fails over it.
+    let tls = ClientTlsConfig::new().domain_name(name).timeout(CONNECT_LIMIT);
+    match endpoint(compiler.uri.clone()).tls_config(tls) {
+        Ok(endpoint) => {
+            endpoint.connect_with_connector(Connector).await.is_err_and(|error| is_about_certificate(&error))
+        }
+        Err(_) => false,
+    }
+}
+
+/// Returns true if a certificate was the reason.
+fn is_about_certificate(error: &(dyn std::error::Error + 'static)) -> bool {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        // An error of the system's kind holds another one that is not its cause, but itself.
+        let held = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        let found = held.map_or_else(|| error.downcast_ref(), |held| held.downcast_ref());
+        if let Some(rustls::Error::InvalidCertificate(_)) = found {
+            return true;
+        }
+        next = error.source();
+    }
+    false
 }
 
 /// Speaks to the compiler over a stream that leads to it, with TLS. Its certificate must be for `server_name`, by an
@@ -167,7 +203,6 @@ fn endpoint(uri: Uri) -> Endpoint {
         .http2_keep_alive_interval(KEEPALIVE)
         .keep_alive_timeout(KEEPALIVE_LIMIT)
         .keep_alive_while_idle(true)
-        .tcp_nodelay(true)
 }
 
 #[cfg(test)]

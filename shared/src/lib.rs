@@ -1,5 +1,4 @@
-//! What every flock-netpol binary shares: names that the Kubernetes API hands out, the nftables script with its
-//! hash and revision, telemetry and shutdown. Nothing here knows Kubernetes, gRPC servers or what a script means.
+#![doc = include_str!("../README.md")]
 
 pub mod access;
 #[cfg(feature = "backoff")]
@@ -10,16 +9,22 @@ pub mod cni;
 pub mod dial;
 #[cfg(feature = "cni")]
 pub mod json;
+mod listed;
 pub mod marker;
 pub mod name;
+#[cfg(feature = "pause")]
+pub mod pause;
 pub mod prefixes;
 pub mod script;
+#[cfg(feature = "shutdown")]
 pub mod shutdown;
 pub mod steps;
 pub mod tables;
+#[cfg(feature = "telemetry")]
 pub mod telemetry;
 pub mod token;
 
+pub use listed::listed;
 pub use marker::{MARKER_PREFIX, PAST_PREFIX, SUPERSEDED_LIMIT, Superseded, SupersededError};
 pub use name::{NameError, NamespaceName, NodeName, ObjectKey, ObjectName, PodKey, PolicyKey};
 pub use script::{HashMismatch, Revision, RevisionError, Script, ScriptHash};

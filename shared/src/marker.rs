@@ -107,7 +107,7 @@ impl Superseded {
         self.0.len()
     }
 
-    /// Whether the only marker is that of the state that stands.
+    /// Returns true if the only marker is that of the state that stands.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

@@ -53,6 +53,22 @@ impl fmt::Debug for ScriptHash {
 }
 
 /// An nftables script together with the hash of its bytes. Cloning shares the bytes.
+///
+/// ```text
+/// compiler: Script::new(bytes) ─ bytes, hash ─▶ agent: Script::verified(bytes, hash) ─▶ guard ─▶ nft -f -
+/// ```
+///
+/// Who receives one can only have it with bytes that the hash is of.
+///
+/// ```
+/// use flock_shared::{Script, ScriptHash};
+///
+/// let script = Script::new("add table inet flock_netpol\n");
+/// assert!(Script::verified(script.bytes().clone(), script.hash()).is_ok());
+///
+/// let other = ScriptHash::of(b"something else");
+/// assert_eq!(Script::verified(script.bytes().clone(), other).unwrap_err().found, script.hash());
+/// ```
 #[derive(Clone, PartialEq, Eq)]
 pub struct Script {
     bytes: Bytes,

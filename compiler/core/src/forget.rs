@@ -12,23 +12,25 @@ pub use elsewhere::Elsewhere;
 
 use flock_shared::prefixes::{Prefix, Prefixes};
 
-use crate::members::{Element, Member, Members, Service};
-use crate::nft::interpret::Transport;
+use crate::members::{Member, Members, Service, SetElement};
+use crate::nft::Transport;
 use crate::object::Direction;
-use crate::output::{BlockSet, Closing, Isolation, MemberSet, Output, RuleSet, Subject, Union, Unready};
+use crate::output::{
+    AddressSet, BlockSet, Closing, IsolatedPod, Isolation, Output, PodCidrGuard, RuleSet, Union,
+};
 use crate::port::PortSet;
 
 /// The addresses that may be allowed less by `new` than by `old`; perhaps more than are. Each connection that is
 /// revoked has one of them as an end.
 #[must_use]
 pub fn lost(old: &Output, new: &Output) -> Prefixes {
-    let (before, after) = (&**old.frame(), &**new.frame());
+    let (before, after) = (&**old.node_rules(), &**new.node_rules());
     let mut lost = Prefixes::default();
     if !std::ptr::eq(before, after) {
-        let changed = before.subjects.unshared(&after.subjects);
+        let changed = before.isolated.unshared(&after.isolated);
         let isolated = changed.filter(|(_, before, after)| is_isolated_anew(*before, *after));
         lost.extend(isolated.map(|(address, ..)| address.into()));
-        lost.extend(no_longer_known(before.unready.as_deref(), after.unready.as_deref()));
+        lost.extend(no_longer_known(before.guard.as_deref(), after.guard.as_deref()));
     }
     if !old.shares_sets_with(new) {
         for (place, after) in new.sets().iter().enumerate() {
@@ -36,6 +38,7 @@ pub fn lost(old: &Output, new: &Output) -> Prefixes {
             if old.sets().get(place).is_some_and(|before| Arc::ptr_eq(before, after)) {
                 continue;
             }
+            // A set that is new to the node is looked up by a rule set that is new to it: its pods are isolated anew.
             let Some(before) = old.set(&after.definition.name) else { continue };
             lost.extend(members_lost(before, after));
         }
@@ -47,34 +50,35 @@ pub fn lost(old: &Output, new: &Output) -> Prefixes {
 /// what was allowed before.
 #[must_use]
 pub fn isolated(new: &Output) -> Prefixes {
-    let frame = new.frame();
-    let mut all: Prefixes = frame.subjects.iter().map(|(address, _)| *address).collect();
-    all.extend(cidrs(frame.unready.as_deref()));
+    let node_rules = new.node_rules();
+    let mut all: Prefixes = node_rules.isolated.iter().map(|(address, _)| *address).collect();
+    all.extend(cidrs(node_rules.guard.as_deref()));
     all
 }
 
 /// Returns true if an address is a pod's of the node and isolated in some direction.
 #[must_use]
 pub fn isolates(output: &Output, address: IpAddr) -> bool {
-    output.frame().subjects.get(&address).is_some_and(is_isolated)
+    output.node_rules().isolated.get(&address).is_some_and(is_isolated)
 }
 
 /// Returns true if a pod's address is isolated in some direction.
-fn is_isolated(subject: &Subject) -> bool {
-    Direction::ALL.iter().any(|direction| *subject.isolation(*direction) != Isolation::Open)
+fn is_isolated(pod: &IsolatedPod) -> bool {
+    Direction::ALL.iter().any(|direction| *pod.isolation(*direction) != Isolation::Open)
 }
 
 /// Returns true if the first packet of a connection from `source` to `destination`, neither of them the node itself,
 /// passes the rules of the node for connections; a related error is no connection.
 #[must_use]
 pub fn allows(output: &Output, source: IpAddr, destination: IpAddr, transport: Transport) -> bool {
-    let side = |direction, subject: IpAddr, peer: IpAddr| {
-        let frame = output.frame();
-        let Some(found) = frame.subjects.get(&subject) else {
-            return !frame.unready.as_ref().is_some_and(|unready| guards(unready, direction, subject));
+    let side = |direction, pod: IpAddr, peer: IpAddr| {
+        let node_rules = output.node_rules();
+        let Some(found) = node_rules.isolated.get(&pod) else {
+            return !node_rules.guard.as_ref().is_some_and(|guard| guards(guard, direction, pod));
         };
         let mut rule_sets = found.isolation(direction).rule_sets().iter();
-        subject == peer
+        // A pod always reaches itself, at each of its addresses.
+        pod == peer
             || found.siblings.contains(&peer)
             || match found.isolation(direction) {
                 Isolation::Open => true,
@@ -87,19 +91,21 @@ pub fn allows(output: &Output, source: IpAddr, destination: IpAddr, transport: T
     side(Direction::Egress, source, destination) && side(Direction::Ingress, destination, source)
 }
 
-/// Whether an address is isolated in some direction in another way than before.
-fn is_isolated_anew(before: Option<&Subject>, after: Option<&Subject>) -> bool {
+/// Returns true if an address is isolated in some direction in another way than before.
+fn is_isolated_anew(before: Option<&IsolatedPod>, after: Option<&IsolatedPod>) -> bool {
+    // What is isolated no longer has lost nothing.
     let Some(after) = after else { return false };
     let anew = |direction| {
         let is = after.isolation(direction);
         *is != Isolation::Open && before.is_none_or(|before| before.isolation(direction) != is)
     };
+    // With its siblings an address loses or gains what a pod may send to itself.
     Direction::ALL.into_iter().any(anew) || before.is_some_and(|before| before.siblings != after.siblings)
 }
 
 /// The blocks that are always closed and were not, and the addresses of the others that no pod owns any more. Blocks that are
 /// closed for somebody's sake revoke nothing: who it is has no connections yet, and the others there keep theirs.
-fn no_longer_known(before: Option<&Unready>, after: Option<&Unready>) -> Vec<Prefix> {
+fn no_longer_known(before: Option<&PodCidrGuard>, after: Option<&PodCidrGuard>) -> Vec<Prefix> {
     let (Some(before), Some(after)) = (before, after) else { return cidrs(after).collect() };
     if std::ptr::eq(before, after) {
         return Vec::new();
@@ -107,24 +113,24 @@ fn no_longer_known(before: Option<&Unready>, after: Option<&Unready>) -> Vec<Pre
     if before.cidrs != after.cidrs || before.closing != after.closing || after.closing != Closing::Always {
         return cidrs(Some(after)).collect();
     }
-    let changed = Unready::changes(Some(before), Some(after));
+    let changed = PodCidrGuard::changes(Some(before), Some(after));
     changed.into_iter().filter(|address| !after.is_known(*address)).map(Prefix::from).collect()
 }
 
 /// The blocks, if they are always closed.
-fn cidrs(unready: Option<&Unready>) -> impl Iterator<Item = Prefix> {
-    let cidrs = unready
-        .filter(|unready| unready.closing == Closing::Always)
+fn cidrs(guard: Option<&PodCidrGuard>) -> impl Iterator<Item = Prefix> {
+    let cidrs = guard
+        .filter(|guard| guard.closing == Closing::Always)
         .into_iter()
-        .flat_map(|unready| unready.cidrs.iter());
+        .flat_map(|guard| guard.cidrs.iter());
     cidrs.filter_map(|cidr| Prefix::new(cidr.first(), cidr.prefix().into()).ok())
 }
 
 /// The peers that a set lost.
-fn members_lost(before: &MemberSet, after: &MemberSet) -> Vec<Prefix> {
+fn members_lost(before: &AddressSet, after: &AddressSet) -> Vec<Prefix> {
     fn of<A: Copy + Into<IpAddr>>(before: &Members<Member<A>>, after: &Members<Member<A>>) -> Vec<Prefix>
     where
-        Member<A>: Element,
+        Member<A>: SetElement,
     {
         let removed = after.changes_since(before).removed;
         removed.into_iter().map(|member| Prefix::from(member.address.into())).collect()
@@ -135,13 +141,13 @@ fn members_lost(before: &MemberSet, after: &MemberSet) -> Vec<Prefix> {
 }
 
 /// Returns true if a direction of an address is closed: it is in the blocks and nobody owns it.
-fn guards(unready: &Unready, direction: Direction, address: IpAddr) -> bool {
-    unready.closing.is_closed(direction)
-        && unready.cidrs.iter().any(|cidr| cidr.contains(address))
-        && !unready.is_known(address)
+fn guards(guard: &PodCidrGuard, direction: Direction, address: IpAddr) -> bool {
+    guard.closing.is_closed(direction)
+        && guard.cidrs.iter().any(|cidr| cidr.contains(address))
+        && !guard.is_known(address)
 }
 
-/// Whether a rule set lets a subject and a peer talk.
+/// Returns true if a rule set lets a pod and a peer talk.
 fn permits(output: &Output, rules: &RuleSet, peer: IpAddr, transport: Transport) -> bool {
     let service = match transport {
         Transport::Ports { protocol, destination_port } => Some(Service { protocol, port: destination_port }),
@@ -153,8 +159,7 @@ fn permits(output: &Output, rules: &RuleSet, peer: IpAddr, transport: Transport)
         let behind = rules.ports.partition_point(|(it, _)| (it.protocol(), it.first()) <= (protocol, port));
         let found = behind.checked_sub(1).and_then(|place| rules.ports.get(place));
         let named = rules.named.as_ref().and_then(|definition| output.set(&definition.name));
-        found
-            .is_some_and(|(range, peers)| range.contains(protocol, port) && is_in(output, &peers.union, peer))
+        found.is_some_and(|(range, union)| range.contains(protocol, port) && is_in(output, union, peer))
             || named.is_some_and(|set| has(set, peer, Some(service)))
     };
     let contested = || {
@@ -185,7 +190,7 @@ fn is_in(output: &Output, union: &Union, peer: IpAddr) -> bool {
     in_blocks || pods.is_some_and(|set| has(set, peer, None))
 }
 
-fn has(set: &MemberSet, address: IpAddr, service: Option<Service>) -> bool {
+fn has(set: &AddressSet, address: IpAddr, service: Option<Service>) -> bool {
     match address {
         IpAddr::V4(address) => set.v4.contains(&Member { address, service }),
         IpAddr::V6(address) => set.v6.contains(&Member { address, service }),

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::sorted::Sorted;
+use crate::collections::sorted::Sorted;
 
 /// The labels of an object: pairs ordered by key, each key once.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -60,10 +60,15 @@ pub enum Operator {
 }
 
 impl Requirement {
-    /// Whether `labels` satisfy this requirement.
+    /// Returns true if `labels` satisfy this requirement.
     #[must_use]
     pub fn matches(&self, labels: &Labels) -> bool {
-        let value = labels.get(&self.key);
+        self.holds(labels.get(&self.key))
+    }
+
+    /// Returns true if an object with this value for the key satisfies it; `None`: it has none.
+    #[must_use]
+    pub fn holds(&self, value: Option<&str>) -> bool {
         match &self.operator {
             Operator::In(values) => value.is_some_and(|value| contains(values, value)),
             Operator::NotIn(values) => value.is_none_or(|value| !contains(values, value)),
@@ -102,13 +107,13 @@ impl Selector {
         Self(Arc::default())
     }
 
-    /// Whether every object matches.
+    /// Returns true if every object matches.
     #[must_use]
     pub fn is_everything(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Whether `labels` satisfy every requirement.
+    /// Returns true if `labels` satisfy every requirement.
     #[must_use]
     pub fn matches(&self, labels: &Labels) -> bool {
         self.0.iter().all(|requirement| requirement.matches(labels))
@@ -195,5 +200,35 @@ mod tests {
         let many: Labels = (0..10_000).map(|i| (format!("key-{i}"), format!("{i}"))).collect();
         assert_eq!(many.get("key-7777"), Some("7777"));
         assert_eq!(many.get("key-10000"), None);
+    }
+}
+
+/// Random labels, and selectors that match them often enough.
+#[cfg(test)]
+pub(crate) mod strategies {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn text() -> impl Strategy<Value = Arc<str>> {
+        prop_oneof![Just("a"), Just("b"), Just("c")].prop_map(Arc::from)
+    }
+
+    /// Labels of three keys and three values.
+    pub(crate) fn labels() -> impl Strategy<Value = Labels> {
+        proptest::collection::vec((text(), text()), 0..3).prop_map(|pairs| pairs.into_iter().collect())
+    }
+
+    /// Selectors of up to two requirements on the same.
+    pub(crate) fn selector() -> impl Strategy<Value = Selector> {
+        let values = || proptest::collection::vec(text(), 1..3).prop_map(|all| all.into_iter().collect());
+        let operator = prop_oneof![
+            values().prop_map(Operator::In),
+            values().prop_map(Operator::NotIn),
+            Just(Operator::Exists),
+            Just(Operator::DoesNotExist),
+        ];
+        let requirement = (text(), operator).prop_map(|(key, operator)| Requirement { key, operator });
+        proptest::collection::vec(requirement, 0..3).prop_map(|all| all.into_iter().collect())
     }
 }

@@ -27,6 +27,38 @@ pub struct Problem {
     pub consequence: Consequence,
 }
 
+impl Problem {
+    /// All names of [`Self::kind`].
+    pub const KINDS: [&'static str; 9] = [
+        "policy_not_understood",
+        "over_budget",
+        "field_left_out",
+        "input_not_readable",
+        "address_contested",
+        "not_judged",
+        "not_awaited",
+        "not_listed",
+        "told",
+    ];
+
+    /// A short name for what kind of problem it is, for labels of metrics: one of [`Self::KINDS`].
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
+        match self.consequence {
+            // What is wrong with an object by itself has an origin; what several come to together has none.
+            Consequence::Isolated if self.origin.is_some() => "policy_not_understood",
+            Consequence::Isolated | Consequence::NamespaceIsolated => "over_budget",
+            Consequence::LeftOut => "field_left_out",
+            Consequence::PreviousKept => "input_not_readable",
+            Consequence::AllOwnersMustAllow => "address_contested",
+            Consequence::NotJudged => "not_judged",
+            Consequence::NotAwaited => "not_awaited",
+            Consequence::NotListed => "not_listed",
+            Consequence::Told => "told",
+        }
+    }
+}
+
 /// What is done about a problem.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Consequence {
@@ -51,7 +83,7 @@ pub enum Consequence {
 }
 
 impl Consequence {
-    /// Whether the objects themselves are bad input (and not merely at odds with each other).
+    /// Returns true if the objects themselves are bad input (and not merely at odds with each other).
     #[must_use]
     pub const fn is_invalid_input(self) -> bool {
         !matches!(self, Self::AllOwnersMustAllow | Self::NotJudged | Self::NotAwaited | Self::Told)
@@ -74,6 +106,25 @@ impl fmt::Display for Consequence {
             Self::PreviousKept => "the last good objects stay in force",
         })
     }
+}
+
+impl Problem {
+    /// A problem of a namespace as a whole.
+    pub(crate) fn of_namespace(name: &NamespaceName, message: String, consequence: Consequence) -> Self {
+        Self {
+            object: format!("Namespace {name}"),
+            namespace: Some(name.clone()),
+            origin: None,
+            field: String::new(),
+            message,
+            consequence,
+        }
+    }
+}
+
+/// So many nodes, of which one is named.
+pub(crate) fn nodes(first: &NodeName, count: usize) -> String {
+    if count > 1 { format!("{first} and {} other nodes", count - 1) } else { first.to_string() }
 }
 
 impl fmt::Display for Problem {
@@ -154,17 +205,11 @@ pub(crate) fn of_overdue<'a>(overdue: impl Iterator<Item = &'a Overdue>) -> Vec<
         }
     }
     let problem = |(namespace, (node, count)): (&NamespaceName, (&NodeName, usize))| {
-        let others = if count > 1 { format!(" and {} other nodes", count - 1) } else { String::new() };
-        Problem {
-            object: format!("Namespace {namespace}"),
-            namespace: Some(namespace.clone()),
-            origin: None,
-            field: String::new(),
-            message: format!(
-                "its pods were waited for in vain too long on {node}{others}: they get no address, or go before they have one"
-            ),
-            consequence: Consequence::NotAwaited,
-        }
+        let message = format!(
+            "its pods were waited for in vain too long on {}: they get no address, or go before they have one",
+            self::nodes(node, count)
+        );
+        Problem::of_namespace(namespace, message, Consequence::NotAwaited)
     };
     nodes.into_iter().map(problem).collect()
 }

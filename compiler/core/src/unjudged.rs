@@ -3,10 +3,9 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use crate::object::{BridgeNf, Facts, InterfaceName};
+use flock_shared::listed;
 
-/// So many names are told.
-const NAMED: usize = 4;
+use crate::object::{BridgeNf, Facts, InterfaceName};
 
 /// A way past the rules.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -17,7 +16,7 @@ pub enum Unjudged {
         bridges: Vec<InterfaceName>,
         /// The setting that would show them.
         setting: &'static str,
-        /// Returns true if there is no such setting.
+        /// Whether there is no such setting.
         is_absent: bool,
     },
     /// IPVS has services, and delivers through the node's own sockets.
@@ -97,16 +96,6 @@ impl fmt::Display for Unjudged {
             }
             Self::Refused(said) => write!(f, "nft refuses what rules need: {said}"),
         }
-    }
-}
-
-/// The first few, and how many more there are.
-fn listed(names: &[impl ToString]) -> String {
-    let named: Vec<String> = names.iter().take(NAMED).map(ToString::to_string).collect();
-    let named = named.join(", ");
-    match names.len().saturating_sub(NAMED) {
-        0 => named,
-        more => format!("{named} and {more} more"),
     }
 }
 

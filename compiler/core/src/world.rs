@@ -7,13 +7,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use flock_shared::{NamespaceName, NodeName, PodKey, PolicyKey};
+use flock_shared::{NamespaceName, NodeName, ObjectKey, ObjectName, PodKey, PolicyKey};
 
 use crate::change::{Change, Edit, Object};
+use crate::collections::parallel;
+use crate::invariant::bug;
 use crate::object::{
     Attachment, Facts, HostInterface, Namespace, Node, NodePods, Overdue, Pod, PodNetwork, Policy,
 };
-use crate::parallel;
 
 /// One object before and after a change; never equal.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,6 +23,18 @@ pub struct Difference<T> {
     pub before: Option<Arc<T>>,
     /// As it is; `None`: it is gone.
     pub after: Option<Arc<T>>,
+}
+
+impl<T> Difference<T> {
+    /// The object as it is, or was.
+    #[must_use]
+    pub fn newest(&self) -> Option<&Arc<T>> {
+        let newest = self.after.as_ref().or(self.before.as_ref());
+        if newest.is_none() {
+            bug!("a difference between no object and none");
+        }
+        newest
+    }
 }
 
 /// What a change did to the world, ordered by key.
@@ -61,18 +74,18 @@ impl Differences {
 
 /// Objects of one kind by key, and whether the kind has been listed.
 #[derive(Debug, Clone)]
-struct Kind<T: Object> {
+struct Listing<T: Object> {
     objects: BTreeMap<T::Key, Arc<T>>,
     listed: bool,
 }
 
-impl<T: Object> Default for Kind<T> {
+impl<T: Object> Default for Listing<T> {
     fn default() -> Self {
         Self { objects: BTreeMap::new(), listed: false }
     }
 }
 
-impl<T: Object> Kind<T> {
+impl<T: Object> Listing<T> {
     fn apply(&mut self, edit: Edit<T>) -> Vec<Difference<T>> {
         match edit {
             Edit::Upsert(object) => {
@@ -128,22 +141,22 @@ fn all<K, T>(objects: &BTreeMap<K, Arc<T>>) -> Vec<Difference<T>> {
 /// Every object that a source has reported.
 #[derive(Debug, Clone, Default)]
 pub struct World {
-    nodes: Kind<Node>,
-    namespaces: Kind<Namespace>,
-    pods: Kind<Pod>,
-    policies: Kind<Policy>,
-    node_pods: Kind<NodePods>,
-    facts: Kind<Facts>,
-    overdue: Kind<Overdue>,
+    nodes: Listing<Node>,
+    namespaces: Listing<Namespace>,
+    pods: Listing<Pod>,
+    policies: Listing<Policy>,
+    node_pods: Listing<NodePods>,
+    facts: Listing<Facts>,
+    overdue: Listing<Overdue>,
     trust: Trust,
 }
 
 /// What is believed of what CNI says.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Trust {
-    /// Returns true if a pod may have an address outside of its node's blocks, as with CNIs that take no notice of them.
+    /// Whether a pod may have an address outside of its node's blocks, as with CNIs that take no notice of them.
     pub any_address: bool,
-    /// Returns true if a pod's interface is the one that CNI names, and no other.
+    /// Whether a pod's interface is the one that CNI names, and no other.
     pub interfaces: bool,
 }
 
@@ -159,6 +172,7 @@ impl World {
         match change {
             Change::Node(edit) => {
                 let differences = self.nodes.apply(edit);
+                // A node's blocks decide which of the addresses that CNI gave are believed.
                 let pods = self.review_pods_of(differences.iter().filter_map(|difference| {
                     let cidrs = |node: &Option<Arc<Node>>| node.as_ref().map(|node| node.pod_cidrs.clone());
                     let name = &difference.after.as_ref().or(difference.before.as_ref())?.name;
@@ -170,7 +184,10 @@ impl World {
             Change::Pod(mut edit) => {
                 match &mut edit {
                     Edit::Upsert(pod) => self.look_up(pod),
-                    Edit::Replace(pods) => pods.iter_mut().for_each(|pod| self.look_up(pod)),
+                    Edit::Replace(pods) => {
+                        let found = parallel::map(pods, |pod| self.attachment_of(pod).map(Arc::new));
+                        pods.iter_mut().zip(found).for_each(|(pod, found)| self.take_over(pod, found));
+                    }
                     Edit::Delete(_) => {}
                 }
                 Differences::Pods(self.pods.apply(edit))
@@ -188,17 +205,21 @@ impl World {
 
     /// Adds to a pod what CNI did for it.
     fn look_up(&self, pod: &mut Pod) {
-        let found = self.attachment_of(pod);
+        let found = self.attachment_of(pod).map(Arc::new);
+        self.take_over(pod, found);
+    }
+
+    fn take_over(&self, pod: &mut Pod, found: Option<Arc<Attachment>>) {
         let PodNetwork::Own { interface, attachment, .. } = &mut pod.network else { return };
         if self.trust.interfaces {
-            *interface = match &found {
+            *interface = match found.as_deref() {
                 Some(Attachment::Attached { interface, .. }) => {
                     interface.clone().map(HostInterface::Computed)
                 }
                 Some(Attachment::Detached) | None => None,
             };
         }
-        *attachment = found.map(Arc::new);
+        *attachment = found;
     }
 
     fn attachment_of(&self, pod: &Pod) -> Option<Attachment> {
@@ -236,11 +257,13 @@ impl World {
 
     /// Looks up again what CNI did for the pods that these objects name or named.
     fn review_pods_in(&mut self, differences: &[Difference<NodePods>]) -> Vec<Difference<Pod>> {
+        // At a start what CNI did is mostly listed before the pods are, which are looked up as they come.
+        if self.pods.objects.is_empty() {
+            return Vec::new();
+        }
         let mut keys = BTreeSet::new();
         for Difference { before, after } in differences {
-            let sandboxes = |it: &Option<Arc<NodePods>>| it.as_ref().map(|it| it.sandboxes().to_vec());
-            let (before, after) =
-                (sandboxes(before).unwrap_or_default(), sandboxes(after).unwrap_or_default());
+            let [before, after] = [before, after].map(|it| it.as_ref().map_or(&[][..], |it| it.sandboxes()));
             // Both are in order, and most of one is in the other.
             let (mut old, mut new) = (before.iter().peekable(), after.iter().peekable());
             loop {
@@ -271,6 +294,7 @@ impl World {
     fn review(&mut self, keys: BTreeSet<PodKey>) -> Vec<Difference<Pod>> {
         let mut differences = Vec::new();
         for key in keys {
+            // CNI may have done something for a pod that is not listed yet. It is looked up when the pod comes.
             let Some(known) = self.pods.objects.get(&key) else { continue };
             let mut pod = Pod::clone(known);
             self.look_up(&mut pod);
@@ -307,10 +331,28 @@ impl World {
         &self.pods.objects
     }
 
+    /// The pods of a namespace, by name; the pods of others are not looked at.
+    pub fn pods_of<'a>(&'a self, namespace: &'a NamespaceName) -> impl Iterator<Item = &'a Arc<Pod>> {
+        within(&self.pods.objects, namespace)
+    }
+
+    /// Returns true if there is such a namespace: it has an object, or a pod or policy that says that it is there.
+    #[must_use]
+    pub fn has_namespace(&self, namespace: &NamespaceName) -> bool {
+        self.namespaces.objects.contains_key(namespace)
+            || self.pods_of(namespace).next().is_some()
+            || within(&self.policies.objects, namespace).next().is_some()
+    }
+
     /// The network policies, by key.
     #[must_use]
     pub const fn policies(&self) -> &BTreeMap<PolicyKey, Arc<Policy>> {
         &self.policies.objects
+    }
+
+    /// The network policies of a namespace, by name; those of others are not looked at.
+    pub fn policies_of<'a>(&'a self, namespace: &'a NamespaceName) -> impl Iterator<Item = &'a Arc<Policy>> {
+        within(&self.policies.objects, namespace)
     }
 
     /// What CNI did on nodes, by the name of the node.
@@ -334,6 +376,7 @@ impl World {
     #[must_use]
     pub fn awaits(&self, pod: &Pod) -> bool {
         let overdue = &self.overdue.objects;
+        // Nearly always nobody is overdue, and no key has to be made to look that up.
         pod.is_on_its_way()
             && (overdue.is_empty() || {
                 let of_pod = || Overdue::Pod(pod.key.clone());
@@ -349,4 +392,15 @@ impl World {
     pub fn node_names(&self) -> BTreeSet<&NodeName> {
         self.nodes().keys().chain(self.pods().values().filter_map(|pod| pod.node.as_ref())).collect()
     }
+}
+
+/// The objects of a namespace, by name.
+fn within<'a, T>(
+    objects: &'a BTreeMap<ObjectKey, Arc<T>>,
+    namespace: &'a NamespaceName,
+) -> impl Iterator<Item = &'a Arc<T>> {
+    // No name comes before this one.
+    let first = ObjectName::new("0").ok().map(|name| ObjectKey { namespace: namespace.clone(), name });
+    let rest = first.into_iter().flat_map(|first| objects.range(first..));
+    rest.take_while(|(key, _)| key.namespace == *namespace).map(|(_, object)| object)
 }

@@ -2,45 +2,30 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests may panic as tests do")]
 
+#[path = "support/objects.rs"]
+mod objects;
+
 use flock_compiler_core::object::{
-    Attachment, Claim, HostInterface, Lifecycle, Node, NodePods, Pod, PodCidr, PodNetwork, PodUid, Policy,
-    PolicyBody, PolicyRules, Sandbox,
+    Attachment, Claim, HostInterface, Lifecycle, Node, NodePods, Pod, PodCidr, PodNetwork, PodUid, Sandbox,
 };
 use flock_compiler_core::translate::translate_with;
 use flock_compiler_core::world::Trust;
-use flock_compiler_core::{Change, Edit, Labels, Options, Selector, Translator};
-use flock_shared::{NodeName, PodKey, PolicyKey};
+use flock_compiler_core::{Change, Edit, Options, Translator};
+use flock_shared::PodKey;
 use rand::rngs::SmallRng;
 use rand::seq::IndexedRandom;
 use rand::{Rng as _, SeedableRng as _};
 
-fn name(number: u8) -> NodeName {
-    NodeName::new(&format!("n{number}")).unwrap()
-}
-
-/// The node n1 has 10.244.1.0/24, and so on.
-fn node(number: u8) -> Node {
-    let block = PodCidr::new(format!("10.244.{number}.0/24").parse().unwrap()).unwrap();
-    Node { pod_cidrs: [block].into(), ..Node::new(name(number)) }
-}
+use objects::{deny, name, node, pod_key};
 
 fn key(pod: &str) -> PodKey {
-    PodKey::new("shop", pod).unwrap()
+    pod_key("shop", pod)
 }
 
 /// A pod with what its status says of its addresses; its UID is its name and a number.
 fn pod(pod: &str, uid: u8, on: u8, status: &[&str]) -> Pod {
-    Pod {
-        key: key(pod),
-        uid: PodUid::new(&format!("{pod}-{uid}")).ok(),
-        node: Some(name(on)),
-        labels: Labels::default(),
-        network: PodNetwork::own(status.iter().map(|at| at.parse().unwrap()).collect(), None),
-        lifecycle: Lifecycle::Live,
-        ports: [].into(),
-        scheduled: None,
-        faults: Vec::new(),
-    }
+    let uid = PodUid::new(&format!("{pod}-{uid}")).ok();
+    Pod { uid, node: Some(name(on)), ..objects::pod("shop", pod, status) }
 }
 
 fn sandbox(pod: &str, uid: u8, addresses: &[&str]) -> Sandbox {
@@ -58,16 +43,11 @@ fn told(on: u8, sandboxes: &[Sandbox]) -> Change {
     Change::NodePods(Edit::Upsert(NodePods::new(name(on), sandboxes.to_vec(), Vec::new())))
 }
 
-fn deny() -> Policy {
-    let body = PolicyBody::Understood(PolicyRules { ingress: Some([].into()), egress: Some([].into()) });
-    Policy { key: PolicyKey::new("shop", "deny").unwrap(), subjects: Selector::everything(), body }
-}
-
 /// Two nodes, and a policy that isolates every pod of the namespace.
 fn cluster(trust: Trust) -> Translator {
     let mut translator = Translator::with(Options { trust, ..Options::default() });
     translator.apply(Change::Node(Edit::Replace(vec![node(1), node(2)])));
-    translator.apply(Change::Policy(Edit::Replace(vec![deny()])));
+    translator.apply(Change::Policy(Edit::Replace(vec![deny("shop")])));
     translator.pass();
     translator
 }
@@ -80,7 +60,7 @@ fn put(translator: &mut Translator, pod: Pod) {
 fn isolated(translator: &mut Translator, on: u8) -> Vec<String> {
     translator.pass();
     let output = translator.output(&name(on)).unwrap();
-    let known = output.frame().unready.as_ref().map(|unready| unready.known().map(|at| at.to_string()));
+    let known = output.node_rules().guard.as_ref().map(|unready| unready.known().map(|at| at.to_string()));
     known.into_iter().flatten().collect()
 }
 
@@ -173,6 +153,21 @@ fn an_attached_address_beats_one_that_a_status_claims() {
     assert_eq!(claims(&mut it), 0);
     let old = it.world().pods().get(&key("old")).unwrap();
     assert_eq!(old.claim(), Claim::DeletingAttached);
+}
+
+/// Whoever is given a released address waits until every node has heard that it was taken from the pod before.
+#[test]
+fn a_new_pod_releases_no_address_though_another_has_one_of_its_own() {
+    let mut it = cluster(Trust::default());
+    put(&mut it, pod("a", 1, 1, &["10.244.1.6"]));
+    it.pass();
+    put(&mut it, pod("b", 1, 1, &["10.244.1.5", "10.244.1.6", "10.244.1.7"]));
+    let pass = it.pass();
+    let theirs = pass.moved.iter().map(ToString::to_string).collect::<Vec<_>>();
+    assert_eq!(theirs, ["10.244.1.5", "10.244.1.6", "10.244.1.7"]);
+    assert!(pass.released.is_empty(), "{:?}", pass.released);
+    it.apply(Change::Pod(Edit::Delete(key("b"))));
+    assert_eq!(it.pass().released, pass.moved, "it claimed all of them");
 }
 
 #[test]

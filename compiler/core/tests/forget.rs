@@ -6,14 +6,15 @@
 mod support;
 
 use flock_compiler_core::forget::{Elsewhere, allows, isolated, isolates, lost};
-use flock_compiler_core::nft::interpret::{self, Packet};
+use flock_compiler_core::nft;
 use flock_compiler_core::{Options, Translator, UnreadyPods, layout, translate};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::Config;
 
+use flock_model::oracle::flow::{Flow, Transport};
+use flock_model::{Packet, judge};
 use support::dice::Dice;
-use support::flow::{Flow, Transport};
 use support::generator;
 use support::history::Walk;
 use support::to_core;
@@ -28,14 +29,14 @@ fn dropping() -> Options {
     Options { unready_pods: UnreadyPods::Drop, ..Options::default() }
 }
 
-fn transport(flow: &Flow) -> interpret::Transport {
+fn transport(flow: &Flow) -> nft::Transport {
     match flow.transport {
         Transport::Ports(protocol, _, destination_port) => {
-            interpret::Transport::Ports { protocol: to_core::protocol(protocol), destination_port }
+            nft::Transport::Ports { protocol: to_core::protocol(protocol), destination_port }
         }
-        Transport::Icmp { kind, .. } if flow.source.is_ipv6() => interpret::Transport::Icmpv6(kind),
-        Transport::Icmp { kind, .. } => interpret::Transport::Icmp(kind),
-        Transport::Other(number) => interpret::Transport::Other(number),
+        Transport::Icmp { kind, .. } if flow.source.is_ipv6() => nft::Transport::Icmpv6(kind),
+        Transport::Icmp { kind, .. } => nft::Transport::Icmp(kind),
+        Transport::Other(number) => nft::Transport::Other(number),
     }
 }
 
@@ -53,7 +54,7 @@ proptest! {
             let (table, named) = (layout(&output), isolated(&output));
             for flow in &flows {
                 let (source, destination, transport) = (flow.source, flow.destination, transport(flow));
-                let passes = interpret::judge(&table, &Packet::first(source, destination, transport)).unwrap();
+                let passes = judge(&table, &Packet::first(source, destination, transport)).unwrap();
                 prop_assert_eq!(allows(&output, source, destination, transport), passes, "{}: {}", node, flow);
                 prop_assert!(passes || named.contains(source) || named.contains(destination), "{}", flow);
             }
@@ -118,15 +119,15 @@ proptest! {
                     let moved = [source, destination].iter().any(|end| pass.moved.contains(end));
                     // What nobody owns, and a node guards, has no connections.
                     let is_pods =
-                        [source, destination].iter().all(|end| translator.outputs_of(end).next().is_some());
+                        [source, destination].iter().all(|end| !translator.outputs_of(end).is_empty());
                     if moved || !is_pods || !allowed_by(before) || allowed_by(after) {
                         continue;
                     }
                     for other in [source, destination].iter().flat_map(|end| translator.outputs_of(end)) {
-                        let is_isolated = isolates(other, source) || isolates(other, destination);
+                        let is_isolated = isolates(&other, source) || isolates(&other, destination);
                         if other.node() != after.node() && is_isolated {
                             told += 1;
-                            let named = elsewhere.concerning(other);
+                            let named = elsewhere.concerning(&other);
                             prop_assert!(named.contains(source) || named.contains(destination), "{}", flow);
                         }
                     }

@@ -8,22 +8,21 @@ mod support;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use flock_compiler_core::delta::Markers;
-use flock_compiler_core::identity::{Identity, ShortHash, fnv1a};
 use flock_compiler_core::nft::costs::Costs;
 use flock_compiler_core::nft::read::Lines;
 use flock_compiler_core::nft::{Table, write};
 use flock_compiler_core::output::Closing;
 use flock_compiler_core::translate::{Budgets, Load, translate_with};
 use flock_compiler_core::{
-    Body, Consequence, Options, Output, Pass, Problem, Translator, UnreadyPods, diff, layout, render,
+    Consequence, DeltaBody, Options, Output, Pass, Problem, Translator, UnreadyPods, diff, layout, render,
 };
 use flock_shared::{NodeName, Superseded};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::Config;
 
-use support::cluster::Cluster;
+use flock_model::oracle::cluster::Cluster;
+use flock_model::{Markers, apply};
 use support::dice::Dice;
 use support::generator;
 use support::history::Walk;
@@ -54,7 +53,7 @@ impl Agent {
     }
 
     /// Ends the delta to an output as the stream would.
-    fn end(&mut self, body: &Body, after: &Output, counts: &mut Counts) {
+    fn end(&mut self, body: &DeltaBody, after: &Output, counts: &mut Counts) {
         let end = body.end(self.held.revision(), after.revision(), &self.superseded);
         self.markers.apply(&end).unwrap();
         self.superseded = end.superseded();
@@ -108,11 +107,10 @@ impl Agents {
                     assert_eq!(agent.held.revision(), before.revision(), "the base is what the agent has");
                     match diff(before, &change.after) {
                         Some(delta) => {
-                            delta
-                                .apply(&mut agent.table)
+                            apply(&mut agent.table, &delta)
                                 .unwrap_or_else(|error| panic!("{node}: {error}\n{delta:#?}"));
                             let differs = before.revision() != change.after.revision();
-                            let body = differs.then(|| Body::of(&delta));
+                            let body = differs.then(|| DeltaBody::of(&delta));
                             assert_eq!(change.body, body, "{node}");
                             if let (Some(one), Some(other)) = (&change.body, &body) {
                                 assert_eq!(one.deletes(), other.deletes(), "{node}");
@@ -136,15 +134,15 @@ impl Agents {
     }
 }
 
-/// With this short hash of names, and these budgets. Nodes are closed for who is expected there where their agents can do
+/// With these budgets. Nodes are closed for who is expected there where their agents can do
 /// with that, and always where they cannot: both come about, and change into each other.
-fn options(names: ShortHash, budgets: Budgets) -> Options {
-    Options { names, budgets, unready_pods: UnreadyPods::Expected, ..Options::default() }
+fn options(budgets: Budgets) -> Options {
+    Options { budgets, unready_pods: UnreadyPods::Expected, ..Options::default() }
 }
 
 /// Compares everything with a translation from nothing.
-fn compare(translator: &Translator, agents: &Agents, hash: ShortHash, budgets: Budgets) {
-    let fresh = translate_with(translator.world(), options(hash, budgets));
+fn compare(translator: &Translator, agents: &Agents, budgets: Budgets) {
+    let fresh = translate_with(translator.world(), options(budgets));
     let nodes: Vec<&NodeName> = fresh.nodes().keys().collect();
     assert_eq!(agents.0.keys().collect::<Vec<_>>(), nodes);
     for (node, expected) in fresh.nodes() {
@@ -167,15 +165,9 @@ fn compare(translator: &Translator, agents: &Agents, hash: ShortHash, budgets: B
 }
 
 /// A history of at least `events` changes.
-fn history(
-    clusters: &[Cluster],
-    dice: &mut Dice,
-    events: usize,
-    hash: ShortHash,
-    budgets: Budgets,
-) -> Counts {
+fn history(clusters: &[Cluster], dice: &mut Dice, events: usize, budgets: Budgets) -> Counts {
     let mut counts = Counts::default();
-    let (mut translator, mut agents) = (Translator::with(options(hash, budgets)), Agents::default());
+    let (mut translator, mut agents) = (Translator::with(options(budgets)), Agents::default());
     let mut walk = Walk::new(clusters);
     while counts.events < events {
         let batch = walk.changes(dice);
@@ -183,15 +175,15 @@ fn history(
         batch.into_iter().for_each(|change| _ = translator.apply(change));
         let pass = translator.pass();
         counts.passes += 1;
-        counts.frames += pass.work.frames;
-        counts.refits += pass.work.refits;
+        counts.frames += pass.work.assembled;
+        counts.refits += pass.work.patched;
         counts.members += pass.work.members;
         agents.follow(&pass, &mut counts);
-        compare(&translator, &agents, hash, budgets);
+        compare(&translator, &agents, budgets);
         let is_expecting = |output: &Output| {
             output
-                .frame()
-                .unready
+                .node_rules()
+                .guard
                 .as_ref()
                 .is_some_and(|it| matches!(it.closing, Closing::Expecting(Some(_))))
         };
@@ -202,17 +194,12 @@ fn history(
     counts
 }
 
-/// A short hash that collides in most cases, so that names come and go with their neighbours.
-fn colliding(identity: &Identity) -> u64 {
-    u64::from(identity.as_bytes()[0] & 3)
-}
-
 /// Histories are long: few cases are many changes.
 const CASES: u32 = 6;
 const EVENTS: usize = 1_000;
 
-fn check(clusters: &[Cluster], seed: u64, hash: ShortHash) -> Counts {
-    let counts = history(clusters, &mut Dice(seed), EVENTS, hash, Budgets::default());
+fn check(clusters: &[Cluster], seed: u64) -> Counts {
+    let counts = history(clusters, &mut Dice(seed), EVENTS, Budgets::default());
     assert!(
         counts.deltas > 0
             && counts.additive > 0
@@ -228,27 +215,22 @@ proptest! {
 
     #[test]
     fn a_history_leads_where_its_end_alone_leads(clusters in vec(generator::cluster(), 3), seed: u64) {
-        let counts = check(&clusters, seed, fnv1a);
-        prop_assert_eq!(counts.fulls, 0, "deltas must do where no names collide");
-    }
-
-    #[test]
-    fn names_that_collide_come_and_go_with_their_neighbours(clusters in vec(generator::cluster(), 3), seed: u64) {
-        check(&clusters, seed, colliding);
+        let counts = check(&clusters, seed);
+        prop_assert_eq!(counts.fulls, 0, "deltas must do");
     }
 
     #[test]
     fn namespaces_go_over_budget_and_come_back(clusters in vec(generator::cluster(), 3), seed: u64, said in 4u64..40) {
         let (tries, merged, members) = (said / 2, said / 3, said / 2);
         let budgets = Budgets { tries, said, merged, members, few_sets: 1, ..Budgets::default() };
-        let counts = history(&clusters, &mut Dice(seed), EVENTS / 2, fnv1a, budgets);
+        let counts = history(&clusters, &mut Dice(seed), EVENTS / 2, budgets);
         prop_assume!(counts.over > 0 && counts.over < counts.passes);
     }
 
     #[test]
     fn namespaces_look_up_too_many_addresses_and_come_back(clusters in vec(generator::cluster(), 3), seed: u64, members in 1u64..4) {
         let budgets = Budgets { members, few_sets: 0, ..Budgets::default() };
-        let counts = history(&clusters, &mut Dice(seed), EVENTS / 2, fnv1a, budgets);
+        let counts = history(&clusters, &mut Dice(seed), EVENTS / 2, budgets);
         // Not every cluster has a policy with such peers.
         prop_assume!(counts.over > 0 && counts.over < counts.passes);
     }
@@ -262,14 +244,14 @@ proptest! {
         elements in 8u64..80,
     ) {
         let budgets = Budgets { node: Load { sets, chains, elements }, ..Budgets::default() };
-        let counts = history(&clusters, &mut Dice(seed), EVENTS / 2, fnv1a, budgets);
+        let counts = history(&clusters, &mut Dice(seed), EVENTS / 2, budgets);
         prop_assume!(counts.over > 0 && counts.over < counts.passes);
     }
 
     #[test]
     fn unions_of_few_ports_share_a_set_where_there_are_many(clusters in vec(generator::cluster(), 3), seed: u64) {
         let budgets = Budgets { few_unions: 0, ..Budgets::default() };
-        let counts = history(&clusters, &mut Dice(seed), EVENTS / 2, fnv1a, budgets);
+        let counts = history(&clusters, &mut Dice(seed), EVENTS / 2, budgets);
         prop_assert_eq!(counts.fulls, 0);
     }
 }

@@ -2,39 +2,29 @@
 
 #![allow(clippy::unwrap_used, reason = "a helper of tests may panic as tests do")]
 
+#[path = "support/objects.rs"]
+mod objects;
+
 use std::sync::Arc;
 
-use flock_compiler_core::object::{
-    Bridge, BridgeNf, Facts, HostInterface, Lifecycle, Node, Pod, PodCidr, PodNetwork,
-};
+use flock_compiler_core::object::{Bridge, BridgeNf, Facts, HostInterface, Node, Pod, PodNetwork};
 use flock_compiler_core::output::Links;
-use flock_compiler_core::sorted::Sorted;
-use flock_compiler_core::{Change, Edit, Labels, Translator, render};
-use flock_shared::{NodeName, PodKey};
+use flock_compiler_core::{Change, Edit, Translator, render};
 
-fn name(number: u8) -> NodeName {
-    NodeName::new(&format!("n{number}")).unwrap()
-}
+use objects::{name, pod_key};
 
-/// Node n1 has the pod CIDR 10.244.1.0/24 and the address 172.18.0.1, and so on.
+/// Node n1 has the address 172.18.0.1, and so on.
 fn node(number: u8) -> Change {
-    let cidr = PodCidr::new(format!("10.244.{number}.0/24").parse().unwrap()).unwrap();
     let addresses = [[172, 18, 0, number].into()].into();
-    Change::Node(Edit::Upsert(Node { pod_cidrs: [cidr].into(), addresses, ..Node::new(name(number)) }))
+    Change::Node(Edit::Upsert(Node { addresses, ..objects::node(number) }))
 }
 
 fn pod(number: u8, pod: &str, address: &str, interface: Option<&str>) -> Change {
     let interface = interface.map(|name| HostInterface::Computed(name.parse().unwrap()));
     Change::Pod(Edit::Upsert(Pod {
-        key: PodKey::new("shop", pod).unwrap(),
-        uid: None,
         node: Some(name(number)),
-        labels: Labels::default(),
         network: PodNetwork::own([address.parse().unwrap()].into(), interface),
-        lifecycle: Lifecycle::Live,
-        ports: Sorted::new(),
-        scheduled: None,
-        faults: Vec::new(),
+        ..Pod::new(pod_key("shop", pod))
     }))
 }
 
@@ -71,7 +61,7 @@ fn changed(translator: &mut Translator, change: Change) -> Vec<String> {
 }
 
 fn links(translator: &Translator, number: u8) -> Arc<Links> {
-    Arc::clone(&translator.output(&name(number)).unwrap().frame().links)
+    Arc::clone(&translator.output(&name(number)).unwrap().node_rules().links)
 }
 
 fn bridges(translator: &Translator, number: u8) -> Vec<String> {
@@ -95,7 +85,7 @@ fn pods_hang_on_bridges_in_their_cidrs_and_on_those_whose_subnets_they_are_in() 
     assert_eq!(bridges(&translator, 1), ["cni0", "odd0"]);
     assert_eq!(bridges(&translator, 2), [""; 0]);
     // A pod that goes takes what only it was the reason of with it.
-    translator.apply(Change::Pod(Edit::Delete(PodKey::new("shop", "odd").unwrap())));
+    translator.apply(Change::Pod(Edit::Delete(pod_key("shop", "odd"))));
     translator.pass();
     assert_eq!(bridges(&translator, 1), ["cni0"]);
 }
@@ -190,7 +180,7 @@ fn what_passes_unjudged_is_a_problem_of_the_node() {
     assert_eq!(problems(&translator).len(), 2);
     // What nothing names is nobody's problem, and what it said counts again when something does.
     translator.apply(Change::Node(Edit::Delete(name(2))));
-    translator.apply(Change::Pod(Edit::Delete(PodKey::new("shop", "api").unwrap())));
+    translator.apply(Change::Pod(Edit::Delete(pod_key("shop", "api"))));
     assert!(translator.pass().problems);
     assert_eq!(problems(&translator), [""; 0]);
     translator.apply(node(2));

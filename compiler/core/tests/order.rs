@@ -10,7 +10,7 @@ use flock_compiler_core::{Change, Edit, Translator, render};
 use flock_shared::NodeName;
 use proptest::prelude::*;
 
-use support::cluster::{Cluster, Text};
+use flock_model::oracle::cluster::{Cluster, Text};
 use support::dice::Dice;
 use support::{generator, to_core};
 

@@ -2,33 +2,23 @@
 
 #![allow(clippy::unwrap_used, reason = "a helper of tests may panic as tests do")]
 
+#[path = "support/objects.rs"]
+mod objects;
+
 use std::sync::Arc;
 
-use flock_compiler_core::object::{
-    Bridge, BridgeNf, Facts, HostInterface, Lifecycle, Node, Pod, PodCidr, PodNetwork, Policy, PolicyBody,
-    PolicyRules,
-};
+use flock_compiler_core::object::{Bridge, BridgeNf, Facts, HostInterface, Pod, PodNetwork};
 use flock_compiler_core::output::Output;
-use flock_compiler_core::sorted::Sorted;
-use flock_compiler_core::{Change, Edit, Labels, Selector, Translator, diff, render};
-use flock_shared::{NodeName, PodKey, PolicyKey};
+use flock_compiler_core::{Change, Edit, Translator, diff, render};
 
-fn node() -> NodeName {
-    NodeName::new("n1").unwrap()
-}
+use objects::{deny, name, node, pod_key};
 
 fn pod(pod: &str, addresses: &[&str], interface: Option<HostInterface>) -> Change {
     let addresses = addresses.iter().map(|at| at.parse().unwrap()).collect();
     Change::Pod(Edit::Upsert(Pod {
-        key: PodKey::new("shop", pod).unwrap(),
-        scheduled: None,
-        uid: None,
-        node: Some(node()),
-        labels: Labels::default(),
+        node: Some(name(1)),
         network: PodNetwork::own(addresses, interface),
-        lifecycle: Lifecycle::Live,
-        ports: Sorted::new(),
-        faults: Vec::new(),
+        ..Pod::new(pod_key("shop", pod))
     }))
 }
 
@@ -44,20 +34,19 @@ fn bridge() -> Change {
         uplinks: [].into(),
     };
     let (bridge_nf_v4, bridge_nf_v6) = (BridgeNf::On, BridgeNf::On);
-    let facts = Facts { bridges: vec![bridge], bridge_nf_v4, bridge_nf_v6, ..Facts::nothing_of(node()) };
+    let facts = Facts { bridges: vec![bridge], bridge_nf_v4, bridge_nf_v6, ..Facts::nothing_of(name(1)) };
     Change::Facts(Edit::Upsert(facts))
 }
 
 /// The node, with these changes.
 fn output(changes: impl IntoIterator<Item = Change>) -> Arc<Output> {
     let mut translator = Translator::new();
-    let cidr = PodCidr::new("10.244.1.0/24".parse().unwrap()).unwrap();
-    translator.apply(Change::Node(Edit::Upsert(Node { pod_cidrs: [cidr].into(), ..Node::new(node()) })));
+    translator.apply(Change::Node(Edit::Upsert(node(1))));
     for change in changes {
         translator.apply(change);
     }
     translator.pass();
-    translator.output(&node()).unwrap()
+    translator.output(&name(1)).unwrap()
 }
 
 /// The table of family bridge in the node's script; empty where there is none.
@@ -153,15 +142,12 @@ fn no_port_is_checked_that_is_not_known_to_be_a_pods() {
 fn a_pod_that_comes_or_goes_changes_its_own_elements() {
     let web = || pod("web", &WEB, computed("vweb"));
     let api = || pod("api", &["10.244.1.3", "fd00:10:244:1::3"], computed("vapi"));
-    let body = PolicyBody::Understood(PolicyRules { ingress: Some([].into()), egress: Some([].into()) });
-    let policy =
-        Policy { key: PolicyKey::new("shop", "deny").unwrap(), subjects: Selector::everything(), body };
-    for deny in [None, Some(Change::Policy(Edit::Upsert(policy)))] {
+    for deny in [None, Some(Change::Policy(Edit::Upsert(deny("shop"))))] {
         let one = output([bridge(), web()].into_iter().chain(deny.clone()));
         let two = output([bridge(), web(), api()].into_iter().chain(deny.clone()));
         let [comes, goes] = [(&one, &two), (&two, &one)].map(|(before, after)| {
             let delta = diff(before, after).unwrap();
-            delta.frame.write() + &delta.parts.write()
+            delta.node_rules.write() + &delta.parts.write()
         });
         for other in ["vweb", "1.2 ", "chain ", "delete set", "delete map", "delete table"] {
             assert!(!comes.contains(other) && !goes.contains(other), "{other}: {comes}{goes}");

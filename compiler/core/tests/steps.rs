@@ -9,50 +9,29 @@ use std::io::Write as _;
 use std::process::{Command, Stdio};
 
 use flock_compiler_core::nft::{SetType, write, write_in_steps};
-use flock_compiler_core::object::{
-    Lifecycle, NamespaceScope, Peer, PeerMatch, Pod, PodNetwork, PodPeer, Policy, PolicyBody, PolicyRules,
-    Rule, RulePorts,
-};
+use flock_compiler_core::object::{Pod, Policy};
 use flock_compiler_core::output::Isolation;
-use flock_compiler_core::{Body, Change, Edit, Labels, Output, Selector, Translator, diff, layout, render};
+use flock_compiler_core::{Change, DeltaBody, Edit, Output, Selector, Translator, diff, layout, render};
+use flock_shared::Superseded;
 use flock_shared::steps::{self, STEP_OBJECTS};
-use flock_shared::{NodeName, PodKey, PolicyKey, Superseded};
 use proptest::prelude::*;
+use support::objects::{self, node_name, on_any_port, pods_in};
 use support::{generator, to_core};
 
 fn pod(number: usize) -> Pod {
-    let (node, name) = (if number == 0 { "n1" } else { "n2" }, format!("p{number}"));
+    let node = node_name(if number == 0 { "n1" } else { "n2" });
     let address = format!("10.{}.{}.{}", number >> 16, number >> 8 & 255, number & 255);
-    Pod {
-        key: PodKey::new("shop", &name).unwrap(),
-        uid: None,
-        node: Some(NodeName::new(node).unwrap()),
-        labels: Labels::default(),
-        network: PodNetwork::own([address.parse().unwrap()].into(), None),
-        lifecycle: Lifecycle::Live,
-        ports: [].into(),
-        scheduled: None,
-        faults: Vec::new(),
-    }
+    Pod { node: Some(node), ..objects::pod("shop", &format!("p{number}"), &[&address]) }
 }
 
 /// All pods of the namespace may reach its first one.
 fn policy() -> Policy {
-    let pods = PodPeer {
-        namespaces: NamespaceScope::Named(flock_shared::NamespaceName::new("shop").unwrap()),
-        pods: Selector::everything(),
-    };
-    let rule = Rule { peers: PeerMatch::OneOf(vec![Peer::Pods(pods.into())]), ports: RulePorts::Any };
-    Policy {
-        key: PolicyKey::new("shop", "all").unwrap(),
-        subjects: Selector::everything(),
-        body: PolicyBody::Understood(PolicyRules { ingress: Some([rule].into()), egress: None }),
-    }
+    objects::ingress("shop", "all", vec![on_any_port(vec![pods_in("shop", Selector::everything())])])
 }
 
 /// What `n1` has before there is a policy, and with it.
 fn outputs(pods: usize) -> [Output; 2] {
-    let node = NodeName::new("n1").unwrap();
+    let node = node_name("n1");
     let mut translator = Translator::new();
     translator.apply(Change::Pod(Edit::Replace((0..pods).map(pod).collect())));
     translator.pass();
@@ -85,7 +64,7 @@ fn a_small_table_is_one_step_and_a_large_one_many() {
 #[test]
 fn a_delta_fills_new_sets_first_and_checks_its_base_in_its_first_and_its_last_step() {
     let [before, after] = outputs(23_000);
-    let body = Body::of(&diff(&before, &after).unwrap());
+    let body = DeltaBody::of(&diff(&before, &after).unwrap());
     let (base, revision) = (before.revision(), after.revision());
     let script = body.script(&body.end(base, revision, &Superseded::default()));
     let text = String::from_utf8(script.bytes().to_vec()).unwrap();
@@ -106,7 +85,7 @@ fn the_closed_form_denies_and_is_plain() {
     assert_ne!(closed.revision(), normal.revision());
     assert_ne!(open.closed().revision(), open.revision(), "also where nothing is isolated");
     assert_eq!(closed.revision(), normal.closed().revision());
-    let subject = &closed.frame().subjects[&"10.0.0.0".parse().unwrap()];
+    let subject = &closed.node_rules().isolated[&"10.0.0.0".parse().unwrap()];
     assert_eq!((&subject.ingress, &subject.egress), (&Isolation::Closed, &Isolation::Open));
     let text = String::from_utf8(render(&closed).bytes().to_vec()).unwrap();
     assert!(text.contains("10.0.0.0 : goto ingress_denied"), "{text}");
@@ -174,7 +153,7 @@ fn step_by_step_it_is_the_table_of_one_transaction() {
                 translator.apply(change);
             }
             translator.pass();
-            for node in ["n0", "n1"].map(|node| NodeName::new(node).unwrap()) {
+            for node in ["n0", "n1"].map(node_name) {
                 let Some(output) = translator.output(&node) else { continue };
                 let closed = render(&output.closed());
                 namespace.nft(&["-f", "-"], std::str::from_utf8(closed.bytes()).unwrap());

@@ -2,50 +2,31 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "helpers of tests may panic as tests do")]
 
+#[path = "support/objects.rs"]
+mod objects;
+
 use std::net::IpAddr;
 
 use flock_compiler_core::object::{
     Attachment, Direction, Facts, Lifecycle, Node, NodePods, Overdue, Pod, PodCidr, PodNetwork, PodUid,
-    Policy, PolicyBody, PolicyRules, Sandbox, Types,
+    Policy, Sandbox, Types,
 };
 use flock_compiler_core::output::Closing;
-use flock_compiler_core::{
-    Change, Edit, Labels, Options, Pass, Selector, Translator, UnreadyPods, forget, render,
-};
+use flock_compiler_core::{Change, Edit, Options, Pass, Translator, UnreadyPods, forget, render};
 use flock_shared::marker::leaving;
-use flock_shared::{NamespaceName, NodeName, PodKey, PolicyKey, Superseded};
+use flock_shared::{NamespaceName, Superseded};
 
-fn name(number: u8) -> NodeName {
-    NodeName::new(&format!("n{number}")).unwrap()
-}
+use objects::{name, node, pod_key};
 
-/// The node n1 has 10.244.1.0/24, and so on.
-fn node(number: u8) -> Node {
-    let block = PodCidr::new(format!("10.244.{number}.0/24").parse().unwrap()).unwrap();
-    Node { pod_cidrs: [block].into(), ..Node::new(name(number)) }
-}
-
+/// A pod of the namespace shop, named by its address.
 fn pod(node: u8, address: &str) -> Change {
-    Change::Pod(Edit::Upsert(Pod {
-        key: PodKey::new("shop", &format!("pod-{address}")).unwrap(),
-        uid: None,
-        node: Some(name(node)),
-        labels: Labels::default(),
-        network: PodNetwork::own([address.parse().unwrap()].into(), None),
-        lifecycle: Lifecycle::Live,
-        ports: [].into(),
-        scheduled: None,
-        faults: Vec::new(),
-    }))
+    let pod = objects::pod("shop", &format!("pod-{address}"), &[address]);
+    upsert(&Pod { node: Some(name(node)), ..pod })
 }
 
 /// A policy that isolates the pods of its namespace.
 fn policy(namespace: &str) -> Policy {
-    Policy {
-        key: PolicyKey::new(namespace, "deny").unwrap(),
-        subjects: Selector::everything(),
-        body: PolicyBody::Understood(PolicyRules { ingress: Some([].into()), egress: None }),
-    }
+    objects::ingress(namespace, "deny", Vec::new())
 }
 
 /// Three nodes with a pod each, and a policy of another namespace.
@@ -73,17 +54,7 @@ fn expecting() -> Translator {
 
 /// A pod on its way.
 fn coming(namespace: &str, pod: &str, node: Option<u8>) -> Pod {
-    Pod {
-        key: PodKey::new(namespace, pod).unwrap(),
-        uid: Some(PodUid::new(pod).unwrap()),
-        node: node.map(name),
-        labels: Labels::default(),
-        network: PodNetwork::own([].into(), None),
-        lifecycle: Lifecycle::Live,
-        ports: [].into(),
-        scheduled: None,
-        faults: Vec::new(),
-    }
+    Pod { uid: Some(PodUid::new(pod).unwrap()), node: node.map(name), ..Pod::new(pod_key(namespace, pod)) }
 }
 
 fn upsert(pod: &Pod) -> Change {
@@ -91,7 +62,7 @@ fn upsert(pod: &Pod) -> Change {
 }
 
 fn closing(translator: &Translator, node: u8) -> Closing {
-    translator.output(&name(node)).unwrap().frame().unready.as_ref().unwrap().closing
+    translator.output(&name(node)).unwrap().node_rules().guard.as_ref().unwrap().closing
 }
 
 fn made(translator: &mut Translator, change: Change) -> Pass {
@@ -106,7 +77,7 @@ fn nodes(pass: &Pass) -> Vec<&str> {
 /// The known addresses of a node's blocks, if it guards any.
 fn known(translator: &Translator, node: u8) -> Option<Vec<IpAddr>> {
     let output = translator.output(&name(node)).unwrap();
-    output.frame().unready.as_ref().map(|unready| unready.known().collect())
+    output.node_rules().guard.as_ref().map(|unready| unready.known().collect())
 }
 
 #[test]
@@ -129,7 +100,7 @@ fn an_address_in_anothers_block_is_known_there() {
     assert_eq!(nodes(&made(&mut translator, pod(1, "10.244.2.9"))), ["n2"]);
     let addresses = |all: &[&str]| Some(all.iter().map(|at| at.parse().unwrap()).collect::<Vec<IpAddr>>());
     assert_eq!(known(&translator, 2), addresses(&["10.244.2.2", "10.244.2.9"]));
-    let key = PodKey::new("shop", "pod-10.244.2.9").unwrap();
+    let key = pod_key("shop", "pod-10.244.2.9");
     assert_eq!(nodes(&made(&mut translator, Change::Pod(Edit::Delete(key)))), ["n2"]);
     assert_eq!(known(&translator, 2), addresses(&["10.244.2.2"]));
 }
@@ -187,15 +158,11 @@ fn a_node_is_closed_while_an_isolated_pod_is_on_its_way_and_in_its_directions_al
         (nodes(&pass), closing(&translator, 1)),
         (vec!["n1"], Closing::Expecting(Some(Types::Ingress)))
     );
-    let unready = pass.changes[0].after.frame().unready.clone().unwrap();
+    let unready = pass.changes[0].after.node_rules().guard.clone().unwrap();
     assert_eq!(unready.expected.to_vec(), std::slice::from_ref(&pod.key));
     assert!(translator.expects(&pod.key));
     // The other direction is closed as well once a policy is about it, and open again without.
-    let egress = Policy {
-        key: PolicyKey::new("bank", "egress").unwrap(),
-        subjects: Selector::everything(),
-        body: PolicyBody::Understood(PolicyRules { ingress: None, egress: Some([].into()) }),
-    };
+    let egress = objects::policy("bank", "egress", None, Some(Vec::new()));
     assert_eq!(nodes(&made(&mut translator, Change::Policy(Edit::Upsert(egress.clone())))), ["n1"]);
     assert_eq!(closing(&translator, 1), Closing::Expecting(Some(Types::Both)));
     made(&mut translator, Change::Policy(Edit::Delete(policy("bank").key)));
@@ -253,7 +220,7 @@ fn a_namespace_that_is_not_waited_for_any_more_is_told_and_others_are_waited_for
     made(&mut translator, Change::Policy(Edit::Upsert(policy("lab"))));
     made(&mut translator, upsert(&coming("lab", "a", Some(1))));
     assert_ne!(closing(&translator, 1), NOBODY, "those of others are");
-    made(&mut translator, Change::Pod(Edit::Delete(PodKey::new("lab", "a").unwrap())));
+    made(&mut translator, Change::Pod(Edit::Delete(pod_key("lab", "a"))));
     made(&mut translator, Change::Overdue(Edit::Delete(namespace)));
     assert_eq!(
         (closing(&translator, 1), translator.problems()),
@@ -315,7 +282,7 @@ fn who_is_expected_revokes_nothing_of_the_others_there() {
     let (before, after) = (pass.changes[0].before.clone().unwrap(), &pass.changes[0].after);
     assert!(forget::lost(&before, after).is_empty() && forget::isolated(after).is_empty());
     let (nobody, other) = ("10.244.1.9".parse().unwrap(), "10.9.9.9".parse().unwrap());
-    let to = flock_compiler_core::nft::interpret::Transport::Other(1);
+    let to = flock_compiler_core::nft::Transport::Other(1);
     assert!(forget::allows(&before, other, nobody, to) && !forget::allows(after, other, nobody, to));
     assert!(forget::allows(after, nobody, other, to), "the other direction is open");
     assert_eq!(Direction::ALL.map(|direction| NOBODY.is_closed(direction)), [false; 2]);

@@ -1,46 +1,41 @@
-//! Random clusters, random flows: the typed nft model, interpreted on every node, says what the evaluator says.
+//! Random clusters, random flows: a table, interpreted on every node, says what the oracle says.
 //!
 //! At least 600 clusters with 200 flows each; `PROPTEST_CASES` asks for more clusters, `PROPTEST_RNG_SEED` for other
 //! ones.
 
 #![allow(clippy::unwrap_used, reason = "a helper of tests may panic as tests do")]
 
+#[path = "verdicts/judge.rs"]
+mod judge;
 mod support;
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
-use flock_compiler_core::nft::interpret::{self, Packet};
 use flock_compiler_core::nft::model::{Content, Element, Table};
-use flock_compiler_core::nft::{Family, SetName};
+use flock_compiler_core::nft::{self, Family, SetName};
 use flock_compiler_core::object::Facts;
 use flock_compiler_core::translate::translate_with;
 use flock_compiler_core::{Change, Edit, Options, UnreadyPods, layout};
 use proptest::collection::vec;
+use proptest::strategy::Strategy;
 use proptest::test_runner::{TestCaseError, TestError, TestRunner};
 
-use support::cluster::{Cluster, Pod, Text};
-use support::evaluator::{self, Judgement, Unready};
-use support::flow::{Flow, State, Transport};
+use flock_model::Packet;
+use flock_model::oracle::cluster::{Cluster, Pod, Text};
+use flock_model::oracle::flow::{Flow, State, Transport};
+use flock_model::oracle::{self, Judgement, Unready};
 use support::{generator, to_core};
 
 const CLUSTERS: u32 = 600;
 const FLOWS: usize = 200;
 
 #[test]
-fn the_model_says_what_the_evaluator_says() {
-    let config = support::config(CLUSTERS);
-    let cases = config.cases;
+fn the_model_says_what_the_oracle_says() {
     let counts = RefCell::new(Counts::default());
-    let outcome = TestRunner::new(config)
-        .run(&(generator::cluster(), vec((generator::flows::flow(), 0u8..12), FLOWS)), |(cluster, flows)| {
-            compare(&cluster, &flows, &mut counts.borrow_mut()).map_err(TestCaseError::fail)
-        });
-    match outcome {
-        Ok(()) => {}
-        Err(TestError::Fail(reason, (cluster, _))) => panic!("{reason}\n{cluster}"),
-        Err(TestError::Abort(reason)) => panic!("{reason}"),
-    }
+    let flows = vec((generator::flows::flow(), 0u8..12), FLOWS);
+    let cases =
+        for_clusters(CLUSTERS, flows, |cluster, flows| compare(cluster, &flows, &mut counts.borrow_mut()));
     let counts = counts.into_inner();
     println!("{counts:?}");
     assert_eq!(counts.flows, u64::from(cases) * FLOWS as u64);
@@ -57,27 +52,39 @@ fn the_model_says_what_the_evaluator_says() {
 
 #[test]
 fn the_model_says_so_too_where_unknown_addresses_are_closed_for_who_is_expected() {
-    let config = support::config(CLUSTERS / 2);
     let counts = RefCell::new(Counts::default());
-    let flows = || vec((generator::flows::flow(), 0u8..12), FLOWS);
-    let outcome = TestRunner::new(config).run(&(generator::cluster(), flows()), |(cluster, flows)| {
+    let flows = vec((generator::flows::flow(), 0u8..12), FLOWS);
+    for_clusters(CLUSTERS / 2, flows, |cluster, flows| {
         let (attended, unattended) = flows.split_at(FLOWS / 2);
         let mut counts = counts.borrow_mut();
         for (is_attended, flows) in [(true, attended), (false, unattended)] {
             let option = Unready::Expected { attended: is_attended };
-            compare_with(option, &cluster, flows, &mut counts).map_err(TestCaseError::fail)?;
+            compare_with(option, cluster, flows, &mut counts)?;
         }
         Ok(())
     });
-    match outcome {
-        Ok(()) => {}
-        Err(TestError::Fail(reason, (cluster, _))) => panic!("{reason}\n{cluster}"),
-        Err(TestError::Abort(reason)) => panic!("{reason}"),
-    }
     let counts = counts.into_inner();
     println!("{counts:?}");
     let enough = counts.flows / 200;
     assert!(counts.unready_passed > enough && counts.unready_closed > enough, "{counts:?}");
+}
+
+/// Tries random clusters, each with flows of this kind, and shows the one that fails; how many were tried.
+fn for_clusters<S: Strategy>(
+    clusters: u32,
+    flows: S,
+    compare: impl Fn(&Cluster, S::Value) -> Result<(), String>,
+) -> u32 {
+    let config = support::config(clusters);
+    let cases = config.cases;
+    let outcome = TestRunner::new(config).run(&(generator::cluster(), flows), |(cluster, flows)| {
+        compare(&cluster, flows).map_err(TestCaseError::fail)
+    });
+    match outcome {
+        Ok(()) => cases,
+        Err(TestError::Fail(reason, (cluster, _))) => panic!("{reason}\n{cluster}"),
+        Err(TestError::Abort(reason)) => panic!("{reason}"),
+    }
 }
 
 #[derive(Debug, Default)]
@@ -135,14 +142,14 @@ fn compare_with(
         for (node, table) in &tables {
             let entry = entry(cluster, node, flow, *choice);
             let flow = Flow { inbound: entry.interface, ..*flow };
-            let expected = evaluator::judge_with(option, cluster, node, &flow);
-            let found = interpret::judge(table, &packet(cluster, node, &flow, entry.route_back))
+            let expected = oracle::judge_with(option, cluster, node, &flow);
+            let found = flock_model::judge(table, &packet(cluster, node, &flow, entry.route_back))
                 .map_err(|error| format!("{node}: {error}: {flow}"))?;
             // On a claimed interface the node's routes decide: a packet that does not come from where its source is
             // may be dropped for that, but never pass for it.
             let stricter = !found && !entry.route_back && is_claimed(cluster, node, entry.interface);
             // What begins in mid-stream passes for no isolated pod, whatever its rules allow.
-            let begins_nothing = evaluator::begins_nothing(cluster, node, &flow);
+            let begins_nothing = oracle::begins_nothing(cluster, node, &flow);
             let stricter = stricter || !found && begins_nothing != Some(false);
             if found && begins_nothing == Some(true) && expected.passes() {
                 return Err(format!("in mid-stream: {}", mismatch(node, &flow, expected, found)));
@@ -154,16 +161,16 @@ fn compare_with(
             passes &= found;
             let ends = [flow.source, flow.destination];
             if option == (Unready::Expected { attended: true })
-                && ends.iter().any(|end| evaluator::is_unready(cluster, node, *end))
+                && ends.iter().any(|end| oracle::is_unready(cluster, node, *end))
             {
                 *(if found { &mut counts.unready_passed } else { &mut counts.unready_closed }) += 1;
             }
         }
         counts.flows += 1;
         let ends = [flow.source, flow.destination];
-        let unready = |node: &&Text| ends.iter().any(|end| evaluator::is_unready(cluster, node, *end));
+        let unready = |node: &&Text| ends.iter().any(|end| oracle::is_unready(cluster, node, *end));
         counts.unready += u64::from(tables.keys().any(|node| unready(&node)));
-        if evaluator::meets_isolation(cluster, flow) {
+        if oracle::meets_isolation(cluster, flow) {
             counts.isolated += 1;
             *(if passes { &mut counts.isolated_passed } else { &mut counts.isolated_dropped }) += 1;
         }
@@ -173,7 +180,7 @@ fn compare_with(
 
 fn mismatch(node: &str, flow: &Flow, expected: Judgement, found: bool) -> String {
     let word = |passes| if passes { "passes" } else { "is dropped" };
-    format!("on {node}: {flow}\nthe evaluator: {expected:?}; by the table it {}", word(found))
+    format!("on {node}: {flow}\nthe oracle: {expected:?}; by the table it {}", word(found))
 }
 
 /// Whether some pod of the node says by an annotation that `interface` is its own.
@@ -193,7 +200,7 @@ struct Entry {
 /// By which interface the flow enters `node`: the link of one of the source's owners there, or an uplink if there is
 /// none; now and then another pod's link, or the uplink in spite of an owner.
 fn entry(cluster: &Cluster, node: &str, flow: &Flow, choice: u8) -> Entry {
-    let owners = evaluator::owners(cluster, flow.source);
+    let owners = oracle::owners(cluster, flow.source);
     let (own, others): (Vec<&Pod>, Vec<&Pod>) =
         cluster.pods.iter().filter(|pod| pod.node == Some(node)).partition(|pod| owners.contains(pod));
     let pick = |pods: &[&Pod]| pods.get(any_number(flow) % pods.len().max(1)).map(|pod| pod.link);
@@ -223,11 +230,11 @@ fn packet(cluster: &Cluster, node: &str, flow: &Flow, route_back: bool) -> Packe
         destination: flow.destination,
         transport: match flow.transport {
             Transport::Ports(protocol, _, destination_port) => {
-                interpret::Transport::Ports { protocol: to_core::protocol(protocol), destination_port }
+                nft::Transport::Ports { protocol: to_core::protocol(protocol), destination_port }
             }
-            Transport::Icmp { kind, .. } if flow.source.is_ipv6() => interpret::Transport::Icmpv6(kind),
-            Transport::Icmp { kind, .. } => interpret::Transport::Icmp(kind),
-            Transport::Other(number) => interpret::Transport::Other(number),
+            Transport::Icmp { kind, .. } if flow.source.is_ipv6() => nft::Transport::Icmpv6(kind),
+            Transport::Icmp { kind, .. } => nft::Transport::Icmp(kind),
+            Transport::Other(number) => nft::Transport::Other(number),
         },
         reply: flow.state == State::Reply,
         related: flow.state == State::Related,

@@ -1,23 +1,29 @@
-//! flockctl: asks the compiler what each node should have, what it has, and why. One program under two names.
-//!
-//! ```text
-//! cli ─▶ way ─┬─ --compiler URL: plain text on loopback, TLS elsewhere
-//!             └─ kubeconfig: API server ─ port-forward ─▶ a pod of the compiler, TLS through it
-//! run ─ gRPC on that way ─▶ print
-//! ```
+#![doc = include_str!("../README.md")]
 
+mod check;
 mod cli;
+mod completion;
+mod failure;
+mod forward;
+mod merge;
+mod nodes;
 mod print;
+mod replica;
 mod run;
 mod table;
+mod target;
 mod view;
-mod way;
+mod watch;
+mod words;
 
 use std::fmt;
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use anyhow::anyhow;
+
+use self::failure::Failure;
+use self::run::Outcome;
 
 /// The name that the program was called by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,6 +32,17 @@ pub enum Program {
     Flockctl,
     /// `kubectl flock`
     KubectlPlugin,
+}
+
+impl Program {
+    /// The name of its file.
+    #[must_use]
+    pub fn file(self) -> &'static str {
+        match self {
+            Self::Flockctl => "flockctl",
+            Self::KubectlPlugin => "kubectl-flock",
+        }
+    }
 }
 
 /// As the user types it.
@@ -38,11 +55,27 @@ impl fmt::Display for Program {
     }
 }
 
-/// The whole program: 0 when it did what it was asked for, 1 when that failed, 2 when it was called wrongly.
+/// The command line, for whoever writes manuals of it.
+#[must_use]
+pub fn command(program: Program) -> clap::Command {
+    cli::command(program)
+}
+
+/// The whole program: 0 when it did what it was asked for, 1 when `nodes` are not all current, `check` finds
+/// something that is not well or a watch has ended, 2 for
+/// what cannot be asked, 3 when no compiler can be reached.
 #[must_use]
 pub fn main(program: Program) -> ExitCode {
     let options = match cli::parse(program, std::env::args_os()) {
-        Ok(options) => options,
+        Ok(cli::Call::Ask(options)) => options,
+        Ok(cli::Call::Print(text)) => {
+            return match io::stdout().lock().write_all(&text) {
+                Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+                    fail(program, &anyhow!(error).context("cannot print").into())
+                }
+                _ => ExitCode::SUCCESS,
+            };
+        }
         // Help and the version come this way too.
         Err(error) => error.exit(),
     };
@@ -50,23 +83,24 @@ pub fn main(program: Program) -> ExitCode {
     drop(rustls::crypto::ring::default_provider().install_default());
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
-        Err(error) => return fail(program, &anyhow!(error).context("cannot start")),
+        Err(error) => return fail(program, &anyhow!(error).context("cannot start").into()),
     };
     let ended = runtime.block_on(run::run(program, options));
     // A plugin of the kubeconfig or a look-up of a name may still be running: nobody waits for it.
     runtime.shutdown_background();
     match ended {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(Outcome::Yes) => ExitCode::SUCCESS,
+        Ok(Outcome::No) => ExitCode::FAILURE,
         // `flockctl … | head` closes our output: that is no failure.
-        Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
-        Err(error) => fail(program, &error),
+        Err(failure) if is_closed_pipe(&failure.error) => ExitCode::SUCCESS,
+        Err(failure) => fail(program, &failure),
     }
 }
 
-fn fail(program: Program, error: &anyhow::Error) -> ExitCode {
+fn fail(program: Program, failure: &Failure) -> ExitCode {
     // Nothing is left to tell if standard error is gone too.
-    drop(writeln!(io::stderr(), "{program}: {error:#}"));
-    ExitCode::FAILURE
+    drop(writeln!(io::stderr(), "{program}: {:#}", failure.error));
+    failure.exit_code()
 }
 
 fn is_closed_pipe(error: &anyhow::Error) -> bool {

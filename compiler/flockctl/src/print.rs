@@ -1,11 +1,15 @@
 //! One function per answer: a table for people, json or yaml for programs.
 
+use std::collections::BTreeMap;
 use std::io::{self, Write as _};
 
-use flock_proto::v1;
+use flock_proto::{NodeState, v1};
+use flock_shared::NamespaceName;
+use prost_types::Timestamp;
 use serde::Serialize;
 
 use crate::cli::Format;
+use crate::merge::{Asked, Row};
 use crate::table::{self, Cell, Tone, cell, colour, paint};
 use crate::view;
 
@@ -23,93 +27,157 @@ fn serialized(value: &impl Serialize, format: Format) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// All nodes; in a table, also what else there is to look at.
-pub(crate) fn nodes(nodes: &[v1::NodeStatus], hint: Option<&str>, format: Format) -> anyhow::Result<()> {
+/// Nodes; in a table, also what they come to and what else there is to look at.
+pub(crate) fn nodes(
+    nodes: &[&Row],
+    summary: &Summary,
+    hint: Option<&str>,
+    format: Format,
+) -> anyhow::Result<()> {
     if format != Format::Table {
-        return serialized(&nodes.iter().map(view::Node::from).collect::<Vec<_>>(), format);
+        return serialized(&nodes.iter().map(|row| view::Node::from(*row)).collect::<Vec<_>>(), format);
     }
     let colour = colour();
     let mut out = io::stdout().lock();
-    let rows: Vec<Vec<Cell>> = nodes.iter().map(node_row).collect();
+    let rows: Vec<Vec<Cell>> = nodes.iter().map(|row| node_row(row)).collect();
     table::write(&mut out, &NODE_HEADING, &rows, colour)?;
-    let enforcing = nodes.iter().filter(|node| view::is_enforcing(node)).count();
-    let summary = format!("{enforcing} of {} nodes enforce the desired revision", nodes.len());
-    let tone = if enforcing == nodes.len() { Tone::Good } else { Tone::Warning };
-    writeln!(out, "\n{}", paint(&summary, tone, colour))?;
+    writeln!(out, "\n{}", paint(&summary.words, summary.tone, colour))?;
     if let Some(hint) = hint {
         writeln!(out, "{}", paint(hint, Tone::Bad, colour))?;
     }
     Ok(())
 }
 
-const NODE_HEADING: [&str; 9] =
-    ["NODE", "STATE", "DESIRED", "APPLIED", "SINCE", "TOOK", "ISOLATED", "DRIFTS", "ERROR"];
+/// What nodes come to, in a line.
+pub(crate) struct Summary {
+    words: String,
+    tone: Tone,
+}
 
-fn node_row(status: &v1::NodeStatus) -> Vec<Cell> {
+/// What all that were asked about come to.
+pub(crate) fn summary(nodes: &[&Row], Asked { asked, total }: Asked) -> Summary {
+    let current = nodes.iter().filter(|row| row.is_current()).count();
+    let tone = if current == nodes.len() { Tone::Good } else { Tone::Warning };
+    let mut words = format!("{current} of {} nodes enforce the desired revision", nodes.len());
+    // Apart from those that fail: where agents are put on some nodes first, the others have none.
+    match nodes.iter().filter(|row| row.state == NodeState::NoAgent).count() {
+        0 => {}
+        1 => words.push_str("; 1 has no agent"),
+        count => words.push_str(&format!("; {count} have no agent")),
+    }
+    match nodes.iter().filter(|row| row.is_not_known()).count() {
+        0 => {}
+        1 => words.push_str("; 1 is not known"),
+        count => words.push_str(&format!("; {count} are not known")),
+    }
+    match total {
+        // Of one there is nothing to say.
+        Some(1) => {}
+        Some(total) => words.push_str(&format!("; asked {asked} of {total} replicas")),
+        None => words.push_str("; asked 1 replica"),
+    }
+    Summary { words, tone }
+}
+
+const NODE_HEADING: [&str; 10] =
+    ["NODE", "STATE", "DESIRED", "APPLIED", "SINCE", "BEHIND SINCE", "TOOK", "ISOLATED", "DRIFTS", "ERROR"];
+
+const fn tone(state: NodeState) -> Tone {
+    match state {
+        NodeState::Current => Tone::Good,
+        NodeState::Behind | NodeState::NoAgent => Tone::Warning,
+        NodeState::NotKnown => Tone::Dim,
+        NodeState::Failing
+        | NodeState::Closed
+        | NodeState::TooOld
+        | NodeState::NotJudged
+        | NodeState::Unknown
+        | NodeState::Offline => Tone::Bad,
+    }
+}
+
+fn node_row(row: &Row) -> Vec<Cell> {
+    let status = &row.status;
     let short = |revision: &str| revision.get(..SHORT).unwrap_or("-").to_owned();
-    let failed = view::outcome(status);
-    let (state, tone) = match (status.connected, view::is_current(status), &failed) {
-        _ if !status.closed.is_empty() => ("closed", Tone::Bad),
-        (_, _, Some(_)) => ("failing", Tone::Bad),
-        _ if status.unknown => ("unknown", Tone::Bad),
-        (true, ..) if !status.not_judged.is_empty() => ("not judged", Tone::Bad),
-        (true, true, None) => ("current", Tone::Good),
-        (true, false, None) => ("behind", Tone::Warning),
-        (false, _, None) if status.agent_version.is_empty() => ("no agent", Tone::Warning),
-        (false, ..) => ("offline", Tone::Bad),
-    };
-    let error = failed.map(|outcome| format!("{outcome}: {}", status.last_error));
+    let error = view::outcome(status).map(|outcome| format!("{outcome}: {}", status.last_error));
     let others = || {
+        let too_old = status.too_old.then_some(view::TOO_OLD);
         let closed = Some(status.closed.as_str()).filter(|words| !words.is_empty());
-        closed.into_iter().chain(status.not_judged.iter().map(String::as_str)).collect::<Vec<_>>().join("; ")
+        too_old
+            .into_iter()
+            .chain(closed)
+            .chain(status.not_judged.iter().map(String::as_str))
+            .collect::<Vec<_>>()
+            .join("; ")
     };
     let error = error.unwrap_or_else(others);
     // Seconds are enough for people.
-    let since = status
-        .applied_since
-        .map_or_else(|| "-".to_owned(), |at| prost_types::Timestamp { nanos: 0, ..at }.to_string());
+    let since = |at: Option<Timestamp>| {
+        at.map_or_else(|| "-".to_owned(), |at| Timestamp { nanos: 0, ..at }.to_string())
+    };
+    let drifts = match (row.is_not_known(), status.drifts) {
+        (true, _) => cell("-", Tone::Dim),
+        (false, 0) => cell("0", Tone::Dim),
+        (false, drifts) => cell(drifts.to_string(), Tone::Warning),
+    };
     vec![
         cell(&status.node, Tone::Plain),
-        cell(state, tone),
+        cell(row.state.as_str(), tone(row.state)),
         cell(short(&status.desired_revision), Tone::Plain),
         cell(short(&status.applied_revision), Tone::Plain),
-        cell(since, Tone::Dim),
+        cell(since(status.applied_since), Tone::Dim),
+        cell(since(status.behind_since), Tone::Warning),
         cell(view::took_ms(status).map_or_else(|| "-".to_owned(), |ms| format!("{ms} ms")), Tone::Dim),
         cell(status.isolated_pods.to_string(), Tone::Plain),
-        cell(status.drifts.to_string(), if status.drifts == 0 { Tone::Dim } else { Tone::Warning }),
+        drifts,
         cell(error, Tone::Bad),
     ]
 }
 
-/// The status of one node; in a table, each call adds a row.
-pub(crate) fn status(status: &v1::NodeStatus, first: bool, format: Format) -> anyhow::Result<()> {
-    let mut out = io::stdout().lock();
-    match format {
-        // Column widths are those of the widest cells that are usual, as later rows are not known yet.
-        Format::Table => {
-            let widths = [status.node.len().max(4), 10, SHORT, SHORT, 20, 9, 8, 6];
-            let line = |cells: &[(String, Tone)]| {
-                let mut line = String::new();
-                for (index, (text, tone)) in cells.iter().enumerate() {
-                    let width = widths.get(index).copied().unwrap_or(0);
-                    let padding = " ".repeat(width.saturating_sub(text.chars().count()) + 2);
-                    line.push_str(&paint(text, *tone, colour()));
-                    line.push_str(&padding);
-                }
-                line.trim_end().to_owned()
-            };
-            if first {
-                writeln!(out, "{}", line(&NODE_HEADING.map(|text| (text.to_owned(), Tone::Dim))))?;
-            }
-            let cells: Vec<(String, Tone)> = node_row(status).into_iter().map(Cell::into_parts).collect();
-            writeln!(out, "{}", line(&cells))?;
-        }
-        Format::Json => {
-            serde_json::to_writer(&mut out, &view::Node::from(status))?;
-            writeln!(out)?;
-        }
-        Format::Yaml => write!(out, "---\n{}", serde_saphyr::to_string(&view::Node::from(status))?)?,
+/// A row of a table that grows: columns are as wide as the widest cells that are usual, as later rows are not known yet.
+fn growing(node: usize, cells: impl IntoIterator<Item = (String, Tone)>) -> String {
+    let widths = [node.max(4), 10, SHORT, SHORT, 20, 20, 9, 8, 6];
+    let mut line = String::new();
+    for (index, (text, tone)) in cells.into_iter().enumerate() {
+        let width = widths.get(index).copied().unwrap_or(0);
+        let padding = " ".repeat(width.saturating_sub(text.chars().count()) + 2);
+        line.push_str(&paint(&text, tone, colour()));
+        line.push_str(&padding);
     }
+    format!("{}\n", line.trim_end())
+}
+
+/// Begins what grows by a line for each change of a node; `node`: how long names are.
+pub(crate) fn head(node: usize, format: Format) -> anyhow::Result<()> {
+    match format {
+        Format::Table => write(&growing(node, NODE_HEADING.map(|text| (text.to_owned(), Tone::Dim)))),
+        Format::Json | Format::Yaml => Ok(()),
+    }
+}
+
+/// What a node looks like there.
+pub(crate) fn line(row: &Row, node: usize, format: Format) -> anyhow::Result<String> {
+    Ok(match format {
+        Format::Table => growing(node, node_row(row).into_iter().map(Cell::into_parts)),
+        Format::Json => format!("{}\n", serde_json::to_string(&view::Node::from(row))?),
+        Format::Yaml => format!("---\n{}", serde_saphyr::to_string(&view::Node::from(row))?),
+    })
+}
+
+/// What a node looks like there that is gone.
+pub(crate) fn gone(name: &str, node: usize, format: Format) -> anyhow::Result<String> {
+    let entry = BTreeMap::from([("node", name), ("state", "gone")]);
+    Ok(match format {
+        Format::Table => growing(node, [(name.to_owned(), Tone::Plain), ("gone".to_owned(), Tone::Dim)]),
+        Format::Json => format!("{}\n", serde_json::to_string(&entry)?),
+        Format::Yaml => format!("---\n{}", serde_saphyr::to_string(&entry)?),
+    })
+}
+
+/// Writes what was made as a whole.
+pub(crate) fn write(text: &str) -> anyhow::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())?;
     Ok(out.flush()?)
 }
 
@@ -126,14 +194,19 @@ pub(crate) fn script(response: &v1::GetScriptResponse, format: Format) -> anyhow
     serialized(&script, format)
 }
 
-/// Problems.
-pub(crate) fn problems(problems: &[v1::Problem], format: Format) -> anyhow::Result<()> {
+/// Problems, of a namespace or of all.
+pub(crate) fn problems(
+    problems: &[v1::Problem],
+    namespace: Option<&NamespaceName>,
+    format: Format,
+) -> anyhow::Result<()> {
     if format != Format::Table {
         return serialized(&problems.iter().map(view::Problem::from).collect::<Vec<_>>(), format);
     }
     let mut out = io::stdout().lock();
     if problems.is_empty() {
-        writeln!(out, "{}", paint("no problems", Tone::Good, colour()))?;
+        let scope = namespace.map(|namespace| format!(" in namespace {namespace}")).unwrap_or_default();
+        writeln!(out, "{}", paint(&format!("no problems{scope}"), Tone::Good, colour()))?;
         return Ok(());
     }
     let rows: Vec<Vec<Cell>> = problems

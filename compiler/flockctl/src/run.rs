@@ -1,180 +1,139 @@
-//! Asking the compiler and printing its answers.
+//! Asking the compilers and printing their answers.
 
-use std::error::Error as _;
-use std::io::{self, Write as _};
-use std::time::Duration;
+use std::collections::HashSet;
 
-use anyhow::{Context as _, anyhow};
-use flock_proto::MAX_MESSAGE_BYTES;
 use flock_proto::v1;
-use flock_proto::v1::debug_service_client::DebugServiceClient;
 use flock_shared::NamespaceName;
-use tonic::service::interceptor::InterceptedService;
-use tonic::transport::Channel;
 use tonic::{Code, Status};
 
 use crate::cli::{Command, Format, Options};
-use crate::way::{Credentials, Forward, Route, Way};
-use crate::{Program, print};
+use crate::failure::Failure;
+use crate::nodes::{self, Query, say};
+use crate::replica::{Client, Replicas};
+use crate::target::Target;
+use crate::{Program, check, print, watch};
 
-/// Before a watch that ended is taken up again.
-const PAUSE: Duration = Duration::from_secs(1);
-
-type Client = DebugServiceClient<InterceptedService<Channel, Credentials>>;
-
-/// Why there is no answer, or no more of it.
-enum Failure {
-    /// The compiler's word, or that of the connection to it.
-    Asked(Status),
-    /// It could not be printed.
-    Printed(anyhow::Error),
+/// What an answer comes to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// All is as it should be, or nothing else was asked.
+    Yes,
+    /// Something is not.
+    No,
 }
 
-impl From<Status> for Failure {
-    fn from(status: Status) -> Self {
-        Self::Asked(status)
-    }
-}
-
-impl From<anyhow::Error> for Failure {
-    fn from(error: anyhow::Error) -> Self {
-        Self::Printed(error)
-    }
+/// Who asks, and how it is to be printed.
+pub(crate) struct Asker<'a> {
+    pub(crate) program: Program,
+    pub(crate) namespace: Option<&'a NamespaceName>,
+    pub(crate) format: Format,
 }
 
 /// Does what was asked for.
-pub(crate) async fn run(program: Program, options: Options) -> anyhow::Result<()> {
-    let Options { command, output, namespace, way } = options;
-    let way = Way::find(way).await?;
-    let route = way.open().await?;
-    let asked = match command {
-        Command::Watch { node } => return watch(program, &way, route, &node, output).await,
-        Command::Nodes => nodes(program, client(&route), namespace.as_ref(), output).await,
-        Command::Problems => problems(client(&route), namespace.as_ref(), output).await,
-        Command::Script { node } => script(client(&route), node, output).await,
-        Command::Output { node } => self::output(client(&route), node, output).await,
-    };
-    match asked {
-        Ok(()) => Ok(()),
-        Err(Failure::Printed(error)) => Err(error),
-        Err(Failure::Asked(status)) => Err(explain(&status, route.forward).await),
+pub(crate) async fn run(program: Program, options: Options) -> Result<Outcome, Failure> {
+    let Options { command, output: format, namespace, target } = options;
+    let target = Target::find(target).await?;
+    let asker = Asker { program, namespace: namespace.as_ref(), format };
+    match command {
+        Command::Watch { node } => return Err(watch::watch(&target, &node, &asker).await),
+        Command::Nodes { names, behind, watch } => {
+            let query = Query { names, behind };
+            return match watch {
+                true => nodes::watch(&target, &query, &asker).await,
+                false => nodes::once(&target, &query, &asker).await,
+            };
+        }
+        Command::Check { question } => return check::check(&target, question, &asker).await,
+        Command::Problems => asker.problems(target.open().await?).await?,
+        Command::Script { node } => script(target.open().await?, node, format).await?,
+        Command::Output { node } => output(target.open().await?, node, format).await?,
+    }
+    Ok(Outcome::Yes)
+}
+
+impl Asker<'_> {
+    /// What there is to look at beside nodes.
+    pub(crate) async fn hint(&self, replicas: &mut Replicas) -> Result<Option<String>, Failure> {
+        let count = self.count(replicas).await?.unwrap_or_default();
+        let scope = self.namespace.map(|namespace| format!(" -n {namespace}")).unwrap_or_default();
+        let program = self.program;
+        let hint = || format!("{count} problem(s) in the cluster's objects: {program} problems{scope}");
+        Ok((count > 0).then(hint))
+    }
+
+    /// How many problems there are; `None`: they may not be seen.
+    ///
+    /// # Errors
+    /// When no replica answers.
+    pub(crate) async fn count(&self, replicas: &mut Replicas) -> Result<Option<usize>, Failure> {
+        let asked = replicas.ask(async |client| match self.list(client).await {
+            // Who may see nodes need not be allowed to see problems.
+            Err(status) if status.code() == Code::PermissionDenied => Ok(None),
+            answer => answer.map(Some),
+        });
+        let (answers, _) = asked.await.any()?;
+        let seen = answers.into_iter().filter_map(|(name, problems)| Some((name, problems?)));
+        let seen: Vec<_> = seen.collect();
+        Ok((!seen.is_empty()).then(|| together(seen).len()))
+    }
+
+    async fn problems(&self, mut replicas: Replicas) -> Result<(), Failure> {
+        let (problems, failed) = replicas.ask(async |client| self.list(client).await).await.any()?;
+        let missed = replicas.missed.iter().chain(&failed);
+        say(self.program, &missed.map(ToString::to_string).collect::<Vec<_>>());
+        Ok(print::problems(&together(problems), self.namespace, self.format)?)
+    }
+
+    async fn list(&self, mut client: Client) -> Result<Vec<v1::Problem>, Status> {
+        let namespace = self.namespace.map(ToString::to_string).unwrap_or_default();
+        Ok(client.list_problems(v1::ListProblemsRequest { namespace }).await?.into_inner().problems)
     }
 }
 
-fn client(route: &Route) -> Client {
-    DebugServiceClient::with_interceptor(route.channel.clone(), route.credentials.clone())
-        .max_decoding_message_size(MAX_MESSAGE_BYTES)
-}
-
-fn about(namespace: Option<&NamespaceName>) -> v1::ListProblemsRequest {
-    v1::ListProblemsRequest { namespace: namespace.map(ToString::to_string).unwrap_or_default() }
-}
-
-async fn nodes(
-    program: Program,
-    mut client: Client,
-    namespace: Option<&NamespaceName>,
-    format: Format,
-) -> Result<(), Failure> {
-    let nodes = client.list_nodes(v1::ListNodesRequest {}).await?.into_inner().nodes;
-    if format != Format::Table {
-        return Ok(print::nodes(&nodes, None, format)?);
+/// The problems that any replica tells, each once: those of objects all tell, those of a node the one that serves it.
+fn together(answers: Vec<(String, Vec<v1::Problem>)>) -> Vec<v1::Problem> {
+    let (mut all, mut known) = (Vec::new(), HashSet::new());
+    for problem in answers.into_iter().flat_map(|(_, problems)| problems) {
+        if known.insert(problem.clone()) {
+            all.push(problem);
+        }
     }
-    // Who may see nodes need not be allowed to see problems.
-    let problems = match client.list_problems(about(namespace)).await {
-        Err(status) if status.code() == Code::PermissionDenied => 0,
-        answer => answer?.into_inner().problems.len(),
+    all.sort_by(|a, b| a.object.cmp(&b.object));
+    all
+}
+
+async fn script(replicas: Replicas, node: String, format: Format) -> Result<(), Failure> {
+    let question = async |mut client: Client| {
+        Ok(client.get_script(v1::GetScriptRequest { node: node.clone() }).await?.into_inner())
     };
-    let scope = namespace.map(|namespace| format!(" -n {namespace}")).unwrap_or_default();
-    let hint = format!("{problems} problem(s) in the cluster's objects: {program} problems{scope}");
-    Ok(print::nodes(&nodes, (problems > 0).then_some(&*hint), format)?)
-}
-
-async fn problems(
-    mut client: Client,
-    namespace: Option<&NamespaceName>,
-    format: Format,
-) -> Result<(), Failure> {
-    let answer = client.list_problems(about(namespace)).await?.into_inner();
-    Ok(print::problems(&answer.problems, format)?)
-}
-
-async fn script(mut client: Client, node: String, format: Format) -> Result<(), Failure> {
-    let answer = client.get_script(v1::GetScriptRequest { node }).await?.into_inner();
+    let answer = replicas.first(question, |answer: &v1::GetScriptResponse| answer.served).await?;
     Ok(print::script(&answer, format)?)
 }
 
-async fn output(mut client: Client, node: String, format: Format) -> Result<(), Failure> {
-    let answer = client.get_output(v1::GetOutputRequest { node }).await?.into_inner();
+async fn output(replicas: Replicas, node: String, format: Format) -> Result<(), Failure> {
+    let question = async |mut client: Client| {
+        Ok(client.get_output(v1::GetOutputRequest { node: node.clone() }).await?.into_inner())
+    };
+    let answer = replicas.first(question, |answer: &v1::GetOutputResponse| answer.served).await?;
     Ok(print::output(answer, format)?)
 }
 
-/// Shows the states of a node until that is over. Through a cluster it ends with its token at the latest, and is taken up
-/// again with another; a watch that never began is not.
-async fn watch(
-    program: Program,
-    way: &Way,
-    mut route: Route,
-    node: &str,
-    format: Format,
-) -> anyhow::Result<()> {
-    let mut shown = None;
-    loop {
-        let mut watched = Watched { shown, begun: false, format };
-        let status = match watched.follow(client(&route), node).await {
-            Ok(()) => Status::unavailable("the compiler ended the watch"),
-            Err(Failure::Asked(status)) => status,
-            Err(Failure::Printed(error)) => return Err(error),
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_several_replicas_tell_is_told_once() {
+        let problem = |object: &str, field: &str| v1::Problem {
+            object: object.to_owned(),
+            field: field.to_owned(),
+            ..v1::Problem::default()
         };
-        let why = explain(&status, route.forward).await;
-        let lasting = status.code() == Code::PermissionDenied || status.code() == Code::NotFound;
-        if !watched.begun || lasting || !matches!(way, Way::Cluster(_)) {
-            return Err(why);
-        }
-        // Who does not read this may still read the states.
-        drop(writeln!(io::stderr(), "{program}: {why:#}; asking again"));
-        tokio::time::sleep(PAUSE).await;
-        route = way.open().await.context("the watch cannot go on")?;
-        shown = watched.shown;
-    }
-}
-
-/// A node that is watched.
-struct Watched {
-    /// What was printed last.
-    shown: Option<v1::NodeStatus>,
-    /// Whether the compiler has answered.
-    begun: bool,
-    format: Format,
-}
-
-impl Watched {
-    async fn follow(&mut self, mut client: Client, node: &str) -> Result<(), Failure> {
-        let request = v1::WatchNodeRequest { node: node.to_owned() };
-        let mut statuses = client.watch_node(request).await?.into_inner();
-        while let Some(status) = statuses.message().await? {
-            self.begun = true;
-            // One that is taken up again begins with what is known.
-            if self.shown.as_ref() != Some(&status) {
-                print::status(&status, self.shown.is_none(), self.format)?;
-                self.shown = Some(status);
-            }
-        }
-        Ok(())
-    }
-}
-
-/// The compiler's words, without gRPC's; where a connection through a cluster broke, the reason of that.
-async fn explain(status: &Status, forward: Option<Forward>) -> anyhow::Error {
-    // What the compiler says has no cause on this side.
-    if let (Some(forward), Some(_)) = (forward, status.source())
-        && let Some(epitaph) = forward.epitaph().await
-    {
-        return anyhow!(epitaph);
-    }
-    if status.message().is_empty() {
-        anyhow!(status.clone())
-    } else {
-        anyhow!("{}", status.message().to_owned())
+        let both = [problem("NetworkPolicy shop/web", "b"), problem("NetworkPolicy shop/web", "a")];
+        let first = [both.to_vec(), vec![problem("Node n1", "")]].concat();
+        let second = [both.to_vec(), vec![problem("Node n0", "")]].concat();
+        let all = together(vec![("a".to_owned(), first), ("b".to_owned(), second)]);
+        let expected = [both.to_vec(), vec![problem("Node n0", ""), problem("Node n1", "")]].concat();
+        assert_eq!(all, expected);
     }
 }

@@ -50,7 +50,7 @@ pub(crate) fn paint(text: &str, tone: Tone, colour: bool) -> String {
     if colour { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
 }
 
-/// Whether standard output is a terminal that wants colours (`NO_COLOR` is honoured).
+/// Returns true if standard output is a terminal that wants colours (`NO_COLOR` is honoured).
 pub(crate) fn colour() -> bool {
     io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }

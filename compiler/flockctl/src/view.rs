@@ -3,44 +3,50 @@
 use flock_proto::v1;
 use serde::Serialize;
 
-/// One node. An empty revision or time is `null`.
+use crate::merge::Row;
+
+/// One node. What is not known is `null`.
 #[derive(Debug, Serialize)]
 pub(crate) struct Node<'a> {
     node: &'a str,
+    state: &'static str,
+    /// The replica that its agent has its stream with.
+    replica: Option<&'a str>,
     desired_revision: Option<&'a str>,
     desired_since: Option<String>,
     applied_revision: Option<&'a str>,
     applied_since: Option<String>,
-    current: bool,
+    behind_since: Option<String>,
+    current: Option<bool>,
     unknown: bool,
-    connected: bool,
-    agent_version: &'a str,
-    nft_version: &'a str,
+    connected: Option<bool>,
+    agent_version: Option<&'a str>,
+    nft_version: Option<&'a str>,
     last_outcome: Option<String>,
     last_error: Option<&'a str>,
     last_error_at: Option<String>,
     last_took_ms: Option<f64>,
     script_bytes: u64,
     isolated_pods: u32,
-    drifts: u32,
-    not_judged: &'a [String],
+    drifts: Option<u32>,
+    not_judged: Option<&'a [String]>,
     closed: Option<&'a str>,
+    too_old: Option<bool>,
 }
+
+/// What a table says of an agent that takes no script of the compiler.
+pub(crate) const TOO_OLD: &str =
+    "its agent is older than the compiler's scripts, and keeps the table that it has: update it";
 
 fn present(text: &str) -> Option<&str> {
     (!text.is_empty()).then_some(text)
 }
 
-/// Whether the kernel has what the objects ask for.
-pub(crate) fn is_current(status: &v1::NodeStatus) -> bool {
+/// Returns true if the kernel had what the objects ask for when it was last heard of.
+fn is_current(status: &v1::NodeStatus) -> bool {
     !status.unknown
         && !status.desired_revision.is_empty()
         && status.desired_revision == status.applied_revision
-}
-
-/// Returns true if the node has what the objects ask for, and nothing passes it by.
-pub(crate) fn is_enforcing(status: &v1::NodeStatus) -> bool {
-    is_current(status) && status.not_judged.is_empty()
 }
 
 /// The newest outcome that left the desired revision unapplied, in lower case.
@@ -57,29 +63,35 @@ pub(crate) fn took_ms(status: &v1::NodeStatus) -> Option<f64> {
     Some((took.as_secs_f64() * 1e4).round() / 10.0)
 }
 
-impl<'a> From<&'a v1::NodeStatus> for Node<'a> {
-    fn from(status: &'a v1::NodeStatus) -> Self {
+impl<'a> From<&'a Row> for Node<'a> {
+    fn from(row: &'a Row) -> Self {
         let time = |at: &Option<prost_types::Timestamp>| at.map(|at| at.to_string());
+        let Row { status, replica, .. } = row;
+        let is_known = !row.is_not_known();
         Self {
             node: &status.node,
+            state: row.state.as_str(),
+            replica: replica.as_deref(),
             desired_revision: present(&status.desired_revision),
             desired_since: time(&status.desired_since),
             applied_revision: present(&status.applied_revision),
             applied_since: time(&status.applied_since),
-            current: is_current(status),
+            behind_since: time(&status.behind_since),
+            current: is_known.then(|| is_current(status)),
             unknown: status.unknown,
-            connected: status.connected,
-            agent_version: &status.agent_version,
-            nft_version: &status.nft_version,
+            connected: is_known.then_some(status.connected),
+            agent_version: present(&status.agent_version),
+            nft_version: present(&status.nft_version),
             last_outcome: outcome(status),
             last_error: present(&status.last_error),
             last_error_at: time(&status.last_error_at),
             last_took_ms: took_ms(status),
             script_bytes: status.script_bytes,
             isolated_pods: status.isolated_pods,
-            drifts: status.drifts,
-            not_judged: &status.not_judged,
+            drifts: is_known.then_some(status.drifts),
+            not_judged: is_known.then_some(status.not_judged.as_slice()),
             closed: present(&status.closed),
+            too_old: is_known.then_some(status.too_old),
         }
     }
 }

@@ -1,20 +1,4 @@
-//! Clusters of known shape, as objects of the core: what benches measure and tests walk through.
-//!
-//! Everything is made from a seed that is part of the shape, without I/O: one shape is the same cluster in every run
-//! and on every machine. Strings that recur (namespaces, nodes, label keys and values, port names) are one
-//! allocation shared by all objects, as in a cache that interns them. All pods have one IPv4 address.
-//!
-//! ```
-//! use flock_compiler_core::World;
-//! use flock_shapes::Shape;
-//!
-//! let cluster = Shape::S3.scaled(500);
-//! let mut world = World::default();
-//! for change in cluster.changes() {
-//!     world.apply(change);
-//! }
-//! assert!(world.is_complete());
-//! ```
+#![doc = include_str!("../README.md")]
 
 mod crowd;
 mod dice;

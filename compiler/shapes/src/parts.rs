@@ -96,13 +96,13 @@ pub fn requirement(key: &Arc<str>, operator: Operator) -> Requirement {
 pub fn policy(
     namespace: &NamespaceName,
     name: &ObjectName,
-    subjects: Selector,
+    pod_selector: Selector,
     ingress: Option<Vec<Rule>>,
     egress: Option<Vec<Rule>>,
 ) -> Policy {
     let (ingress, egress) = (ingress.map(Into::into), egress.map(Into::into));
     let body = PolicyBody::Understood(PolicyRules { ingress, egress });
-    Policy { key: PolicyKey { namespace: namespace.clone(), name: name.clone() }, subjects, body }
+    Policy { key: PolicyKey { namespace: namespace.clone(), name: name.clone() }, pod_selector, body }
 }
 
 /// A copy of a policy with one more rule in a direction; unchanged where it does not isolate in it.

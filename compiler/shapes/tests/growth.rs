@@ -69,7 +69,7 @@ fn an_event_that_reaches_few_nodes_costs_the_same_in_a_cluster_five_times_as_lar
         let (large_work, large_allocated) = large.dearest(kind, Reach::Few);
         println!("{kind}: {small_work:?} {small_allocated:?}\n    {large_work:?} {large_allocated:?}");
         for work in [small_work, large_work] {
-            assert!((1..=10).contains(&(work.frames + work.refits + work.members)), "{kind}: {work:?}");
+            assert!((1..=10).contains(&(work.assembled + work.patched + work.members)), "{kind}: {work:?}");
             assert!(work.groups <= 40 && work.pods <= 40 && work.sets <= 10, "{kind}: {work:?}");
         }
         // Nodes, namespaces and sets differ a little in what they hold; a fifth of the cluster would be far more.
@@ -89,9 +89,9 @@ fn an_event_that_reaches_all_nodes_costs_a_little_for_each() {
     for kind in EventKind::ALL {
         let (work, allocated) = site.dearest(kind, Reach::All);
         println!("{kind}: {work:?} {allocated:?}");
-        assert!(work.frames <= 10, "{kind}: {work:?}");
-        assert!(work.frames + work.refits + work.members >= nodes, "{kind}: {work:?}");
-        assert!(work.bodies <= 20, "{kind}: nodes with the same change share its statements: {work:?}");
+        assert!(work.assembled <= 10, "{kind}: {work:?}");
+        assert!(work.assembled + work.patched + work.members >= nodes, "{kind}: {work:?}");
+        assert!(work.deltas <= 20, "{kind}: nodes with the same change share its statements: {work:?}");
         // A third more than they are.
         let each = |all: u64| all / nodes as u64;
         let (count, bytes) = (each(allocated.count_total), each(allocated.bytes_total));
@@ -104,16 +104,16 @@ fn what_guards_unready_pods_costs_an_event_one_node_at_most() {
     let (mut plain, mut guarded) = (Site::new(20), Site::guarded(20));
     let nodes = guarded.translator.world().nodes().keys();
     let outputs = nodes.filter_map(|name| guarded.translator.output(name));
-    let known = outputs.filter_map(|output| Some(output.frame().unready.as_ref()?.known().count()));
+    let known = outputs.filter_map(|output| Some(output.node_rules().guard.as_ref()?.known().count()));
     assert!(known.sum::<usize>() > 5_000, "the blocks are around the pods");
     for kind in EventKind::ALL {
         for reach in [Reach::Few, Reach::All] {
             let (plain_work, plain_allocated) = plain.dearest(kind, reach);
             let (work, allocated) = guarded.dearest(kind, reach);
             println!("{kind}: {plain_work:?} {plain_allocated:?}\n    {work:?} {allocated:?}");
-            assert!(work.frames <= plain_work.frames + 1, "{kind}: {work:?} and not {plain_work:?}");
+            assert!(work.assembled <= plain_work.assembled + 1, "{kind}: {work:?} and not {plain_work:?}");
             assert!(
-                work.refits <= plain_work.refits && work.members <= plain_work.members,
+                work.patched <= plain_work.patched && work.members <= plain_work.members,
                 "{kind}: {work:?}"
             );
             let most = plain_allocated.count_total + plain_allocated.count_total / 4 + 400;

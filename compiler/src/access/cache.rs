@@ -1,14 +1,16 @@
-//! What was answered lately, by the hash of what was asked: bounded, and asked once however many wait for it.
+//! Answers of the API server, briefly remembered by the hash of the question: so many, and each asked for once however many
+//! wait for it.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::sync::Mutex as AsyncMutex;
 use tokio::time::Instant;
 
-/// A hash of what is asked. Whoever asks cannot choose it.
-pub(super) type Key = [u8; 32];
+/// A hash of the question, so that a caller cannot make its own collide with another's.
+pub(super) type CacheKey = [u8; 32];
 
 /// An answer and when it came, once there is one. Locked while it is asked for.
 type Slot<V> = Arc<AsyncMutex<Option<(Instant, V)>>>;
@@ -22,9 +24,9 @@ pub(super) struct Cache<V> {
 
 #[derive(Debug)]
 struct Slots<V> {
-    by_key: HashMap<Key, Slot<V>>,
+    by_key: HashMap<CacheKey, Slot<V>>,
     /// The oldest first.
-    order: VecDeque<Key>,
+    order: VecDeque<CacheKey>,
 }
 
 impl<V: Clone> Cache<V> {
@@ -34,14 +36,15 @@ impl<V: Clone> Cache<V> {
         Self { slots: Mutex::new(slots), capacity }
     }
 
-    /// The answer, unless it is older than `max_age`; else what `ask` gives, which is not begun before. Its errors are nobody's answer.
+    /// The answer, unless it is older than `max_age`; else what `ask` gives, which is not begun before. An error is not remembered.
     pub(super) async fn get<E>(
         &self,
-        key: Key,
+        key: CacheKey,
         max_age: Duration,
         ask: impl Future<Output = Result<V, E>>,
     ) -> Result<V, E> {
         let slot = self.slot(key);
+        // Locked while `ask` runs: others with the same question wait here, and find its answer.
         let mut answer = slot.lock().await;
         if let Some((at, value)) = &*answer
             && at.elapsed() < max_age
@@ -53,9 +56,8 @@ impl<V: Clone> Cache<V> {
         Ok(value)
     }
 
-    fn slot(&self, key: Key) -> Slot<V> {
-        // Nothing panics while it is held.
-        let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+    fn slot(&self, key: CacheKey) -> Slot<V> {
+        let mut slots = self.slots.lock();
         if let Some(slot) = slots.by_key.get(&key) {
             return Arc::clone(slot);
         }
@@ -102,7 +104,7 @@ mod tests {
         for (key, answer) in [(1, 0), (2, 1), (3, 2), (2, 1), (1, 3)] {
             assert_eq!(asked(&cache, key, &counter).await, Ok(answer), "{key}");
         }
-        assert_eq!(cache.slots.lock().unwrap().by_key.len(), 2);
+        assert_eq!(cache.slots.lock().by_key.len(), 2);
     }
 
     #[tokio::test(start_paused = true)]

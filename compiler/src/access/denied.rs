@@ -53,12 +53,12 @@ pub enum Denied {
         asked: NodeName,
     },
     /// No role allows it.
-    #[error("user {username:?} cannot {ask}{}", because(reason))]
+    #[error("user {username:?} cannot {permission}{}", because(reason))]
     Forbidden {
         /// Who asks.
         username: String,
         /// For what.
-        ask: String,
+        permission: String,
         /// The authorizer's words, if it has any.
         reason: String,
     },
@@ -75,7 +75,20 @@ fn because(reason: &str) -> String {
 }
 
 impl Denied {
-    /// A short name, for metrics.
+    /// All names of [`Self::kind`].
+    pub const KINDS: [&'static str; 9] = [
+        "no_token",
+        "malformed_token",
+        "not_authenticated",
+        "wrong_audience",
+        "not_the_agent",
+        "no_node",
+        "wrong_node",
+        "forbidden",
+        "unreviewed",
+    ];
+
+    /// A short name, for metrics: one of [`Self::KINDS`].
     #[must_use]
     pub const fn kind(&self) -> &'static str {
         match self {

@@ -4,18 +4,18 @@
 //! header ─ token ─▶ TokenReview ─▶ Identity ─┬─ agent: the expected ServiceAccount, and the node that its pod is on
 //!                  (cached by hash)          └─ client: SubjectAccessReview of what is asked (cached)
 //!                        ▲
-//! Pass ── an open stream is reviewed again ──┘  and ends when its token does
+//! Grant ─ an open stream is reviewed again ──┘  and ends when its token does
 //! ```
 //!
 //! The API server judges, nothing is decided here that it could decide. When it cannot be asked, who is in stays in and
 //! nobody else comes in.
 
 mod account;
-mod ask;
 mod cache;
 mod denied;
+mod grant;
 mod identity;
-mod pass;
+mod permission;
 mod presented;
 mod reviews;
 
@@ -25,14 +25,14 @@ use std::sync::Arc;
 use http::HeaderMap;
 
 pub use account::{ServiceAccount, ServiceAccountError};
-pub use ask::{Ask, Resource};
 pub use denied::Denied;
-pub use pass::Pass;
-pub use reviews::{Reviews, Settings};
+pub use grant::Grant;
+pub use permission::{Permission, Resource};
+pub use reviews::{ReviewSettings, Reviews};
 
 use reviews::Role;
 
-/// Who is let in.
+/// Which callers are let in.
 #[derive(Debug, Clone)]
 pub enum Access {
     /// Everybody, without a word: on loopback, where whoever calls is on this machine.
@@ -46,7 +46,7 @@ impl Access {
     ///
     /// # Errors
     /// [`Denied`] says why it is not one, after it was logged and counted.
-    pub async fn agent(&self, headers: &HeaderMap, peer: Option<IpAddr>) -> Result<Pass, Denied> {
+    pub async fn agent(&self, headers: &HeaderMap, peer: Option<IpAddr>) -> Result<Grant, Denied> {
         self.admit(headers, peer, Role::Agent).await
     }
 
@@ -54,15 +54,20 @@ impl Access {
     ///
     /// # Errors
     /// [`Denied`] says why it may not, after it was logged and counted.
-    pub async fn client(&self, headers: &HeaderMap, peer: Option<IpAddr>, ask: Ask) -> Result<Pass, Denied> {
-        self.admit(headers, peer, Role::Client(ask)).await
+    pub async fn client(
+        &self,
+        headers: &HeaderMap,
+        peer: Option<IpAddr>,
+        permission: Permission,
+    ) -> Result<Grant, Denied> {
+        self.admit(headers, peer, Role::Client(permission)).await
     }
 
-    async fn admit(&self, headers: &HeaderMap, peer: Option<IpAddr>, role: Role) -> Result<Pass, Denied> {
-        let Self::Reviewed(reviews) = self else { return Ok(Pass::open()) };
+    async fn admit(&self, headers: &HeaderMap, peer: Option<IpAddr>, role: Role) -> Result<Grant, Denied> {
+        let Self::Reviewed(reviews) = self else { return Ok(Grant::open()) };
         let admitted = async {
             let token = presented::token(headers)?;
-            Pass::new(Arc::clone(reviews), token, role, peer).await
+            Grant::new(Arc::clone(reviews), token, role, peer).await
         };
         // In a box, for a stream that was let in lives for months and would keep the room for it (9 kB).
         Box::pin(admitted).await.inspect_err(|denied| reviews.report(denied, peer))

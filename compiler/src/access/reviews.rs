@@ -1,4 +1,7 @@
-//! Asking the API server: whose token is this, and may they do that?
+//! Reviews by the API server: whose token is this (TokenReview), and may they do that (SubjectAccessReview)?
+//!
+//! How many are made at once is limited by semaphores, not by a layer of tower: a caller's patience counts while it waits for its
+//! turn, and tower's timeout begins when the turn has come.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -6,6 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use flock_shared::NodeName;
 use flock_shared::token::BearerToken;
+use k8s_openapi::Resource as _;
 use k8s_openapi::api::authentication::v1::{TokenReview, TokenReviewSpec};
 use k8s_openapi::api::authorization::v1::{SubjectAccessReview, SubjectAccessReviewSpec};
 use kube::api::PostParams;
@@ -15,10 +19,10 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use super::account::ServiceAccount;
-use super::ask::Ask;
-use super::cache::{Cache, Key};
+use super::cache::{Cache, CacheKey};
 use super::denied::Denied;
 use super::identity::{Identity, bounded};
+use super::permission::Permission;
 
 use crate::metrics::Metrics;
 use crate::throttle::Throttle;
@@ -35,14 +39,14 @@ const REMEMBERED: usize = 16_384;
 /// Refusals that are logged in each span of time. All are counted.
 const LOGGED: (u32, Duration) = (20, Duration::from_secs(10));
 
-/// Who is looked for, and how often one looks.
+/// Whose tokens are accepted, and how often they are reviewed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Settings {
-    /// What tokens must be for.
+pub struct ReviewSettings {
+    /// The audience that tokens must be for.
     pub audience: String,
     /// Whose tokens are agents'.
     pub agents: ServiceAccount,
-    /// How long an answer counts for those who come later with the same token.
+    /// How long an answer counts for later callers with the same token.
     pub remembered: Duration,
     /// How long an open stream goes on before it is reviewed again.
     pub again: Duration,
@@ -52,7 +56,7 @@ pub struct Settings {
     pub patience: Duration,
 }
 
-impl Settings {
+impl ReviewSettings {
     /// What a cluster of thousands of nodes bears: 5,000 agents are 17 reviews a second.
     #[must_use]
     pub const fn new(audience: String, agents: ServiceAccount) -> Self {
@@ -67,27 +71,27 @@ impl Settings {
     }
 }
 
-/// What a caller is let in as.
+/// What a caller wants to be let in as.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Role {
     /// The agent of a node.
     Agent,
-    /// Somebody who asks.
-    Client(Ask),
+    /// A client that wants to do one thing.
+    Client(Permission),
 }
 
 /// For whom a review is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Caller {
-    /// Somebody who comes.
+    /// A call or a stream that has just come.
     Newcomer,
     /// An open stream. What another one with the same token has just been answered counts.
     Stream,
 }
 
-/// Somebody who was found to be let in.
+/// A caller that may be let in.
 #[derive(Debug, Clone)]
-pub(super) struct Vouched {
+pub(super) struct Verified {
     pub(super) identity: Arc<Identity>,
     /// An agent's node.
     pub(super) node: Option<NodeName>,
@@ -96,21 +100,21 @@ pub(super) struct Vouched {
 /// The API server's judgements, briefly remembered.
 #[derive(Debug)]
 pub struct Reviews {
-    client: Asking,
-    pub(super) settings: Settings,
+    client: ReviewClient,
+    pub(super) settings: ReviewSettings,
     identities: Cache<Result<Arc<Identity>, Denied>>,
     decisions: Cache<Result<(), Denied>>,
     newcomers: Semaphore,
-    /// Those of open streams do not wait behind strangers.
+    /// Those of open streams do not wait behind callers that may be nobody.
     streams: Semaphore,
     metrics: Arc<Metrics>,
     log: Throttle,
 }
 
 /// A client, which has no `Debug` of its own.
-struct Asking(Client);
+struct ReviewClient(Client);
 
-impl std::fmt::Debug for Asking {
+impl std::fmt::Debug for ReviewClient {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Client")
     }
@@ -119,9 +123,9 @@ impl std::fmt::Debug for Asking {
 impl Reviews {
     /// Reviews by the API server that `client` leads to.
     #[must_use]
-    pub fn new(client: Client, settings: Settings, metrics: Arc<Metrics>) -> Self {
+    pub fn new(client: Client, settings: ReviewSettings, metrics: Arc<Metrics>) -> Self {
         Self {
-            client: Asking(client),
+            client: ReviewClient(client),
             settings,
             identities: Cache::new(REMEMBERED),
             decisions: Cache::new(REMEMBERED),
@@ -148,24 +152,25 @@ impl Reviews {
         }
     }
 
-    /// Whether the bearer of `token` may be let in, or may go on.
+    /// Reviews the bearer of `token`, who wants to be let in or to go on.
     pub(super) async fn review(
         &self,
         token: &BearerToken,
         role: &Role,
         caller: Caller,
-    ) -> Result<Vouched, Denied> {
+    ) -> Result<Verified, Denied> {
         let max_age = match caller {
             Caller::Newcomer => self.settings.remembered,
             Caller::Stream => JUST_NOW,
         };
-        // Those who read the admin port bring the token that they have, for the API server.
+        // Prometheus brings the token that it has, which is for the API server.
         let audience = match role {
-            Role::Client(Ask::Page(_)) => None,
+            Role::Client(Permission::Page(_)) => None,
             Role::Agent | Role::Client(_) => Some(self.settings.audience.as_str()),
         };
         let key = key(&[token.secret(), audience.unwrap_or_default()]);
         let ask = || self.identify(token, audience, caller);
+        // Two layers of result: the outer one is about asking and is not remembered, the inner one is the answer.
         let mut identity = self.identities.get(key, max_age, ask()).await??;
         if identity.expires.is_some_and(|end| end <= SystemTime::now()) {
             // An answer from before its end says nothing of now.
@@ -179,7 +184,7 @@ impl Reviews {
                 None
             }
         };
-        Ok(Vouched { identity, node })
+        Ok(Verified { identity, node })
     }
 
     async fn identify(
@@ -193,18 +198,18 @@ impl Reviews {
             audiences: audience.map(|audience| vec![audience.to_owned()]),
         };
         let review = TokenReview { spec, ..TokenReview::default() };
-        let status = self.create(review, caller).await?.status.unwrap_or_default();
+        let status = self.create(review, TokenReview::KIND, caller).await?.status.unwrap_or_default();
         Ok(Identity::new(status, token, audience).map(Arc::new))
     }
 
     async fn decide(
         &self,
         identity: &Identity,
-        ask: &Ask,
+        permission: &Permission,
         caller: Caller,
     ) -> Result<Result<(), Denied>, Denied> {
         let Identity { username, uid, groups, extra, .. } = identity.clone();
-        let (resource_attributes, non_resource_attributes) = ask.attributes();
+        let (resource_attributes, non_resource_attributes) = permission.attributes();
         let spec = SubjectAccessReviewSpec {
             user: Some(username),
             uid,
@@ -214,16 +219,20 @@ impl Reviews {
             non_resource_attributes,
         };
         let review = SubjectAccessReview { spec, ..SubjectAccessReview::default() };
-        let status = self.create(review, caller).await?.status.unwrap_or_default();
+        let status = self.create(review, SubjectAccessReview::KIND, caller).await?.status.unwrap_or_default();
         if status.allowed && status.denied != Some(true) {
             return Ok(Ok(()));
         }
         let reason = bounded(&status.reason.unwrap_or_default());
-        Ok(Err(Denied::Forbidden { username: identity.username.clone(), ask: ask.to_string(), reason }))
+        Ok(Err(Denied::Forbidden {
+            username: identity.username.clone(),
+            permission: permission.to_string(),
+            reason,
+        }))
     }
 
     /// Has a review made by the API server.
-    async fn create<R>(&self, review: R, caller: Caller) -> Result<R, Denied>
+    async fn create<R>(&self, review: R, kind: &'static str, caller: Caller) -> Result<R, Denied>
     where
         R: kube::Resource<DynamicType = (), Scope = k8s_openapi::ClusterResourceScope>
             + Clone
@@ -241,17 +250,18 @@ impl Reviews {
             // In a box: a request takes 8 kB while it is made, and the many that wait for their turn need not have them.
             Box::pin(Api::all(self.client.0.clone()).create(&PostParams::default(), &review)).await
         };
-        let reason = match timeout(patience, asked).await {
-            Ok(Ok(reviewed)) => return Ok(reviewed),
-            Ok(Err(error)) => bounded(&error.to_string()),
-            Err(_) => format!("no answer within {patience:?}"),
+        let (outcome, answer) = match timeout(patience, asked).await {
+            Ok(Ok(reviewed)) => ("answered", Ok(reviewed)),
+            Ok(Err(error)) => ("failed", Err(bounded(&error.to_string()))),
+            Err(_) => ("timed_out", Err(format!("no answer within {patience:?}"))),
         };
-        Err(Denied::Unreviewed { reason })
+        self.metrics.review(kind, outcome);
+        answer.map_err(|reason| Denied::Unreviewed { reason })
     }
 }
 
 /// A hash that no two questions share.
-fn key(parts: &[&str]) -> Key {
+fn key(parts: &[&str]) -> CacheKey {
     let mut hash = Sha256::new();
     for part in parts {
         hash.update((part.len() as u64).to_be_bytes());

@@ -75,6 +75,7 @@ impl<'a> Admitter<'a> {
         if !self.world.may_have(self.node, address) {
             return Some(format!("{address} is in none of the pod CIDRs of node {}", self.node));
         }
+        // Last, since it is the dearest: all nodes are gone through, once for all that is said.
         let is_a_nodes = self.of_nodes.get_or_init(|| self.of_nodes()).contains(&address);
         is_a_nodes.then(|| format!("{address} is the address of a node"))
     }

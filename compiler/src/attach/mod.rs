@@ -1,7 +1,7 @@
 //! What CNI does on nodes: judging what an agent says of it, and writing it down where every replica reads it.
 //!
 //! ```text
-//! agent ─ Attach, Detach, Sandboxes ─▶ admit ─▶ Keeper (a task for each node that has something to write)
+//! agent ─ Attach, Detach, Sandboxes ─▶ admit ─▶ AttachmentWriter (a task per node that has something to write)
 //!                                                  └─ Record ─ PUT ─▶ API server ─ watch ─▶ World of every replica
 //! ```
 //!
@@ -9,13 +9,13 @@
 //! other one, so there is one truth, and it has a version.
 
 mod admit;
-mod allowance;
-mod keeper;
 mod record;
 mod store;
+mod token_bucket;
+mod writer;
 
 pub use admit::{Admission, Admitter};
-pub use allowance::Allowance;
-pub use keeper::{KeepError, Keeper};
-pub use record::{Edit, Entry, Full, Given, Record};
+pub use record::{Entry, Given, Record, RecordEdit, RecordFull};
 pub use store::{Cluster, Memory, Store, StoreError};
+pub use token_bucket::TokenBucket;
+pub use writer::{AttachmentWriter, WriteError};

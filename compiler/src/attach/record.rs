@@ -38,7 +38,7 @@ pub struct Record(Vec<Entry>);
 
 /// A call, as far as a record goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Edit {
+pub enum RecordEdit {
     /// There is this sandbox.
     Attach(Entry),
     /// It is gone.
@@ -48,7 +48,7 @@ pub enum Edit {
 /// A record has no room: so many sandboxes are on the node, as far as is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{MOST_SANDBOXES} sandboxes are on the node already, which is more than it can have")]
-pub struct Full;
+pub struct RecordFull;
 
 impl Record {
     /// The entries.
@@ -81,17 +81,17 @@ impl Record {
     ///
     /// # Errors
     /// If there is no room for one more.
-    pub fn edit(&mut self, id: &SandboxId, edit: &Edit) -> Result<(), Full> {
+    pub fn edit(&mut self, id: &SandboxId, edit: &RecordEdit) -> Result<(), RecordFull> {
         match edit {
-            Edit::Attach(entry) => self.attach(entry.clone()),
-            Edit::Detach => {
+            RecordEdit::Attach(entry) => self.attach(entry.clone()),
+            RecordEdit::Detach => {
                 self.detach(|other| other.id == *id);
                 Ok(())
             }
         }
     }
 
-    fn attach(&mut self, entry: Entry) -> Result<(), Full> {
+    fn attach(&mut self, entry: Entry) -> Result<(), RecordFull> {
         if self.0.contains(&entry) {
             return Ok(());
         }
@@ -105,7 +105,7 @@ impl Record {
         // There is a sandbox again, so nothing has to stand for those that are gone.
         self.0.retain(|other| other.given.is_some() || (&other.pod, &other.uid) != (&entry.pod, &entry.uid));
         if self.0.len() >= MOST_SANDBOXES {
-            return Err(Full);
+            return Err(RecordFull);
         }
         self.0.push(entry);
         Ok(())
@@ -256,7 +256,8 @@ mod tests {
     fn after(calls: &[(&str, &str)]) -> Record {
         let mut record = Record::default();
         for (sandbox, text) in calls {
-            let edit = if *text == "-" { Edit::Detach } else { Edit::Attach(entry(sandbox, text)) };
+            let edit =
+                if *text == "-" { RecordEdit::Detach } else { RecordEdit::Attach(entry(sandbox, text)) };
             record.edit(&id(sandbox), &edit).unwrap();
         }
         record
@@ -292,9 +293,9 @@ mod tests {
             entry(&format!("s{number}"), &format!("p{number}-1@10.1.{}.{}", number >> 8, number & 255))
         };
         (0..MOST_SANDBOXES).for_each(|number| record.attach(at(number)).unwrap());
-        assert_eq!(record.attach(at(MOST_SANDBOXES)), Err(Full));
-        record.edit(&id("s1"), &Edit::Detach).unwrap();
-        assert_eq!(record.attach(at(MOST_SANDBOXES)), Err(Full), "what is gone keeps its place");
+        assert_eq!(record.attach(at(MOST_SANDBOXES)), Err(RecordFull));
+        record.edit(&id("s1"), &RecordEdit::Detach).unwrap();
+        assert_eq!(record.attach(at(MOST_SANDBOXES)), Err(RecordFull), "what is gone keeps its place");
         record.sweep(|pod, _| pod.name.as_str() == "p1");
         assert_eq!(record.attach(at(MOST_SANDBOXES)), Ok(()));
     }

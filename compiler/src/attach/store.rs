@@ -2,12 +2,12 @@
 //! process.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
 
 use flock_shared::NodeName;
 use kube::Client;
 use kube::api::PostParams;
 use kube::core::Request;
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 
 use super::record::Record;
@@ -57,7 +57,7 @@ pub enum StoreError {
 
 /// A record as it was read, with what it takes to write it back.
 #[derive(Debug, Clone)]
-pub(super) struct Held {
+pub(super) struct StoredRecord {
     pub(super) record: Record,
     /// The object that it came from, with its version; `None`: there is none yet.
     object: Option<Value>,
@@ -77,16 +77,16 @@ impl Store {
     }
 
     /// What is written down of a node.
-    pub(super) async fn read(&self, node: &NodeName) -> Result<Held, StoreError> {
+    pub(super) async fn read(&self, node: &NodeName) -> Result<StoredRecord, StoreError> {
         match self {
             Self::Cluster(cluster) => {
                 let object = cluster.get(&path(node)).await?;
                 let record = object.as_ref().map(Record::of).unwrap_or_default();
-                Ok(Held { record, object })
+                Ok(StoredRecord { record, object })
             }
             Self::Memory(memory) => {
-                let records = memory.records.lock().unwrap_or_else(PoisonError::into_inner);
-                Ok(Held { record: records.get(node).cloned().unwrap_or_default(), object: None })
+                let records = memory.records.lock();
+                Ok(StoredRecord { record: records.get(node).cloned().unwrap_or_default(), object: None })
             }
         }
     }
@@ -95,24 +95,20 @@ impl Store {
     pub(super) async fn write(
         &self,
         node: &NodeName,
-        held: &Held,
+        held: &StoredRecord,
         record: Record,
-    ) -> Result<Held, StoreError> {
+    ) -> Result<StoredRecord, StoreError> {
         match self {
             Self::Cluster(cluster) => {
                 let object = cluster.write(node, held.object.clone(), &record).await?;
-                Ok(Held { record, object: Some(object) })
+                Ok(StoredRecord { record, object: Some(object) })
             }
             Self::Memory(memory) => {
                 let object = record.object(node.clone());
-                memory
-                    .records
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .insert(node.clone(), record.clone());
+                memory.records.lock().insert(node.clone(), record.clone());
                 // An engine that has stopped ends the process.
                 let _ = memory.engine.attached(object).await;
-                Ok(Held { record, object: None })
+                Ok(StoredRecord { record, object: None })
             }
         }
     }

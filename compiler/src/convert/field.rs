@@ -56,7 +56,7 @@ impl Faults {
         self.found.is_empty()
     }
 
-    /// How many were found so far, to tell whether a part of the object added some.
+    /// How many were found so far: by it one can tell if a part of the object added some.
     pub(super) fn count(&self) -> usize {
         self.found.len() + self.more
     }
@@ -117,7 +117,7 @@ impl<'a> Field<'a> {
         path
     }
 
-    /// Whether the value is an object; a fault if not.
+    /// Returns true if the value is an object; notes a fault if not.
     pub(super) fn object(&self, faults: &mut Faults) -> Option<&'a Map<String, Value>> {
         let map = self.value.as_object();
         if map.is_none() {
@@ -178,12 +178,12 @@ impl<'a> Field<'a> {
         number.and_then(|number| u16::try_from(number).ok())
     }
 
-    /// Whether the value is a list without items.
+    /// Returns true if the value is a list without items.
     pub(super) fn is_empty_list(&self) -> bool {
         self.value.as_array().is_some_and(Vec::is_empty)
     }
 
-    /// Whether the value is a string.
+    /// Returns true if the value is a string.
     pub(super) fn is_text(&self) -> bool {
         self.value.is_string()
     }

@@ -77,7 +77,7 @@ pub(super) fn namespace(kind: &str, value: &Value) -> Option<NamespaceName> {
     if is_namespaced(kind) { NamespaceName::new(name).ok() } else { None }
 }
 
-/// Whether objects of a kind that is watched are in namespaces.
+/// Returns true if objects of a kind that is watched are in namespaces.
 fn is_namespaced(kind: &str) -> bool {
     matches!(kind, "Pod" | "NetworkPolicy")
 }

@@ -28,13 +28,13 @@ impl Converter {
         let key = metadata::key(&root, &mut fatal);
         check_version(&root, &mut faults);
         root.only(&["apiVersion", "kind", "metadata", "spec", "status"], &mut faults);
-        let (subjects, types, rules) = spec(&root, key.as_ref().map(|key| &key.namespace), &mut faults);
+        let (pod_selector, types, rules) = spec(&root, key.as_ref().map(|key| &key.namespace), &mut faults);
         let body = if faults.is_empty() {
             PolicyBody::Understood(rules)
         } else {
             PolicyBody::NotUnderstood { types, faults: faults.into_vec() }
         };
-        usable("NetworkPolicy", value, key.map(|key| Policy { key, subjects, body }), fatal)
+        usable("NetworkPolicy", value, key.map(|key| Policy { key, pod_selector, body }), fatal)
     }
 }
 
@@ -46,7 +46,7 @@ fn check_version(root: &Field<'_>, faults: &mut Faults) {
     }
 }
 
-/// The subjects, the directions and the rules. With faults the rules are not to be used, and what could not be read
+/// The pod_selector, the directions and the rules. With faults the rules are not to be used, and what could not be read
 /// of subjects and directions is everything.
 fn spec(
     root: &Field<'_>,
@@ -63,7 +63,7 @@ fn spec(
         return (Selector::everything(), Types::Both, PolicyRules::default());
     }
     spec.only(&["podSelector", "policyTypes", "ingress", "egress"], faults);
-    let subjects = spec.get("podSelector").and_then(|field| selector(&field, faults));
+    let pod_selector = spec.get("podSelector").and_then(|field| selector(&field, faults));
     let types = types(&spec, faults);
     // Rules of a direction that policyTypes leaves out do nothing, yet they must be valid all the same.
     let ingress = rules(&spec, "ingress", "from", namespace, faults);
@@ -72,7 +72,7 @@ fn spec(
         ingress: matches!(types, Types::Ingress | Types::Both).then(|| ingress.into()),
         egress: matches!(types, Types::Egress | Types::Both).then(|| egress.into()),
     };
-    (subjects.unwrap_or_default(), types, rules)
+    (pod_selector.unwrap_or_default(), types, rules)
 }
 
 fn types(spec: &Field<'_>, faults: &mut Faults) -> Types {

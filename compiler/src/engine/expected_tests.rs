@@ -1,11 +1,11 @@
 //! The engine's clock: who is waited for, and for how long.
 
 use flock_compiler_core::object::{
-    Direction, Lifecycle, Node, Pod, PodCidr, PodNetwork, Policy, PolicyBody, PolicyRules,
+    Direction, Facts, Lifecycle, Node, Pod, PodCidr, PodNetwork, Policy, PolicyBody, PolicyRules,
 };
 use flock_compiler_core::output::Closing;
 use flock_compiler_core::{Labels, Selector};
-use flock_shared::{PodKey, PolicyKey};
+use flock_shared::{NodeName, PodKey, PolicyKey};
 
 use super::*;
 
@@ -48,7 +48,7 @@ impl Scene {
         let cidr = PodCidr::new("10.1.1.0/24".parse().unwrap()).unwrap();
         let deny = Policy {
             key: PolicyKey::new("bank", "deny").unwrap(),
-            subjects: Selector::everything(),
+            pod_selector: Selector::everything(),
             body: PolicyBody::Understood(PolicyRules { ingress: Some([].into()), egress: None }),
         };
         let changes = vec![
@@ -58,9 +58,9 @@ impl Scene {
             Change::Policy(Edit::Replace(vec![deny])),
             Change::NodePods(Edit::Replace(Vec::new())),
         ];
-        events.send(SourceEvent::Changes { changes, progress: None }).await.unwrap();
+        events.send(SourceEvent::from(changes)).await.unwrap();
         let facts = Facts { grammar: 2, ..Facts::nothing_of(name()) };
-        let desired = handle.introduce(name(), Some(facts)).await.unwrap();
+        let desired = handle.subscribe_agent(name(), Some(facts)).await.unwrap();
         let mut scene = Self { events, handle, desired, metrics };
         scene.until(false).await;
         scene
@@ -68,14 +68,14 @@ impl Scene {
 
     async fn upsert(&self, pod: Pod) {
         let changes = vec![Change::Pod(Edit::Upsert(pod))];
-        self.events.send(SourceEvent::Changes { changes, progress: None }).await.unwrap();
+        self.events.send(SourceEvent::from(changes)).await.unwrap();
     }
 
     /// Waits until the node is to be closed towards unknown addresses, or is not to be.
     async fn until(&mut self, is_closed: bool) {
         let is_so = |state: &Option<Arc<Published>>| {
-            let frame = state.as_ref().map(|state| Arc::clone(state.output().frame()));
-            let closing = frame.and_then(|frame| Some(frame.unready.as_ref()?.closing));
+            let frame = state.as_ref().map(|state| Arc::clone(state.output().node_rules()));
+            let closing = frame.and_then(|frame| Some(frame.guard.as_ref()?.closing));
             closing.is_some_and(|it| it != Closing::Always && it.is_closed(Direction::Ingress) == is_closed)
         };
         self.desired.wait_for(is_so).await.unwrap();
@@ -117,7 +117,7 @@ async fn a_namespace_whose_pods_never_arrive_closes_the_node_no_more_until_that_
     while is_over(&scene.metrics) {
         tokio::time::sleep(Duration::from_secs(10)).await;
         let state = scene.desired.borrow().clone().unwrap();
-        let closing = state.output().frame().unready.as_ref().unwrap().closing;
+        let closing = state.output().node_rules().guard.as_ref().unwrap().closing;
         assert_eq!(closing, Closing::Expecting(None));
         assert!(begun.elapsed() < Duration::from_secs(900));
     }

@@ -2,33 +2,40 @@
 //!
 //! Events are drained and coalesced, so a burst costs one pass. Nothing is published before the world is complete.
 
-mod board;
-mod complaints;
-mod patience;
-mod position;
+mod handle;
+mod node_states;
+mod pod_waits;
+mod problem_log;
+mod published;
+mod released;
+mod replica_progress;
+mod versions;
 
-use std::collections::{BTreeMap, HashMap};
-use std::future::pending;
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use flock_compiler_core::forget::Elsewhere;
-use flock_compiler_core::object::{Facts, NodePods, UnixTime};
-use flock_compiler_core::{Change, Edit, Options, Output, Pass, Problem, Translator, UnreadyPods, World};
-use flock_shared::NodeName;
-use tokio::sync::{broadcast, mpsc, oneshot, watch};
-use tokio::time::{Instant, sleep_until};
+use flock_compiler_core::object::UnixTime;
+use flock_compiler_core::{Broken, Change, Edit, Options, Pass, Problem, Translator, UnreadyPods};
+use tokio::sync::{broadcast, mpsc, watch};
+use tokio::time::Instant;
 
-pub use board::{Presence, Published, Released, Sequence};
-pub use position::{Gap, Reach, Versions};
+pub use handle::{Desired, EngineHandle, EngineStopped, Revocations, View};
+pub use published::{Presence, Published, Sequence};
+pub use released::Released;
+pub use replica_progress::ReplicaProgress;
+pub use versions::{Gap, Versions};
 
-use self::board::Board;
-use self::complaints::Complaints;
-use self::patience::{Now, Patience};
-use self::position::Positions;
+use self::handle::Request;
+use self::node_states::NodeStates;
+use self::pod_waits::{Clocks, PodWaits};
+use self::problem_log::ProblemLog;
+use self::replica_progress::ProgressRecord;
 use crate::metrics::Metrics;
 use crate::source::SourceEvent;
+use flock_shared::pause::until;
 
 /// A burst is over when no event has come for this long …
 const QUIET: Duration = Duration::from_millis(1);
@@ -41,12 +48,6 @@ const REQUESTS: usize = 1024;
 /// So many passes may have revoked something before whoever has heard of none is told that it missed some.
 const REVOCATIONS: usize = 64;
 
-/// What passes have revoked, for the nodes that do not judge it themselves.
-pub type Revocations = broadcast::Receiver<Arc<Elsewhere>>;
-
-/// What the compiler wants of one node; `None` until the world is complete.
-pub type Desired = watch::Receiver<Option<Arc<Published>>>;
-
 /// Why the engine stopped.
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
@@ -56,162 +57,6 @@ pub enum EngineError {
     /// Translation panicked; the world may be half changed.
     #[error("translation failed")]
     Translation(#[source] tokio::task::JoinError),
-}
-
-enum Request {
-    Subscribe(NodeName, oneshot::Sender<Desired>),
-    /// What an agent says of its node, and where to see what the node should have, once that is taken into account.
-    Introduce(NodeName, Option<Facts>, oneshot::Sender<Desired>),
-    /// What an agent that has introduced itself says of its node.
-    Observe(Facts),
-    Nodes(oneshot::Sender<BTreeMap<NodeName, Desired>>),
-    Problems(oneshot::Sender<Vec<Problem>>),
-    /// What the nodes of some pods' addresses enforce.
-    Outputs(Vec<IpAddr>, oneshot::Sender<HashMap<IpAddr, Vec<Arc<Output>>>>),
-    /// What CNI did on a node, where there is no API server to write it down.
-    Attached(NodePods),
-    /// A look at the world.
-    Look(Look),
-}
-
-/// Looks at what is published; to be quick, for everything else waits.
-type Look = Box<dyn FnOnce(&View<'_>) + Send>;
-
-/// The world as it is published.
-#[derive(Debug, Clone, Copy)]
-pub struct View<'a> {
-    /// The objects.
-    pub world: &'a World,
-    /// The newest pass, which knows all of them.
-    pub sequence: Sequence,
-    /// What pods have ceased to have.
-    pub released: &'a Released,
-}
-
-/// Asks the engine. Cloning is cheap; a request fails only when the engine has stopped.
-#[derive(Debug, Clone)]
-pub struct EngineHandle {
-    requests: mpsc::Sender<Request>,
-    ready: watch::Receiver<bool>,
-    passed: watch::Receiver<Sequence>,
-    reach: watch::Receiver<Reach>,
-    revocations: broadcast::Sender<Arc<Elsewhere>>,
-}
-
-/// The engine has stopped; the process is about to end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the engine has stopped")]
-pub struct EngineStopped;
-
-impl EngineHandle {
-    /// What `node` should have, now and later. A node that the world does not know has a table without subjects.
-    ///
-    /// # Errors
-    /// When the engine has stopped.
-    pub async fn subscribe(&self, node: NodeName) -> Result<Desired, EngineStopped> {
-        self.ask(|reply| Request::Subscribe(node, reply)).await
-    }
-
-    /// The same, for the agent of `node`, which says this of it. What is published already takes that into account.
-    ///
-    /// # Errors
-    /// When the engine has stopped.
-    pub async fn introduce(&self, node: NodeName, facts: Option<Facts>) -> Result<Desired, EngineStopped> {
-        self.ask(|reply| Request::Introduce(node, facts, reply)).await
-    }
-
-    /// The agent of a node, which has introduced itself, says something else of it.
-    ///
-    /// # Errors
-    /// When the engine has stopped.
-    pub async fn observe(&self, facts: Facts) -> Result<(), EngineStopped> {
-        self.requests.send(Request::Observe(facts)).await.map_err(|_| EngineStopped)
-    }
-
-    /// What every known node should have.
-    ///
-    /// # Errors
-    /// When the engine has stopped.
-    pub async fn nodes(&self) -> Result<BTreeMap<NodeName, Desired>, EngineStopped> {
-        self.ask(Request::Nodes).await
-    }
-
-    /// What a user should mend, in order.
-    ///
-    /// # Errors
-    /// When the engine has stopped.
-    pub async fn problems(&self) -> Result<Vec<Problem>, EngineStopped> {
-        self.ask(Request::Problems).await
-    }
-
-    /// What `look` sees in the world, once that is complete. It is to be quick.
-    ///
-    /// # Errors
-    /// When the engine has stopped.
-    pub async fn look<T: Send + 'static>(
-        &self,
-        look: impl FnOnce(&View<'_>) -> T + Send + 'static,
-    ) -> Result<T, EngineStopped> {
-        let mut ready = self.ready.clone();
-        ready.wait_for(|ready| *ready).await.map_err(|_| EngineStopped)?;
-        // An asker that went away does not want the answer any more.
-        self.ask(|reply| Request::Look(Box::new(move |view| drop(reply.send(look(view)))))).await
-    }
-
-    /// The newest pass that is published.
-    #[must_use]
-    pub fn passed(&self) -> watch::Receiver<Sequence> {
-        self.passed.clone()
-    }
-
-    /// What CNI did on a node, where there is no API server to write it down.
-    ///
-    /// # Errors
-    /// When the engine has stopped.
-    pub async fn attached(&self, object: NodePods) -> Result<(), EngineStopped> {
-        self.requests.send(Request::Attached(object)).await.map_err(|_| EngineStopped)
-    }
-
-    /// What the nodes of the owners of these addresses are to enforce; addresses that nobody owns are left out.
-    ///
-    /// # Errors
-    /// When the engine has stopped.
-    pub async fn outputs(
-        &self,
-        addresses: Vec<IpAddr>,
-    ) -> Result<HashMap<IpAddr, Vec<Arc<Output>>>, EngineStopped> {
-        self.ask(|reply| Request::Outputs(addresses, reply)).await
-    }
-
-    /// What is revoked from here on, for nodes that do not judge it themselves.
-    #[must_use]
-    pub fn revocations(&self) -> Revocations {
-        self.revocations.subscribe()
-    }
-
-    /// Whether every kind has been listed and its translation is published.
-    #[must_use]
-    pub fn is_ready(&self) -> bool {
-        *self.ready.borrow()
-    }
-
-    /// A receiver that turns true once [`Self::is_ready`] does.
-    #[must_use]
-    pub fn readiness(&self) -> watch::Receiver<bool> {
-        self.ready.clone()
-    }
-
-    /// How far the states that are published reach; changes when they reach further.
-    #[must_use]
-    pub fn reach(&self) -> watch::Receiver<Reach> {
-        self.reach.clone()
-    }
-
-    async fn ask<T>(&self, request: impl FnOnce(oneshot::Sender<T>) -> Request) -> Result<T, EngineStopped> {
-        let (reply, answer) = oneshot::channel();
-        self.requests.send(request(reply)).await.map_err(|_| EngineStopped)?;
-        answer.await.map_err(|_| EngineStopped)
-    }
 }
 
 /// What a burst of events changed; the later variant asks for more.
@@ -226,22 +71,25 @@ enum Burst {
 #[derive(Debug)]
 pub struct Engine {
     translator: Translator,
-    /// Who is waited for, if it matters who is on the way.
-    patience: Option<Patience>,
+    /// The pods that are waited for, where unknown addresses are closed only while some are on their way.
+    pod_waits: Option<PodWaits>,
     /// Problems of inputs that are not objects, by input.
     reports: BTreeMap<Arc<str>, Vec<Problem>>,
     /// Problems of objects and between them, as of the newest translation.
     world_problems: Vec<Problem>,
-    /// Whether they differ from those in `complaints`.
+    /// True if they differ from those in `problem_log`.
     problems_stale: bool,
     /// All of them, and what was said of them.
-    complaints: Complaints,
-    board: Board,
-    positions: Positions,
+    problem_log: ProblemLog,
+    node_states: NodeStates,
+    progress: ProgressRecord,
     requests: mpsc::Receiver<Request>,
     ready: watch::Sender<bool>,
+    sound: watch::Sender<bool>,
     passed: watch::Sender<Sequence>,
     revocations: broadcast::Sender<Arc<Elsewhere>>,
+    /// When the oldest change was observed that no pass has taken up yet.
+    observed: Option<Instant>,
     metrics: Arc<Metrics>,
 }
 
@@ -257,25 +105,35 @@ impl Engine {
     pub fn with(options: Options, metrics: Arc<Metrics>) -> (Self, EngineHandle) {
         let (sender, requests) = mpsc::channel(64);
         let (ready, readiness) = watch::channel(false);
+        let (sound, soundness) = watch::channel(true);
         let (passed, passes) = watch::channel(Sequence::default());
-        let (positions, reach) = Positions::new();
+        let (progress, replica_progress) = ProgressRecord::new();
         let revocations = broadcast::channel(REVOCATIONS).0;
         let engine = Self {
             translator: Translator::with(options),
-            patience: (options.unready_pods == UnreadyPods::Expected).then(Patience::default),
+            pod_waits: (options.unready_pods == UnreadyPods::Expected).then(PodWaits::default),
             reports: BTreeMap::new(),
             world_problems: Vec::new(),
             problems_stale: false,
-            complaints: Complaints::default(),
-            board: Board::default(),
-            positions,
+            problem_log: ProblemLog::default(),
+            node_states: NodeStates::default(),
+            progress,
             requests,
             ready,
+            sound,
             passed,
             revocations: revocations.clone(),
+            observed: None,
             metrics,
         };
-        let handle = EngineHandle { requests: sender, ready: readiness, passed: passes, reach, revocations };
+        let handle = EngineHandle {
+            requests: sender,
+            ready: readiness,
+            sound: soundness,
+            passed: passes,
+            progress: replica_progress,
+            revocations,
+        };
         (engine, handle)
     }
 
@@ -285,17 +143,20 @@ impl Engine {
     /// [`EngineError`] says why the engine stopped.
     pub async fn run(mut self, mut events: mpsc::Receiver<SourceEvent>) -> Result<(), EngineError> {
         loop {
-            let overdue_at = self.patience.as_ref().and_then(Patience::due);
+            // Asked anew each time: what was just applied may have begun or ended a wait.
+            let overdue_at = self.pod_waits.as_ref().and_then(PodWaits::due);
             tokio::select! {
-                () = at(overdue_at) => self = self.pass_time().await?,
+                () = until(overdue_at) => self = self.expire().await?,
                 event = events.recv() => {
+                    // A world that is not complete is no policy: until then problems are all there is to say.
                     match self.burst(event.ok_or(EngineError::SourceEnded)?, &mut events).await {
                         Burst::World if self.translator.world().is_complete() => self = self.publish().await?,
                         Burst::World | Burst::Reports => self.review_problems(),
                         Burst::Nothing => {}
                     }
-                    if self.translator.world().is_complete() {
-                        self.positions.published();
+                    // What could not be published is still to be reached.
+                    if self.translator.world().is_complete() && self.is_sound() {
+                        self.progress.published();
                     }
                 }
                 Some(request) = self.requests.recv() => self = self.serve(request).await?,
@@ -307,6 +168,7 @@ impl Engine {
     async fn burst(&mut self, first: SourceEvent, events: &mut mpsc::Receiver<SourceEvent>) -> Burst {
         let deadline = Instant::now() + LONGEST_BURST;
         let mut changed = self.apply(first);
+        // Until it is quiet, so that a rollout costs one pass; but not for ever, so that a storm without end is published, too.
         loop {
             let quiet = (Instant::now() + QUIET).min(deadline);
             match tokio::time::timeout_at(quiet, events.recv()).await {
@@ -324,18 +186,22 @@ impl Engine {
     fn apply(&mut self, event: SourceEvent) -> Burst {
         self.metrics.events.inc();
         match event {
-            SourceEvent::Changes { changes, progress } => {
+            SourceEvent::Changes { changes, progress, observed } => {
                 let was_complete = self.translator.world().is_complete();
                 let mut changed = false;
                 for change in changes {
-                    let overdue = self.heed(&change);
+                    // Before the world has it: whether a pod was waited for is known of the world as it was.
+                    let overdue = self.observe(&change);
                     changed |= self.translator.apply(change);
                     for change in overdue {
                         changed |= self.translator.apply(change);
                     }
                 }
                 if let Some(progress) = progress {
-                    self.positions.read(progress, changed);
+                    self.progress.read(progress, changed);
+                }
+                if changed {
+                    self.changed(observed);
                 }
                 // The listing that completes the world counts although it may hold nothing.
                 if changed || was_complete != self.translator.world().is_complete() {
@@ -356,71 +222,117 @@ impl Engine {
         }
     }
 
-    /// Who is overdue by a change that is about to be applied, or is no longer.
-    fn heed(&mut self, change: &Change) -> Vec<Change> {
-        let Some(patience) = self.patience.as_mut().filter(|_| matches!(change, Change::Pod(_))) else {
+    /// The world has changed by what was observed at a moment.
+    fn changed(&mut self, observed: Instant) {
+        self.observed = Some(self.observed.map_or(observed, |oldest| oldest.min(observed)));
+    }
+
+    /// The pods that are overdue by a change that is about to be applied, or no longer.
+    fn observe(&mut self, change: &Change) -> Vec<Change> {
+        let Some(pod_waits) = self.pod_waits.as_mut().filter(|_| matches!(change, Change::Pod(_))) else {
             return Vec::new();
         };
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let wall = i64::try_from(since.as_secs()).ok().and_then(UnixTime::new);
-        let now = Now { instant: Instant::now(), wall };
-        patience.heed(change, now, |pod| self.translator.expects(pod))
+        let now = Clocks { instant: Instant::now(), wall };
+        pod_waits.observe(change, now, |pod| self.translator.expects(pod))
     }
 
-    /// Who is overdue by now closes no node any more.
-    async fn pass_time(mut self) -> Result<Self, EngineError> {
-        let Some(patience) = &mut self.patience else { return Ok(self) };
-        let decided = patience.pass_time(Instant::now(), |pod| self.translator.expects(pod));
+    /// Pods that are overdue by now close no node any more.
+    async fn expire(mut self) -> Result<Self, EngineError> {
+        let Some(pod_waits) = &mut self.pod_waits else { return Ok(self) };
+        let decided = pod_waits.expire(Instant::now(), |pod| self.translator.expects(pod));
         let mut changed = false;
         for change in decided {
             changed |= self.translator.apply(change);
         }
-        if changed && self.is_ready() { self.publish().await } else { Ok(self) }
+        if changed {
+            self.changed(Instant::now());
+        }
+        if changed && self.may_publish() { self.publish().await } else { Ok(self) }
     }
 
     /// Says in the log what is new and what is mended.
     fn review_problems(&mut self) {
         let reported = self.reports.values().flatten();
-        self.complaints.review(self.world_problems.iter().chain(reported).cloned().collect());
-        self.metrics.problems.set(i64::try_from(self.complaints.all().len()).unwrap_or(i64::MAX));
+        self.problem_log.review(self.world_problems.iter().chain(reported).cloned().collect());
+        self.metrics.problems(self.problem_log.all());
     }
 
     /// Translates off the async threads: the world goes there and comes back.
     async fn publish(mut self) -> Result<Self, EngineError> {
         let started = Instant::now();
-        self.positions.publishing();
+        // Before the pass: as soon as a state is there, an agent may take it, and its position has to name what it knows.
+        self.progress.publishing();
         self = tokio::task::spawn_blocking(move || {
             let pass = self.translator.pass();
-            if pass.problems {
-                self.world_problems = self.translator.problems();
-            }
-            self.metrics.passed(&pass.work);
-            self.problems_stale |= pass.problems;
-            let revoked = self.revoked(&pass);
-            for node in self.board.publish(pass, &self.translator) {
-                self.translator.apply(Change::Facts(Edit::Delete(node)));
-            }
-            // What it revokes is published: whoever asks is answered by that.
-            revoked.map(tokio::task::spawn_blocking);
+            self.take_over(pass);
             self
         })
         .await
         .map_err(EngineError::Translation)?;
+        if !self.is_sound() {
+            return Ok(self);
+        }
         self.metrics.translated(started.elapsed());
         self.metrics.objects(self.translator.world());
         if std::mem::take(&mut self.problems_stale) {
             self.review_problems();
         }
-        self.passed.send_replace(self.board.sequence());
+        // After the states: who waits for a pass then finds what it has published.
+        self.passed.send_replace(self.node_states.sequence());
         if !self.ready.send_replace(true) {
             tracing::info!(
-                nodes = self.board.len(),
+                nodes = self.node_states.len(),
                 pods = self.translator.world().pods().len(),
                 policies = self.translator.world().policies().len(),
                 "ready"
             );
         }
         Ok(self)
+    }
+
+    /// Publishes what a pass has come to, unless that is nothing to go by.
+    fn take_over(&mut self, pass: Pass) {
+        // First of all, for nothing of a pass that broke an invariant is to be seen by anybody.
+        self.judge(pass.broken.as_ref());
+        if !self.is_sound() {
+            return;
+        }
+        if pass.problems {
+            self.world_problems = self.translator.problems();
+        }
+        self.metrics.passed(&pass.work);
+        self.problems_stale |= pass.problems;
+        // Of the states that are about to be replaced, so before they are.
+        let revoked = self.revoked(&pass);
+        // Before it is published, and may be acknowledged. What the first pass publishes is no change but all that there is.
+        if let Some(observed) = self.observed.take().filter(|_| self.is_ready()) {
+            let nodes = pass.changes.iter().map(|change| change.after.node());
+            self.metrics.published(self.node_states.sequence().next(), observed, nodes);
+        }
+        for node in self.node_states.publish(pass, &self.translator) {
+            self.translator.apply(Change::Facts(Edit::Delete(node)));
+        }
+        // What it revokes is published: whoever asks is answered by that.
+        revoked.map(tokio::task::spawn_blocking);
+    }
+
+    /// Says what is wrong with the translation itself, if anything is, and if agents may still turn to this replica. The
+    /// next change of the cluster has it tried again, and nothing else has: it takes as long as a start.
+    fn judge(&self, broken: Option<&Broken>) {
+        if let Some(broken) = broken {
+            self.metrics.invariants.inc_by(broken.count);
+            tracing::error!(%broken, "an invariant of the translation is broken: please report this");
+        }
+        let is_sound = broken.is_none_or(|broken| broken.is_mended);
+        if self.sound.send_replace(is_sound) != is_sound {
+            if is_sound {
+                tracing::info!("the translation is sound again");
+            } else {
+                tracing::error!("not ready: nodes keep what is published until a translation breaks nothing");
+            }
+        }
     }
 
     /// How to find out what a pass revokes and tell the streams, apart from the engine, if there are any.
@@ -445,6 +357,15 @@ impl Engine {
         *self.ready.borrow()
     }
 
+    fn is_sound(&self) -> bool {
+        *self.sound.borrow()
+    }
+
+    /// Returns true if what nodes have is published by passes, and the newest one was to go by.
+    fn may_publish(&self) -> bool {
+        self.is_ready() && self.is_sound()
+    }
+
     /// Answers a request and those that wait behind it: what thousands of agents say of their nodes when they come back
     /// costs a few passes.
     async fn serve(mut self, first: Request) -> Result<Self, EngineError> {
@@ -455,10 +376,14 @@ impl Engine {
             requests.push(request);
         }
         let mut changed = false;
+        // All are heard before one is answered: whoever subscribes gets a state that knows what it has said.
         for request in &mut requests {
             changed |= self.hear(request);
         }
-        if changed && self.is_ready() {
+        if changed {
+            self.changed(Instant::now());
+        }
+        if changed && self.may_publish() {
             self = self.publish().await?;
         }
         requests.into_iter().for_each(|request| self.answer(request));
@@ -468,11 +393,11 @@ impl Engine {
     /// Takes over what a request says of a node. Returns true if that is other than what was known.
     fn hear(&mut self, request: &mut Request) -> bool {
         let edit = match request {
-            Request::Introduce(node, facts, _) => {
+            Request::SubscribeAgent(node, facts, _) => {
                 facts.take().map_or_else(|| Edit::Delete(node.clone()), Edit::Upsert)
             }
             // Only of nodes that have a place, with which what they say is forgotten.
-            Request::Observe(facts) if self.board.has(&facts.node) => Edit::Upsert(facts.clone()),
+            Request::Observe(facts) if self.node_states.has(&facts.node) => Edit::Upsert(facts.clone()),
             Request::Attached(object) => {
                 return self.translator.apply(Change::NodePods(Edit::Upsert(object.clone())));
             }
@@ -489,8 +414,8 @@ impl Engine {
     const fn view(&self) -> View<'_> {
         View {
             world: self.translator.world(),
-            sequence: self.board.sequence(),
-            released: self.board.released(),
+            sequence: self.node_states.sequence(),
+            released: self.node_states.released(),
         }
     }
 
@@ -499,14 +424,20 @@ impl Engine {
         match request {
             Request::Observe(_) | Request::Attached(_) => {}
             Request::Look(look) => look(&self.view()),
-            Request::Subscribe(node, reply) | Request::Introduce(node, _, reply) => {
-                let translator = self.is_ready().then_some(&self.translator);
-                drop(reply.send(self.board.subscribe(node, translator)));
+            Request::Subscribe(node, reply) | Request::SubscribeAgent(node, _, reply) => {
+                // Of a new node nothing is known while the translation is broken, not even that nothing names it.
+                let translator = self.may_publish().then_some(&self.translator);
+                drop(reply.send(self.node_states.subscribe(node, translator)));
             }
-            Request::Nodes(reply) => drop(reply.send(self.board.all())),
-            Request::Problems(reply) => drop(reply.send(self.complaints.all().to_vec())),
+            Request::Nodes(reply) => {
+                for node in self.node_states.sweep() {
+                    self.translator.apply(Change::Facts(Edit::Delete(node)));
+                }
+                drop(reply.send(self.node_states.all()));
+            }
+            Request::Problems(reply) => drop(reply.send(self.problem_log.all().to_vec())),
             Request::Outputs(addresses, reply) => {
-                let outputs_of = |address: &IpAddr| self.translator.outputs_of(address).cloned().collect();
+                let outputs_of = |address: &IpAddr| self.translator.outputs_of(address);
                 let outputs = addresses.into_iter().map(|address| (address, outputs_of(&address)));
                 drop(reply.send(outputs.collect()));
             }
@@ -514,13 +445,10 @@ impl Engine {
     }
 }
 
-async fn at(instant: Option<Instant>) {
-    match instant {
-        Some(instant) => sleep_until(instant).await,
-        None => pending().await,
-    }
-}
-
 #[cfg(test)]
 #[path = "expected_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "broken_tests.rs"]
+mod broken_tests;

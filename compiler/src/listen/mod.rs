@@ -1,21 +1,31 @@
 //! Listens for connections and accepts them.
+//!
+//! ```text
+//! Acceptor ─▶ PreAuthLimiter ─▶ TLS handshake ─▶ Incoming ─▶ service or admin, until the peer is authenticated
+//!             lets in, evicts    within a limit
+//! ```
 
-mod doorway;
-mod handshake;
+mod acceptor;
+mod eviction;
+mod known_addresses;
+mod pre_auth;
+mod tls;
+mod unauthenticated;
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::time::Duration;
+use std::sync::Arc;
 
 use futures::stream::{Stream, unfold};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
-pub use doorway::{Doorway, Stranger};
-pub use handshake::{Secured, secured};
+pub use pre_auth::PreAuthLimiter;
+pub use tls::{TlsSettings, tls};
+pub use unauthenticated::{Authenticated, ConnectionPermit, Unauthenticated};
 
-/// How long nothing is accepted after an error that is not about one connection. Those are about this process (no
-/// file descriptors, no memory) and come back at once.
-const PAUSE: Duration = Duration::from_millis(100);
+use self::acceptor::Acceptor;
+use self::unauthenticated::Admitted;
+use crate::metrics::Metrics;
 
 /// Connections that may wait to be accepted, as far as the kernel allows (`net.core.somaxconn`): all agents come back at
 /// once after a restart, and one that finds no place tries again only after a second.
@@ -23,19 +33,27 @@ const BACKLOG: u32 = 16_384;
 
 /// A connection that has come.
 #[derive(Debug)]
-pub struct Arrival<C> {
+pub struct Incoming<C> {
     /// The connection.
     pub io: C,
-    /// Whose it is, if it has an address.
+    /// The peer's address, if it has one.
     pub peer: Option<IpAddr>,
-    /// Until its peer has shown who it is, where that is asked.
-    pub stranger: Option<Stranger>,
+    /// Its place until the peer is authenticated, where that is asked.
+    pub unauthenticated: Option<Unauthenticated>,
+    /// Its room, for as long as it is open.
+    pub permit: Option<ConnectionPermit>,
 }
 
-impl<C> Arrival<C> {
-    /// A connection whose peer need not show who it is.
-    pub const fn known(io: C, peer: Option<IpAddr>) -> Self {
-        Self { io, peer, stranger: None }
+impl<C> Incoming<C> {
+    /// A connection whose peer need not authenticate.
+    pub const fn trusted(io: C, peer: Option<IpAddr>) -> Self {
+        Self { io, peer, unauthenticated: None, permit: None }
+    }
+
+    /// A connection that was let in within limits.
+    fn limited(io: C, peer: IpAddr, admitted: Admitted) -> Self {
+        let Admitted { unauthenticated, permit, .. } = admitted;
+        Self { io, peer: Some(peer), unauthenticated: Some(unauthenticated), permit: Some(permit) }
     }
 }
 
@@ -51,35 +69,19 @@ pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
-/// Connections as they come, in plain text; never ends.
-pub fn plain(listener: TcpListener) -> impl Stream<Item = io::Result<Arrival<TcpStream>>> + Send {
-    unfold(listener, async |listener| {
-        let (io, peer) = accept(&listener).await;
-        Some((Ok(Arrival::known(io, Some(peer))), listener))
+/// Connections as they come, in plain text; never ends. Limits before authentication are its own.
+pub fn plain(listener: TcpListener) -> impl Stream<Item = io::Result<Incoming<TcpStream>>> + Send {
+    plain_limited(listener, PreAuthLimiter::default(), Arc::default())
+}
+
+/// The same within the limits of `limiter`; `metrics` count those that are evicted.
+pub fn plain_limited(
+    listener: TcpListener,
+    limiter: PreAuthLimiter,
+    metrics: Arc<Metrics>,
+) -> impl Stream<Item = io::Result<Incoming<TcpStream>>> + Send {
+    unfold(Acceptor::new(listener, limiter, metrics), async |acceptor| {
+        let (io, peer, admitted) = acceptor.next().await;
+        Some((Ok(Incoming::limited(io, peer, admitted)), acceptor))
     })
-}
-
-/// The next connection. Small messages are not held back (no delay).
-async fn accept(listener: &TcpListener) -> (TcpStream, IpAddr) {
-    loop {
-        let accepted = listener.accept().await;
-        match accepted.and_then(|(stream, peer)| stream.set_nodelay(true).map(|()| (stream, peer.ip()))) {
-            Ok(accepted) => return accepted,
-            Err(error) if is_about_one_connection(&error) => {}
-            Err(error) => {
-                tracing::warn!(%error, "cannot accept connections");
-                tokio::time::sleep(PAUSE).await;
-            }
-        }
-    }
-}
-
-fn is_about_one_connection(error: &io::Error) -> bool {
-    use io::ErrorKind::{
-        BrokenPipe, ConnectionAborted, ConnectionReset, Interrupted, InvalidInput, NotConnected,
-    };
-    matches!(
-        error.kind(),
-        ConnectionAborted | ConnectionReset | BrokenPipe | NotConnected | InvalidInput | Interrupted
-    )
 }

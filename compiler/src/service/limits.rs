@@ -7,7 +7,7 @@ use std::time::Duration;
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
     /// How long a peer may take to show who it is, where that is asked, before its connection is closed.
-    pub introduction: Duration,
+    pub authentication: Duration,
     /// How long an agent may take to say hello. It has nothing to do before.
     pub hello: Duration,
     /// How long an agent may take to acknowledge an update before its stream ends. An agent kills nft after 30 s
@@ -51,7 +51,7 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            introduction: Duration::from_secs(10),
+            authentication: Duration::from_secs(10),
             hello: Duration::from_secs(10),
             ack: Duration::from_secs(300),
             write: Duration::from_secs(30),

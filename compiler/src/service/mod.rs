@@ -1,20 +1,20 @@
-//! The gRPC services: the agents' stream, debugging, health and reflection.
+//! The gRPC services: what agents call, debugging, health and reflection.
+//!
+//! ```text
+//! listen ─▶ Connection ─ HTTP/2 ─▶ peers that need not authenticate ─┬─▶ authenticate ─▶ node
+//!           (limits, backlog)      (tower, all services)             ├─▶ debug: lets in by method
+//!                                                                    └─▶ health, reflection: anybody
+//! ```
+//!
+//! A panic ends the process of a release, which is built to abort, and kubelet starts it again. In a debug build HTTP/2 ends
+//! the connection that it happened on, and tests see that.
 
-mod admission;
-mod attach;
-mod caught_up;
+mod connection;
+mod context;
 mod debug;
-mod flows;
 mod limits;
-mod link;
 mod node;
-mod output;
-mod pace;
-mod panicked;
-mod quota;
-mod session;
-mod watchdog;
-mod wire;
+mod render_limiter;
 
 use std::future::Future;
 use std::io;
@@ -24,27 +24,26 @@ use std::time::Duration;
 use flock_proto::v1::debug_service_server::DebugServiceServer;
 use flock_proto::{DESCRIPTORS, MAX_MESSAGE_BYTES};
 use futures::{Stream, TryStreamExt as _};
+use http::Request;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
+use tonic::Status;
+use tonic::body::Body;
 use tonic::transport::Server;
-use tonic_health::server::health_reporter;
+use tonic_health::server::{HealthReporter, health_reporter};
+use tower::util::MapRequestLayer;
 
+pub use context::Context;
 pub use limits::Limits;
 
 use crate::access::Access;
-use crate::attach::{Keeper, Store};
-use crate::engine::EngineHandle;
-use crate::fleet::Fleet;
-use crate::listen::Arrival;
-use crate::metrics::Metrics;
+use crate::engine::{EngineHandle, EngineStopped};
+use crate::listen::Incoming;
 
+use self::connection::{Connection, ConnectionHandle, Connections};
 use self::debug::Debug;
-use self::link::Links;
-use self::node::Node;
-use self::pace::Pace;
-use self::panicked::Alarm;
-use self::wire::Endpoint;
+use self::node::NodeEndpoint;
+use self::render_limiter::RenderLimiter;
 
 /// How often an idle connection is pinged, and how long the answer may take: a dead peer is found within 30 s.
 const KEEPALIVE: Duration = Duration::from_secs(10);
@@ -65,35 +64,6 @@ const MAX_HEADERS: u32 = 20 * 1024;
 /// How often the fleet forgets agents of nodes that are gone.
 const FORGET_INTERVAL: Duration = Duration::from_secs(60);
 
-/// What the services need.
-#[derive(Debug, Clone)]
-pub struct Context {
-    /// The engine.
-    pub engine: EngineHandle,
-    /// Writes down what CNI does.
-    pub keeper: Keeper,
-    /// The agents' status.
-    pub fleet: Arc<Fleet>,
-    /// Metrics.
-    pub metrics: Arc<Metrics>,
-    /// Who may ask.
-    pub access: Access,
-    /// Turns true when streams should end.
-    pub stopping: watch::Receiver<bool>,
-    /// Limits.
-    pub limits: Limits,
-}
-
-impl Context {
-    /// What serves everybody on loopback, and keeps what CNI does in memory.
-    #[must_use]
-    pub fn in_memory(engine: EngineHandle, metrics: Arc<Metrics>, stopping: watch::Receiver<bool>) -> Self {
-        let fleet = Arc::new(Fleet::default());
-        let keeper = Keeper::new(Store::memory(engine.clone()), engine.clone(), Arc::clone(&fleet));
-        Self { engine, keeper, fleet, metrics, access: Access::Open, stopping, limits: Limits::default() }
-    }
-}
-
 /// Why the server stopped.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
@@ -103,17 +73,14 @@ pub enum ServeError {
     /// The descriptors of the protocol could not be read; they are part of the program.
     #[error("server reflection could not be set up")]
     Reflection(#[from] tonic_reflection::server::Error),
-    /// A stream panicked.
-    #[error("a stream has panicked")]
-    Panicked,
 }
 
-/// Serves on `connections` until `stop` resolves.
+/// Serves on connections as they come, until `stop` resolves.
 ///
 /// # Errors
 /// [`ServeError`] says why the server stopped.
 pub async fn serve<C: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
-    connections: impl Stream<Item = io::Result<Arrival<C>>> + Send,
+    incoming: impl Stream<Item = io::Result<Incoming<C>>> + Send,
     context: Context,
     stop: impl Future<Output = ()> + Send,
 ) -> Result<(), ServeError> {
@@ -122,43 +89,66 @@ pub async fn serve<C: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
         .register_encoded_file_descriptor_set(DESCRIPTORS)
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
         .build_v1()?;
-    let (links, alarm, pace) = (Links::default(), Alarm::default(), Arc::new(Pace::new(&context.limits)));
-    let node = Endpoint(Node::new(context.clone(), pace, alarm.clone()));
-    let debug = DebugServiceServer::new(Debug::new(
-        context.clone(),
-        Arc::new(Pace::new(&context.limits)),
-        alarm.clone(),
-    ))
-    .max_encoding_message_size(MAX_MESSAGE_BYTES)
-    .max_decoding_message_size(MAX_REQUEST_BYTES);
-    health.set_not_serving::<Endpoint>().await;
+    let connections = Connections::default();
+    // Debug clients and agents do not wait for each other.
+    let [for_agents, for_clients] = [(); 2].map(|()| Arc::new(RenderLimiter::new(&context.limits)));
+    let debug = DebugServiceServer::new(Debug::new(context.clone(), for_clients))
+        .max_encoding_message_size(MAX_MESSAGE_BYTES)
+        .max_decoding_message_size(MAX_REQUEST_BYTES);
+    health.set_not_serving::<NodeEndpoint>().await;
     health.set_serving::<DebugServiceServer<Debug>>().await;
-    let mut ready = context.engine.readiness();
-    let readiness = async {
-        // An engine that stops ends the process; until then "not serving" stays true.
-        if ready.wait_for(|ready| *ready).await.is_ok() {
-            health.set_serving::<Endpoint>().await;
+    // Where nobody is asked who they are, whoever asks for something need not show it.
+    let asks_nobody = matches!(context.access, Access::Open);
+    let authenticating = MapRequestLayer::new(move |request: Request<Body>| {
+        if asks_nobody && let Ok(connection) = ConnectionHandle::of(request.extensions()) {
+            connection.authenticated();
         }
-        std::future::pending::<()>().await;
-    };
+        request
+    });
     let server = Server::builder()
+        .layer(authenticating)
         .http2_keepalive_interval(Some(KEEPALIVE))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
         .initial_stream_window_size(WINDOW)
         .initial_connection_window_size(WINDOW)
         .max_concurrent_streams(MAX_STREAMS)
         .http2_max_header_list_size(Some(MAX_HEADERS))
-        .add_service(node)
+        .add_service(node::service(context.clone(), for_agents))
         .add_service(debug)
         .add_service(health_service)
         .add_service(reflection)
-        .serve_with_incoming_shutdown(connections.map_ok(|arrival| links.wrap(arrival)), stop);
+        .serve_with_incoming_shutdown(incoming.map_ok(|it| Connection::open(it, &connections)), stop);
     tokio::select! {
         served = server => Ok(served?),
-        () = alarm.gone_off() => Err(ServeError::Panicked),
-        () = watchdog::watch(&links, &context.limits, &context.metrics) => Ok(()),
+        () = connection::watch(&connections, &context.limits, &context.metrics) => Ok(()),
         () = forget(&context) => Ok(()),
-        () = readiness => Ok(()),
+        () = report_health(&context.engine, &health) => Ok(()),
+    }
+}
+
+/// Says by gRPC's health service whether agents may turn to this replica, for as long as it is polled.
+async fn report_health(engine: &EngineHandle, health: &HealthReporter) {
+    let (mut ready, mut sound) = (engine.readiness(), engine.soundness());
+    // An engine that stops ends the process; until then what was said last stays true.
+    if ready.wait_for(|ready| *ready).await.is_ok() {
+        loop {
+            let is_sound = *sound.borrow_and_update();
+            if is_sound {
+                health.set_serving::<NodeEndpoint>().await;
+            } else {
+                health.set_not_serving::<NodeEndpoint>().await;
+            }
+            if sound.changed().await.is_err() {
+                break;
+            }
+        }
+    }
+    std::future::pending::<()>().await;
+}
+
+impl From<EngineStopped> for Status {
+    fn from(error: EngineStopped) -> Self {
+        Self::unavailable(error.to_string())
     }
 }
 

@@ -11,8 +11,9 @@ use std::sync::Arc;
 
 use flock_compiler_core::{Change, Problem};
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
-pub use progress::{Kind, NotComparable, Progress, Reached, Version};
+pub use progress::{Kind, KindProgress, NotComparable, Reached, Version};
 
 /// What a source says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,7 +23,9 @@ pub enum SourceEvent {
         /// What changed, in order; empty if only the progress is news.
         changes: Vec<Change>,
         /// How far a kind has been read with it, where versions tell.
-        progress: Option<Progress>,
+        progress: Option<KindProgress>,
+        /// When the source had read of it.
+        observed: Instant,
     },
     /// The problems of one input (a file, a watch): they replace those that were reported for it before.
     Report {
@@ -36,7 +39,14 @@ pub enum SourceEvent {
 impl From<Change> for SourceEvent {
     /// One change of no known version.
     fn from(change: Change) -> Self {
-        Self::Changes { changes: vec![change], progress: None }
+        Self::from(vec![change])
+    }
+}
+
+impl From<Vec<Change>> for SourceEvent {
+    /// Changes of no known version, read at this moment.
+    fn from(changes: Vec<Change>) -> Self {
+        Self::Changes { changes, progress: None, observed: Instant::now() }
     }
 }
 

@@ -102,7 +102,7 @@ impl fmt::Display for Version {
 
 /// How far a kind has been read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Progress {
+pub struct KindProgress {
     /// The kind.
     pub kind: Kind,
     /// How far.

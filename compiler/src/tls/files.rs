@@ -120,12 +120,12 @@ mod tests {
     use time::OffsetDateTime;
 
     use super::*;
-    use crate::tls::own::{Material, Terms, renew};
+    use crate::tls::own::{Lifetimes, Material, renew};
 
     /// A chain and its key.
     fn made() -> (String, String) {
         let names = BTreeSet::from(["compiler".to_owned()]);
-        let made = renew(&Material::default(), &names, OffsetDateTime::now_utc(), &Terms::default());
+        let made = renew(&Material::default(), &names, OffsetDateTime::now_utc(), &Lifetimes::default());
         let made = made.unwrap().unwrap();
         let (chain, key) = made.shown().unwrap();
         (chain.to_owned(), key.to_owned())

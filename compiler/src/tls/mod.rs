@@ -4,6 +4,7 @@
 //! A certificate is exchanged for those who come; who is connected stays connected.
 
 pub mod files;
+pub mod nobody;
 pub mod own;
 
 use std::sync::Arc;
@@ -31,6 +32,9 @@ pub enum CertificateError {
     /// Both are there and do not belong together, or nothing can be done with them.
     #[error("certificate and private key cannot be used: {0}")]
     Unusable(rustls::Error),
+    /// It could not be made.
+    #[error("a certificate cannot be made: {0}")]
+    Make(rcgen::Error),
 }
 
 /// The certificate that is shown to those who connect. Clones show the same.
@@ -56,7 +60,7 @@ impl Certificate {
         Ok(())
     }
 
-    /// Whether there is one.
+    /// Returns true if there is one.
     #[must_use]
     pub fn is_there(&self) -> bool {
         self.0.load().is_some()
@@ -67,12 +71,46 @@ impl Certificate {
     /// # Errors
     /// When the provider cannot do TLS 1.3; ring can.
     pub fn server_config(&self, protocols: &[&[u8]]) -> Result<Arc<ServerConfig>, rustls::Error> {
-        let mut config = ServerConfig::builder_with_provider(provider())
-            .with_protocol_versions(&[&version::TLS13])?
-            .with_no_client_auth()
-            .with_cert_resolver(Arc::new(self.clone()));
-        config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
-        Ok(Arc::new(config))
+        server_config(Arc::new(self.clone()), protocols)
+    }
+
+    /// The same, with another certificate as long as there is none.
+    ///
+    /// # Errors
+    /// As [`Certificate::server_config`].
+    pub fn server_config_or(
+        &self,
+        other: Self,
+        protocols: &[&[u8]],
+    ) -> Result<Arc<ServerConfig>, rustls::Error> {
+        server_config(Arc::new(Either { first: self.clone(), other }), protocols)
+    }
+}
+
+fn server_config(
+    resolver: Arc<dyn ResolvesServerCert>,
+    protocols: &[&[u8]],
+) -> Result<Arc<ServerConfig>, rustls::Error> {
+    let mut config = ServerConfig::builder_with_provider(provider())
+        .with_protocol_versions(&[&version::TLS13])?
+        .with_no_client_auth()
+        .with_cert_resolver(resolver);
+    // Agents read the authorities anew for each connection, and come back too seldom for a session to be resumed.
+    config.send_tls13_tickets = 0;
+    config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
+    Ok(Arc::new(config))
+}
+
+/// One certificate, and another one as long as there is none.
+#[derive(Debug)]
+struct Either {
+    first: Certificate,
+    other: Certificate,
+}
+
+impl ResolvesServerCert for Either {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        self.first.0.load_full().or_else(|| self.other.0.load_full())
     }
 }
 

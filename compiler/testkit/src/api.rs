@@ -1,6 +1,6 @@
 //! The way of a request to its answer.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -14,14 +14,16 @@ use serde_json::{Value, json};
 
 use crate::faults::{Failure, Faults};
 use crate::grants::Grants;
-use crate::identity::{API_AUDIENCE, Identities};
-use crate::kind::{Kind, POD, PORT_FORWARD, SUBJECT_ACCESS_REVIEW, TOKEN_REQUEST, TOKEN_REVIEW};
+use crate::identity::{API_AUDIENCE, Identities, Identity};
+use crate::kind::{
+    Kind, POD, PORT_FORWARD, SELF_SUBJECT_ACCESS_REVIEW, SUBJECT_ACCESS_REVIEW, TOKEN_REQUEST, TOKEN_REVIEW,
+};
 use crate::port_forward::{Accepted, Forwards};
 use crate::request::{Options, Target, Verb};
 use crate::status::Status;
 use crate::store::Store;
 use crate::wire::{self, Scissors};
-use crate::{list, patch, review, token_request, watch};
+use crate::{list, patch, review, schema, token_request, watch};
 
 /// What all connections share.
 #[derive(Debug)]
@@ -70,6 +72,11 @@ impl Api {
         self.counters().get(&(kind, verb)).copied().unwrap_or_default()
     }
 
+    /// What has been asked for at least once, as `verb resource.group`.
+    pub(crate) fn asked(&self) -> BTreeSet<String> {
+        self.counters().keys().map(|(kind, verb)| format!("{} {}", verb.word(), kind.resource())).collect()
+    }
+
     fn counters(&self) -> MutexGuard<'_, BTreeMap<(Kind, Verb), u64>> {
         self.requests.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -81,6 +88,8 @@ impl Api {
             ("GET", "/version") => {
                 Ok(json!({ "major": "1", "minor": "33", "gitVersion": "v1.33.0" })).map(Reply::object)
             }
+            // Everybody may ask.
+            ("GET", "/readyz") => Ok(Reply::object(json!("ok"))),
             _ => {
                 let options = Options::parse(head.uri.query().unwrap_or_default());
                 match body.collect().await {
@@ -138,6 +147,9 @@ impl Api {
         match (target.kind, verb) {
             (TOKEN_REVIEW, Verb::Create) => review::token(&self.store, &self.identities, body).map(created),
             (SUBJECT_ACCESS_REVIEW, Verb::Create) => review::access(&self.grants, body).map(created),
+            (SELF_SUBJECT_ACCESS_REVIEW, Verb::Create) => {
+                review::own_access(&self.grants, self.asker(&head.headers), body).map(created)
+            }
             (TOKEN_REQUEST, Verb::Create) => {
                 let (namespace, name) = target.place();
                 token_request::issue(&self.store, &self.identities, namespace, name, body).map(created)
@@ -147,7 +159,14 @@ impl Api {
                 self.store.get(POD, namespace, name).ok_or_else(|| Status::not_found(&POD, name))?;
                 self.forwards.accept((namespace, name), options, &head.headers).map(Reply::Forward)
             }
-            (TOKEN_REVIEW | SUBJECT_ACCESS_REVIEW | TOKEN_REQUEST | PORT_FORWARD, _) => Err(not_allowed()),
+            (
+                TOKEN_REVIEW
+                | SUBJECT_ACCESS_REVIEW
+                | SELF_SUBJECT_ACCESS_REVIEW
+                | TOKEN_REQUEST
+                | PORT_FORWARD,
+                _,
+            ) => Err(not_allowed()),
             _ => self.object(&target, verb, options, head, body),
         }
     }
@@ -158,10 +177,15 @@ impl Api {
             return Ok(());
         }
         let unauthorized = || Status::new(StatusCode::UNAUTHORIZED, "Unauthorized", "Unauthorized");
+        self.asker(headers).map(drop).ok_or_else(unauthorized)
+    }
+
+    /// Who is behind a request, by the token that it carries.
+    fn asker(&self, headers: &HeaderMap) -> Option<Identity> {
         let header = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-        let token = header.and_then(|value| value.strip_prefix("Bearer ")).ok_or_else(unauthorized)?;
+        let token = header.and_then(|value| value.strip_prefix("Bearer "))?;
         let admitted = self.identities.authenticate(&self.store, token, &[API_AUDIENCE.to_owned()]);
-        admitted.map(drop).map_err(|_| unauthorized())
+        admitted.ok().map(|admitted| admitted.identity)
     }
 
     /// Answers a request for objects that are stored.
@@ -181,16 +205,19 @@ impl Api {
             Verb::Watch => watch::watch(&self.store, &self.faults, target, options).map(Reply::Watch),
             Verb::Get => get().map(Reply::object),
             Verb::Create => {
-                let object = object(body, target.namespace.as_deref(), None)?;
+                let mut object = object(body, target.namespace.as_deref(), None)?;
+                schema::admit(kind, &mut object)?;
                 self.store.create(kind, object).map(|it| Reply::Object(StatusCode::CREATED, it))
             }
             Verb::Update => {
-                let object = object(body, target.namespace.as_deref(), Some(name))?;
+                let mut object = object(body, target.namespace.as_deref(), Some(name))?;
+                schema::admit(kind, &mut object)?;
                 self.store.update(kind, object).map(Reply::object)
             }
             Verb::Patch => {
                 let content = head.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-                let object = patch::patched(get()?, content.unwrap_or_default(), body)?;
+                let mut object = patch::patched(get()?, content.unwrap_or_default(), body)?;
+                schema::admit(kind, &mut object)?;
                 self.store.update(kind, object).map(Reply::object)
             }
             Verb::Delete => self.store.remove(kind, namespace, name).map(Reply::object),

@@ -57,12 +57,12 @@ pub enum Cut {
 /// The faults of one server.
 #[derive(Debug, Default)]
 pub struct Faults {
-    inner: Mutex<Inner>,
+    inner: Mutex<FaultPlan>,
     delivery: watch::Sender<Delivery>,
 }
 
 #[derive(Debug, Default)]
-struct Inner {
+struct FaultPlan {
     failures: Vec<(Kind, Verb, Failure, usize)>,
     delays: BTreeMap<(Kind, Verb), Duration>,
     expiry: Expiry,
@@ -70,7 +70,7 @@ struct Inner {
 }
 
 impl Faults {
-    fn inner(&self) -> MutexGuard<'_, Inner> {
+    fn inner(&self) -> MutexGuard<'_, FaultPlan> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

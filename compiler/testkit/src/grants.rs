@@ -142,7 +142,7 @@ impl Grants {
         self.inner().push(grant);
     }
 
-    /// Withdraws one; whether it was there.
+    /// Withdraws one. Returns true if it was there.
     pub fn withdraw(&self, grant: &Grant) -> bool {
         let mut grants = self.inner();
         let before = grants.len();

@@ -66,10 +66,10 @@ pub(crate) struct Authenticated {
 
 /// All tokens of a server, and the clock by which they end.
 #[derive(Default)]
-pub struct Identities(Mutex<Inner>);
+pub struct Identities(Mutex<KnownTokens>);
 
 #[derive(Default)]
-struct Inner {
+struct KnownTokens {
     known: BTreeMap<String, Identity>,
     /// How far the clock is ahead of the machine's.
     ahead: Duration,
@@ -83,7 +83,7 @@ impl fmt::Debug for Identities {
 }
 
 impl Identities {
-    fn inner(&self) -> MutexGuard<'_, Inner> {
+    fn inner(&self) -> MutexGuard<'_, KnownTokens> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -102,7 +102,7 @@ impl Identities {
         token
     }
 
-    /// Forgets a token; whether it was known.
+    /// Forgets a token. Returns true if it was known.
     pub fn revoke(&self, token: &str) -> bool {
         self.inner().known.remove(token).is_some()
     }

@@ -71,6 +71,14 @@ pub const SUBJECT_ACCESS_REVIEW: Kind = Kind {
     plural: "subjectaccessreviews",
     namespaced: false,
 };
+/// `authorization.k8s.io/v1.SelfSubjectAccessReview`: whether whoever asks may do something. Created, never stored.
+pub const SELF_SUBJECT_ACCESS_REVIEW: Kind = Kind {
+    group: "authorization.k8s.io",
+    version: "v1",
+    kind: "SelfSubjectAccessReview",
+    plural: "selfsubjectaccessreviews",
+    namespaced: false,
+};
 /// `authentication.k8s.io/v1.TokenRequest` of a service account. Created, never stored.
 pub const TOKEN_REQUEST: Kind = Kind {
     group: "",
@@ -89,7 +97,7 @@ pub const PORT_FORWARD: Kind = Kind {
 };
 
 /// What a server serves unless it is told otherwise.
-pub(crate) const SERVED: [Kind; 13] = [
+pub(crate) const SERVED: [Kind; 14] = [
     POD,
     NAMESPACE,
     NODE,
@@ -101,12 +109,18 @@ pub(crate) const SERVED: [Kind; 13] = [
     SERVICE_ACCOUNT,
     TOKEN_REVIEW,
     SUBJECT_ACCESS_REVIEW,
+    SELF_SUBJECT_ACCESS_REVIEW,
     TOKEN_REQUEST,
     PORT_FORWARD,
 ];
 
 impl Kind {
-    /// Whether it is a part of another kind's objects.
+    /// Returns true if a CustomResourceDefinition makes it: of such objects a server treats some things in another way.
+    pub(crate) fn is_custom(&self) -> bool {
+        !self.group.is_empty() && !self.group.ends_with(".k8s.io")
+    }
+
+    /// Returns true if it is a part of another kind's objects.
     pub(crate) fn is_subresource(&self) -> bool {
         self.plural.contains('/')
     }

@@ -1,35 +1,28 @@
-//! A Kubernetes API server in a tokio task, for tests: real HTTP/1.1 on a loopback port, objects in memory.
-//!
-//! It speaks what a client that lists and watches relies on: a global resource version, pages with `continue`
-//! tokens, watches with bookmarks and a limited history, `Status` bodies, both forms of 410. And it fails on
-//! request: connections cut in the middle of a chunk, errors for the next requests, slow or corrupt streams.
-//!
-//! ```text
-//! test ──put, remove, compact──▶ Store ◀──list, watch, create…── routes ◀──HTTP── client
-//! test ──register, issue───────▶ Identities ◀──token reviews and requests──┤
-//! test ──allow─────────────────▶ Grants ◀──subject access reviews──────────┘
-//! test ──add───────────────────▶ Forwards ◀──ports of pods by websocket── client
-//! test ──fail, corrupt, cut────▶ Faults ─────────────────────────▶ wire
-//! ```
-//!
-//! It knows who is behind a token and who may do what, for those who ask; of its own requests it asks a token at most
-//! ([`Settings::closed`]). It checks no schema and not that a namespace exists: an object that a real server would refuse
-//! is just what some tests want to send.
+#![doc = include_str!("../README.md")]
 
 mod account;
+pub mod agent;
 mod api;
+pub mod compiler;
 mod faults;
 mod grants;
 mod identity;
 mod kind;
+mod kubelet;
 mod list;
+mod manifest;
 mod message;
 mod page;
 mod patch;
+/// The factor of the lab, which depends on no Kubernetes client.
+#[path = "../../../deploy/lab/src/patience.rs"]
+#[allow(unreachable_pub, reason = "it is public in the lab")]
+mod patience;
 mod port_forward;
 mod proxy;
 mod request;
 mod review;
+mod schema;
 mod secret;
 mod selector;
 mod server;
@@ -46,9 +39,11 @@ pub use faults::{Cut, Delivery, Expiry, Failure, Faults};
 pub use grants::{Grant, Grants, Subject};
 pub use identity::{API_AUDIENCE, BoundPod, Identities, Identity};
 pub use kind::{
-    CONFIG_MAP, Kind, NAMESPACE, NETWORK_POLICY, NODE, NODE_PODS, POD, PORT_FORWARD, SECRET, SERVICE,
-    SERVICE_ACCOUNT, SUBJECT_ACCESS_REVIEW, TOKEN_REQUEST, TOKEN_REVIEW,
+    CONFIG_MAP, Kind, NAMESPACE, NETWORK_POLICY, NODE, NODE_PODS, POD, PORT_FORWARD, SECRET,
+    SELF_SUBJECT_ACCESS_REVIEW, SERVICE, SERVICE_ACCOUNT, SUBJECT_ACCESS_REVIEW, TOKEN_REQUEST, TOKEN_REVIEW,
 };
+pub use kubelet::Kubelet;
+pub use manifest::{manifest, rights};
 pub use port_forward::Forwards;
 pub use proxy::Proxy;
 pub use request::Verb;

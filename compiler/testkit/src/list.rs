@@ -20,13 +20,17 @@ pub(crate) fn list(store: &Store, target: &Target, options: &Options) -> Result<
 
     let listed = listed(target.kind, target.namespace.as_deref());
     let all: Vec<_> = snapshot.iter().filter(listed).filter(|object| selector.matches(object)).collect();
+    let item = |object: &Value| if target.kind.is_custom() { object.clone() } else { untyped(object) };
     let page: Vec<Value> =
         all.iter().skip(offset).take(limit.unwrap_or(usize::MAX)).map(|it| item(it)).collect();
     let mut metadata = json!({ "resourceVersion": version.to_string() });
     let next = Continue { version, offset: offset + page.len() };
     if next.offset < all.len() {
         metadata["continue"] = json!(next.to_token());
-        metadata["remainingItemCount"] = json!(all.len() - next.offset);
+        // With a selector a server does not know it.
+        if !selector.is_given() {
+            metadata["remainingItemCount"] = json!(all.len() - next.offset);
+        }
     }
     Ok(json!({
         "kind": format!("{}List", target.kind.kind),
@@ -80,8 +84,8 @@ fn read(
     }
 }
 
-/// An object as it stands in a list: without its type.
-fn item(object: &Value) -> Value {
+/// An object as it stands in a list of a kind that the server knows by itself: without its type.
+fn untyped(object: &Value) -> Value {
     let mut item = object.clone();
     if let Some(fields) = item.as_object_mut() {
         fields.remove("kind");

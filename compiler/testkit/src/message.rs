@@ -59,7 +59,7 @@ pub(crate) struct Watch {
 }
 
 impl Watch {
-    /// Whether it is about an object.
+    /// Returns true if it is about an object.
     pub(crate) fn covers(&self, kind: Kind, object: &Value) -> bool {
         self.kind == kind
             && in_namespace(kind, object, self.namespace.as_deref())
@@ -67,7 +67,7 @@ impl Watch {
     }
 }
 
-/// Whether an object is in `namespace`; every object is in `None`.
+/// Returns true if an object is in `namespace`; every object is in `None`.
 pub(crate) fn in_namespace(kind: Kind, object: &Value, namespace: Option<&str>) -> bool {
     namespace.is_none_or(|wanted| kind.key(object).is_some_and(|(found, _)| found == wanted))
 }

@@ -26,6 +26,22 @@ pub enum Verb {
     Delete,
 }
 
+impl Verb {
+    /// As role rules spell it.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Get => "get",
+            Self::List => "list",
+            Self::Watch => "watch",
+            Self::Create => "create",
+            Self::Update => "update",
+            Self::Patch => "patch",
+            Self::Delete => "delete",
+        }
+    }
+}
+
 /// Where in the API a request points.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Target {
@@ -48,7 +64,10 @@ impl Target {
         let (namespace, plural, name) = match rest {
             [plural] => (None, *plural, None),
             ["namespaces", namespace, plural] => (Some(*namespace), *plural, None),
-            ["namespaces", namespace, plural, name] => (Some(*namespace), *plural, Some(*name)),
+            // The status is a part of the object, which is stored as a whole.
+            ["namespaces", namespace, plural, name] | ["namespaces", namespace, plural, name, "status"] => {
+                (Some(*namespace), *plural, Some(*name))
+            }
             ["namespaces", namespace, plural, name, part] => {
                 subresource = format!("{plural}/{part}");
                 (Some(*namespace), subresource.as_str(), Some(*name))
@@ -137,6 +156,7 @@ mod tests {
             parse("/api/v1/namespaces/a/pods/b/portforward"),
             owned("PodPortForwardOptions", "a", "b")
         );
+        assert_eq!(parse("/api/v1/namespaces/a/pods/b/status"), owned("Pod", "a", "b"));
         for unknown in
             ["/", "/api/v2/pods", "/api/v1/pods/b", "/apis/v1/pods", "/api/v1/namespaces/a/pods/b/log"]
         {

@@ -1,19 +1,23 @@
-//! TokenReview and SubjectAccessReview: questions that are asked by creating them.
+//! TokenReview, SubjectAccessReview and SelfSubjectAccessReview: questions that are asked by creating them.
 
 use http::StatusCode;
 use k8s_openapi::api::authentication::v1::{TokenReview, TokenReviewStatus, UserInfo};
-use k8s_openapi::api::authorization::v1::{SubjectAccessReview, SubjectAccessReviewStatus};
+use k8s_openapi::api::authorization::v1::{
+    SelfSubjectAccessReview, SubjectAccessReview, SubjectAccessReviewSpec, SubjectAccessReviewStatus,
+};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::grants::Grants;
-use crate::identity::{API_AUDIENCE, Authenticated, Identities};
+use crate::identity::{API_AUDIENCE, Authenticated, Identities, Identity};
 use crate::status::Status;
 use crate::store::Store;
 
 /// The group of everybody whose token counts.
 const AUTHENTICATED: &str = "system:authenticated";
+/// Who shows no token.
+const ANONYMOUS: &str = "system:anonymous";
 
 /// Who is behind a token.
 pub(crate) fn token(store: &Store, identities: &Identities, body: &[u8]) -> Result<Value, Status> {
@@ -62,6 +66,24 @@ pub(crate) fn access(grants: &Grants, body: &[u8]) -> Result<Value, Status> {
         return Err(Status::new(StatusCode::UNPROCESSABLE_ENTITY, "Invalid", message));
     }
     let reason = grants.reason(spec);
+    let allowed = reason.is_some();
+    let reason = reason.filter(|reason| !reason.is_empty());
+    review.status = Some(SubjectAccessReviewStatus { allowed, reason, ..Default::default() });
+    write(&review)
+}
+
+/// Whether whoever asks may do something; without a token that is nobody.
+pub(crate) fn own_access(grants: &Grants, asker: Option<Identity>, body: &[u8]) -> Result<Value, Status> {
+    let mut review: SelfSubjectAccessReview = read(body)?;
+    let Identity { username, groups, .. } = asker.unwrap_or_else(|| Identity::user(ANONYMOUS));
+    let spec = SubjectAccessReviewSpec {
+        user: Some(username),
+        groups: Some(groups),
+        resource_attributes: review.spec.resource_attributes.clone(),
+        non_resource_attributes: review.spec.non_resource_attributes.clone(),
+        ..SubjectAccessReviewSpec::default()
+    };
+    let reason = grants.reason(&spec);
     let allowed = reason.is_some();
     let reason = reason.filter(|reason| !reason.is_empty());
     review.status = Some(SubjectAccessReviewStatus { allowed, reason, ..Default::default() });

@@ -49,6 +49,11 @@ impl Selector {
         Ok(Self { labels, fields })
     }
 
+    /// Returns true if it narrows anything.
+    pub(crate) fn is_given(&self) -> bool {
+        !self.labels.is_empty() || !self.fields.is_empty()
+    }
+
     /// Reads the selectors of a watch. An object that starts or ceases to match would have to appear and vanish in the
     /// stream; by fields that never change, none does.
     pub(crate) fn of_watch(options: &Options) -> Result<Self, Status> {
@@ -58,7 +63,7 @@ impl Selector {
         }
     }
 
-    /// Whether an object matches.
+    /// Returns true if an object matches.
     pub(crate) fn matches(&self, object: &Value) -> bool {
         let label = |key: &str| object.get("metadata")?.get("labels")?.get(key)?.as_str();
         let field = |pointer: &str| object.pointer(pointer)?.as_str();

@@ -1,5 +1,6 @@
 //! The server: a listener, a task per connection, and a handle for the test.
 
+use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::future::pending;
 use std::io;
@@ -130,6 +131,12 @@ impl ApiServer {
     #[must_use]
     pub fn requests(&self, kind: Kind, verb: Verb) -> u64 {
         self.api.requests(kind, verb)
+    }
+
+    /// What has been asked for at least once, as `verb resource.group`; compares with [`rights`](crate::rights).
+    #[must_use]
+    pub fn asked(&self) -> BTreeSet<String> {
+        self.api.asked()
     }
 
     /// Its address as `http://127.0.0.1:PORT`.

@@ -54,6 +54,12 @@ impl Status {
         Self::new(StatusCode::BAD_REQUEST, "BadRequest", message)
     }
 
+    /// An object that may not be so.
+    pub(crate) fn invalid(kind: &Kind, name: &str, fault: &str) -> Self {
+        let message = format!("{} {name:?} is invalid: {fault}", kind.resource());
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "Invalid", message).about(kind, name)
+    }
+
     /// Options of a list or watch that contradict each other.
     pub(crate) fn invalid_options(field: &str, message: &str) -> Self {
         let mut status = Self::new(

@@ -22,10 +22,10 @@ pub(crate) type Snapshot = Arc<[Arc<Value>]>;
 
 /// The objects of a server. Tests change them directly, requests change them over HTTP.
 #[derive(Debug)]
-pub struct Store(Mutex<Inner>);
+pub struct Store(Arc<Mutex<Objects>>);
 
 #[derive(Debug)]
-struct Inner {
+struct Objects {
     version: u64,
     created: u64,
     objects: BTreeMap<Kind, BTreeMap<Key, Arc<Value>>>,
@@ -47,6 +47,27 @@ pub struct Backup {
     objects: BTreeMap<Kind, BTreeMap<Key, Arc<Value>>>,
 }
 
+/// What it is to write an object that is there like that.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Same {
+    /// A change like any other, as tests want it.
+    IsNews,
+    /// Nothing, as a server has it.
+    IsNothing,
+}
+
+/// Returns true if two states of an object differ in their versions at most.
+fn is_same(one: &Value, other: &Value) -> bool {
+    let bare = |object: &Value| {
+        let mut object = object.clone();
+        if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
+            metadata.remove("resourceVersion");
+        }
+        object
+    };
+    bare(one) == bare(other)
+}
+
 /// The resource version of an object; empty if it has none.
 fn version_of(object: &Value) -> &str {
     object.pointer("/metadata/resourceVersion").and_then(Value::as_str).unwrap_or_default()
@@ -55,7 +76,7 @@ fn version_of(object: &Value) -> &str {
 impl Store {
     /// An empty store that remembers so many changes.
     pub(crate) fn new(capacity: usize) -> Self {
-        Self(Mutex::new(Inner {
+        Self(Arc::new(Mutex::new(Objects {
             version: 1,
             created: 0,
             objects: BTreeMap::new(),
@@ -65,10 +86,15 @@ impl Store {
             snapshots: BTreeMap::new(),
             changed: BTreeMap::new(),
             watches: Vec::new(),
-        }))
+        })))
     }
 
-    fn inner(&self) -> MutexGuard<'_, Inner> {
+    /// The same store, for a watch that is open.
+    pub(crate) fn shared(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Objects> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -77,25 +103,34 @@ impl Store {
     /// # Errors
     /// 409 if it exists, 400 if it has no name.
     pub fn create(&self, kind: Kind, object: Value) -> Result<Value, Status> {
-        self.inner().write(kind, object, |kind, key, existing| match existing {
+        self.inner().write(kind, object, Same::IsNews, |kind, key, existing| match existing {
             Some(_) => Err(Status::already_exists(kind, &key.1)),
             None => Ok(()),
         })
     }
 
-    /// Replaces an object; if it carries a resource version, only while that is the current one.
+    /// Replaces an object; if it carries a resource version, only while that is the current one. What changes nothing is
+    /// no change, of which nobody is told.
     ///
     /// # Errors
-    /// 404 if it does not exist, 409 on a stale version, 400 if it has no name.
+    /// 404 if it does not exist, 409 on a stale version, 400 if it has no name; 422 for an object of a custom kind that
+    /// carries no version.
     pub fn update(&self, kind: Kind, object: Value) -> Result<Value, Status> {
         let given = version_of(&object).to_owned();
-        self.inner().write(kind, object, |kind, key, existing| match existing.map(|it| version_of(it)) {
-            None => Err(Status::not_found(kind, &key.1)),
-            Some(current) if !given.is_empty() && given != current => {
-                Err(Status::conflict(kind, &key.1, &given, current))
-            }
-            Some(_) => Ok(()),
-        })
+        let check =
+            |kind: &Kind, key: &Key, existing: Option<&Arc<Value>>| match existing.map(|it| version_of(it)) {
+                None => Err(Status::not_found(kind, &key.1)),
+                Some(_) if given.is_empty() && kind.is_custom() => Err(Status::invalid(
+                    kind,
+                    &key.1,
+                    "metadata.resourceVersion: must be specified for an update",
+                )),
+                Some(current) if !given.is_empty() && given != current => {
+                    Err(Status::conflict(kind, &key.1, &given, current))
+                }
+                Some(_) => Ok(()),
+            };
+        self.inner().write(kind, object, Same::IsNothing, check)
     }
 
     /// Adds or replaces an object, whatever its resource version says.
@@ -103,7 +138,7 @@ impl Store {
     /// # Errors
     /// 400 if it has no name.
     pub fn put(&self, kind: Kind, object: Value) -> Result<Value, Status> {
-        self.inner().write(kind, object, |_, _, _| Ok(()))
+        self.inner().write(kind, object, Same::IsNews, |_, _, _| Ok(()))
     }
 
     /// Removes an object and returns its last state; `namespace` is empty for cluster-wide kinds.
@@ -186,6 +221,11 @@ impl Store {
                 let _ = watch.messages.send(Message::Bookmark(version));
             }
         }
+    }
+
+    /// The version of the newest change of a kind, if there was any.
+    pub(crate) fn news(&self, kind: Kind) -> Option<u64> {
+        self.inner().changed.get(&kind).copied()
     }
 
     /// Sends a line as it is to the watches of a kind.
@@ -289,12 +329,12 @@ impl Store {
     }
 }
 
-/// Whether an object of a listing is in `namespace`; every object is in `None`.
+/// Returns true if an object of a listing is in `namespace`; every object is in `None`.
 pub(crate) fn listed(kind: Kind, namespace: Option<&str>) -> impl Fn(&&Arc<Value>) -> bool + '_ {
     move |object| in_namespace(kind, object, namespace)
 }
 
-impl Inner {
+impl Objects {
     fn snapshot(&self, kind: Kind) -> Snapshot {
         self.objects.get(&kind).into_iter().flat_map(BTreeMap::values).map(Arc::clone).collect()
     }
@@ -325,6 +365,7 @@ impl Inner {
         &mut self,
         kind: Kind,
         mut object: Value,
+        same: Same,
         check: impl FnOnce(&Kind, &Key, Option<&Arc<Value>>) -> Result<(), Status>,
     ) -> Result<Value, Status> {
         let key = kind.key(&object).ok_or_else(|| Status::bad_request("metadata.name is missing"))?;
@@ -333,11 +374,15 @@ impl Inner {
         if kind == SECRET {
             secret::normalize(&mut object)?;
         }
-        self.version += 1;
-        if existing.is_none() {
-            self.created += 1;
+        let (version, created) = (self.version + 1, self.created + u64::from(existing.is_none()));
+        stamp(&kind, &key.0, &mut object, existing.as_deref(), version, created);
+        if let Some(existing) = &existing
+            && same == Same::IsNothing
+            && is_same(existing, &object)
+        {
+            return Ok((**existing).clone());
         }
-        stamp(&kind, &key.0, &mut object, existing.as_deref(), self.version, self.created);
+        (self.version, self.created) = (version, created);
         let object = Arc::new(object);
         let event = if existing.is_some() { EventType::Modified } else { EventType::Added };
         self.objects.entry(kind).or_default().insert(key, Arc::clone(&object));

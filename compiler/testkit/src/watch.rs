@@ -21,6 +21,23 @@ pub(crate) struct Stream {
     pub(crate) messages: mpsc::UnboundedReceiver<Message>,
     /// When the server ends it.
     pub(crate) timeout: Duration,
+    /// Whether it gets a bookmark before that.
+    pub(crate) bookmarks: bool,
+    /// It knows everything up to this version.
+    pub(crate) after: u64,
+    store: Store,
+}
+
+impl Stream {
+    /// When it gets a bookmark before its end, counted from its start.
+    pub(crate) fn last_bookmark(&self) -> Option<Duration> {
+        self.timeout.checked_sub(BEFORE_THE_END).filter(|_| self.bookmarks)
+    }
+
+    /// How far it has been read by then, if that is news: a server knows it of kinds in which something has happened.
+    pub(crate) fn news(&self) -> Option<u64> {
+        self.store.news(self.kind).filter(|version| *version > self.after)
+    }
 }
 
 /// What a watch is answered with.
@@ -33,6 +50,8 @@ pub(crate) enum Answer {
 
 /// How long a watch lasts if the client does not say.
 const DEFAULT_TIMEOUT: u64 = 30 * 60;
+/// So long before its end a watch gets a bookmark.
+const BEFORE_THE_END: Duration = Duration::from_secs(2);
 
 pub(crate) fn watch(
     store: &Store,
@@ -54,7 +73,11 @@ pub(crate) fn watch(
     let timeout = Duration::from_secs(options.number("timeoutSeconds")?.unwrap_or(DEFAULT_TIMEOUT));
     let bookmarks = options.flag("allowWatchBookmarks");
     match store.watch(target.kind, target.namespace.as_deref(), selector, since, bookmarks) {
-        Ok(messages) => Ok(Answer::Stream(Stream { kind: target.kind, messages, timeout })),
+        Ok(messages) => {
+            let after = if let Since::Version(version) = since { version } else { store.version() };
+            let (kind, store) = (target.kind, store.shared());
+            Ok(Answer::Stream(Stream { kind, messages, timeout, bookmarks, after, store }))
+        }
         Err(status) => match faults.expiry() {
             Expiry::Response => Err(status),
             Expiry::Event => Ok(Answer::Line(line("ERROR", &status.to_json()))),

@@ -98,11 +98,26 @@ pub(crate) fn events(
     faults: Arc<Faults>,
     scissors: Arc<Scissors>,
 ) -> BoxStream<'static, Bytes> {
-    let deadline = tokio::time::Instant::now() + stream.timeout;
-    let state = (stream, Arc::clone(&faults), scissors);
-    let lines = stream::unfold(state, move |(mut stream, faults, scissors)| async move {
+    let start = tokio::time::Instant::now();
+    let deadline = start + stream.timeout;
+    let mark_at = stream.last_bookmark().map(|after| start + after);
+    let state = (stream, Arc::clone(&faults), scissors, mark_at);
+    let lines = stream::unfold(state, move |(mut stream, faults, scissors, mut mark_at)| async move {
         let line = loop {
-            let message = tokio::time::timeout_at(deadline, stream.messages.recv()).await.ok()?;
+            let next = mark_at.unwrap_or(deadline);
+            let Ok(message) = tokio::time::timeout_at(next, stream.messages.recv()).await else {
+                mark_at.take()?;
+                let news = stream.news();
+                // What led there is told first.
+                if !stream.messages.is_empty() {
+                    mark_at = Some(next);
+                    continue;
+                }
+                match news {
+                    Some(version) => break watch::bookmark(stream.kind, version),
+                    None => continue,
+                }
+            };
             // Without a sender the server is gone, and so is the connection in a moment.
             let Some(message) = message else { pending().await };
             match message {
@@ -120,7 +135,7 @@ pub(crate) fn events(
                 }
             }
         };
-        Some((line, (stream, faults, scissors)))
+        Some((line, (stream, faults, scissors, mark_at)))
     });
     deliver(lines.boxed(), faults)
 }

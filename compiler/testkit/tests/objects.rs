@@ -5,7 +5,7 @@
 #[allow(dead_code, reason = "each test file uses some of it")]
 mod support;
 
-use flock_testkit::{CONFIG_MAP, POD, SECRET, wait_until};
+use flock_testkit::{CONFIG_MAP, Kubelet, POD, SECRET, wait_until};
 use futures::StreamExt;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret};
@@ -81,7 +81,32 @@ async fn lists_are_narrowed_by_labels_and_names() {
     assert_eq!(names(ListParams::default().labels("app!=web")).await, ["z"]);
     assert_eq!(names(ListParams::default().labels("app=web").fields("metadata.name=y")).await, ["y"]);
     let page = pods.list(&ListParams::default().labels("app=web").limit(1)).await.unwrap();
-    assert_eq!(page.metadata.remaining_item_count, Some(1));
+    assert_eq!(page.metadata.remaining_item_count, None, "with a selector it is unknown");
+    assert!(page.metadata.continue_.is_some());
+}
+
+#[tokio::test]
+async fn a_kubelet_reports_a_pod_s_address_some_time_after_it_was_bound() {
+    let (server, client) = server().await;
+    let address = |_: &str, name: &str| (name != "without").then(|| "10.0.0.9".parse().unwrap());
+    let _kubelet = Kubelet::start(&server, "n1", std::time::Duration::from_millis(50), address);
+    let mut told = Box::pin(Api::<Pod>::all(client).watch(&WatchParams::default(), "1").await.unwrap());
+    for (name, node) in [("elsewhere", "n2"), ("without", "n1"), ("x", "n1")] {
+        let metadata = json!({ "namespace": "a", "name": name });
+        let pod = json!({ "metadata": metadata, "spec": { "containers": [], "nodeName": node } });
+        server.store().put(POD, pod).unwrap();
+    }
+    let mut addresses = Vec::new();
+    for _ in 0..4 {
+        let (WatchEvent::Added(pod) | WatchEvent::Modified(pod)) = told.next().await.unwrap().unwrap() else {
+            panic!("neither new nor changed")
+        };
+        addresses.push((pod.metadata.name.unwrap(), pod.status.and_then(|status| status.pod_ip)));
+    }
+    let name = str::to_owned;
+    let bound = ["elsewhere", "without", "x"].map(|it| (name(it), None));
+    assert_eq!(addresses[..3], bound);
+    assert_eq!(addresses[3], (name("x"), Some(name("10.0.0.9"))));
 }
 
 #[tokio::test]

@@ -125,7 +125,7 @@ async fn any_string_may_be_a_token_and_is_for_the_server_unless_it_says_more() {
     assert!(!format!("{:?}", server.identities()).contains("opaque"));
 }
 
-/// Whether somebody may do something.
+/// Returns true if somebody may do something.
 async fn allowed(client: &Client, spec: Value) -> bool {
     let review = json!({ "spec": spec });
     let mut review: SubjectAccessReview = serde_json::from_value(review).unwrap();

@@ -2,29 +2,33 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
-use flock_compiler::access::{Access, Reviews, Settings};
+use flock_compiler::access::{Access, ReviewSettings, Reviews};
 use flock_compiler::admin::{self, Pages};
 use flock_compiler::engine::Engine;
-use flock_compiler::listen::{self, Doorway, Secured};
+use flock_compiler::listen::{self, PreAuthLimiter, TlsSettings};
 use flock_compiler::metrics::Metrics;
 use flock_compiler::service::Context;
 use flock_compiler::source::kubernetes::client;
-use flock_compiler::tls::Certificate;
-use flock_compiler::tls::own::Keeper;
+use flock_compiler::tls::own::CertificateManager;
+use flock_compiler::tls::{Certificate, nobody};
 use flock_shared::access::AUDIENCE;
 use flock_testkit::{AccountToken, Grant, Subject};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
+use tokio_rustls::client::TlsStream;
 
 use super::cluster::{Cluster, names};
-use super::compiler::{agents, place, tls};
+use super::compiler::{agents, location, tls, tls_by};
 
-struct Admin {
-    address: SocketAddr,
-    keeper: Keeper,
+pub(super) struct Admin {
+    pub(super) address: SocketAddr,
+    pub(super) manager: CertificateManager,
+    /// What is shown before there is a certificate.
+    nobody: String,
     _stop: watch::Sender<bool>,
     _tasks: JoinSet<()>,
 }
@@ -32,22 +36,28 @@ struct Admin {
 impl Admin {
     /// Pages of an engine that has listed nothing, without a certificate yet.
     async fn start(cluster: &Cluster) -> Self {
+        Self::start_with(cluster, PreAuthLimiter::default(), Duration::from_secs(10)).await
+    }
+
+    pub(super) async fn start_with(cluster: &Cluster, limiter: PreAuthLimiter, handshake: Duration) -> Self {
         let (client, metrics) = (client(cluster.api.config()).unwrap(), Arc::new(Metrics::default()));
         let certificate = Certificate::default();
-        let keeper = Keeper::new(&client, place(), names(), certificate.clone(), Arc::clone(&metrics));
+        let (nobody, nobody_pem) = nobody::certificate().unwrap();
+        let manager =
+            CertificateManager::new(&client, location(), names(), certificate.clone(), Arc::clone(&metrics));
         let (engine, handle) = Engine::new(Arc::clone(&metrics));
         let (events, incoming) = mpsc::channel(1);
         let (stop, stopping) = watch::channel(false);
-        let settings = Settings::new(AUDIENCE.to_owned(), agents());
+        let settings = ReviewSettings::new(AUDIENCE.to_owned(), agents());
         let access = Access::Reviewed(Arc::new(Reviews::new(client, settings, Arc::clone(&metrics))));
         let context =
             Context { access: access.clone(), ..Context::in_memory(handle, Arc::clone(&metrics), stopping) };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let secured = Secured {
-            config: certificate.server_config(&[b"http/1.1"]).unwrap(),
-            doorway: Doorway::default(),
-            limit: std::time::Duration::from_secs(10),
+        let secured = TlsSettings {
+            config: certificate.server_config_or(nobody, &[b"http/1.1"]).unwrap(),
+            limiter,
+            limit: handshake,
             metrics,
         };
         let pages = Pages { context, access, certificate: Some(certificate) };
@@ -56,13 +66,17 @@ impl Admin {
             let _keeps_the_engine = events;
             engine.run(incoming).await.unwrap();
         });
-        tasks.spawn(async { admin::serve(listen::secured(listener, secured), pages).await.unwrap() });
-        Self { address, keeper, _stop: stop, _tasks: tasks }
+        tasks.spawn(async { admin::serve(listen::tls(listener, secured), pages).await.unwrap() });
+        Self { address, manager, nobody: nobody_pem, _stop: stop, _tasks: tasks }
     }
 
     /// Status and body of a page.
     async fn get(&self, cluster: &Cluster, path: &str, token: Option<&str>) -> (u16, String) {
-        let mut stream = tls(self.address, cluster, &[]).await;
+        let stream = tls(self.address, cluster, &[]).await;
+        Self::page(stream, path, token).await
+    }
+
+    async fn page(mut stream: TlsStream<TcpStream>, path: &str, token: Option<&str>) -> (u16, String) {
         let header = token.map_or(String::new(), |token| format!("authorization: Bearer {token}\r\n"));
         let request = format!("GET {path} HTTP/1.1\r\nhost: compiler\r\n{header}\r\n");
         stream.write_all(request.as_bytes()).await.unwrap();
@@ -77,7 +91,7 @@ impl Admin {
 async fn probes_are_for_everybody_and_metrics_are_not() {
     let cluster = Cluster::start().await;
     let mut admin = Admin::start(&cluster).await;
-    admin.keeper.look().await.unwrap();
+    admin.manager.look().await.unwrap();
     assert_eq!(admin.get(&cluster, "/healthz", None).await.0, 200);
     assert_eq!(admin.get(&cluster, "/readyz", None).await.0, 503, "nothing is listed yet");
     assert_eq!(admin.get(&cluster, "/metrics", None).await.0, 401);
@@ -94,4 +108,19 @@ async fn probes_are_for_everybody_and_metrics_are_not() {
     let (status, body) = admin.get(&cluster, "/metrics", Some(&other)).await;
     assert_eq!(status, 200, "{body}");
     assert!(body.contains("flock_compiler_denied_total{why=\"no_token\"} 1"), "{body}");
+}
+
+/// A compiler that waits for its API server has no certificate, and is not to be started again for that.
+#[tokio::test]
+async fn probes_are_answered_before_there_is_a_certificate() {
+    let cluster = Cluster::start().await;
+    let mut admin = Admin::start(&cluster).await;
+    let by_nobody = || tls_by(admin.address, &admin.nobody, nobody::NAME, &[]);
+    let page = async |path| Admin::page(by_nobody().await.unwrap(), path, None).await;
+    assert_eq!(page("/healthz").await, (200, "ok\n".to_owned()));
+    assert_eq!(page("/readyz").await.0, 503);
+    assert_eq!(page("/metrics").await.0, 401);
+    admin.manager.look().await.unwrap();
+    assert!(tls_by(admin.address, &admin.nobody, nobody::NAME, &[]).await.is_err(), "the real one is shown");
+    assert_eq!(admin.get(&cluster, "/healthz", None).await.0, 200);
 }

@@ -9,24 +9,24 @@ use tonic::Code;
 
 use super::cluster::Cluster;
 use super::compiler::Compiler;
-use super::stream::{Stream, refused};
+use super::stream::{self, refused};
 
 #[tokio::test]
 async fn an_agent_is_served_the_node_of_its_pod_and_no_other() {
     let cluster = Cluster::start().await;
     let compiler = Compiler::start(&cluster).await;
     let token = cluster.token("n1");
-    let mut stream = Stream::open(compiler.dial(&cluster).await, Some(&token), "n1").await.unwrap();
-    let first = stream.next().await.unwrap();
+    let mut stream = stream::open(compiler.dial(&cluster).await, Some(&token), "n1").await.unwrap();
+    let first = stream.take().await.unwrap();
     cluster.change();
-    assert_ne!(stream.next().await.unwrap().revision, first.revision);
+    assert_ne!(stream.take().await.unwrap().revision, first.revision);
 
     let status = refused(compiler.dial(&cluster).await, Some(&token), "n2").await;
     assert_eq!(status.code(), Code::PermissionDenied);
     assert_eq!(status.message(), "the agent of node n1 may not ask for node n2");
     assert_eq!(compiler.denied("wrong_node"), 1);
     cluster.change();
-    stream.next().await.expect("what another stream asks for is not held against this one");
+    stream.take().await.expect("what another stream asks for is not held against this one");
 }
 
 #[tokio::test]
@@ -81,12 +81,12 @@ async fn an_answer_counts_for_those_who_come_soon_with_the_same_token() {
     let token = cluster.token("n1");
     let channel = compiler.dial(&cluster).await;
     for _ in 0..20 {
-        let mut stream = Stream::open(channel.clone(), Some(&token), "n1").await.unwrap();
-        stream.next().await.unwrap();
+        let mut stream = stream::open(channel.clone(), Some(&token), "n1").await.unwrap();
+        stream.take().await.unwrap();
     }
     assert_eq!(cluster.api.requests(TOKEN_REVIEW, Verb::Create), 1);
     let other = cluster.token("n1");
-    Stream::open(channel, Some(&other), "n1").await.unwrap().next().await.unwrap();
+    stream::open(channel, Some(&other), "n1").await.unwrap().take().await.unwrap();
     assert_eq!(cluster.api.requests(TOKEN_REVIEW, Verb::Create), 2);
 }
 
@@ -95,8 +95,8 @@ async fn while_reviews_fail_who_is_in_stays_in_and_nobody_comes_in() {
     let cluster = Cluster::start().await;
     let compiler = Compiler::start(&cluster).await;
     let token = cluster.token("n1");
-    let mut stream = Stream::open(compiler.dial(&cluster).await, Some(&token), "n1").await.unwrap();
-    stream.next().await.unwrap();
+    let mut stream = stream::open(compiler.dial(&cluster).await, Some(&token), "n1").await.unwrap();
+    stream.take().await.unwrap();
 
     let failure = Failure { code: 500, retry_after: None };
     cluster.api.faults().fail(TOKEN_REVIEW, Verb::Create, failure, usize::MAX);
@@ -105,9 +105,9 @@ async fn while_reviews_fail_who_is_in_stays_in_and_nobody_comes_in() {
     assert_eq!(status.code(), Code::Unavailable, "{status:?}");
     assert_eq!(compiler.denied("unreviewed"), 1);
     cluster.change();
-    stream.next().await.expect("the stream goes on");
+    stream.take().await.expect("the stream goes on");
 
     cluster.api.faults().mend();
-    let mut served = Stream::open(compiler.dial(&cluster).await, Some(&other), "n2").await.unwrap();
-    served.next().await.expect("a failure is not remembered");
+    let mut served = stream::open(compiler.dial(&cluster).await, Some(&other), "n2").await.unwrap();
+    served.take().await.expect("a failure is not remembered");
 }

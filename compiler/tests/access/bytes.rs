@@ -12,7 +12,7 @@ use tonic::{Code, Request, Status};
 
 use super::cluster::{Cluster, PATIENCE};
 use super::compiler::{Compiler, tls};
-use super::stream::Stream;
+use super::stream;
 
 /// Messages as they are.
 #[derive(Debug, Clone, Copy, Default)]
@@ -73,8 +73,8 @@ async fn messages_that_are_none_end_their_stream_only() {
     let cluster = Cluster::start().await;
     let compiler = Compiler::start(&cluster).await;
     let token = cluster.token("n1");
-    let mut agent = Stream::open(compiler.dial(&cluster).await, Some(&token), "n1").await.unwrap();
-    agent.next().await.unwrap();
+    let mut agent = stream::open(compiler.dial(&cluster).await, Some(&token), "n1").await.unwrap();
+    agent.take().await.unwrap();
     let hello = |node: &[u8]| {
         let mut message = BytesMut::new();
         message.put_slice(&[0x0a, node.len() as u8 + 2, 0x0a, node.len() as u8]);
@@ -99,7 +99,7 @@ async fn messages_that_are_none_end_their_stream_only() {
     for (case, messages, code) in cases {
         assert_eq!(ends(compiler.dial(&cluster).await, &token, messages).await, code, "{case}");
         cluster.change();
-        agent.next().await.unwrap_or_else(|status| panic!("{case}: {status:?}"));
+        agent.take().await.unwrap_or_else(|status| panic!("{case}: {status:?}"));
     }
 }
 
@@ -110,8 +110,8 @@ async fn bytes_that_are_no_http_end_their_connection_only() {
     let cluster = Cluster::start().await;
     let compiler = Compiler::start(&cluster).await;
     let token = cluster.token("n1");
-    let mut agent = Stream::open(compiler.dial(&cluster).await, Some(&token), "n1").await.unwrap();
-    agent.next().await.unwrap();
+    let mut agent = stream::open(compiler.dial(&cluster).await, Some(&token), "n1").await.unwrap();
+    agent.take().await.unwrap();
     let large = [PREFACE, SETTINGS, &[0xff, 0xff, 0xff, 0, 0, 0, 0, 0, 1], &[0; 4096]].concat();
     // Data on a stream that was never opened, then a header that refers to nothing.
     let lost = [PREFACE, SETTINGS, &[0, 0, 1, 0, 0, 0, 0, 0, 1, 0]].concat();
@@ -129,6 +129,6 @@ async fn bytes_that_are_no_http_end_their_connection_only() {
         // An end without a farewell is one too.
         drop(timeout(PATIENCE, stream.read_to_end(&mut answer)).await.unwrap_or_else(|_| panic!("{case}")));
         cluster.change();
-        agent.next().await.unwrap_or_else(|status| panic!("{case}: {status:?}"));
+        agent.take().await.unwrap_or_else(|status| panic!("{case}: {status:?}"));
     }
 }

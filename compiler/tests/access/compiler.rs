@@ -4,16 +4,16 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use flock_compiler::access::{Access, Reviews, ServiceAccount, Settings};
+use flock_compiler::access::{Access, ReviewSettings, Reviews, ServiceAccount};
 use flock_compiler::convert::HostInterfaces;
 use flock_compiler::engine::Engine;
-use flock_compiler::listen::{self, Doorway, Secured};
+use flock_compiler::listen::{self, PreAuthLimiter, TlsSettings};
 use flock_compiler::metrics::Metrics;
 use flock_compiler::service::{self, Context, Limits};
 use flock_compiler::source::Source;
 use flock_compiler::source::kubernetes::{KubernetesSource, client};
 use flock_compiler::tls::Certificate;
-use flock_compiler::tls::own::{Keeper, Place, Terms};
+use flock_compiler::tls::own::{CertificateLocation, CertificateManager, Lifetimes};
 use flock_shared::access::{AGENT_ACCOUNT, AUDIENCE, CA_CONFIG_MAP, CA_KEY, NAMESPACE, TLS_SECRET};
 use flock_shared::dial::{self, CompilerUrl, DialError, Trust};
 use rustls::pki_types::pem::PemObject as _;
@@ -30,11 +30,11 @@ use super::cluster::{Cluster, NAME, names};
 
 /// How a compiler is set up.
 pub(super) struct Setup {
-    pub(super) settings: Settings,
+    pub(super) settings: ReviewSettings,
     pub(super) limits: Limits,
     pub(super) handshake: Duration,
-    pub(super) doorway: Doorway,
-    pub(super) terms: Terms,
+    pub(super) limiter: PreAuthLimiter,
+    pub(super) lifetimes: Lifetimes,
     /// How often certificates are looked after.
     pub(super) every: Duration,
 }
@@ -53,8 +53,8 @@ pub(super) fn agents() -> ServiceAccount {
 }
 
 /// Where certificates are.
-pub(super) fn place() -> Place {
-    Place {
+pub(super) fn location() -> CertificateLocation {
+    CertificateLocation {
         namespace: NAMESPACE.parse().unwrap(),
         secret: TLS_SECRET.parse().unwrap(),
         config_map: CA_CONFIG_MAP.parse().unwrap(),
@@ -65,11 +65,11 @@ pub(super) fn place() -> Place {
 impl Default for Setup {
     fn default() -> Self {
         Self {
-            settings: Settings::new(AUDIENCE.to_owned(), agents()),
+            settings: ReviewSettings::new(AUDIENCE.to_owned(), agents()),
             limits: Limits::default(),
             handshake: Duration::from_secs(10),
-            doorway: Doorway::default(),
-            terms: Terms::default(),
+            limiter: PreAuthLimiter::default(),
+            lifetimes: Lifetimes::default(),
             every: Duration::from_secs(60),
         }
     }
@@ -85,9 +85,10 @@ impl Compiler {
         let client = client(cluster.api.config()).unwrap();
         let metrics = Arc::new(Metrics::default());
         let certificate = Certificate::default();
-        let mut keeper = Keeper::new(&client, place(), names(), certificate.clone(), Arc::clone(&metrics))
-            .on_terms(setup.terms, setup.every);
-        keeper.look().await.unwrap();
+        let mut manager =
+            CertificateManager::new(&client, location(), names(), certificate.clone(), Arc::clone(&metrics))
+                .with_lifetimes(setup.lifetimes, setup.every);
+        manager.look().await.unwrap();
         let reviews = Reviews::new(client.clone(), setup.settings, Arc::clone(&metrics));
         let (engine, handle) = Engine::new(Arc::clone(&metrics));
         let (events, incoming) = mpsc::channel(64);
@@ -99,18 +100,18 @@ impl Compiler {
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let secured = Secured {
+        let secured = TlsSettings {
             config: certificate.server_config(&[b"h2"]).unwrap(),
-            doorway: setup.doorway,
+            limiter: setup.limiter,
             limit: setup.handshake,
             metrics: Arc::clone(&metrics),
         };
         let source = KubernetesSource::new(client, HostInterfaces::None);
         let mut tasks = JoinSet::new();
-        tasks.spawn(keeper.keep());
+        tasks.spawn(manager.keep());
         tasks.spawn(async { source.run(events).await.unwrap() });
         tasks.spawn(async { engine.run(incoming).await.unwrap() });
-        let connections = listen::secured(listener, secured);
+        let connections = listen::tls(listener, secured);
         tasks.spawn(async { service::serve(connections, context, std::future::pending()).await.unwrap() });
         handle.readiness().wait_for(|ready| *ready).await.unwrap();
         Self { address, metrics, _stop: stop, _tasks: tasks }
@@ -143,14 +144,32 @@ impl Compiler {
 
 /// A connection after its handshake, by a client that trusts what is published and speaks one of `protocols`.
 pub(super) async fn tls(address: SocketAddr, cluster: &Cluster, protocols: &[&[u8]]) -> TlsStream<TcpStream> {
+    try_tls(address, cluster, protocols).await.unwrap()
+}
+
+/// The same, which may fail.
+pub(super) async fn try_tls(
+    address: SocketAddr,
+    cluster: &Cluster,
+    protocols: &[&[u8]],
+) -> std::io::Result<TlsStream<TcpStream>> {
+    tls_by(address, &cluster.bundle(), NAME, protocols).await
+}
+
+/// The same, by a client that trusts the authorities of `bundle` to name a server `name`.
+pub(super) async fn tls_by(
+    address: SocketAddr,
+    bundle: &str,
+    name: &'static str,
+    protocols: &[&[u8]],
+) -> std::io::Result<TlsStream<TcpStream>> {
     let mut roots = RootCertStore::empty();
-    let bundle = cluster.bundle();
     roots.add_parsable_certificates(CertificateDer::pem_slice_iter(bundle.as_bytes()).map(Result::unwrap));
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
     let mut config = config.with_root_certificates(roots).with_no_client_auth();
     config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
-    let tcp = TcpStream::connect(address).await.unwrap();
-    let name = ServerName::try_from(NAME).unwrap();
-    TlsConnector::from(Arc::new(config)).connect(name, tcp).await.unwrap()
+    let tcp = TcpStream::connect(address).await?;
+    let name = ServerName::try_from(name).unwrap();
+    TlsConnector::from(Arc::new(config)).connect(name, tcp).await
 }

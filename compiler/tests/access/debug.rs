@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use flock_compiler::access::Settings;
+use flock_compiler::access::ReviewSettings;
 use flock_proto::v1::debug_service_client::DebugServiceClient;
 use flock_proto::v1::{
     GetOutputRequest, GetScriptRequest, ListNodesRequest, ListProblemsRequest, WatchNodeRequest,
@@ -40,10 +40,10 @@ fn with<T>(token: Option<&BearerToken>, message: T) -> Request<T> {
 
 /// Answers are not remembered.
 fn forgetful() -> Setup {
-    let settings = Settings {
+    let settings = ReviewSettings {
         again: Duration::from_millis(100),
         remembered: Duration::ZERO,
-        ..Settings::new(AUDIENCE.to_owned(), agents())
+        ..ReviewSettings::new(AUDIENCE.to_owned(), agents())
     };
     Setup { settings, ..Setup::default() }
 }

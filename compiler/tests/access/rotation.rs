@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use flock_compiler::tls::own::Terms;
+use flock_compiler::tls::own::Lifetimes;
 use flock_shared::access::TLS_SECRET;
 use flock_shared::dial::Trust;
 use flock_testkit::{POD, SECRET};
@@ -12,13 +12,14 @@ use serde_json::json;
 
 use super::cluster::{Cluster, NAME, until};
 use super::compiler::{Compiler, Setup};
-use super::stream::Stream;
+use super::stream;
 
 /// An authority lives for 9 s and signs after 1 s, a leaf for 3 s: within the test all of them come and go.
 fn hasty() -> Setup {
     let seconds = time::Duration::seconds;
-    let terms = Terms { authority: seconds(9), leaf: seconds(3), overlap: seconds(1), backdate: seconds(0) };
-    Setup { terms, every: Duration::from_millis(200), ..Setup::default() }
+    let lifetimes =
+        Lifetimes { authority: seconds(9), leaf: seconds(3), overlap: seconds(1), backdate: seconds(0) };
+    Setup { lifetimes, every: Duration::from_millis(200), ..Setup::default() }
 }
 
 /// The leaf that is kept.
@@ -36,29 +37,29 @@ async fn certificates_rotate_under_load() {
     let token = cluster.token("n1");
     let mut streams = Vec::new();
     for compiler in &compilers {
-        let mut stream = Stream::open(compiler.dial(&cluster).await, Some(&token), "n1").await.unwrap();
-        stream.next().await.unwrap();
+        let mut stream = stream::open(compiler.dial(&cluster).await, Some(&token), "n1").await.unwrap();
+        stream.take().await.unwrap();
         streams.push(stream);
     }
     let (mut leaves, mut bundles, mut updates) = (BTreeSet::new(), BTreeSet::new(), 0);
     while leaves.len() < 6 || bundles.len() < 3 {
         cluster.change();
         for stream in &mut streams {
-            let before = stream.applied.clone();
-            let update = stream.next().await.expect("no stream ends");
+            let before = stream.memory.applied.clone();
+            let update = stream.take().await.expect("no stream ends");
             assert_ne!(Some(update.revision), before, "each change comes once");
         }
         updates += 1;
         // Who comes now is served too, by each replica.
         let compiler = &compilers[updates % 2];
-        let mut newcomer = Stream::open(compiler.dial(&cluster).await, Some(&token), "n1").await.unwrap();
-        newcomer.next().await.unwrap();
+        let mut newcomer = stream::open(compiler.dial(&cluster).await, Some(&token), "n1").await.unwrap();
+        newcomer.take().await.unwrap();
         leaves.insert(leaf(&cluster));
         bundles.insert(cluster.bundle());
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     let [first, second] = &streams[..] else { unreachable!() };
-    assert_eq!(first.applied, second.applied);
+    assert_eq!(first.memory.applied, second.memory.applied);
     assert!(compilers.iter().all(|compiler| compiler.denied("handshake_failed") == 0));
     println!("{} leaves, {} bundles, {updates} updates on each stream", leaves.len(), bundles.len());
 }

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use flock_compiler::attach::{Entry, Given, KeepError, Keeper, Store};
+use flock_compiler::attach::{AttachmentWriter, Entry, Given, Store, WriteError};
 use flock_compiler::engine::Engine;
 use flock_compiler::fleet::Fleet;
 use flock_compiler::metrics::Metrics;
@@ -27,10 +27,14 @@ async fn server() -> ApiServer {
     server
 }
 
-/// The keeper of a replica that has read nothing yet, and serves no agent.
-fn keeper(server: &ApiServer) -> Keeper {
+/// The writer of a replica that has read nothing yet, and serves no agent.
+fn writer(server: &ApiServer) -> AttachmentWriter {
     let (_, engine) = Engine::new(Arc::new(Metrics::default()));
-    Keeper::new(Store::cluster(client(server.config()).unwrap()), engine, Arc::new(Fleet::default()))
+    AttachmentWriter::new(
+        Store::cluster(client(server.config()).unwrap()),
+        engine,
+        Arc::new(Fleet::default()),
+    )
 }
 
 fn entry(number: u8) -> Entry {
@@ -60,10 +64,10 @@ fn writes(server: &ApiServer) -> u64 {
     server.requests(NODE_PODS, Verb::Create) + server.requests(NODE_PODS, Verb::Update)
 }
 
-async fn all(keeper: &Keeper, numbers: impl Iterator<Item = u8>) {
+async fn all(writer: &AttachmentWriter, numbers: impl Iterator<Item = u8>) {
     let calls = numbers.map(|number| {
-        let keeper = keeper.clone();
-        tokio::spawn(async move { keeper.attach(&node(), entry(number)).await })
+        let writer = writer.clone();
+        tokio::spawn(async move { writer.attach(&node(), entry(number)).await })
     });
     for call in calls.collect::<Vec<_>>() {
         call.await.unwrap().unwrap();
@@ -73,7 +77,7 @@ async fn all(keeper: &Keeper, numbers: impl Iterator<Item = u8>) {
 #[tokio::test]
 async fn an_object_is_made_with_its_node_and_goes_with_it() {
     let server = server().await;
-    keeper(&server).attach(&node(), entry(1)).await.unwrap();
+    writer(&server).attach(&node(), entry(1)).await.unwrap();
     let object = server.store().get(NODE_PODS, "", agent::NODE).unwrap();
     let uid = server.store().get(NODE, "", agent::NODE).unwrap()["metadata"]["uid"].clone();
     let owner = json!([{ "apiVersion": "v1", "kind": "Node", "name": agent::NODE, "uid": uid }]);
@@ -87,18 +91,18 @@ async fn pods_that_start_together_cost_a_few_writes_and_one_after_the_other_one_
     for verb in [Verb::Create, Verb::Update] {
         server.faults().delay(NODE_PODS, verb, Duration::from_millis(20));
     }
-    let keeper = keeper(&server);
-    all(&keeper, 1..=100).await;
+    let writer = writer(&server);
+    all(&writer, 1..=100).await;
     assert_eq!(pods(&server).len(), 100);
     assert!(writes(&server) <= 4, "{} writes", writes(&server));
     let (before, read) = (writes(&server), server.requests(NODE_PODS, Verb::Get));
     for number in 101..=110 {
-        keeper.attach(&node(), entry(number)).await.unwrap();
-        keeper.attach(&node(), entry(number)).await.unwrap();
+        writer.attach(&node(), entry(number)).await.unwrap();
+        writer.attach(&node(), entry(number)).await.unwrap();
     }
     assert_eq!((writes(&server) - before, server.requests(NODE_PODS, Verb::Get) - read), (10, 0));
     for number in 1..=110 {
-        let found = keeper.detach(&node(), id(number)).await.unwrap();
+        let found = writer.detach(&node(), id(number)).await.unwrap();
         assert_eq!(found, Some(entry(number)));
     }
     assert_eq!(pods(&server), [""; 0]);
@@ -107,7 +111,7 @@ async fn pods_that_start_together_cost_a_few_writes_and_one_after_the_other_one_
 #[tokio::test]
 async fn replicas_that_write_at_once_take_nothing_from_each_other() {
     let server = server().await;
-    let keepers = [keeper(&server), keeper(&server)];
+    let keepers = [writer(&server), writer(&server)];
     for round in 0..5 {
         let first = round * 40;
         let half = |which: u8| (first..first + 40).filter(move |number| number % 2 == which);
@@ -119,16 +123,16 @@ async fn replicas_that_write_at_once_take_nothing_from_each_other() {
 #[tokio::test]
 async fn what_an_api_server_that_is_away_could_not_take_is_written_later() {
     let server = server().await;
-    let keeper = keeper(&server);
-    keeper.attach(&node(), entry(1)).await.unwrap();
+    let writer = writer(&server);
+    writer.attach(&node(), entry(1)).await.unwrap();
     server.go_away();
     let calls = [2, 3].map(|number| {
-        let keeper = keeper.clone();
-        tokio::spawn(async move { keeper.attach(&node(), entry(number)).await })
+        let writer = writer.clone();
+        tokio::spawn(async move { writer.attach(&node(), entry(number)).await })
     });
     let gone = {
-        let keeper = keeper.clone();
-        tokio::spawn(async move { keeper.detach(&node(), id(1)).await })
+        let writer = writer.clone();
+        tokio::spawn(async move { writer.detach(&node(), id(1)).await })
     };
     tokio::time::sleep(Duration::from_millis(100)).await;
     // Who waits gives up; the call stays.
@@ -143,21 +147,26 @@ async fn a_cluster_without_the_kind_says_so_at_once() {
     let server = server().await;
     for code in [404, 403] {
         server.faults().fail(NODE_PODS, Verb::Create, Failure { code, retry_after: None }, 1);
-        let refused = keeper(&server).attach(&node(), entry(1)).await;
-        assert!(matches!(refused, Err(KeepError::Absent(_))), "{refused:?}");
+        let refused = writer(&server).attach(&node(), entry(1)).await;
+        assert!(matches!(refused, Err(WriteError::Absent(_))), "{refused:?}");
     }
-    keeper(&server).attach(&node(), entry(1)).await.unwrap();
+    writer(&server).attach(&node(), entry(1)).await.unwrap();
 }
 
 #[tokio::test]
 async fn an_object_that_somebody_has_damaged_is_mended_by_the_next_call() {
     let server = server().await;
-    let odd =
-        json!({ "metadata": { "name": agent::NODE }, "spec": { "sandboxes": [7, { "id": "x" }], "y": 1 } });
+    let metadata = json!({ "name": agent::NODE, "labels": { "somebodys": "own" } });
+    let odd = json!({ "metadata": metadata, "spec": { "sandboxes": [7, { "id": "x" }], "y": 1 } });
     server.store().put(NODE_PODS, odd).unwrap();
-    keeper(&server).attach(&node(), entry(1)).await.unwrap();
+    writer(&server).attach(&node(), entry(1)).await.unwrap();
     let object = server.store().get(NODE_PODS, "", agent::NODE).unwrap();
-    assert_eq!((pods(&server), &object["spec"]["y"]), (vec!["p1".to_owned()], &json!(1)));
+    assert_eq!(
+        (pods(&server), &object["metadata"]["labels"]["somebodys"]),
+        (vec!["p1".to_owned()], &json!("own"))
+    );
+    // A server drops the fields that the kind's schema does not have.
+    assert_eq!(object["spec"]["y"], Value::Null);
     assert_eq!(object["spec"]["sandboxes"].as_array().unwrap().len(), 1);
 }
 
@@ -174,8 +183,8 @@ async fn what_a_full_node_cannot_have_keeps_nothing_else_from_being_written() {
         .store()
         .put(NODE_PODS, json!({ "metadata": { "name": agent::NODE }, "spec": { "sandboxes": all } }))
         .unwrap();
-    let keeper = keeper(&server);
-    keeper.attach(&node(), entry(1)).await.unwrap();
+    let writer = writer(&server);
+    writer.attach(&node(), entry(1)).await.unwrap();
     // While the first is written, the others come together.
     server.faults().delay(NODE_PODS, Verb::Update, Duration::from_millis(50));
     let moved = Given { addresses: vec![[10, 0, 0, 99].into()], interface: None };
@@ -186,16 +195,16 @@ async fn what_a_full_node_cannot_have_keeps_nothing_else_from_being_written() {
         entry(3),
     ]
     .map(|entry| {
-        let keeper = keeper.clone();
-        tokio::spawn(async move { keeper.attach(&node(), entry).await })
+        let writer = writer.clone();
+        tokio::spawn(async move { writer.attach(&node(), entry).await })
     });
-    let gone = keeper.detach(&node(), SandboxId::new("f7").unwrap()).await.unwrap();
+    let gone = writer.detach(&node(), SandboxId::new("f7").unwrap()).await.unwrap();
     assert_eq!(gone.map(|entry| entry.pod.name.to_string()).as_deref(), Some("f7"));
     let mut answers = Vec::new();
     for call in calls {
         answers.push(call.await.unwrap());
     }
-    let full = |answer: &Result<(), KeepError>| matches!(answer, Err(KeepError::Invalid(why)) if why.contains("1024"));
+    let full = |answer: &Result<(), WriteError>| matches!(answer, Err(WriteError::Invalid(why)) if why.contains("1024"));
     assert!(answers[0].is_ok() && answers[2].is_ok(), "{answers:?}");
     assert!(full(&answers[1]) && full(&answers[3]), "{answers:?}");
     assert_eq!(pods(&server).len(), 1023, "one of them is gone");
@@ -205,8 +214,8 @@ async fn what_a_full_node_cannot_have_keeps_nothing_else_from_being_written() {
 #[tokio::test]
 async fn a_node_that_calls_and_gives_up_while_the_api_server_is_away_is_not_kept_for_ever() {
     let server = server().await;
-    let keeper = keeper(&server);
-    keeper.attach(&node(), entry(1)).await.unwrap();
+    let writer = writer(&server);
+    writer.attach(&node(), entry(1)).await.unwrap();
     server.go_away();
     let entry = |number: usize| Entry {
         id: SandboxId::new(&format!("x{number}")).unwrap(),
@@ -218,17 +227,17 @@ async fn a_node_that_calls_and_gives_up_while_the_api_server_is_away_is_not_kept
     };
     let mut busy = 0;
     for number in 0..2200 {
-        let (keeper, node) = (keeper.clone(), node());
-        let calling = keeper.attach(&node, entry(number));
+        let (writer, node) = (writer.clone(), node());
+        let calling = writer.attach(&node, entry(number));
         match tokio::time::timeout(Duration::from_micros(1), calling).await {
-            Ok(Err(KeepError::Busy)) => busy += 1,
+            Ok(Err(WriteError::Busy)) => busy += 1,
             Ok(answer) => panic!("{answer:?}"),
             Err(_) => {}
         }
     }
     // More than there may be: who still has patience is told at once.
-    let last = tokio::time::timeout(Duration::from_secs(30), keeper.attach(&node(), entry(5000))).await;
-    assert!(matches!(last, Ok(Err(KeepError::Busy))) && busy <= 2200, "{last:?}, {busy}");
+    let last = tokio::time::timeout(Duration::from_secs(30), writer.attach(&node(), entry(5000))).await;
+    assert!(matches!(last, Ok(Err(WriteError::Busy))) && busy <= 2200, "{last:?}, {busy}");
     server.come_back();
     flock_testkit::wait_until("the node has room again", || pods(&server).len() > 1).await.unwrap();
 }

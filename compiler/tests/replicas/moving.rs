@@ -1,10 +1,11 @@
 //! An agent that moves to a replica which lags: it is never taken back.
 
 use flock_proto::UpdateKind;
+use flock_testkit::agent::AgentMemory;
 use flock_testkit::{ApiServer, NAMESPACE, NETWORK_POLICY, NODE, POD, Proxy};
 use serde_json::{Value, json};
 
-use super::agent::{self, Agent};
+use super::agent::{self, call};
 use super::replica::Replica;
 
 pub(super) fn namespace(name: &str) -> Value {
@@ -69,17 +70,16 @@ impl Pair {
 #[tokio::test(flavor = "multi_thread")]
 async fn who_moves_between_replicas_that_agree_is_told_that_nothing_is_new() {
     let pair = Pair::start().await;
-    let mut agent = Agent::default();
-    let mut stream = agent.call(&pair.ahead).await;
-    assert!(matches!(agent.next(&mut stream).await.unwrap().kind, UpdateKind::Full(_)));
-    assert!(!agent.position.is_unknown());
-    let position = agent.position.clone();
+    let mut agent = call(&pair.ahead, &AgentMemory::default()).await;
+    assert!(matches!(agent.take().await.unwrap().kind, UpdateKind::Full(_)));
+    assert!(!agent.memory.position.is_unknown());
+    let position = agent.memory.position.clone();
     // Time goes by, and nothing happens but that versions move on.
     pair.server.store().bookmark();
     for replica in [&pair.behind, &pair.ahead] {
-        let mut stream = agent.call(replica).await;
-        assert_eq!(agent.next(&mut stream).await.unwrap().kind, UpdateKind::Current);
-        assert_eq!(agent.position, position);
+        agent = call(replica, &agent.memory).await;
+        assert_eq!(agent.take().await.unwrap().kind, UpdateKind::Current);
+        assert_eq!(agent.memory.position, position);
         assert_eq!(replica.metrics.refusals.get(), 0);
     }
 }
@@ -87,23 +87,23 @@ async fn who_moves_between_replicas_that_agree_is_told_that_nothing_is_new() {
 #[tokio::test(flavor = "multi_thread")]
 async fn who_knows_more_than_a_replica_is_not_taken_back() {
     let pair = Pair::start().await;
-    let mut agent = Agent::default();
     let old = pair.ahead.revision().await;
-    let mut stream = agent.call(&pair.ahead).await;
-    agent.reach(&mut stream, &old).await;
+    let mut agent = call(&pair.ahead, &AgentMemory::default()).await;
+    agent.reach(&old).await;
 
     pair.proxy.hold();
     pair.allow("db");
     let new = pair.ahead.other_than(&old).await;
-    agent.reach(&mut stream, &new).await;
-    drop(stream);
+    agent.reach(&new).await;
+    let memory = agent.memory.clone();
+    drop(agent);
     assert_eq!(pair.behind.revision().await, old, "it is held back");
 
-    let mut stream = agent.call(&pair.behind).await;
+    let mut agent = call(&pair.behind, &memory).await;
     pair.behind.until_waiting(1).await;
-    assert!(!stream.is_told_something().await);
+    assert!(!agent.is_told_something().await);
     pair.proxy.release();
-    let update = agent.next(&mut stream).await.unwrap();
+    let update = agent.take().await.unwrap();
     assert_eq!((update.revision, update.kind), (new, UpdateKind::Current));
     pair.behind.until_waiting(0).await;
 }
@@ -111,54 +111,53 @@ async fn who_knows_more_than_a_replica_is_not_taken_back() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_replica_that_catches_up_sends_nothing_that_is_older() {
     let pair = Pair::start().await;
-    let mut agent = Agent::default();
     let first = pair.ahead.revision().await;
-    let mut stream = agent.call(&pair.ahead).await;
-    agent.reach(&mut stream, &first).await;
+    let mut agent = call(&pair.ahead, &AgentMemory::default()).await;
+    agent.reach(&first).await;
 
     // There and back: the agent has what the replica that lags would send, and the way there still lies before that.
     pair.proxy.hold();
     pair.allow("db");
     let second = pair.ahead.other_than(&first).await;
-    agent.reach(&mut stream, &second).await;
+    agent.reach(&second).await;
     pair.allow("web");
     assert_eq!(pair.ahead.other_than(&second).await, first);
-    agent.reach(&mut stream, &first).await;
-    drop(stream);
+    agent.reach(&first).await;
+    let memory = agent.memory.clone();
+    drop(agent);
     assert_eq!(pair.behind.revision().await, first);
 
-    let mut stream = agent.call(&pair.behind).await;
+    let mut agent = call(&pair.behind, &memory).await;
     pair.behind.until_waiting(1).await;
     pair.allow("nobody");
     let third = pair.ahead.other_than(&first).await;
     pair.proxy.release();
-    let way = agent.reach(&mut stream, &third).await;
+    let way = agent.reach(&third).await;
     assert!(!way.contains(&second), "taken back on the way: {way:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_deletion_is_known_too() {
     let pair = Pair::start().await;
-    let mut agent = Agent::default();
     let before = pair.ahead.revision().await;
-    let mut stream = agent.call(&pair.ahead).await;
-    agent.reach(&mut stream, &before).await;
+    let mut agent = call(&pair.ahead, &AgentMemory::default()).await;
+    agent.reach(&before).await;
 
     pair.proxy.hold();
     pair.server.store().remove(NETWORK_POLICY, "a", "allow").unwrap();
     let after = pair.ahead.other_than(&before).await;
-    agent.reach(&mut stream, &after).await;
+    agent.reach(&after).await;
 
     // A replica that starts now never hears of it, and hands on that the agent knows.
     let latest = Replica::start(pair.server.address()).await;
-    let position = agent.position.clone();
-    let mut stream = agent.call(&latest).await;
-    assert_eq!(agent.next(&mut stream).await.unwrap().kind, UpdateKind::Current);
-    assert_eq!(agent.position, position);
+    let position = agent.memory.position.clone();
+    agent = call(&latest, &agent.memory).await;
+    assert_eq!(agent.take().await.unwrap().kind, UpdateKind::Current);
+    assert_eq!(agent.memory.position, position);
 
-    let mut stream = agent.call(&pair.behind).await;
+    agent = call(&pair.behind, &agent.memory).await;
     pair.behind.until_waiting(1).await;
-    assert!(!stream.is_told_something().await);
+    assert!(!agent.is_told_something().await);
     pair.proxy.release();
-    assert_eq!(agent.next(&mut stream).await.unwrap().kind, UpdateKind::Current);
+    assert_eq!(agent.take().await.unwrap().kind, UpdateKind::Current);
 }

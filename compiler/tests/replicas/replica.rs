@@ -4,14 +4,14 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use flock_compiler::attach::{Keeper, Store};
+use flock_compiler::attach::{AttachmentWriter, Store};
 use flock_compiler::convert::HostInterfaces;
 use flock_compiler::engine::{Engine, EngineHandle};
 use flock_compiler::listen;
 use flock_compiler::metrics::Metrics;
 use flock_compiler::service::{self, Context};
 use flock_compiler::source::Source as _;
-use flock_compiler::source::kubernetes::{KubernetesSource, Settings, client};
+use flock_compiler::source::kubernetes::{KubernetesSource, WatchSettings, client};
 use flock_shared::Revision;
 use flock_shared::backoff::Backoff;
 use flock_testkit::wait_until;
@@ -34,7 +34,7 @@ impl Replica {
     pub(super) async fn start(address: SocketAddr) -> Self {
         let config = kube::Config::new(format!("http://{address}").parse().unwrap());
         let backoff = Backoff::new(Duration::from_millis(5), Duration::from_millis(50));
-        let settings = Settings { backoff, ..Settings::default() };
+        let settings = WatchSettings { backoff, ..WatchSettings::default() };
         let client = client(config).unwrap();
         let source = KubernetesSource::with_settings(client.clone(), HostInterfaces::None, settings);
         let metrics = Arc::new(Metrics::default());
@@ -46,8 +46,8 @@ impl Replica {
         let (engine_handle, shown) = (handle.clone(), Arc::clone(&metrics));
         let context = Context::in_memory(handle, metrics, stopping);
         let store = Store::cluster(client);
-        let keeper = Keeper::new(store, context.engine.clone(), Arc::clone(&context.fleet));
-        let context = Context { keeper, ..context };
+        let writer = AttachmentWriter::new(store, context.engine.clone(), Arc::clone(&context.fleet));
+        let context = Context { writer, ..context };
         let mut tasks = JoinSet::new();
         tasks.spawn(async { source.run(events).await.unwrap() });
         tasks.spawn(async { engine.run(incoming).await.unwrap() });

@@ -1,11 +1,11 @@
 //! What follows which answer.
 
 use flock_compiler::service::Limits;
-use flock_proto::{Outcome, Update, UpdateKind};
+use flock_proto::{Hello, Outcome, Update, UpdateKind};
 use flock_shared::{SUPERSEDED_LIMIT, Superseded};
 use tonic::Code;
 
-use super::agent::Agent;
+use super::agent::{self, hello_of};
 use super::compiler::Compiler;
 
 const UNANSWERED: &str = "flock_compiler_dropped_total{what=\"unanswered\"}";
@@ -149,7 +149,7 @@ async fn a_current_that_is_refused_is_followed_by_a_full_script() {
 #[tokio::test(start_paused = true)]
 async fn who_says_nothing_is_asked_to_leave() {
     let compiler = Compiler::start(1, Limits::default()).await;
-    let mut agent = Agent::silent(compiler.dial().await.0).await;
+    let mut agent = agent::silent(compiler.dial().await.0).await;
     let ended = agent.end().await;
     assert_eq!((ended.code(), ended.message()), (Code::DeadlineExceeded, "no hello within 10s"));
 }
@@ -179,7 +179,11 @@ async fn markers_that_deltas_leave_behind_are_few_and_survive_a_reconnect() {
         counts.push(left.len());
         if step % 5 == 0 {
             let channel = compiler.dial().await.0;
-            agent = Agent::hello_after(channel, 0, Some(has.clone()), left.clone()).await;
+            agent = agent::open(
+                channel,
+                Hello { applied: Some(has.clone()), superseded: left.clone(), ..hello_of(0) },
+            )
+            .await;
             let update = agent.update().await;
             assert_eq!((update.kind, update.superseded), (UpdateKind::Current, Superseded::default()));
             agent.answer(&has, Outcome::Unchanged).await;

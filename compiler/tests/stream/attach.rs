@@ -11,11 +11,11 @@ use flock_proto::v1::node_service_client::NodeServiceClient;
 use flock_proto::{AgentMessage, Attach, Attached, Detach, Outcome, v1};
 use flock_shared::PodKey;
 use flock_shared::cni::{Reach, Sandbox, SandboxId};
+use flock_testkit::agent::FakeAgent;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tonic::{Code, Status};
 
-use super::agent::Agent;
 use super::compiler::{Compiler, patiently};
 use super::objects::{NAMESPACE, node_name, pod};
 
@@ -65,7 +65,7 @@ fn everywhere() -> Attached {
 }
 
 /// A compiler whose nodes' agents are current.
-async fn settled(nodes: usize) -> (Compiler, Vec<Agent>) {
+async fn settled(nodes: usize) -> (Compiler, Vec<FakeAgent>) {
     let compiler = Compiler::start(nodes, Limits::default()).await;
     let mut agents = Vec::new();
     for node in 0..nodes {
@@ -97,6 +97,42 @@ async fn a_call_returns_once_the_node_has_acknowledged_and_others_have_had_a_whi
     assert_eq!(answer(again).await, Ok(everywhere()));
     let output = compiler.desired(1).await.borrow().as_ref().unwrap().full();
     assert!(String::from_utf8_lossy(output.bytes()).contains("10.0.9.1"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_given_up_before_the_compiler_began_may_still_stand_on_nodes() {
+    let compiler = Compiler::start(2, Limits::default()).await;
+    let mut own = compiler.agent(0, None).await;
+    own.apply().await;
+    // The other node's agent has come, and not said yet what this compiler's first state has become there.
+    let mut other = compiler.agent(1, None).await;
+    let first = other.update().await;
+    compiler.tell(starting(NEW, 0).into()).await;
+    let call = attach(&compiler, 0, sandbox("s1", NEW, "10.0.9.1")).await;
+    own.apply().await;
+    let behind = Attached { reach: Reach::Node, behind: vec![node_name(1)] };
+    assert_eq!(answer(call).await, Ok(behind.clone()), "it may have the address as another pod's");
+    other.answer(&first.revision, Outcome::Applied).await;
+    other.apply().await;
+    let again = attach(&compiler, 0, sandbox("s1", NEW, "10.0.9.1")).await;
+    assert_eq!(answer(again).await, Ok(everywhere()));
+    // A node that is away is named, and after a while it is one like any other.
+    drop(other);
+    let mut status = compiler.context.fleet.watch(&node_name(1));
+    patiently(status.wait_for(|status| status.stream.is_none())).await.unwrap();
+    let again = attach(&compiler, 0, sandbox("s1", NEW, "10.0.9.1")).await;
+    assert_eq!(answer(again).await, Ok(everywhere()), "it has acknowledged");
+    let returned = compiler.agent(1, None).await;
+    patiently(status.wait_for(|status| status.stream.is_some() && status.acknowledged.is_none()))
+        .await
+        .unwrap();
+    drop(returned);
+    patiently(status.wait_for(|status| status.stream.is_none())).await.unwrap();
+    let again = attach(&compiler, 0, sandbox("s1", NEW, "10.0.9.1")).await;
+    assert_eq!(answer(again).await, Ok(behind));
+    tokio::time::sleep(Duration::from_mins(1)).await;
+    let again = attach(&compiler, 0, sandbox("s1", NEW, "10.0.9.1")).await;
+    assert_eq!(answer(again).await, Ok(everywhere()));
 }
 
 #[tokio::test(start_paused = true)]
@@ -236,7 +272,7 @@ async fn what_an_agent_says_of_its_whole_node_is_written_down() {
 const MANY: usize = 512;
 
 /// A compiler whose only node has [`MANY`] sandboxes.
-async fn crowded() -> (Compiler, Vec<Agent>) {
+async fn crowded() -> (Compiler, Vec<FakeAgent>) {
     let (compiler, agents) = settled(1).await;
     let pods = (0..MANY).map(|number| {
         let network = PodNetwork::own([].into(), None);
@@ -282,7 +318,7 @@ async fn what_is_kept_of_a_node_goes_with_its_pods_and_has_a_bound() {
     until_written(&compiler, |ids| ids == 1).await;
     // Where there is room, the tombstone of a pod stays until its object is gone.
     let key = (node_name(0), SandboxId::new("s1").unwrap());
-    compiler.context.keeper.detach(&key.0, key.1).await.unwrap();
+    compiler.context.writer.detach(&key.0, key.1).await.unwrap();
     let Change::Pod(Edit::Upsert(other)) = starting(NEW + 1, 0) else { unreachable!() };
     let ended = Pod { lifecycle: Lifecycle::Finished, ..pod(NEW, 0) };
     compiler.tell(Change::Pod(Edit::Replace(vec![ended, other])).into()).await;
@@ -315,8 +351,8 @@ async fn a_node_writes_so_much_and_no_more() {
         given: Some(Given { addresses: vec!["10.7.0.0".parse().unwrap()], interface: None }),
     };
     for _ in 0..60 {
-        compiler.context.keeper.detach(&node_name(0), entry.id.clone()).await.unwrap();
-        compiler.context.keeper.attach(&node_name(0), entry.clone()).await.unwrap();
+        compiler.context.writer.detach(&node_name(0), entry.id.clone()).await.unwrap();
+        compiler.context.writer.attach(&node_name(0), entry.clone()).await.unwrap();
     }
     // Of the clock that stands still while something is done: 120 writes of some 100 kB, 4 MB of them at once.
     let took = start.elapsed().as_secs();
@@ -324,7 +360,7 @@ async fn a_node_writes_so_much_and_no_more() {
     // Another node's are its own.
     let start = Instant::now();
     let other = Entry { id: SandboxId::new("o").unwrap(), ..entry };
-    compiler.context.keeper.attach(&node_name(1), other).await.unwrap();
+    compiler.context.writer.attach(&node_name(1), other).await.unwrap();
     assert!(start.elapsed() < Duration::from_millis(100));
 }
 

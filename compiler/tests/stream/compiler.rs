@@ -5,12 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use flock_compiler::engine::{Desired, Engine};
-use flock_compiler::listen::Arrival;
+use flock_compiler::listen::Incoming;
 use flock_compiler::metrics::Metrics;
 use flock_compiler::service::{Context, Limits, serve};
 use flock_compiler::source::SourceEvent;
 use flock_compiler_core::{Change, Edit};
+use flock_proto::Hello;
 use flock_shared::Revision;
+use flock_testkit::agent::FakeAgent;
 use http::Uri;
 use hyper_util::rt::TokioIo;
 use tokio::io::DuplexStream;
@@ -19,12 +21,12 @@ use tokio::task::JoinSet;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::{Channel, Endpoint};
 
-use super::agent::Agent;
+use super::agent::{self, hello_of};
 use super::objects::{cluster, node_name, pod};
 use super::pipe::{Pipe, Wire};
 
 /// Far beyond every limit.
-const PATIENCE: Duration = Duration::from_secs(3600);
+pub(super) const PATIENCE: Duration = Duration::from_secs(3600);
 
 /// Bytes that a connection holds between its ends, as sockets do.
 const SOCKET: usize = 64 * 1024;
@@ -37,7 +39,7 @@ pub(super) async fn patiently<T>(future: impl Future<Output = T>) -> T {
 pub(super) struct Compiler {
     pub(super) context: Context,
     events: mpsc::Sender<SourceEvent>,
-    connections: mpsc::Sender<io::Result<Arrival<DuplexStream>>>,
+    connections: mpsc::Sender<io::Result<Incoming<DuplexStream>>>,
     nodes: usize,
     pods: usize,
     tasks: JoinSet<()>,
@@ -109,7 +111,7 @@ impl Compiler {
 
     pub(super) async fn dial_with(&self, settings: impl Fn(Endpoint) -> Endpoint) -> (Channel, Wire) {
         let (client, server) = tokio::io::duplex(SOCKET);
-        self.connections.send(Ok(Arrival::known(server, None))).await.unwrap();
+        self.connections.send(Ok(Incoming::trusted(server, None))).await.unwrap();
         let wire = Wire::default();
         let mut pipe = Some(Pipe { io: client, wire: wire.clone() });
         let connector = tower::service_fn(move |_: Uri| {
@@ -126,8 +128,8 @@ impl Compiler {
     }
 
     /// An agent that has said hello.
-    pub(super) async fn agent(&self, node: usize, applied: Option<Revision>) -> Agent {
-        Agent::hello(self.dial().await.0, node, applied).await
+    pub(super) async fn agent(&self, node: usize, applied: Option<Revision>) -> FakeAgent {
+        agent::open(self.dial().await.0, Hello { applied, ..hello_of(node) }).await
     }
 
     /// The value of a metric with its labels, as `/metrics` shows it.

@@ -5,14 +5,14 @@ use std::time::Duration;
 use flock_compiler::service::Limits;
 use tokio::time::Instant;
 
-use super::agent::Agent;
+use super::agent::{self, hello_of};
 use super::compiler::Compiler;
 
 #[tokio::test(start_paused = true)]
 async fn a_dead_peer_is_found_by_its_missing_pings() {
     let compiler = Compiler::start(2, Limits::default()).await;
     let (channel, wire) = compiler.dial().await;
-    let mut agent = Agent::hello(channel, 0, None).await;
+    let mut agent = agent::open(channel, hello_of(0)).await;
     let mut other = compiler.agent(1, None).await;
     agent.apply().await;
     other.apply().await;

@@ -1,13 +1,16 @@
 //! What an agent says of its node: its first update takes it into account, and nobody else's does.
 
 use flock_compiler::service::Limits;
+use flock_compiler_core::nft::read::GRAMMAR_LEAST;
 use flock_compiler_core::object::Node;
 use flock_compiler_core::{Change, Edit};
 use flock_proto::v1::debug_service_client::DebugServiceClient;
 use flock_proto::v1::{ListNodesRequest, ListProblemsRequest, NodeStatus};
-use flock_proto::{AgentMessage, Bridge, BridgeNf, Hello, NodeFacts, UpdateKind};
+use flock_proto::{AgentMessage, Bridge, BridgeNf, Hello, NodeFacts, NodeState, Others, Sight, UpdateKind};
+use flock_shared::{Revision, ScriptHash};
+use flock_testkit::agent::FakeAgent;
 
-use super::agent::{Agent, hello_of};
+use super::agent::{self, hello_of};
 use super::compiler::{Compiler, patiently};
 use super::objects::node_name;
 
@@ -22,15 +25,15 @@ fn bridged() -> NodeFacts {
     NodeFacts { bridges: vec![bridge], bridge_nf_v4, bridge_nf_v6, ..NodeFacts::default() }
 }
 
-async fn agent(compiler: &Compiler, hello: Hello) -> Agent {
-    Agent::introduced(compiler.dial().await.0, hello).await
+async fn agent(compiler: &Compiler, hello: Hello) -> FakeAgent {
+    agent::open(compiler.dial().await.0, hello).await
 }
 
 /// The bridges that pods of a node hang on, as its desired state has them.
 async fn bridges(compiler: &Compiler, node: usize) -> Vec<String> {
     let desired = compiler.desired(node).await;
     let published = desired.borrow();
-    let links = &published.as_ref().unwrap().output().frame().links;
+    let links = &published.as_ref().unwrap().output().node_rules().links;
     links.pod_bridges.iter().map(ToString::to_string).collect()
 }
 
@@ -146,7 +149,7 @@ async fn what_is_said_of_a_node_that_nothing_names_is_forgotten_with_its_agent()
     let ports = async |node| {
         let desired = compiler.desired(node).await;
         let published = desired.borrow();
-        published.as_ref().unwrap().output().frame().links.tunnel_ports.len()
+        published.as_ref().unwrap().output().node_rules().links.tunnel_ports.len()
     };
     assert_eq!((ports(7).await, ports(8).await), (0, 1));
 }
@@ -160,4 +163,34 @@ async fn what_is_not_understood_yet_is_passed_over() {
     agent.say_something_new().await;
     agent.say(AgentMessage::Facts(bridged())).await;
     assert!(matches!(agent.apply().await.1, UpdateKind::Delta { .. }));
+}
+
+/// As an agent of before names had 32 digits: whatever it was sent, its guard would refuse.
+#[tokio::test(start_paused = true)]
+async fn an_agent_that_would_refuse_every_script_is_sent_none_and_is_shown() {
+    let compiler = Compiler::start(2, Limits::default()).await;
+    let state = async |node: usize| {
+        let mut client = DebugServiceClient::new(compiler.dial().await.0);
+        let nodes = patiently(client.list_nodes(ListNodesRequest {})).await.unwrap().into_inner().nodes;
+        (NodeState::of(Sight::from(&nodes[node]), Others::Asked), nodes[node].applied_revision.clone())
+    };
+    let older = Revision::of(ScriptHash::of(b"a table of its time"));
+    let old = Hello { applied: Some(older.clone()), grammar: GRAMMAR_LEAST - 1, ..hello_of(0) };
+    let mut too_old = agent(&compiler, old).await;
+    compiler.until("flock_compiler_streams", 1).await;
+    assert_eq!(state(0).await, (NodeState::TooOld, older.to_string()), "it keeps what it has");
+    // What changes is not sent either, and the stream goes on: it would refuse the closed form, too.
+    too_old.say(AgentMessage::Facts(bridged())).await;
+    assert!(!too_old.is_told_something().await);
+    assert_eq!(state(0).await, (NodeState::TooOld, older.to_string()));
+    // Other nodes are served.
+    compiler.agent(1, None).await.apply().await;
+    // Once the agent is updated, its node is brought to the newest state.
+    drop(too_old);
+    let mut updated = agent(&compiler, Hello { applied: Some(older), ..hello_of(0) }).await;
+    let (revision, kind) = updated.apply().await;
+    assert!(matches!(kind, UpdateKind::Full(_)));
+    while state(0).await != (NodeState::Current, revision.to_string()) {
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
 }

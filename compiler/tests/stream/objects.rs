@@ -24,7 +24,7 @@ pub(super) fn cluster(nodes: usize, elsewhere: usize) -> Vec<SourceEvent> {
     let rule = Rule { peers: PeerMatch::OneOf(vec![Peer::Pods(Arc::new(peer))]), ports: RulePorts::Any };
     let policy = Policy {
         key: PolicyKey::new(NAMESPACE, "own").unwrap(),
-        subjects: Selector::everything(),
+        pod_selector: Selector::everything(),
         body: PolicyBody::Understood(PolicyRules { ingress: Some([rule].into()), egress: None }),
     };
     let nodes_listed = (0..nodes).map(|number| Node::new(node_name(number))).collect();

@@ -42,6 +42,7 @@ async fn problems_are_listed_by_namespace() {
     }
     assert_eq!(list("shop").await.unwrap(), ["NetworkPolicy bank/shop"]);
     assert_eq!(list("bank").await.unwrap(), ["NetworkPolicy bank/web"]);
-    assert!(list("elsewhere").await.unwrap().is_empty());
+    let nowhere = list("elsewhere").await.unwrap_err();
+    assert_eq!((nowhere.code(), nowhere.message()), (Code::NotFound, "no namespace \"elsewhere\""));
     assert_eq!(list("No Namespace").await.unwrap_err().code(), Code::InvalidArgument);
 }

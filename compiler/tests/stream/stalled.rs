@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use flock_compiler::service::Limits;
 use flock_proto::{Outcome, UpdateKind, v1};
+use flock_testkit::agent::FakeAgent;
 use http::uri::PathAndQuery;
 use tonic::Request;
 use tonic_prost::ProstCodec;
 
-use super::agent::Agent;
+use super::agent::{self, hello_of};
 use super::compiler::Compiler;
 use super::objects::node_name;
 
@@ -24,9 +25,9 @@ const DELTAS: &str = "flock_compiler_updates_total{kind=\"delta\"}";
 const STREAMS: &str = "flock_compiler_streams";
 
 /// An agent that takes what its window holds and no more.
-async fn stalled(compiler: &Compiler, node: usize) -> Agent {
+async fn stalled(compiler: &Compiler, node: usize) -> FakeAgent {
     let (channel, _) = compiler.dial_with(|endpoint| endpoint.initial_stream_window_size(WINDOW)).await;
-    Agent::hello(channel, node, None).await
+    agent::open(channel, hello_of(node)).await
 }
 
 #[tokio::test(start_paused = true)]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use flock_compiler::source::kubernetes::Settings;
+use flock_compiler::source::kubernetes::WatchSettings;
 use flock_testkit::{Cut, Delivery, POD, Verb};
 
 use super::harness::{Cluster, WATCHED, server, settings};
@@ -62,7 +62,7 @@ async fn a_watch_whose_time_is_up_is_opened_anew() {
 #[tokio::test]
 async fn a_watch_that_fell_silent_is_given_up() {
     let short = Duration::from_millis(100);
-    let silent = Settings { silence: short, answer: short, ..settings() };
+    let silent = WatchSettings { silence: short, answer: short, ..settings() };
     let mut cluster = Cluster::watch(server().await, silent);
     cluster.settle().await;
     cluster.server.faults().deliver(Delivery::Held);

@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use flock_compiler::convert::{Converter, HostInterfaces};
-use flock_compiler::source::kubernetes::{KubernetesSource, Settings, Statistics, client};
+use flock_compiler::source::kubernetes::{KubernetesSource, Statistics, WatchSettings, client};
 use flock_compiler::source::{Source, SourceError, SourceEvent};
 use flock_compiler_core::change::Object;
 use flock_compiler_core::{Change, Edit, Problem};
@@ -51,11 +52,11 @@ fn entry<T: Object<Key: Display>>(kind: &str, object: &T) -> (String, String) {
     (format!("{kind} {}", object.key()), format!("{object:?}"))
 }
 
-pub(super) fn settings() -> Settings {
-    Settings {
+pub(super) fn settings() -> WatchSettings {
+    WatchSettings {
         page_size: 7,
         backoff: Backoff::new(Duration::from_millis(5), Duration::from_millis(50)),
-        ..Settings::default()
+        ..WatchSettings::default()
     }
 }
 
@@ -82,9 +83,21 @@ impl Cluster {
     }
 
     /// A source that watches `server`.
-    pub(super) fn watch(server: ApiServer, settings: Settings) -> Self {
-        let source =
-            KubernetesSource::with_settings(client(server.config()).unwrap(), HostInterfaces::None, settings);
+    pub(super) fn watch(server: ApiServer, settings: WatchSettings) -> Self {
+        let address = server.address();
+        Self::watch_at(server, address, settings)
+    }
+
+    /// A source that watches `server` at this address.
+    pub(super) fn watch_at(server: ApiServer, address: SocketAddr, settings: WatchSettings) -> Self {
+        let config = kube::Config::new(format!("http://{address}").parse().unwrap());
+        Self::watch_by(server, config, settings)
+    }
+
+    /// A source that watches `server` in this way.
+    pub(super) fn watch_by(server: ApiServer, config: kube::Config, settings: WatchSettings) -> Self {
+        let client = client(config).unwrap();
+        let source = KubernetesSource::with_settings(client, HostInterfaces::None, settings);
         let statistics = source.statistics();
         // A small channel, so that the watches have to wait for the receiver.
         let (sender, events) = mpsc::channel(2);

@@ -3,15 +3,15 @@
 
 use std::time::Duration;
 
-use flock_compiler::source::kubernetes::Settings;
+use flock_compiler::source::kubernetes::WatchSettings;
 use flock_testkit::POD;
 
 use super::harness::{Cluster, server, settings};
 use super::objects::pod;
 
 /// Watches nearly as short as the API has them: those of a second could be taken for refused.
-fn brief() -> Settings {
-    Settings { watch_timeout: Duration::from_secs(2), silence: Duration::from_secs(8), ..settings() }
+fn brief() -> WatchSettings {
+    WatchSettings { watch_timeout: Duration::from_secs(2), silence: Duration::from_secs(8), ..settings() }
 }
 
 #[tokio::test]

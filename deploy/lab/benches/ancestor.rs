@@ -105,7 +105,7 @@ impl<'a> Ancestor<'a> {
 
     fn rules_of(&self, pod: &'a Pod, direction: Direction) -> impl Iterator<Item = &'a [Rule]> {
         let policies = self.policies.get(&pod.key.namespace).into_iter().flatten().copied();
-        let selecting = policies.filter(|policy| policy.subjects.matches(&pod.labels));
+        let selecting = policies.filter(|policy| policy.pod_selector.matches(&pod.labels));
         selecting.filter_map(move |policy| policy.rules(direction))
     }
 

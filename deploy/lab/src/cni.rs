@@ -20,7 +20,7 @@ const FOLDERS: [&str; 2] = ["/usr/lib/cni", "/opt/cni/bin"];
 /// Plugins that tests use.
 const PLUGINS: [&str; 4] = ["ptp", "bridge", "host-local", "portmap"];
 
-/// The folder of the reference plugins; the reason, as a clause for [`skipped`](crate::skipped), where they are missing.
+/// The folder of the reference plugins; the reason, as a clause for [`skipped`](crate::skipped()), where they are missing.
 ///
 /// # Errors
 /// The reason.

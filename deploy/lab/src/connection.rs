@@ -70,7 +70,7 @@ impl OpenConnection {
         self.exchange_within(PATIENCE)
     }
 
-    /// As [`exchange`](Self::exchange), with the time given (made longer by [`patient`](crate::patient)). Waiting for
+    /// As [`exchange`](Self::exchange), with the time given (made longer by [`patient`]). Waiting for
     /// a verdict to change is a loop over this.
     ///
     /// # Errors

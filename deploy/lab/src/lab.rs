@@ -68,7 +68,7 @@ impl Lab {
         Ok(lab)
     }
 
-    /// Whether labs can be built here; the reason, as a clause for [`skipped`](crate::skipped), where they cannot.
+    /// Whether labs can be built here; the reason, as a clause for [`skipped`](crate::skipped()), where they cannot.
     ///
     /// # Errors
     /// The reason.

@@ -1,26 +1,4 @@
-//! A laboratory of network namespaces: nodes that route, pods behind veths, servers, and probes that send real
-//! packets of both families over TCP, UDP, SCTP and ICMP. For tests, the demo and measurements; never deployed.
-//!
-//! ```no_run
-//! use flock_lab::{Lab, Probe, Protocol, Verdict};
-//!
-//! # fn main() -> flock_lab::Result<()> {
-//! if let Err(reason) = Lab::available() {
-//!     flock_lab::skipped(&reason);
-//!     return Ok(());
-//! }
-//! let lab = Lab::new("example")?;
-//! let node = lab.node("node-a")?;
-//! let client = node.pod("client", &["10.1.0.2".parse().unwrap(), "fd00:1::2".parse().unwrap()])?;
-//! let server = node.pod("server", &["10.1.0.3".parse().unwrap()])?;
-//! server.serve(&[(Protocol::Tcp, 80), (Protocol::Sctp, 80)])?;
-//! let probe = Probe::new(&client, Protocol::Tcp, server.addresses()[0], 80);
-//! assert_eq!(probe.run()?, Verdict::Reached);
-//! # Ok(()) }
-//! ```
-//!
-//! A pod's packets always pass its node's forward hook, also between two pods of one node. A service address that
-//! leads a pod back to itself needs masquerading in the test's own table, as kube-proxy does it.
+#![doc = include_str!("../README.md")]
 
 pub mod cni;
 mod command;

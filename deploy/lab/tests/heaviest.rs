@@ -16,9 +16,9 @@ use flock_lab::{Lab, Node, skipped};
 use flock_proto::{Outcome, Update, UpdateKind};
 use flock_shapes::{heavy, parts};
 use flock_shared::{Revision, Script, ScriptHash};
+use flock_testkit::compiler::BlockingCompiler;
 
 use crate::cgroup::Cgroup;
-use crate::support::fake_compiler::FakeCompiler;
 use crate::support::process::Process;
 use crate::support::programs::{AGENT, program, workspace};
 
@@ -90,13 +90,13 @@ fn the_heaviest_table_is_put_in_place_within_the_container_limit() {
     let node = lab.node("node").unwrap();
     let directory = tempfile::tempdir().unwrap();
     let _listener = Listener::start(&node);
-    let compiler = FakeCompiler::start();
+    let mut compiler = BlockingCompiler::start();
     let mut agent = cgroup.command(&program(AGENT));
     agent.args(["--node", "node", "--compiler", &compiler.url, "--nft", &node.nft_command()]);
     agent.args(["--nft-timeout", &PATIENCE.as_secs().to_string()]);
     agent.arg("--state-dir").arg(directory.path().join("state"));
     let mut agent = Process::start(agent, directory.path());
-    let session = compiler.session();
+    let mut session = compiler.session();
     // The second time both tables stand at once.
     for number in 0..2 {
         let before = cgroup.peak();

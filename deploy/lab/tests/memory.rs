@@ -12,8 +12,8 @@ use std::process::Command;
 use flock_lab::skipped;
 use flock_proto::{Outcome, Update, UpdateKind};
 use flock_shared::{Revision, Script, ScriptHash};
+use flock_testkit::compiler::BlockingCompiler;
 
-use crate::support::fake_compiler::FakeCompiler;
 use crate::support::process::Process;
 use crate::support::programs::{AGENT, COMPILER, profile_directory, program, program_of_profile, workspace};
 
@@ -64,10 +64,10 @@ fn steady_memory_is_below_10_megabytes() {
 
 /// `VmRSS` and `RssAnon` in kB of an agent that has applied many versions of `script`.
 fn memory_after_updates(mut agent: Command, script: &str, directory: &Path) -> (u64, u64) {
-    let compiler = FakeCompiler::start();
-    agent.args(["--node", "n1", "--compiler", &compiler.url, "--nft", NFT]);
+    let mut compiler = BlockingCompiler::start();
+    agent.args(["--node", "n1", "--compiler", &compiler.url, "--nft", NFT, "--health-listen", "127.0.0.1:0"]);
     let agent = Process::start(agent, directory);
-    let session = compiler.session();
+    let mut session = compiler.session();
     for number in 0..UPDATES {
         assert_eq!(session.ask(version(script, number)).outcome, Outcome::Applied);
     }
@@ -89,7 +89,8 @@ fn revision(number: usize) -> Revision {
 /// A pod that comes to be, on the state before.
 fn delta(number: usize) -> Update {
     let (base, reached) = (revision(number - 1), revision(number));
-    let (set, address) = ("pods4_0123456789abcdef", format!("10.9.{}.{}", number / 250, number % 250));
+    let (set, address) =
+        ("pods4_0123456789abcdef0123456789abcdef", format!("10.9.{}.{}", number / 250, number % 250));
     let table = "inet flock_netpol";
     let script = Script::new(format!(
         "table {table} {{\n\tset {set} {{\n\t\ttypeof ip saddr\n\t\telements = {{\n\t\t\t{address}\n\t\t}}\n\t}}\n}}\n\
@@ -151,21 +152,37 @@ fn cluster() -> String {
     text
 }
 
+/// The packages that a package is built of.
+fn dependencies(package: &str) -> Vec<String> {
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.current_dir(workspace()).args(["tree", "--offline", "--edges", "normal", "--prefix", "none"]);
+    let output = cargo.args(["--package", package]).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let packages = String::from_utf8(output.stdout).unwrap();
+    packages.lines().filter_map(|line| line.split(' ').next().map(str::to_owned)).collect()
+}
+
 #[test]
 fn the_agent_depends_on_no_kubernetes_client() {
-    let tree = |package: &str| {
-        let mut cargo = Command::new(env!("CARGO"));
-        cargo.current_dir(workspace()).args(["tree", "--offline", "--edges", "normal", "--prefix", "none"]);
-        let output = cargo.args(["--package", package]).output().unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        let packages = String::from_utf8(output.stdout).unwrap();
-        packages.lines().filter_map(|line| line.split(' ').next().map(str::to_owned)).collect::<Vec<_>>()
-    };
     let is_kubernetes = |name: &&String| {
         name.starts_with("kube") || name.starts_with("k8s") || name.starts_with("flock-compiler")
     };
-    let agent = tree("flock-node-agent");
+    let agent = dependencies("flock-node-agent");
     assert!(agent.iter().any(|name| name == "tonic"), "the list is one of packages: {agent:?}");
     assert_eq!(agent.iter().find(is_kubernetes), None);
-    assert!(tree("flock-compiler").iter().any(|name| is_kubernetes(&name)), "the compiler is recognized");
+    let compiler = dependencies("flock-compiler");
+    assert!(compiler.iter().any(|name| is_kubernetes(&name)), "the compiler is recognized");
+}
+
+#[test]
+fn what_only_tests_need_is_in_no_program() {
+    let is_for_tests = |name: &&String| {
+        ["flock-model", "flock-shapes", "flock-testkit", "proptest"].contains(&name.as_str())
+    };
+    for program in ["flock-compiler", "flockctl", "flock-node-agent", "flock-cni"] {
+        let built_of = dependencies(program);
+        assert!(built_of.iter().any(|name| name == program), "the list is one of packages: {built_of:?}");
+        assert_eq!(built_of.iter().find(is_for_tests), None, "{program}");
+    }
+    assert!(dependencies("flock-model").iter().any(|name| is_for_tests(&name)), "the model is recognized");
 }

@@ -9,6 +9,11 @@ use flock_shared::cni::{Answer, Call, LONGEST_LINE, NetworkName, Request};
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
 
+/// How often it is looked whether an agent listens by now.
+const LOOK: Duration = Duration::from_millis(20);
+/// To see once more who is there when the time is up.
+const LEAST: Duration = Duration::from_millis(1);
+
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum AskError {
@@ -56,7 +61,9 @@ impl Deadline {
     }
 }
 
-/// Asks the agent that listens at `socket`; connecting counts as part of the time.
+/// Asks the agent that listens at `socket`; connecting counts as part of the time. A pod that starts waits for an agent that
+/// has never listened there: the node has just started, and without the agent has no rules. An agent that has left its
+/// socket has left its rules, too, and is not waited for.
 ///
 /// # Errors
 /// Why there is no answer.
@@ -67,7 +74,8 @@ pub fn ask(
     within: Duration,
 ) -> Result<Answer, AskError> {
     let deadline = Deadline(Instant::now() + within);
-    let mut stream = connected(socket, deadline)?;
+    let is_patient = matches!(call, Call::Add(_));
+    let mut stream = connected(socket, deadline, is_patient)?;
     let within_ms = u32::try_from(deadline.left()?.as_millis()).unwrap_or(u32::MAX);
     let mut line =
         serde_json::to_vec(&Request { call, network, within_ms }).map_err(|_| AskError::Garbled)?;
@@ -79,7 +87,7 @@ pub fn ask(
     serde_json::from_slice(&receive(&mut stream, deadline)?).map_err(|_| AskError::Garbled)
 }
 
-fn connected(path: &Path, deadline: Deadline) -> Result<UnixStream, AskError> {
+fn connected(path: &Path, deadline: Deadline, is_patient: bool) -> Result<UnixStream, AskError> {
     let absent =
         |errno: rustix::io::Errno| AskError::Absent { socket: path.to_owned(), source: errno.into() };
     let address = SocketAddrUnix::new(path).map_err(absent)?;
@@ -88,12 +96,19 @@ fn connected(path: &Path, deadline: Deadline) -> Result<UnixStream, AskError> {
     loop {
         // The limit of sending is that of connecting, too: where more wait than the agent has room for, the kernel lets
         // each in as soon as another one has gone.
-        set_socket_timeout(&socket, Timeout::Send, Some(deadline.left()?))
+        let left = deadline.left().unwrap_or(LEAST);
+        set_socket_timeout(&socket, Timeout::Send, Some(left))
             .map_err(|errno| AskError::Broken(errno.into()))?;
         match connect(&socket, &address) {
             Ok(()) => return Ok(UnixStream::from(socket)),
-            Err(rustix::io::Errno::INTR) => {}
+            Err(rustix::io::Errno::INTR) => {
+                deadline.left()?;
+            }
             Err(rustix::io::Errno::AGAIN) => return Err(AskError::Crowded),
+            Err(errno @ rustix::io::Errno::NOENT) if is_patient => {
+                let left = deadline.left().map_err(|_| absent(errno))?;
+                std::thread::sleep(left.min(LOOK));
+            }
             Err(errno) => return Err(absent(errno)),
         }
     }
@@ -225,6 +240,36 @@ mod tests {
         );
         std::fs::write(folder.path().join("file"), "").unwrap();
         assert!(ask(&folder.path().join("file"), Call::Status, AGES).unwrap_err().is_certain());
+    }
+
+    #[test]
+    fn a_pod_that_starts_waits_for_the_first_agent_of_the_node() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("s");
+        let add = Call::Add(flock_shared::cni::Sandbox {
+            id: flock_shared::cni::SandboxId::new("3fa9").unwrap(),
+            pod: flock_shared::PodKey::new("shop", "web-0").unwrap(),
+            uid: None,
+            addresses: vec!["10.1.0.5".parse().unwrap()],
+            interface: None,
+        });
+        let nobody = ask(&path, add.clone(), SHORT).unwrap_err();
+        assert!(nobody.is_certain(), "{nobody}");
+        let pod = thread::spawn({
+            let path = path.clone();
+            move || ask(&path, add, AGES)
+        });
+        // It has been there for a while.
+        thread::sleep(SHORT);
+        assert!(!pod.is_finished());
+        // As agents do it: nobody finds it before it listens.
+        let beside = folder.path().join("s.new");
+        let listener = UnixListener::bind(&beside).unwrap();
+        std::fs::rename(&beside, &path).unwrap();
+        let (mut stream, _) = listener.accept().unwrap();
+        line_of(&stream);
+        stream.write_all(b"{\"failed\":\"no compiler\"}\n").unwrap();
+        assert_eq!(pod.join().unwrap().unwrap(), Answer::Failed("no compiler".to_owned()));
     }
 
     #[test]

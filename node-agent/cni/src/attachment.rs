@@ -20,7 +20,7 @@ pub struct Given {
 
 /// The part of a result that counts. Go writes what is missing as null.
 #[derive(Deserialize)]
-struct Wire {
+struct WireResult {
     interfaces: Option<Vec<Interface>>,
     ips: Option<Vec<Ip>>,
 }
@@ -49,7 +49,7 @@ struct Ip {
 /// # Errors
 /// When it is no result.
 pub fn read(result: &str, look: impl Fn(&str) -> Link) -> Result<Given, String> {
-    let wire: Wire = serde_json::from_str(result).map_err(|error| format!("prevResult: {error}"))?;
+    let wire: WireResult = serde_json::from_str(result).map_err(|error| format!("prevResult: {error}"))?;
     let interfaces = wire.interfaces.unwrap_or_default();
     let mut addresses = Vec::new();
     for ip in wire.ips.unwrap_or_default() {

@@ -74,7 +74,7 @@ pub struct Attachment {
 
 /// All that is read of a configuration. What an administrator says is judged apart, by a call that depends on it.
 #[derive(Deserialize)]
-struct Wire {
+struct WireConfig {
     #[serde(rename = "cniVersion", default)]
     version: String,
     #[serde(default)]
@@ -102,7 +102,7 @@ impl<'a> Config<'a> {
             Failure::new(Code::Decoding, "the network configuration cannot be decoded", error)
         };
         let text = str::from_utf8(text).map_err(|error| undecodable(error.to_string()))?;
-        let wire: Wire = serde_json::from_str(text).map_err(|error| undecodable(error.to_string()))?;
+        let wire: WireConfig = serde_json::from_str(text).map_err(|error| undecodable(error.to_string()))?;
         let version = supported(&wire.version)?;
         if wire.name.is_empty() {
             return Err(wrong("name: missing".to_owned()));
@@ -129,7 +129,7 @@ fn supported(version: &str) -> Result<&'static str, Failure> {
     })
 }
 
-impl Wire {
+impl WireConfig {
     fn settings(&self) -> Result<Settings, Failure> {
         let mut settings = Settings::default();
         if let Some(raw) = &self.socket {

@@ -48,7 +48,7 @@ pub struct Failure {
 }
 
 #[derive(Serialize)]
-struct Wire<'a> {
+struct WireError<'a> {
     #[serde(rename = "cniVersion")]
     cni_version: &'a str,
     code: u32,
@@ -66,7 +66,7 @@ impl Failure {
     #[must_use]
     pub fn to_json(&self, version: Option<&str>) -> String {
         let newest = VERSIONS.last().copied().unwrap_or_default();
-        let wire = Wire {
+        let wire = WireError {
             cni_version: version.unwrap_or(newest),
             code: self.code.number(),
             msg: self.message,

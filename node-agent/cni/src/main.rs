@@ -11,6 +11,7 @@ use flock_cni::failure::{Code, Failure};
 use flock_cni::plan::{plan, shortcoming};
 use flock_cni::{Outcome, Plan, Question, Reply, journal, links};
 use flock_shared::cni::{Answer, Call, Reach};
+use flock_version::Version;
 
 /// Where the kernel shows the links of the node.
 const LINKS: &str = "/sys/class/net";
@@ -20,6 +21,10 @@ const LONGEST_INPUT: u64 = 16 << 20;
 fn main() -> ExitCode {
     let start = Instant::now();
     let environment = Environment::of_process();
+    // A runtime passes no arguments; whoever types this has no CNI_COMMAND, and none is asked for.
+    if std::env::args_os().nth(1).is_some_and(|argument| argument == "--version") {
+        return say(&Reply::Success(Some(format!("flock-cni {}", Version::of_this_build(&[])))));
+    }
     let reply = match input(&environment) {
         Ok(input) => answer(&environment, &input, start),
         Err(error) => {

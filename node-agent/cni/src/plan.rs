@@ -86,6 +86,7 @@ pub type Outcome = Result<Answer, AskError>;
 
 /// What to do about a call; `look` says what a link of the node is.
 pub fn plan(environment: &Environment, input: &[u8], look: impl Fn(&str) -> Link) -> Plan {
+    // Before the configuration is read: VERSION comes with none.
     let command = match environment.command() {
         Ok(Command::Version) => return answer(Reply::Success(Some(versions(input)))),
         Ok(command) => command,
@@ -144,6 +145,8 @@ fn add(environment: &Environment, config: &Config<'_>, look: impl Fn(&str) -> Li
         note: Some(note.to_owned()),
         log: log.clone(),
     };
+    // From here on nothing is the configuration's fault: a pod that cannot be made known starts all the same, unless the
+    // administrator wants it not to.
     let pod = match pod::read(&environment.args) {
         Ok(None) => return Ok(unasked(result, "no pod of a cluster")),
         Ok(Some(pod)) => Ok(pod),

@@ -1,20 +1,20 @@
-//! Compares the book with the kernel: a sandbox whose link is gone was deleted, and nobody said so.
+//! Compares the record of sandboxes with the kernel: a sandbox whose link is gone was deleted, and nobody said so.
 
 use std::time::Duration;
 
 use tokio::time::sleep;
 use tracing::{debug, info};
 
-use super::book::Book;
-use super::keeper::Keeper;
+use super::sandboxes::Sandboxes;
+use super::store::SandboxStore;
 use crate::child::Program;
 use crate::facts;
 
 /// Looks where `nft` works, every `interval`.
-pub async fn look(keeper: &Keeper, nft: &Program, interval: Duration) {
+pub async fn look(store: &SandboxStore, nft: &Program, interval: Duration) {
     loop {
         sleep(interval).await;
-        if !keeper.read(Book::has_links) {
+        if !store.read(Sandboxes::has_links) {
             continue;
         }
         let devices = match facts::device_names(nft).await {
@@ -25,11 +25,11 @@ pub async fn look(keeper: &Keeper, nft: &Program, interval: Duration) {
                 continue;
             }
         };
-        let ended = keeper.mark(|book| book.look(&devices));
+        let ended = store.mark(|sandboxes| sandboxes.look(&devices));
         if let Some(first) = ended.first() {
             info!(count = ended.len(), %first, "sandboxes are gone without a word of CNI: their links are");
-            let ((), _) = keeper.edit(|_| ());
-            keeper.tell_again();
+            let ((), _) = store.edit(|_| ());
+            store.tell_again();
         }
     }
 }

@@ -1,9 +1,9 @@
-//! The book on disk: one file in the state folder, replaced as a whole after each change.
+//! The record of sandboxes on disk: one file in the state folder, replaced as a whole after each change.
 //!
 //! It is for an agent that is killed, not for a node that loses power: nothing in it outlives the kernel, whose boot it
-//! names, so nothing is forced to the disk. A file that is not as an agent of this node wrote it is an empty book.
+//! names, so nothing is forced to the disk. A file that is not as an agent of this node wrote it is taken for an empty one.
 
-use std::fs::{OpenOptions, remove_file, rename};
+use std::fs::{remove_file, rename};
 use std::io::{self, Write as _};
 use std::path::Path;
 
@@ -11,37 +11,37 @@ use flock_shared::{NodeName, ScriptHash};
 use serde::{Deserialize, Serialize};
 use tracing::warn;
 
-use super::book::{Book, Kept};
-use crate::state::{StateDir, StateError, private, read};
+use super::sandboxes::{KeptSandboxes, Sandboxes};
+use crate::state::{StateDir, StateError, fresh, read};
 
 /// The file, and the one that takes its place.
 pub(crate) const FILE: &str = "sandboxes";
 pub(crate) const TEMPORARY: &str = "sandboxes.new";
 /// The first line, before the SHA-256 of all that follows it.
 const HEAD: &str = "flock-netpol sandboxes 1 ";
-/// No file is longer: a full book has a fifth of it.
+/// No file is longer: a full record has a fifth of it.
 const FILE_LENGTH: u64 = 2 << 20;
 /// Changes with each start of the kernel.
 const BOOT: &str = "/proc/sys/kernel/random/boot_id";
 
 /// What is on disk.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Saved {
+struct SavedSandboxes {
     node: String,
     /// Which start of the kernel; empty if that cannot be known.
     boot: String,
     #[serde(flatten)]
-    book: Kept,
+    sandboxes: KeptSandboxes,
 }
 
-/// Where the book is kept.
+/// Where the record of sandboxes is kept.
 #[derive(Debug, Clone)]
-pub struct BookFile {
+pub struct SandboxFile {
     folder: StateDir,
     boot: String,
 }
 
-impl BookFile {
+impl SandboxFile {
     /// The file in a state folder.
     #[must_use]
     pub fn new(folder: StateDir) -> Self {
@@ -49,17 +49,17 @@ impl BookFile {
         Self { folder, boot: boot.trim().to_owned() }
     }
 
-    /// The book that an earlier agent kept; empty if there is none, or none to be trusted, which is told.
+    /// The record of sandboxes that an earlier agent kept; empty if there is none, or none to be trusted, which is told.
     #[must_use]
-    pub fn load(&self) -> Book {
+    pub fn load(&self) -> Sandboxes {
         let path = self.folder.path().join(FILE);
         match load(&path, self.folder.node()) {
-            Ok(None) => Book::default(),
+            Ok(None) => Sandboxes::default(),
             // Where starts of the kernel are not known, links that are gone tell.
-            Ok(Some(saved)) => Book::of(saved.book, saved.boot == self.boot),
+            Ok(Some(saved)) => Sandboxes::of(saved.sandboxes, saved.boot == self.boot),
             Err(error) => {
                 warn!(path = %path.display(), %error, "the saved sandboxes were refused; the compiler knows them");
-                Book::default()
+                Sandboxes::default()
             }
         }
     }
@@ -68,11 +68,11 @@ impl BookFile {
     ///
     /// # Errors
     /// When the disk does not take it.
-    pub fn store(&self, book: Kept) -> io::Result<()> {
+    pub fn store(&self, sandboxes: KeptSandboxes) -> io::Result<()> {
         let (node, boot) = (self.folder.node().to_string(), self.boot.clone());
-        let text = written(&Saved { node, boot, book })?;
+        let text = written(&SavedSandboxes { node, boot, sandboxes })?;
         let temporary = self.folder.path().join(TEMPORARY);
-        let mut file = private(OpenOptions::new().write(true).truncate(true), &temporary)?;
+        let mut file = fresh(&temporary)?;
         let stored =
             file.write_all(text.as_bytes()).and_then(|()| rename(&temporary, self.folder.path().join(FILE)));
         // On a full disk the ruleset may need the room.
@@ -80,18 +80,18 @@ impl BookFile {
     }
 }
 
-fn written(saved: &Saved) -> io::Result<String> {
+fn written(saved: &SavedSandboxes) -> io::Result<String> {
     let body = serde_json::to_string(saved)?;
     Ok(format!("{HEAD}{}\n{body}", ScriptHash::of(body.as_bytes())))
 }
 
-fn load(path: &Path, node: &NodeName) -> Result<Option<Saved>, StateError> {
+fn load(path: &Path, node: &NodeName) -> Result<Option<SavedSandboxes>, StateError> {
     let Some(bytes) = read(path, FILE_LENGTH)? else { return Ok(None) };
     let saved = parsed(&bytes).ok_or(StateError::Changed)?;
     if saved.node == node.as_str() { Ok(Some(saved)) } else { Err(StateError::Changed) }
 }
 
-fn parsed(bytes: &[u8]) -> Option<Saved> {
+fn parsed(bytes: &[u8]) -> Option<SavedSandboxes> {
     let (hash, body) = std::str::from_utf8(bytes).ok()?.strip_prefix(HEAD)?.split_once('\n')?;
     (hash == ScriptHash::of(body.as_bytes()).to_string()).then(|| serde_json::from_str(body).ok())?
 }
@@ -102,10 +102,10 @@ mod tests {
     use flock_shared::cni::{NetworkName, Sandbox, SandboxId};
 
     use super::*;
-    use crate::cni::book::Settled;
+    use crate::cni::sandboxes::CallResult;
 
-    fn book() -> Book {
-        let mut book = Book::default();
+    fn sandboxes() -> Sandboxes {
+        let mut sandboxes = Sandboxes::default();
         let sandbox = Sandbox {
             id: SandboxId::new("3fa9").unwrap(),
             pod: PodKey::new("shop", "web-0").unwrap(),
@@ -113,15 +113,16 @@ mod tests {
             addresses: vec!["10.244.1.7".parse().unwrap(), "fd00::7".parse().unwrap()],
             interface: None,
         };
-        let (debt, _) = book.add(sandbox, NetworkName::new("cbr0").ok());
-        book.settle(&debt, Settled::Done);
-        let _ = book.delete(&SandboxId::new("77").unwrap());
-        book
+        let (pending, _) = sandboxes.add(sandbox, NetworkName::new("cbr0").ok());
+        sandboxes.settle(&pending, CallResult::Done);
+        let _ = sandboxes.delete(&SandboxId::new("77").unwrap());
+        sandboxes
     }
 
     #[test]
     fn any_changed_or_missing_byte_is_noticed() {
-        let saved = || Saved { node: "n1".to_owned(), boot: "b".to_owned(), book: book().kept() };
+        let saved =
+            || SavedSandboxes { node: "n1".to_owned(), boot: "b".to_owned(), sandboxes: sandboxes().kept() };
         let text = written(&saved()).unwrap();
         assert_eq!(parsed(text.as_bytes()), Some(saved()));
         for place in 0..text.len() {
@@ -136,23 +137,29 @@ mod tests {
     fn a_file_without_networks_is_read() {
         let body = r#"{"node":"n1","boot":"b","sandboxes":[{"sandbox":{"id":"3fa9","namespace":"shop","name":"web-0","addresses":["10.244.1.7"]},"owed":false}],"gone":["77"]}"#;
         let saved = parsed(format!("{HEAD}{}\n{body}", ScriptHash::of(body.as_bytes())).as_bytes()).unwrap();
-        assert_eq!(saved.book.sandboxes[0].network, None);
-        assert_eq!(Book::of(saved.book, true).size(), (1, 1));
+        assert_eq!(saved.sandboxes.sandboxes[0].network, None);
+        assert_eq!(Sandboxes::of(saved.sandboxes, true).size(), (1, 1));
     }
 
     #[test]
     fn what_is_stored_is_loaded_and_another_start_of_the_kernel_ends_it() {
         let folder = tempfile::tempdir().unwrap();
-        let open = |node: &str| BookFile::new(StateDir::open(folder.path(), &node.parse().unwrap()).unwrap());
+        let open =
+            |node: &str| SandboxFile::new(StateDir::open(folder.path(), &node.parse().unwrap()).unwrap());
         let file = open("n1");
         assert_eq!(file.load().size(), (0, 0));
-        file.store(book().kept()).unwrap();
-        assert_eq!(file.load().kept(), book().kept());
-        assert_eq!(BookFile { boot: "another".to_owned(), ..file.clone() }.load().size(), (0, 2));
+        file.store(sandboxes().kept()).unwrap();
+        assert_eq!(file.load().kept(), sandboxes().kept());
+        assert_eq!(SandboxFile { boot: "another".to_owned(), ..file.clone() }.load().size(), (0, 2));
         assert_eq!(open("n2").load().size(), (0, 0), "another node's");
         std::fs::write(folder.path().join(FILE), "flock-netpol sandboxes 1 0\n{}").unwrap();
         assert_eq!(file.load().size(), (0, 0));
-        file.store(book().kept()).unwrap();
+        // Nothing is written through a link.
+        let other = folder.path().join("other");
+        std::fs::write(&other, "somebody's").unwrap();
+        std::os::unix::fs::symlink(&other, folder.path().join(TEMPORARY)).unwrap();
+        file.store(sandboxes().kept()).unwrap();
         assert_eq!(file.load().size(), (1, 1));
+        assert_eq!(std::fs::read_to_string(&other).unwrap(), "somebody's");
     }
 }

@@ -20,9 +20,10 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tracing::{info, warn};
 
-use super::desk::Desk;
-use super::line::plain;
-use super::tally::Miss;
+use super::client::plain;
+use super::failures::FailureKind;
+use super::handler::CallHandler;
+use crate::state::is_exposed;
 
 /// Connections at once. Later ones wait to be accepted: their calls may have time left by then.
 const CONNECTIONS: usize = 256;
@@ -46,6 +47,9 @@ pub enum SocketError {
     /// Something else is there, which is left alone.
     #[error("what is there is no socket")]
     Taken,
+    /// Who may write there could put another file in the place of the one that is made.
+    #[error("its folder may be written by others than this user")]
+    Exposed,
 }
 
 /// A socket that listens at its place.
@@ -63,8 +67,11 @@ impl Listening {
     /// # Errors
     /// When the system refuses, or something else is there.
     pub fn open(path: &Path) -> Result<Self, SocketError> {
-        if let Some(folder) = path.parent() {
+        if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
             DirBuilder::new().recursive(true).mode(0o755).create(folder)?;
+            if is_exposed(&folder.metadata()?) {
+                return Err(SocketError::Exposed);
+            }
         }
         match symlink_metadata(path) {
             Ok(found) if !found.file_type().is_socket() => return Err(SocketError::Taken),
@@ -99,7 +106,7 @@ fn identity(file: &Metadata) -> (u64, u64) {
 }
 
 /// Answers calls at `path`, for ever; `listening`: what was opened there before.
-pub async fn serve(path: &Path, mut listening: Option<Listening>, desk: &Desk) {
+pub async fn serve(path: &Path, mut listening: Option<Listening>, handler: &CallHandler) {
     let mut has_complained = listening.is_none();
     let (mut calls, long) = (JoinSet::new(), Arc::new(Semaphore::new(LONG_LINES)));
     loop {
@@ -111,11 +118,11 @@ pub async fn serve(path: &Path, mut listening: Option<Listening>, desk: &Desk) {
         tokio::select! {
             accepted = open.listener.accept(), if calls.len() < CONNECTIONS => match accepted {
                 Ok((stream, _)) => {
-                    let (desk, long) = (desk.clone(), Arc::clone(&long));
-                    calls.spawn(async move { converse(stream, &desk, &long).await });
+                    let (handler, long) = (handler.clone(), Arc::clone(&long));
+                    calls.spawn(async move { converse(stream, &handler, &long).await });
                 }
                 Err(error) => {
-                    desk.miss(Miss::Failed, "none", None, &error.to_string());
+                    handler.failed(FailureKind::Failed, "none", None, &error.to_string());
                     sleep(RECOVER).await;
                 }
             },
@@ -145,18 +152,18 @@ pub(super) fn opened(path: &Path, has_complained: &mut bool) -> Option<Listening
     }
 }
 
-async fn converse(mut stream: UnixStream, desk: &Desk, long: &Semaphore) {
+async fn converse(mut stream: UnixStream, handler: &CallHandler, long: &Semaphore) {
     let answer = match heard(&mut stream, long).await {
-        Ok(request) => desk.answer(request).await,
+        Ok(request) => handler.answer(request).await,
         Err(why) => {
-            desk.miss(Miss::Improper, "none", None, &why);
+            handler.failed(FailureKind::Improper, "none", None, &why);
             Answer::Refused(why)
         }
     };
     // What is made of words and lists can be written.
     let mut line = serde_json::to_vec(&answer).unwrap_or_default();
     line.push(b'\n');
-    // Who does not take it does not want it: the book is as it is.
+    // A receiver that is gone needs no message.
     let _ = timeout(TAKE_LIMIT, stream.write_all(&line)).await;
 }
 

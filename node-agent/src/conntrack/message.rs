@@ -66,7 +66,7 @@ pub enum Which {
 
 /// An entry of connection tracking.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Entry {
+pub struct ConntrackEntry {
     /// The connection.
     pub flow: Flow,
     /// By what the kernel knows it: the family, and tuple, zone and number as they came.
@@ -81,9 +81,9 @@ struct Key {
 
 /// One message.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Said {
+pub enum CtMessage {
     /// An entry.
-    Entry(Entry),
+    Entry(ConntrackEntry),
     /// An address of the node.
     Own(IpAddr),
     /// All is said.
@@ -122,7 +122,7 @@ pub fn entries(which: Which, sequence: u32) -> Vec<u8> {
 
 /// The demand that an entry be removed. Another one with the same tuple, which is younger, stays.
 #[must_use]
-pub fn removal(entry: &Entry, sequence: u32) -> Vec<u8> {
+pub fn removal(entry: &ConntrackEntry, sequence: u32) -> Vec<u8> {
     let body = [&[entry.key.family, 0, 0, 0][..], &entry.key.attributes].concat();
     message(CT_DELETE, NLM_F_REQUEST, sequence, &body)
 }
@@ -134,7 +134,7 @@ pub fn own_addresses(sequence: u32) -> Vec<u8> {
 }
 
 /// What the messages of a datagram say that answer the question with this number, in order.
-pub fn said(datagram: &[u8], sequence: u32) -> impl Iterator<Item = Said> + '_ {
+pub fn said(datagram: &[u8], sequence: u32) -> impl Iterator<Item = CtMessage> + '_ {
     let mut rest = datagram;
     std::iter::from_fn(move || {
         loop {
@@ -143,7 +143,7 @@ pub fn said(datagram: &[u8], sequence: u32) -> impl Iterator<Item = Said> + '_ {
             rest = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
             let Some(message) = message else {
                 rest = &[];
-                return Some(Said::Other);
+                return Some(CtMessage::Other);
             };
             // Answers to demands of removal stand between those to the question.
             if array(message, 8).map(u32::from_ne_bytes) == Some(sequence) {
@@ -153,24 +153,24 @@ pub fn said(datagram: &[u8], sequence: u32) -> impl Iterator<Item = Said> + '_ {
     })
 }
 
-fn one(message: &[u8]) -> Said {
+fn one(message: &[u8]) -> CtMessage {
     let read = || {
         let body = message.get(HEADER..)?;
         Some(match array(message, 4).map(u16::from_ne_bytes)? {
-            NLMSG_DONE => Said::Done,
+            NLMSG_DONE => CtMessage::Done,
             NLMSG_ERROR => match i32::from_ne_bytes(array(body, 0)?) {
-                0 => Said::Other,
-                error => Said::Refused(error),
+                0 => CtMessage::Other,
+                error => CtMessage::Refused(error),
             },
-            CT_NEW => Said::Entry(entry(*body.first()?, body.get(NETFILTER..)?)?),
-            RTM_NEWADDR => Said::Own(own_address(body.get(INTERFACE..)?)?),
-            _ => Said::Other,
+            CT_NEW => CtMessage::Entry(entry(*body.first()?, body.get(NETFILTER..)?)?),
+            RTM_NEWADDR => CtMessage::Own(own_address(body.get(INTERFACE..)?)?),
+            _ => CtMessage::Other,
         })
     };
-    read().unwrap_or(Said::Other)
+    read().unwrap_or(CtMessage::Other)
 }
 
-fn entry(family: u8, body: &[u8]) -> Option<Entry> {
+fn entry(family: u8, body: &[u8]) -> Option<ConntrackEntry> {
     let (orig, reply) = (value(body, CTA_TUPLE_ORIG)?, value(body, CTA_TUPLE_REPLY)?);
     let (source, destination) = (source_of(orig)?, source_of(reply)?);
     if family_of(source) != family || family_of(destination) != family {
@@ -195,7 +195,7 @@ fn entry(family: u8, body: &[u8]) -> Option<Entry> {
     let kept = attributes(body).filter(|it| matches!(it.kind, CTA_TUPLE_ORIG | CTA_ZONE | CTA_ID));
     let attributes: Vec<u8> = kept.flat_map(|it| padded(it.whole)).collect();
     let key = Key { family, attributes: attributes.into() };
-    Some(Entry { flow: Flow { source, destination, protocol, port, translated }, key })
+    Some(ConntrackEntry { flow: Flow { source, destination, protocol, port, translated }, key })
 }
 
 /// The source address of a tuple.

@@ -23,9 +23,9 @@ fn translated(sequence: u32) -> Vec<u8> {
     message(CT_NEW, 2, sequence, &body.concat())
 }
 
-fn only_entry(datagram: &[u8]) -> Entry {
+fn only_entry(datagram: &[u8]) -> ConntrackEntry {
     match &*said(datagram, 5).collect::<Vec<_>>() {
-        [Said::Entry(entry)] => entry.clone(),
+        [CtMessage::Entry(entry)] => entry.clone(),
         other => panic!("{other:?}"),
     }
 }
@@ -57,11 +57,11 @@ fn answers_end_and_are_told_from_those_to_others() {
     let datagram =
         [error(-2, u32::MAX), translated(5), message(NLMSG_DONE, 2, 5, &[0; 4]), error(-1, 5)].concat();
     let told: Vec<_> = said(&datagram, 5).collect();
-    assert!(matches!(&*told, [Said::Entry(_), Said::Done, Said::Refused(-1)]), "{told:?}");
+    assert!(matches!(&*told, [CtMessage::Entry(_), CtMessage::Done, CtMessage::Refused(-1)]), "{told:?}");
     let address = [vec![AF_INET, 32, 0, 0], vec![0; 4], attribute(IFA_ADDRESS, &[10, 0, 0, 9])].concat();
     let local = [address.clone(), attribute(IFA_LOCAL, &[10, 0, 0, 1])].concat();
     let datagram = [message(RTM_NEWADDR, 2, 5, &address), message(RTM_NEWADDR, 2, 5, &local)].concat();
-    let own = |last| Said::Own([10, 0, 0, last].into());
+    let own = |last| CtMessage::Own([10, 0, 0, last].into());
     assert_eq!(said(&datagram, 5).collect::<Vec<_>>(), [own(9), own(1)]);
 }
 

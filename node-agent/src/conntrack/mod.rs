@@ -13,8 +13,8 @@
 //! the kernel's answer stays where it is meanwhile.
 
 pub mod message;
+pub mod request;
 pub mod table;
-pub mod wanted;
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -28,8 +28,8 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tracing::{debug, info, warn};
 
 use crate::child::Program;
+use request::SweepRequest;
 use table::{Look, TableError};
-use wanted::Wanted;
 
 /// From the end of a look to the next: packets that were on their way when the table changed have arrived by then.
 const MOMENT: Duration = Duration::from_millis(300);
@@ -47,9 +47,9 @@ const LAST_RETRY: Duration = Duration::from_secs(30);
 /// An answer with the number of its question.
 pub type Answered = (u64, Answer);
 
-/// The way to the compiler and back.
+/// Questions to the compiler, and its answers.
 #[derive(Debug)]
-pub struct Line {
+pub struct CompilerLink {
     /// Whether the stream that is open, if one is, is to a compiler that answers.
     pub is_open: watch::Receiver<bool>,
     /// Takes questions.
@@ -69,23 +69,23 @@ enum LookError {
 
 /// Looks at connections.
 #[derive(Debug)]
-pub struct Looker {
+pub struct ConntrackSweeper {
     nft: Program,
-    wanted: watch::Sender<Wanted>,
-    line: Line,
+    requested: watch::Sender<SweepRequest>,
+    link: CompilerLink,
     number: u64,
 }
 
-impl Looker {
+impl ConntrackSweeper {
     /// One that looks where `nft` works.
     #[must_use]
-    pub const fn new(nft: Program, wanted: watch::Sender<Wanted>, line: Line) -> Self {
-        Self { nft, wanted, line, number: 0 }
+    pub const fn new(nft: Program, requested: watch::Sender<SweepRequest>, link: CompilerLink) -> Self {
+        Self { nft, requested, link, number: 0 }
     }
 
     /// Looks whenever there is something to look at. Never ends.
     pub async fn run(mut self) -> Infallible {
-        let mut news = self.wanted.subscribe();
+        let mut news = self.requested.subscribe();
         let mut backoff = Backoff::new(FIRST_RETRY, LAST_RETRY);
         let mut has_complained = false;
         // What was looked at once.
@@ -94,11 +94,11 @@ impl Looker {
         loop {
             if seen.is_empty() {
                 // Both its ends are here.
-                let _ = news.wait_for(|wanted| wanted.is_unsettled || !wanted.lost.is_empty()).await;
+                let _ = news.wait_for(|requested| requested.is_unsettled || !requested.lost.is_empty()).await;
             }
             sleep_until(not_before).await;
-            let _ = self.line.is_open.wait_for(|is_open| *is_open).await;
-            let Wanted { revision: Some(revision), lost, is_unsettled } = self.take() else {
+            let _ = self.link.is_open.wait_for(|is_open| *is_open).await;
+            let SweepRequest { revision: Some(revision), lost, is_unsettled } = self.take() else {
                 sleep(LAST_RETRY).await;
                 continue;
             };
@@ -125,20 +125,20 @@ impl Looker {
         }
     }
 
-    fn take(&self) -> Wanted {
-        let mut taken = Wanted::default();
-        self.wanted.send_if_modified(|wanted| {
-            let revision = wanted.revision.clone();
-            taken = std::mem::replace(wanted, Wanted { revision, ..Wanted::default() });
+    fn take(&self) -> SweepRequest {
+        let mut taken = SweepRequest::default();
+        self.requested.send_if_modified(|requested| {
+            let revision = requested.revision.clone();
+            taken = std::mem::replace(requested, SweepRequest { revision, ..SweepRequest::default() });
             false
         });
         taken
     }
 
     fn put_back(&self, lost: &Prefixes, is_unsettled: bool) {
-        self.wanted.send_modify(|wanted| {
-            wanted.lost.extend(lost.iter().copied());
-            wanted.is_unsettled |= is_unsettled;
+        self.requested.send_modify(|requested| {
+            requested.lost.extend(lost.iter().copied());
+            requested.is_unsettled |= is_unsettled;
         });
     }
 
@@ -183,7 +183,7 @@ impl Looker {
     async fn ask(&mut self, revision: &Revision, flows: Vec<flock_proto::Flow>) -> Result<Answer, LookError> {
         self.number += 1;
         let number = self.number;
-        let Line { is_open, questions, answers } = &mut self.line;
+        let CompilerLink { is_open, questions, answers } = &mut self.link;
         let question = Flows { revision: revision.clone(), number, flows };
         let answer = async {
             questions.send(question).await.ok()?;

@@ -12,7 +12,7 @@ use rustix::net::sockopt::set_socket_recv_buffer_size_force;
 use rustix::net::{RecvFlags, SendFlags, recv, send};
 use tokio::task::yield_now;
 
-use super::message::{self, Entry, Said, Which};
+use super::message::{self, ConntrackEntry, CtMessage, Which};
 use crate::child::Program;
 use crate::handover::{self, HandOverError, Peer};
 
@@ -69,9 +69,9 @@ impl Question {
         Ok(())
     }
 
-    /// Hands the next piece of the answer on; whether there is more. The kernel writes a piece whenever one is read, so
+    /// Hands the next piece of the answer on. Returns true if there is more. The kernel writes a piece whenever one is read, so
     /// there is nothing to wait for.
-    async fn piece(&mut self, mut hear: impl FnMut(Said)) -> Result<bool, TableError> {
+    async fn piece(&mut self, mut hear: impl FnMut(CtMessage)) -> Result<bool, TableError> {
         let (length, _) = loop {
             match recv(&self.socket, &mut *self.buffer, RecvFlags::DONTWAIT) {
                 Err(Errno::INTR) => {}
@@ -81,8 +81,8 @@ impl Question {
         let mut is_more = true;
         for said in message::said(self.buffer.get(..length).unwrap_or_default(), self.sequence) {
             match said {
-                Said::Done => is_more = false,
-                Said::Refused(error) => return Err(TableError::Refused(error)),
+                CtMessage::Done => is_more = false,
+                CtMessage::Refused(error) => return Err(TableError::Refused(error)),
                 said => hear(said),
             }
         }
@@ -129,7 +129,7 @@ impl Look {
     ///
     /// # Errors
     /// When the kernel breaks off.
-    pub async fn next(&mut self, enough: usize) -> Result<Vec<Entry>, TableError> {
+    pub async fn next(&mut self, enough: usize) -> Result<Vec<ConntrackEntry>, TableError> {
         let mut found = Vec::new();
         while found.len() < enough {
             if !self.is_open {
@@ -142,7 +142,7 @@ impl Look {
             self.is_open = self
                 .table
                 .piece(|said| {
-                    if let Said::Entry(entry) = said
+                    if let CtMessage::Entry(entry) = said
                         && concerns(of, own, &entry.flow)
                     {
                         found.push(entry);
@@ -157,13 +157,13 @@ impl Look {
     ///
     /// # Errors
     /// When the kernel cannot be told.
-    pub fn remove(&self, entry: &Entry) -> Result<(), TableError> {
+    pub fn remove(&self, entry: &ConntrackEntry) -> Result<(), TableError> {
         // Refusals are told under a number of which nobody waits for an answer.
         self.table.ask(&message::removal(entry, u32::MAX))
     }
 }
 
-/// Whether a connection is of these addresses. What begins or ends at the node itself never meets the table's rules, and
+/// Returns true if a connection is of these addresses. What begins or ends at the node itself never meets the table's rules, and
 /// nobody else may cut it.
 fn concerns(of: &Prefixes, own: &HashSet<IpAddr>, flow: &Flow) -> bool {
     let ends = [flow.source, flow.destination];
@@ -175,7 +175,7 @@ async fn own_addresses(route: &mut Question) -> Result<HashSet<IpAddr>, TableErr
     let sequence = route.next();
     route.ask(&message::own_addresses(sequence))?;
     let hear = |own: &mut HashSet<IpAddr>, said| {
-        if let Said::Own(address) = said {
+        if let CtMessage::Own(address) = said {
             own.insert(address);
         }
     };

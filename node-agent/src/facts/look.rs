@@ -29,10 +29,11 @@ pub(super) fn look(mode: Mode) -> io::Result<NodeFacts> {
     let (mut devices, settings) = (Devices::default(), Settings::default());
     for question in questions() {
         // What comes or goes meanwhile is news, after which it is looked again.
-        let _: Told = ask(ROUTE, &question, &mut devices)?;
+        let _: Told = ask(ROUTE, &question, |kind, body| devices.hear(kind, body))?;
     }
     // A kernel that has no flowtables, or does not tell this process, has none that anybody could know of.
-    let _: io::Result<Told> = ask(Some(NETFILTER), &flowtable_question(), &mut devices);
+    let _: io::Result<Told> =
+        ask(Some(NETFILTER), &flowtable_question(), |kind, body| devices.hear(kind, body));
     let bridges = devices.bridges();
     let is_of_pods = bridges.iter().flat_map(|bridge| &bridge.ports).any(|port| port.kind == PortKind::Veth);
     let [bridge_nf_v4, bridge_nf_v6] = BRIDGE_NF.map(|setting| {
@@ -61,10 +62,10 @@ pub(super) fn look(mode: Mode) -> io::Result<NodeFacts> {
 ///
 /// # Errors
 /// When the kernel does not tell them, or not at one moment.
-pub(super) fn names() -> io::Result<BTreeSet<String>> {
+pub(crate) fn names() -> io::Result<BTreeSet<String>> {
     let mut devices = Devices::default();
     let [links, _] = questions();
-    match ask(ROUTE, &links, &mut devices)? {
+    match ask(ROUTE, &links, |kind, body| devices.hear(kind, body))? {
         Told::AtOneMoment => Ok(devices.names()),
         Told::WhileItChanged => Err(io::ErrorKind::Interrupted.into()),
     }
@@ -72,14 +73,22 @@ pub(super) fn names() -> io::Result<BTreeSet<String>> {
 
 /// How an answer that is several datagrams was told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Told {
+pub(crate) enum Told {
+    /// Nothing came or went meanwhile.
     AtOneMoment,
     /// Something may be missing.
     WhileItChanged,
 }
 
 /// Asks for all there is of something, and hears the answer to its end. The kernel answers at once.
-fn ask(protocol: Option<Protocol>, question: &[u8], devices: &mut Devices) -> io::Result<Told> {
+///
+/// # Errors
+/// When the kernel refuses to tell.
+pub(crate) fn ask(
+    protocol: Option<Protocol>,
+    question: &[u8],
+    mut hear: impl FnMut(u16, &[u8]),
+) -> io::Result<Told> {
     let socket = socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, protocol)?;
     send(&socket, question, SendFlags::empty())?;
     let mut buffer = vec![0; DATAGRAM];
@@ -95,7 +104,7 @@ fn ask(protocol: Option<Protocol>, question: &[u8], devices: &mut Devices) -> io
         }
         for message in messages(datagram) {
             match message {
-                Message::One(kind, body) => devices.hear(kind, body),
+                Message::One(kind, body) => hear(kind, body),
                 Message::Done => return Ok(told),
                 Message::Error(number) => return Err(io::Error::from_raw_os_error(number)),
             }

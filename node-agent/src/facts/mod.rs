@@ -2,16 +2,15 @@
 //! and nothing is decided by them here, but that bridges are shown to the rules where that is asked for (`--bridge-nf set`).
 //!
 //! They are those of the network namespace in which nft works. Where nft is started by another program, that program starts
-//! this executable in place of nft, as for the ear at the kernel (`sentinel.rs`): it looks there and hands what it found
+//! this executable in place of nft, as for the monitor of nf_tables (`monitor.rs`): it looks there and hands what it found
 //! over. A socket that hears of links that come and go tells when to look again; it is looked now and then in any case.
 
 mod devices;
-mod look;
-mod netlink;
+pub(crate) mod look;
+pub(crate) mod netlink;
 mod settings;
 
 use std::collections::BTreeSet;
-use std::env::current_exe;
 use std::fs::File;
 use std::future::pending;
 use std::io::{self, Read as _, Seek as _, Write as _};
@@ -32,7 +31,7 @@ use tokio::sync::watch;
 use tokio::time::sleep;
 use tracing::{debug, info, warn};
 
-use crate::child::{ChildError, Place, Program};
+use crate::child::Program;
 use crate::handover::{self, HandOverError, Peer};
 
 /// The first argument with which this executable is started in place of nft to look there; the second is the mode.
@@ -62,16 +61,13 @@ pub enum Mode {
 
 /// Why nothing was found.
 #[derive(Debug, thiserror::Error)]
-pub enum LookError {
+pub enum FactsError {
     /// The system refuses something.
     #[error(transparent)]
     Io(#[from] io::Error),
-    /// What starts nft did not start this executable.
-    #[error("this executable could not be started in place of nft: {0}")]
-    NotStarted(#[from] ChildError),
-    /// What starts nft could start nothing else.
-    #[error("what starts nft takes a script, or this executable has no name for it")]
-    Nowhere,
+    /// Nothing was handed over.
+    #[error(transparent)]
+    HandOver(#[from] HandOverError),
     /// Something else was handed over.
     #[error("what was handed over in place of nft is no message")]
     NoMessage(#[from] prost::DecodeError),
@@ -88,7 +84,7 @@ pub struct Observer {
     interval: Duration,
     facts: watch::Sender<Option<NodeFacts>>,
     links: Option<AsyncFd<OwnedFd>>,
-    /// Returns true if nobody was told yet that the node cannot be looked at, and somebody should be.
+    /// Whether nobody was told yet that the node cannot be looked at, and somebody should be.
     is_to_complain: bool,
 }
 
@@ -203,9 +199,12 @@ async fn stirred(links: Option<&AsyncFd<OwnedFd>>) {
 }
 
 /// The facts of where `nft` works.
-async fn look_where(nft: &Program, mode: Mode) -> Result<NodeFacts, LookError> {
+///
+/// # Errors
+/// When it cannot be looked there.
+pub(crate) async fn look_where(nft: &Program, mode: Mode) -> Result<NodeFacts, FactsError> {
     let argument = if mode == Mode::Set { "set" } else { "check" };
-    match behind(nft, argument, SIZE_LIMIT).await? {
+    match behind(nft, &[LOOK, argument], SIZE_LIMIT).await? {
         None => Ok(look::look(mode)?),
         Some(message) => Ok(NodeFacts::try_from(v1::NodeFacts::decode(&*message)?)?),
     }
@@ -215,28 +214,31 @@ async fn look_where(nft: &Program, mode: Mode) -> Result<NodeFacts, LookError> {
 ///
 /// # Errors
 /// When they cannot be told, or some of them came or went meanwhile, so that others may be missing.
-pub async fn device_names(nft: &Program) -> Result<BTreeSet<String>, LookError> {
-    match behind(nft, NAMES, NAMES_LIMIT).await? {
+pub async fn device_names(nft: &Program) -> Result<BTreeSet<String>, FactsError> {
+    match behind(nft, &[LOOK, NAMES], NAMES_LIMIT).await? {
         None => Ok(look::names()?),
         Some(lines) => Ok(String::from_utf8_lossy(&lines).lines().map(str::to_owned).collect()),
     }
 }
 
-/// What this executable, in place of nft, finds when it is told to look; `None`: it is to look here.
-async fn behind(nft: &Program, argument: &str, limit: u64) -> Result<Option<Vec<u8>>, LookError> {
-    let executable = current_exe()?;
-    let program = match nft.place_of_nft(executable.to_str().ok_or(LookError::Nowhere)?) {
-        Place::Here => return Ok(None),
-        Place::Behind(program) => program,
-        Place::Nowhere => return Err(LookError::Nowhere),
-    };
-    let mut file = File::from(memfd_create("facts", MemfdFlags::CLOEXEC).map_err(io::Error::from)?);
-    program.run_on(&[LOOK, argument], Stdio::from(file.try_clone()?), LOOK_LIMIT).await?;
+/// What this executable, started in place of nft with these arguments, writes to where its standard input is; `None`: it is
+/// to look here.
+///
+/// # Errors
+/// When nothing comes, or more than `limit` bytes.
+pub(crate) async fn behind(
+    nft: &Program,
+    arguments: &[&str],
+    limit: u64,
+) -> Result<Option<Vec<u8>>, HandOverError> {
+    let Some(program) = handover::in_place_of(nft)? else { return Ok(None) };
+    let mut file = File::from(memfd_create("facts", MemfdFlags::CLOEXEC)?);
+    program.run_on(arguments, Stdio::from(file.try_clone()?), LOOK_LIMIT).await?;
     file.rewind()?;
     let mut found = Vec::new();
     file.take(limit + 1).read_to_end(&mut found)?;
     // Something else ran: every setting is something, and so is the loopback device. What is cut off misleads.
-    if found.is_empty() || found.len() as u64 > limit { Err(LookError::Nowhere) } else { Ok(Some(found)) }
+    if found.is_empty() || found.len() as u64 > limit { Err(HandOverError::Nowhere) } else { Ok(Some(found)) }
 }
 
 /// What this executable does in place of nft: looks, and writes what it found to where its standard input is.

@@ -55,7 +55,7 @@ pub(super) fn is_interrupted(datagram: &[u8]) -> bool {
 }
 
 /// The attributes of a message behind `start` bytes, or of another attribute.
-pub(super) fn attributes(bytes: &[u8], start: usize) -> impl Iterator<Item = (u16, &[u8])> {
+pub(crate) fn attributes(bytes: &[u8], start: usize) -> impl Iterator<Item = (u16, &[u8])> {
     let mut rest = bytes.get(start..).unwrap_or_default();
     std::iter::from_fn(move || {
         let length = usize::from(u16::from_ne_bytes(array(rest, 0)?));
@@ -67,7 +67,7 @@ pub(super) fn attributes(bytes: &[u8], start: usize) -> impl Iterator<Item = (u1
 }
 
 /// The question for all that there is of something.
-pub(super) fn question(kind: u16, body: &[u8]) -> Vec<u8> {
+pub(crate) fn question(kind: u16, body: &[u8]) -> Vec<u8> {
     let length = u32::try_from(HEADER + body.len()).unwrap_or_default();
     let mut message = Vec::with_capacity(HEADER + body.len());
     message.extend(length.to_ne_bytes());
@@ -79,12 +79,12 @@ pub(super) fn question(kind: u16, body: &[u8]) -> Vec<u8> {
 }
 
 /// A text that the kernel ends with a zero; `None` if people could not read it.
-pub(super) fn text(bytes: &[u8]) -> Option<String> {
+pub(crate) fn text(bytes: &[u8]) -> Option<String> {
     let text = std::str::from_utf8(bytes.strip_suffix(b"\0").unwrap_or(bytes)).ok()?;
     (!text.is_empty() && !text.chars().any(char::is_control)).then(|| text.to_owned())
 }
 
-pub(super) fn array<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
+pub(crate) fn array<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
     bytes.get(at..)?.first_chunk().copied()
 }
 
@@ -93,11 +93,11 @@ const fn aligned(length: usize) -> usize {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use super::*;
 
     /// An attribute as the kernel writes it.
-    pub(in crate::facts) fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
+    pub(crate) fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
         let length = u16::try_from(ATTRIBUTE + value.len()).unwrap();
         let mut bytes = [&length.to_ne_bytes()[..], &kind.to_ne_bytes(), value].concat();
         bytes.resize(aligned(bytes.len()), 0);

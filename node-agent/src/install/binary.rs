@@ -122,7 +122,7 @@ fn about(path: &Path, error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("{}: {error}", path.display()))
 }
 
-/// Whether a binary names what is to load its libraries.
+/// Returns true if a binary names what is to load its libraries.
 fn is_dynamic(bytes: &[u8]) -> bool {
     let head = bytes.get(..HEAD).unwrap_or(bytes);
     let has = |name: &[u8]| head.windows(name.len()).any(|window| window == name);

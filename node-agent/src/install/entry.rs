@@ -17,7 +17,7 @@ pub enum OnTimeout {
 
 /// What the plugin is told.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Entry {
+pub struct PluginEntry {
     /// Where the agent listens, on the host.
     pub socket: PathBuf,
     /// How long it waits.
@@ -28,7 +28,7 @@ pub struct Entry {
     pub log: Option<PathBuf>,
 }
 
-impl Entry {
+impl PluginEntry {
     /// As it stands in a list, on one line.
     #[must_use]
     pub fn text(&self) -> String {
@@ -60,8 +60,8 @@ pub fn is_ours(plugin: &Map<String, Value>) -> bool {
 pub(crate) mod tests {
     use super::*;
 
-    pub(crate) fn entry() -> Entry {
-        Entry {
+    pub(crate) fn entry() -> PluginEntry {
+        PluginEntry {
             socket: "/run/flock/cni.sock".into(),
             timeout: Duration::from_secs(2),
             on_timeout: OnTimeout::Continue,
@@ -71,7 +71,8 @@ pub(crate) mod tests {
 
     #[test]
     fn an_entry_is_json_that_is_ours() {
-        let entry = Entry { log: Some("/var/log/a \"b\"".into()), on_timeout: OnTimeout::Fail, ..entry() };
+        let entry =
+            PluginEntry { log: Some("/var/log/a \"b\"".into()), on_timeout: OnTimeout::Fail, ..entry() };
         let expected = r#"{"type": "flock-cni", "socket": "/run/flock/cni.sock", "timeoutMs": 2000, "onTimeout": "fail", "log": "/var/log/a \"b\""}"#;
         assert_eq!(entry.text(), expected);
         let read: Value = serde_json::from_str(&entry.text()).unwrap();

@@ -43,8 +43,8 @@ pub fn replace(
     is_due: impl FnOnce() -> io::Result<bool>,
 ) -> io::Result<bool> {
     let temporary = folder.join(format!(".{name}.flock-new"));
-    let Some(_claim) = claim(&temporary)? else { return Ok(false) };
-    let made = make(&temporary, bytes, like, &folder.join(name)).and_then(|()| is_due());
+    let Some(claim) = claim(&temporary)? else { return Ok(false) };
+    let made = make(&temporary, &claim, bytes, like, &folder.join(name)).and_then(|()| is_due());
     if !matches!(made, Ok(true)) {
         // What a crash leaves is written over by the next.
         let _ = remove_file(&temporary);
@@ -73,16 +73,25 @@ fn claim(path: &Path) -> io::Result<Option<File>> {
         locked => locked?,
     }
     // Whoever had it before may have put it in its place meanwhile.
-    let place = |metadata: Metadata| (metadata.dev(), metadata.ino());
-    let is_there = path
-        .symlink_metadata()
-        .is_ok_and(|there| file.metadata().is_ok_and(|own| place(there) == place(own)));
+    let is_there =
+        path.symlink_metadata().is_ok_and(|there| file.metadata().is_ok_and(|own| is_same(&there, &own)));
     Ok(is_there.then_some(file))
 }
 
-fn make(path: &Path, bytes: &[u8], like: Like<'_>, former: &Path) -> io::Result<()> {
-    let how = OpenOptions::new().write(true).truncate(true).custom_flags(NOT_FOLLOWED).open(path);
+/// Returns true if both are one file, which has no other name.
+fn is_same(one: &Metadata, other: &Metadata) -> bool {
+    let place = |metadata: &Metadata| (metadata.dev(), metadata.ino());
+    place(one) == place(other) && one.is_file() && one.nlink() == 1
+}
+
+fn make(path: &Path, claim: &File, bytes: &[u8], like: Like<'_>, former: &Path) -> io::Result<()> {
+    let how = OpenOptions::new().write(true).custom_flags(NOT_FOLLOWED | NONBLOCK).open(path);
     let mut file = how?;
+    // Where others may write to the folder, it may be somebody else's file by now.
+    if !is_same(&file.metadata()?, &claim.metadata()?) {
+        return Err(io::Error::other("somebody else put another file in the place of the new one"));
+    }
+    file.set_len(0)?;
     file.write_all(bytes)?;
     let mode = match like {
         Like::Mode(mode) => mode,
@@ -185,6 +194,28 @@ mod tests {
         assert!(!replace(folder.path(), "a", b"newer", Like::Mode(0o640), || Ok(true)).unwrap());
         drop(claimed);
         assert!(replace(folder.path(), "a", b"newer", Like::Mode(0o640), || Ok(true)).unwrap());
+    }
+
+    /// Some installers give the folder of configurations to a user of their own.
+    #[test]
+    fn nothing_is_written_through_a_link() {
+        let folder = tempfile::tempdir().unwrap();
+        let other = folder.path().join("other");
+        std::fs::write(&other, "somebody's").unwrap();
+        let new = folder.path().join(".a.flock-new");
+        type Link = fn(PathBuf, PathBuf) -> io::Result<()>;
+        for link in [std::os::unix::fs::symlink as Link, std::fs::hard_link as Link] {
+            link(other.clone(), new.clone()).unwrap();
+            let replaced = replace(folder.path(), "a", b"new", Like::Mode(0o644), || Ok(true));
+            assert!(!matches!(replaced, Ok(true)));
+            remove_file(&new).unwrap();
+        }
+        // Once it is this process's own.
+        let claimed = claim(&new).unwrap().unwrap();
+        remove_file(&new).unwrap();
+        std::fs::hard_link(&other, &new).unwrap();
+        assert!(make(&new, &claimed, b"new", Like::Mode(0o644), &folder.path().join("a")).is_err());
+        assert_eq!(std::fs::read_to_string(&other).unwrap(), "somebody's");
     }
 
     #[test]

@@ -50,9 +50,6 @@ pub enum InstallError {
     /// Somebody else kept writing.
     #[error("{}: somebody else keeps writing it", .0.display())]
     Overtaken(PathBuf),
-    /// Signals cannot be awaited.
-    #[error("waiting for signals: {0}")]
-    Signals(#[source] io::Error),
 }
 
 /// Files that are left alone, and why.
@@ -60,7 +57,7 @@ type Faults = BTreeSet<(String, String)>;
 
 /// What keeps the plugin in place.
 #[derive(Debug)]
-pub struct Keeper {
+pub struct PluginKeeper {
     options: Install,
     folder: Folder,
     binary: Binary,
@@ -71,7 +68,7 @@ pub struct Keeper {
     told: Faults,
 }
 
-impl Keeper {
+impl PluginKeeper {
     /// Keeps the plugin in place as these options say.
     #[must_use]
     pub fn new(options: Install) -> Self {
@@ -209,17 +206,18 @@ fn what(edit: &Edit) -> &'static str {
     }
 }
 
-/// Installs the plugin and keeps it there until `stop`, unless it is to be done once.
+/// Installs the plugin and keeps it there until `stop`, unless it is to be done once, or kept out.
 ///
 /// # Errors
 /// When it is to be done once, and cannot; or when it cannot be taken out at the end.
-pub async fn install(
-    options: Install,
-    stop: impl Future<Output = io::Result<&'static str>>,
-) -> Result<(), InstallError> {
+pub async fn install(options: Install, stop: impl Future<Output = &'static str>) -> Result<(), InstallError> {
     let until = options.until();
     let conf_dir = options.conf_dir().to_owned();
-    let mut keeper = Keeper::new(options);
+    if until == UntilWhen::KeptOut {
+        keep_out(&Folder::new(conf_dir), stop).await;
+        return Ok(());
+    }
+    let mut keeper = PluginKeeper::new(options);
     if until == UntilWhen::Installed {
         keeper.look(Instant::now())?;
         // There is no second look. A file in front that cannot be read stops pods on containerd, whoever it is from.
@@ -234,7 +232,7 @@ pub async fn install(
         tokio::select! {
             // First, so that a signal of the first moment is not lost.
             biased;
-            signal = &mut stop => break signal.map_err(InstallError::Signals)?,
+            signal = &mut stop => break signal,
             now = looks.tick() => {
                 let outcome = keeper.look(now).err().map(|error| error.to_string()).unwrap_or_default();
                 if outcome != last && !outcome.is_empty() {
@@ -250,6 +248,32 @@ pub async fn install(
     }
     info!(signal, "stopping; the plugin leaves the configuration");
     remove(&Folder::new(conf_dir)).map(drop)
+}
+
+/// Takes the plugin out whenever it is part of a configuration, until `stop`. Whoever puts it back ends as this does, so what
+/// cannot be done is told, and tried again.
+async fn keep_out(folder: &Folder, stop: impl Future<Output = &'static str>) {
+    let mut looks = interval(PERIOD);
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    tokio::pin!(stop);
+    let mut last = None;
+    info!(path = %folder.path().display(), "the plugin is kept out of the configurations");
+    let signal = loop {
+        tokio::select! {
+            biased;
+            signal = &mut stop => break signal,
+            _ = looks.tick() => {
+                let outcome = remove(folder);
+                outcome.iter().flatten().for_each(|line| info!("{line}"));
+                let error = outcome.err().map(|error| error.to_string());
+                if error != last && let Some(error) = &error {
+                    warn!(error, "the plugin may be part of a configuration");
+                }
+                last = error;
+            }
+        }
+    };
+    info!(signal, "stopping; the plugin stays out of the configurations");
 }
 
 /// Takes the plugin out, and tells what was done, a line each.

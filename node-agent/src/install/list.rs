@@ -6,7 +6,7 @@ use flock_shared::cni::VERSIONS;
 use flock_shared::json;
 use serde_json::{Map, Value};
 
-use super::entry::{Entry, is_ours};
+use super::entry::{PluginEntry, is_ours};
 
 /// Plugins that hand a call on to the configuration of another file, by which they find the pod's network: the plugin
 /// belongs into that one.
@@ -82,7 +82,7 @@ impl<'a> List<'a> {
     ///
     /// # Errors
     /// When there is nothing for it to come after.
-    pub fn with(&self, entry: &Entry) -> Result<Option<String>, Unusable> {
+    pub fn with(&self, entry: &PluginEntry) -> Result<Option<String>, Unusable> {
         let first = self.plugins.iter().find(|plugin| !is_ours(&plugin.value)).ok_or(Unusable::Empty)?;
         check_delegation(&first.value)?;
         let ours: Vec<usize> = self.places_of_ours();
@@ -136,7 +136,7 @@ impl<'a> List<'a> {
 ///
 /// # Errors
 /// When it is no such configuration, or none that the plugin can come after.
-pub fn of_single(text: &str, entry: &Entry) -> Result<String, Unusable> {
+pub fn of_single(text: &str, entry: &PluginEntry) -> Result<String, Unusable> {
     let value = object(text)?;
     let name = single(&value)?;
     check_delegation(&value)?;

@@ -51,7 +51,7 @@ fn the_plugin_comes_last_and_all_else_is_as_it_was() {
 #[test]
 fn what_the_plugin_is_told_changes_in_place() {
     let edited = with(FLANNEL).unwrap();
-    let other = Entry { timeout: std::time::Duration::from_secs(1), ..entry() };
+    let other = PluginEntry { timeout: std::time::Duration::from_secs(1), ..entry() };
     let changed = List::read(&edited).unwrap().with(&other).unwrap().unwrap();
     assert_eq!(changed, edited.replace("2000", "1000"));
     assert_eq!(without(&changed).as_deref(), Some(FLANNEL));

@@ -6,21 +6,29 @@ use std::time::Duration;
 use clap::{Args, Subcommand, value_parser};
 use flock_shared::cni::{LONGEST_TIMEOUT_MS, PLUGIN, SOCKET, TIMEOUT_MS};
 
-use super::entry::{Entry, OnTimeout};
+use super::boot::{InstallRestore, UninstallRestore};
+use super::entry::{OnTimeout, PluginEntry};
 use super::select::Choice;
 
-const BIN_DIR: &str = "/opt/cni/bin";
-const CONF_DIR: &str = "/etc/cni/net.d";
+/// Where runtimes look for plugins unless they are told otherwise.
+pub const BIN_DIR: &str = "/opt/cni/bin";
+/// Where runtimes look for configurations unless they are told otherwise.
+pub const CONF_DIR: &str = "/etc/cni/net.d";
 /// The longest path of a Unix socket, in bytes.
 const LONGEST_SOCKET: usize = 107;
 
-/// What is done about the CNI plugin, in place of what an agent does.
+/// What is done about what the node runs, in place of what an agent does.
 #[derive(Debug, Clone, Subcommand)]
 pub enum Command {
     /// Install the CNI plugin on this node, and keep it there
     InstallCni(Install),
     /// Take the CNI plugin out of the configurations of this node
     UninstallCni(Uninstall),
+    /// Install on this host what restores the saved ruleset when it starts, before its pods: a unit of systemd, this agent,
+    /// and nft with its libraries
+    InstallRestore(InstallRestore),
+    /// Take out of this host what install-restore put there
+    UninstallRestore(UninstallRestore),
 }
 
 /// How the plugin is installed.
@@ -72,6 +80,11 @@ pub struct Install {
     /// process, too, and pods that start meanwhile would start without it
     #[arg(long, env = "FLOCK_CNI_UNINSTALL_ON_EXIT", conflicts_with = "once")]
     uninstall_on_exit: bool,
+
+    /// Keep it out instead: take it out of the configurations, also when somebody puts it back, until SIGTERM. The binary
+    /// stays, for pods that were started with it. What comes before the agents go for good
+    #[arg(long, env = "FLOCK_CNI_ABSENT", conflicts_with_all = ["once", "uninstall_on_exit"])]
+    absent: bool,
 }
 
 /// How the plugin is taken out.
@@ -106,6 +119,8 @@ pub enum UntilWhen {
     Stopped,
     /// When the process is asked to stop, and the plugin is taken out.
     TakenOut,
+    /// When the process is asked to stop; until then the plugin is kept out.
+    KeptOut,
 }
 
 impl Install {
@@ -134,8 +149,8 @@ impl Install {
         }
     }
 
-    pub(crate) fn entry(&self) -> Entry {
-        Entry {
+    pub(crate) fn entry(&self) -> PluginEntry {
+        PluginEntry {
             socket: self.socket.clone(),
             timeout: Duration::from_millis(self.timeout_ms.into()),
             on_timeout: self.on_timeout,
@@ -144,10 +159,11 @@ impl Install {
     }
 
     pub(crate) fn until(&self) -> UntilWhen {
-        match (self.once, self.uninstall_on_exit) {
-            (true, _) => UntilWhen::Installed,
-            (false, true) => UntilWhen::TakenOut,
-            (false, false) => UntilWhen::Stopped,
+        match (self.absent, self.once, self.uninstall_on_exit) {
+            (true, ..) => UntilWhen::KeptOut,
+            (false, true, _) => UntilWhen::Installed,
+            (false, false, true) => UntilWhen::TakenOut,
+            (false, false, false) => UntilWhen::Stopped,
         }
     }
 }

@@ -8,7 +8,7 @@
 
 use std::collections::BTreeMap;
 
-use super::entry::Entry;
+use super::entry::PluginEntry;
 use super::list::{self, List, Unusable};
 
 /// What the name of a list that was made ends in. A dash comes before a dot, so `10-x-flock.conflist` is in front of
@@ -88,7 +88,7 @@ pub fn is_made(name: &str) -> bool {
 
 /// What is to be done so that the plugin is part of what the runtime takes, and of nothing else.
 #[must_use]
-pub fn with_plugin(files: &BTreeMap<String, File>, choice: &Choice, entry: &Entry) -> Edits {
+pub fn with_plugin(files: &BTreeMap<String, File>, choice: &Choice, entry: &PluginEntry) -> Edits {
     let mut edits = Edits::default();
     let mut made = None;
     for (name, file) in files.iter().filter(|(name, _)| !is_made(name)) {
@@ -100,12 +100,12 @@ pub fn with_plugin(files: &BTreeMap<String, File>, choice: &Choice, entry: &Entr
                 continue;
             }
         }
-        match wanted(name, file, entry) {
-            Ok(Wanted::Here(text)) => {
+        match placement(name, file, entry) {
+            Ok(Placement::Here(text)) => {
                 edits.edits.extend(text.map(|text| (name.clone(), Edit::Write(text))));
                 edits.chosen = Some(name.clone());
             }
-            Ok(Wanted::InFront(text)) => {
+            Ok(Placement::InFront(text)) => {
                 let front = made_from(name);
                 if files.get(&front).is_none_or(|file| file.text != text) {
                     edits.edits.insert(front.clone(), Edit::Write(text));
@@ -165,22 +165,22 @@ fn chosen(name: &str, file: &File, choice: &Choice) -> Result<bool, Unusable> {
     }
 }
 
-enum Wanted {
+enum Placement {
     /// The text that the file is to have, where it has another.
     Here(Option<String>),
     /// The text of a list in front of it.
     InFront(String),
 }
 
-fn wanted(name: &str, file: &File, entry: &Entry) -> Result<Wanted, Unusable> {
+fn placement(name: &str, file: &File, entry: &PluginEntry) -> Result<Placement, Unusable> {
     if !is_list(name) {
-        return list::of_single(&file.text, entry).map(Wanted::InFront);
+        return list::of_single(&file.text, entry).map(Placement::InFront);
     }
     let edited = List::read(&file.text)?.with(entry)?;
     Ok(match (file.kind, edited) {
-        (Kind::Plain, edited) => Wanted::Here(edited),
-        (Kind::Link, Some(edited)) => Wanted::InFront(edited),
-        (Kind::Link, None) => Wanted::Here(None),
+        (Kind::Plain, edited) => Placement::Here(edited),
+        (Kind::Link, Some(edited)) => Placement::InFront(edited),
+        (Kind::Link, None) => Placement::Here(None),
     })
 }
 

@@ -8,12 +8,12 @@ use flock_shared::marker::leaving;
 use flock_shared::{MARKER_PREFIX, PAST_PREFIX, SUPERSEDED_LIMIT, Script, Superseded};
 use rustix::process::Signal;
 
-use crate::compiler::revision;
 use crate::kernel::Namespace;
 use crate::stage::{Stage, until};
+use crate::updates::revision;
 
 /// A set that gains and loses members.
-const MEMBERS: &str = "pods4_00000000000000aa";
+const MEMBERS: &str = "pods4_000000000000000000000000000000aa";
 
 fn superseded(names: &[&str]) -> Superseded {
     Superseded::new(names.iter().copied().map(revision).collect()).unwrap()

@@ -3,17 +3,19 @@
 use std::time::Duration;
 
 use flock_nft::attended;
+use flock_nft::read::GRAMMAR;
 use flock_node_agent::attendance::AGAIN;
 use flock_node_agent::nft::Nft;
 use flock_proto::{Outcome, Update, UpdateKind, v1};
 use flock_shared::Script;
+use flock_testkit::compiler::Session;
 use rustix::process::Signal;
 
-use crate::compiler::{Session, revision, script};
 use crate::kernel::Namespace;
 use crate::stage::{Stage, until};
 use crate::stream::start;
 use crate::survival::leap;
+use crate::updates::{revision, script};
 
 /// A table that asks.
 fn asking(name: &str) -> v1::Update {
@@ -87,7 +89,7 @@ async fn it_is_told_again_and_again_while_the_compiler_is_there() {
         session = compiler.session() => session,
         () = calls => unreachable!(),
     };
-    assert_eq!((session.hello.grammar, session.hello.cni), (2, false));
+    assert_eq!((session.hello.grammar, session.hello.cni), (GRAMMAR, false));
     assert!(!is_attended(&namespace));
     assert_eq!(drifts(&mut session, "b").await, 0);
     until(|| is_attended(&namespace)).await;

@@ -2,12 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-use flock_node_agent::cni::book::Book;
-use flock_node_agent::cni::line::{Line, Outcome, Way};
+use flock_node_agent::cni::client::{CompilerClient, Connection, Outcome};
+use flock_node_agent::cni::sandboxes::Sandboxes;
 use flock_node_agent::run::Config;
 use flock_proto::{Attach, Attached, BEHIND_LIMIT, Detach};
 use flock_shared::cni::{Answer, Call, NetworkName, Reach, Request, Sandbox, SandboxId};
 use flock_shared::{NodeName, PodKey, dial};
+use flock_testkit::compiler::{CniCall, CniChange, FakeCompiler, Session, patiently};
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::UnixStream;
@@ -15,10 +16,9 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tonic::{Code, Status};
 
-use crate::compiler::{Compiler, Said, Session, full};
 use crate::fake_nft::FakeNft;
-use crate::patiently;
 use crate::stream::{Agent, start};
+use crate::updates::full;
 
 /// Longer than any test.
 pub(crate) const LONG: u32 = 60_000;
@@ -87,7 +87,7 @@ pub(crate) fn done() -> Answer {
 
 /// An agent that relays.
 struct Relaying {
-    compiler: Compiler,
+    compiler: FakeCompiler,
     session: Session,
     socket: PathBuf,
     agent: Agent,
@@ -133,7 +133,7 @@ async fn calls_are_relayed_as_they_are_and_answered_as_the_compiler_says() {
 
     let calling = relaying.calling(Call::Add(given.clone()), 2000);
     let attach = relaying.compiler.call().await;
-    let Said::Attach(Attach { node: of, sandbox, within }) = &attach.said else { panic!("no attach") };
+    let CniChange::Attach(Attach { node: of, sandbox, within }) = &attach.said else { panic!("no attach") };
     assert_eq!((of, sandbox), (&node, &given));
     assert!(within.as_millis() > 0 && within.as_millis() < 2000, "{within:?}");
     let behind = (0..BEHIND_LIMIT).map(|number| format!("n{number}").parse().unwrap()).collect();
@@ -144,7 +144,7 @@ async fn calls_are_relayed_as_they_are_and_answered_as_the_compiler_says() {
 
     let calling = relaying.calling(Call::Del(given.id.clone()), 2000);
     let detach = relaying.compiler.call().await;
-    assert!(matches!(&detach.said, Said::Detach(Detach { sandbox, .. }) if *sandbox == given.id));
+    assert!(matches!(&detach.said, CniChange::Detach(Detach { sandbox, .. }) if *sandbox == given.id));
     detach.answer(Ok(Attached { reach: Reach::Unclean, behind: vec!["n2".parse().unwrap()] }));
     let unclean = Answer::Done { reach: Reach::Unclean, behind: vec!["n2".to_owned()] };
     assert_eq!(answered(calling).await, unclean);
@@ -169,6 +169,21 @@ async fn what_is_refused_leaves_the_book() {
 }
 
 #[tokio::test]
+async fn a_call_that_is_not_answered_is_brought_to_whoever_has_the_next_stream() {
+    let mut relaying = Relaying::new().await;
+    relaying.session.sandboxes().await;
+    let add = relaying.calling(Call::Add(sandbox("a", "10.0.0.1")), LONG);
+    // It has heard the call and says nothing more: its connection stands, as it does for those who do not notice yet.
+    let unanswered = relaying.compiler.call().await;
+    assert_eq!(relaying.told_anew().await, ["a"]);
+    let again = relaying.compiler.call().await;
+    assert_eq!(again.name(), "+a");
+    again.done();
+    assert_eq!(answered(add).await, done());
+    drop(unanswered);
+}
+
+#[tokio::test]
 async fn a_call_waits_for_a_stream_as_long_as_it_has_time() {
     let relaying = Relaying::new().await;
     let Relaying { compiler, mut session, socket, agent: _agent, .. } = relaying;
@@ -182,7 +197,7 @@ async fn a_call_waits_for_a_stream_as_long_as_it_has_time() {
     let add = calling(&socket, Call::Add(sandbox("b", "10.0.0.2")), LONG);
     // It has come once a later one is answered.
     assert_eq!(call(&socket, Call::Status, LONG).await, Some(done()));
-    let mut compiler = Compiler::start_at(address).await;
+    let mut compiler = FakeCompiler::start_at(address).await;
     let mut session = compiler.session().await;
     let told: Vec<String> = session.sandboxes().await.iter().map(|sandbox| sandbox.id.to_string()).collect();
     assert_eq!(told, ["a", "b"]);
@@ -206,7 +221,7 @@ async fn a_compiler_that_goes_is_asked_again_when_it_is_back() {
     let address = compiler.address;
     compiler.stop().await;
     drop((first, session));
-    let mut compiler = Compiler::start_at(address).await;
+    let mut compiler = FakeCompiler::start_at(address).await;
     let _session = compiler.session().await;
     let second = compiler.call().await;
     assert_eq!(second.name(), "+a");
@@ -336,11 +351,11 @@ async fn garbage_is_collected_and_told() {
         relaying.session.sandboxes().await.iter().map(|sandbox| sandbox.id.to_string()).collect();
     assert_eq!(told, ["b"]);
     let calls = [relaying.compiler.call().await, relaying.compiler.call().await];
-    let mut names = calls.each_ref().map(crate::compiler::Call::name);
+    let mut names = calls.each_ref().map(CniCall::name);
     names.sort_unstable();
     assert_eq!(names, ["-a", "-c"]);
     assert!(!collecting.is_finished());
-    calls.into_iter().for_each(crate::compiler::Call::done);
+    calls.into_iter().for_each(CniCall::done);
     assert_eq!(answered(collecting).await, done());
     assert_eq!(call(&relaying.socket, Call::Gc(vec![id("b")]), SHORT).await, Some(done()));
     // While nobody can be told, it fails and is done all the same.
@@ -366,7 +381,7 @@ async fn two_hundred_pods_that_start_at_once_are_told_at_once() {
         calls.push(relaying.compiler.call().await);
     }
     assert!(!relaying.compiler.is_called());
-    calls.into_iter().for_each(crate::compiler::Call::done);
+    calls.into_iter().for_each(CniCall::done);
     for _ in 60..pods.len() {
         relaying.compiler.call().await.done();
     }
@@ -378,18 +393,18 @@ async fn two_hundred_pods_that_start_at_once_are_told_at_once() {
 
 #[tokio::test]
 async fn each_call_shows_the_token_as_it_is_then() {
-    let mut compiler = Compiler::start().await;
+    let mut compiler = FakeCompiler::start().await;
     let folder = tempfile::tempdir().unwrap();
     let token_file = folder.path().join("token");
     let channel = dial::connect(&compiler.url().parse().unwrap(), None).await.unwrap();
-    let way = Way { channel, token_file: Some(token_file.clone()) };
-    let (_open, way) = watch::channel(Some(way));
-    let line = Line::new("n1".parse().unwrap(), way);
+    let connection = Connection { channel, token_file: Some(token_file.clone()) };
+    let (_open, connection) = watch::channel(Some(connection));
+    let client = CompilerClient::new("n1".parse().unwrap(), connection);
     for token in ["one", "two"] {
         std::fs::write(&token_file, token).unwrap();
-        let (line, debt) = (line.clone(), Book::default().delete(&id("a")));
+        let (client, pending) = (client.clone(), Sandboxes::default().delete(&id("a")));
         let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(60);
-        let calling = tokio::spawn(async move { line.call(&debt, deadline).await });
+        let calling = tokio::spawn(async move { client.call(&pending, deadline).await });
         let call = compiler.call().await;
         assert_eq!(call.authorization, Some(format!("Bearer {token}")));
         call.done();
@@ -397,6 +412,6 @@ async fn each_call_shows_the_token_as_it_is_then() {
     }
     std::fs::remove_file(&token_file).unwrap();
     let deadline = tokio::time::Instant::now() + std::time::Duration::from_millis(SHORT.into());
-    let outcome = line.call(&Book::default().delete(&id("a")), deadline).await;
+    let outcome = client.call(&Sandboxes::default().delete(&id("a")), deadline).await;
     assert!(matches!(&outcome, Outcome::Late(why) if why.contains("token")), "{outcome:?}");
 }

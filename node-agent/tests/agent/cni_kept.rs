@@ -3,28 +3,28 @@
 use std::path::PathBuf;
 
 use flock_shared::cni::{Call, Sandbox};
+use flock_testkit::compiler::{CniCall, FakeCompiler, Session, patiently};
 use rustix::process::Signal;
 use tempfile::TempDir;
 use tokio::process::Child;
 
 use crate::cni::{LONG, answered, call, call_of, calling, done, id, sandbox};
-use crate::compiler::{self, Compiler, Session, full};
-use crate::patiently;
 use crate::process::{agent, memory, signal};
 use crate::stage::until;
+use crate::updates::full;
 
 /// An agent's process that relays, and what it keeps.
-struct Kept {
-    compiler: Compiler,
+struct RelayingAgent {
+    compiler: FakeCompiler,
     session: Session,
     child: Child,
     folder: TempDir,
 }
 
-impl Kept {
+impl RelayingAgent {
     async fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let mut compiler = Compiler::start().await;
+        let mut compiler = FakeCompiler::start().await;
         let child = begin(&folder, &compiler);
         let session = compiler.session().await;
         Self { compiler, session, child, folder }
@@ -77,7 +77,7 @@ impl Kept {
     }
 }
 
-fn begin(folder: &TempDir, compiler: &Compiler) -> Child {
+fn begin(folder: &TempDir, compiler: &FakeCompiler) -> Child {
     let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
     let (url, state, socket) = (compiler.url(), path("state"), path("cni.sock"));
     // What it runs is not its own memory, and nobody reads what it logs.
@@ -88,7 +88,7 @@ fn begin(folder: &TempDir, compiler: &Compiler) -> Child {
 
 #[tokio::test]
 async fn an_agent_that_is_killed_before_its_answer_forgets_nothing() {
-    let mut kept = Kept::new().await;
+    let mut kept = RelayingAgent::new().await;
     kept.session.sandboxes().await;
     kept.done(Call::Add(sandbox("a", "10.0.0.1"))).await;
     kept.settled().await;
@@ -116,7 +116,7 @@ async fn an_agent_that_is_killed_before_its_answer_forgets_nothing() {
 
 #[tokio::test]
 async fn garbage_of_one_network_leaves_the_sandboxes_of_others() {
-    let mut kept = Kept::new().await;
+    let mut kept = RelayingAgent::new().await;
     kept.session.sandboxes().await;
     for (name, address, network) in
         [("a", "10.0.0.1", "pods"), ("a.net1", "10.9.0.1", "storage"), ("b", "10.0.0.2", "no name of one")]
@@ -145,7 +145,7 @@ async fn garbage_of_one_network_leaves_the_sandboxes_of_others() {
 
 #[tokio::test]
 async fn a_book_that_is_corrupt_is_empty_and_written_anew() {
-    let mut kept = Kept::new().await;
+    let mut kept = RelayingAgent::new().await;
     kept.session.sandboxes().await;
     kept.done(Call::Add(sandbox("a", "10.0.0.1"))).await;
     for prank in ["garbage", "", "flock-netpol sandboxes 1 0\n{}"] {
@@ -168,7 +168,7 @@ async fn a_book_that_is_corrupt_is_empty_and_written_anew() {
 
 #[tokio::test]
 async fn memory_is_small_with_as_many_calls_as_there_may_be() {
-    let mut kept = Kept::new().await;
+    let mut kept = RelayingAgent::new().await;
     assert_eq!(call(&kept.socket(), Call::Status, LONG).await, Some(done()));
     let before = memory(&kept.child).1;
     let pods: Vec<_> = (0..256)
@@ -181,7 +181,7 @@ async fn memory_is_small_with_as_many_calls_as_there_may_be() {
         })
         .collect();
     // As many as are told at once; the others wait for their turn.
-    let mut calls: Vec<compiler::Call> = Vec::new();
+    let mut calls: Vec<CniCall> = Vec::new();
     while calls.len() < 60 {
         calls.push(kept.compiler.call().await);
     }
@@ -190,7 +190,7 @@ async fn memory_is_small_with_as_many_calls_as_there_may_be() {
     let (resident, own) = memory(&kept.child);
     println!("with 256 calls: {resident} kB resident, {own} kB of them the agent's own, {before} kB without");
     assert!(own < before + 3000, "{own} kB");
-    calls.into_iter().for_each(compiler::Call::done);
+    calls.into_iter().for_each(CniCall::done);
     for _ in 60..pods.len() {
         kept.compiler.call().await.done();
     }

@@ -3,9 +3,9 @@
 use std::process::Command;
 
 use flock_shared::cni::{Call, Sandbox};
+use flock_testkit::compiler::FakeCompiler;
 
 use crate::cni::{LONG, answered, calling, done, sandbox};
-use crate::compiler::Compiler;
 use crate::kernel::{Namespace, skipped};
 use crate::process::agent;
 
@@ -20,7 +20,7 @@ async fn a_sandbox_whose_link_is_gone_is_told_to_be_gone() {
     if !make("veth-a") || !make("veth-b") {
         return skipped("needs veth");
     }
-    let mut compiler = Compiler::start().await;
+    let mut compiler = FakeCompiler::start().await;
     let folder = tempfile::tempdir().unwrap();
     let socket = folder.path().join("cni.sock");
     let (url, nft, path) = (compiler.url(), namespace.nft(), socket.to_str().unwrap());

@@ -8,16 +8,15 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use flock_shared::cni::{Answer, Call, LONGEST_LINE, Request};
+use flock_testkit::compiler::{FakeCompiler, Session, patiently};
 use rustix::process::geteuid;
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::UnixStream;
 
 use crate::cni::{call, done, id, said};
-use crate::compiler::{Compiler, Session};
 use crate::fake_nft::FakeNft;
 use crate::kernel::skipped;
-use crate::patiently;
 use crate::stage::until;
 use crate::stream::{Agent, start};
 
@@ -25,7 +24,7 @@ use crate::stream::{Agent, start};
 struct Listening {
     socket: PathBuf,
     folder: TempDir,
-    _running: (Compiler, FakeNft, Agent, Session),
+    _running: (FakeCompiler, FakeNft, Agent, Session),
 }
 
 impl Listening {
@@ -76,6 +75,19 @@ async fn what_is_no_socket_is_left_alone_and_waited_for() {
     drop(stranger);
     remove_file(&listening.socket).unwrap();
     listening.is_well().await;
+}
+
+/// Whoever may write there could have the agent change the mode of any file, by a link in the right moment.
+#[tokio::test]
+async fn there_is_none_in_a_folder_of_everybody() {
+    let folder = tempfile::tempdir().unwrap();
+    set_permissions(folder.path(), Permissions::from_mode(0o777)).unwrap();
+    let socket = folder.path().join("cni.sock");
+    let (_compiler, _nft, agent, _session) = start(|config| config.cni_socket = Some(socket.clone())).await;
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+    set_permissions(folder.path(), Permissions::from_mode(0o755)).unwrap();
+    until(|| is_socket(&socket)).await;
+    agent.stop().await;
 }
 
 #[tokio::test]

@@ -4,11 +4,12 @@ use std::net::IpAddr;
 
 use flock_proto::{Answer, Forget, Outcome, Update, UpdateKind, v1};
 use flock_shared::prefixes::Prefixes;
+use flock_testkit::compiler::Session;
 use rustix::process::Signal;
 
-use crate::compiler::{Session, revision};
 use crate::kernel_deltas::delta;
 use crate::stage::Stage;
+use crate::updates::revision;
 
 /// What stands is told again, by a compiler that answers questions.
 fn current(state: &str, forget: Forget) -> v1::Update {

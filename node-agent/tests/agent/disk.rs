@@ -6,14 +6,14 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use flock_shared::cni::Call;
+use flock_testkit::compiler::{FakeCompiler, Session, patiently};
 use rustix::process::{Signal, geteuid};
 use tempfile::TempDir;
 
 use crate::cni::{LONG, answered, calling, done, sandbox};
-use crate::compiler::{Compiler, Session, delta, full, large, revision};
 use crate::fake_nft::FakeNft;
-use crate::patiently;
 use crate::process::{agent, signal};
+use crate::updates::{delta, full, large, revision};
 
 /// A small file system of its own, that only who enters sees.
 struct Disk {
@@ -79,9 +79,9 @@ impl Drop for Disk {
 }
 
 /// An agent whose ruleset is kept on that disk.
-struct Kept {
+struct AgentOnDisk {
     disk: Disk,
-    compiler: Compiler,
+    compiler: FakeCompiler,
     nft: FakeNft,
     child: tokio::process::Child,
     session: Session,
@@ -89,10 +89,10 @@ struct Kept {
     folder: TempDir,
 }
 
-impl Kept {
+impl AgentOnDisk {
     async fn new() -> Option<Self> {
         let disk = Disk::new()?;
-        let (mut compiler, nft) = (Compiler::start().await, FakeNft::new());
+        let (mut compiler, nft) = (FakeCompiler::start().await, FakeNft::new());
         let folder = tempfile::tempdir().unwrap();
         let child = start(&disk, &compiler, &nft, &disk.state(), &folder);
         let session = compiler.session().await;
@@ -144,7 +144,7 @@ impl Kept {
 
 fn start(
     disk: &Disk,
-    compiler: &Compiler,
+    compiler: &FakeCompiler,
     nft: &FakeNft,
     state: &Path,
     folder: &TempDir,
@@ -162,7 +162,7 @@ fn start(
 
 #[tokio::test]
 async fn a_full_disk_stops_no_rules_and_spoils_nothing() {
-    let Some(mut kept) = Kept::new().await else { return };
+    let Some(mut kept) = AgentOnDisk::new().await else { return };
     kept.session.apply(full("a")).await;
     kept.session.apply(delta("a", "b")).await;
     kept.saved("b").await;
@@ -191,7 +191,7 @@ async fn a_full_disk_stops_no_rules_and_spoils_nothing() {
 
 #[tokio::test]
 async fn a_read_only_disk_stops_no_rules_and_its_ruleset_is_restored() {
-    let Some(mut kept) = Kept::new().await else { return };
+    let Some(mut kept) = AgentOnDisk::new().await else { return };
     kept.session.apply(full("a")).await;
     kept.saved("a").await;
     kept.disk.remount("ro").await;
@@ -216,7 +216,7 @@ async fn a_read_only_disk_stops_no_rules_and_its_ruleset_is_restored() {
 
 #[tokio::test]
 async fn what_is_corrupt_on_a_read_only_disk_is_refused_each_time() {
-    let Some(mut kept) = Kept::new().await else { return };
+    let Some(mut kept) = AgentOnDisk::new().await else { return };
     kept.session.apply(full("a")).await;
     kept.saved("a").await;
     let file = kept.disk.state().join("ruleset");
@@ -233,7 +233,7 @@ async fn what_is_corrupt_on_a_read_only_disk_is_refused_each_time() {
 
 #[tokio::test]
 async fn what_others_put_into_the_folder_is_no_ruleset() {
-    let Some(mut kept) = Kept::new().await else { return };
+    let Some(mut kept) = AgentOnDisk::new().await else { return };
     kept.session.apply(full("a")).await;
     kept.saved("a").await;
     let state = kept.disk.state();
@@ -263,9 +263,9 @@ async fn what_others_put_into_the_folder_is_no_ruleset() {
 
 #[tokio::test]
 async fn a_disk_that_takes_nothing_stops_no_calls_of_cni() {
-    let Some(mut kept) = Kept::new().await else { return };
+    let Some(mut kept) = AgentOnDisk::new().await else { return };
     let socket = kept.folder.path().join("cni.sock");
-    let add = async |kept: &mut Kept, name: &str| {
+    let add = async |kept: &mut AgentOnDisk, name: &str| {
         let add = calling(&socket, Call::Add(sandbox(name, "10.0.0.1")), LONG);
         // Those of earlier ones that are gone are told, too.
         loop {

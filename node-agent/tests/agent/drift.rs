@@ -6,19 +6,20 @@ use std::path::Path;
 
 use flock_proto::{Outcome, Update, UpdateKind};
 
-use crate::compiler::revision;
 use crate::kernel::Namespace;
 use crate::kernel_deltas::delta;
+use crate::process::{agent, end};
 use crate::stage::Stage;
+use crate::updates::revision;
 
 /// What others may do to the table, each of which closes or opens something.
 pub(crate) const EDITS: [&str; 13] = [
     "delete table inet flock_netpol",
     "flush table inet flock_netpol",
-    "flush set inet flock_netpol pods4_aaaaaaaaaaaaaaaa",
-    "add element inet flock_netpol pods4_aaaaaaaaaaaaaaaa { 10.66.0.1 }",
-    "add element inet flock_netpol blocks4_aaaaaaaaaaaaaaaa { 10.66.0.0/16 }",
-    "delete element inet flock_netpol pods4_aaaaaaaaaaaaaaaa { 10.0.0.2 }",
+    "flush set inet flock_netpol pods4_0000000000000000aaaaaaaaaaaaaaaa",
+    "add element inet flock_netpol pods4_0000000000000000aaaaaaaaaaaaaaaa { 10.66.0.1 }",
+    "add element inet flock_netpol blocks4_0000000000000000aaaaaaaaaaaaaaaa { 10.66.0.0/16 }",
+    "delete element inet flock_netpol pods4_0000000000000000aaaaaaaaaaaaaaaa { 10.0.0.2 }",
     "delete element inet flock_netpol ingress4 { 10.0.0.1 }",
     "insert rule inet flock_netpol ingress_denied accept",
     "flush chain inet flock_netpol ingress_denied",
@@ -67,13 +68,25 @@ async fn a_table_that_is_taken_away_again_and_again_is_brought_back_each_time() 
 }
 
 #[tokio::test]
+async fn uninstalling_without_the_folder_of_an_agent_is_told_by_the_table_that_comes_back() {
+    let Some(mut stage) = Stage::new("uninstall").await else { return };
+    let nft = stage.namespace.nft();
+    let uninstalling = end(agent(&["--uninstall", "--nft", &nft]).spawn().unwrap());
+    let (output, ()) = tokio::join!(uninstalling, stage.repaired(1));
+    assert_eq!((output.status.code(), output.stdout.len()), (Some(1), 0));
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert!(told.contains("it has put table inet flock_netpol back; stop it first"), "{told}");
+    stage.stop().await;
+}
+
+#[tokio::test]
 async fn the_own_changes_are_no_drift_and_nothing_is_repaired() {
     let Some(mut stage) = Stage::new("own").await else { return };
     for state in 2..=5 {
         stage.session.apply(delta(state)).await;
     }
     // So large that it is not listened to.
-    let kind = UpdateKind::Full(crate::compiler::large("1", 1 << 20));
+    let kind = UpdateKind::Full(crate::updates::large("1", 1 << 20));
     stage.session.apply(Update::new(revision("1"), kind).into()).await;
     assert_eq!(stage.drifts().await, 0);
     stage.stop().await;

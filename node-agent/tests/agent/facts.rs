@@ -3,28 +3,30 @@
 use std::process::Command;
 
 use flock_proto::{BridgeNf, NodeFacts, PortKind};
+use flock_testkit::compiler::{FakeCompiler, Session};
 
-use crate::compiler::{Compiler, Session};
+use crate::health;
 use crate::kernel::{Namespace, skipped};
+use crate::kernel_deltas::full;
 use crate::process::agent;
 
 const SETTINGS: [&str; 2] = ["bridge-nf-call-iptables", "bridge-nf-call-ip6tables"];
 
 impl Namespace {
     /// A command of `ip` in it. Returns true if it succeeded.
-    fn ip(&self, arguments: &str) -> bool {
+    pub(crate) fn ip(&self, arguments: &str) -> bool {
         let command = Command::new("ip").args(["-n", self.name()]).args(arguments.split(' ')).output();
         command.unwrap().status.success()
     }
 
-    fn sh(&self, command: &str) -> String {
+    pub(crate) fn sh(&self, command: &str) -> String {
         let output =
             Command::new("ip").args(["netns", "exec", self.name(), "sh", "-c", command]).output().unwrap();
         String::from_utf8(output.stdout).unwrap().trim().to_owned()
     }
 
     /// The bridge of pods, with one port, an address and a tunnel beside it, if the kernel has those.
-    fn with_bridge(self) -> Option<Self> {
+    pub(crate) fn with_bridge(self) -> Option<Self> {
         let is_made = self.ip("link add cni0 type bridge")
             && self.ip("address add 10.244.1.1/24 dev cni0")
             && self.ip("link add veth1 type veth peer name eth0")
@@ -43,7 +45,7 @@ impl Namespace {
     }
 
     /// Sets both bridge settings; `None`, and a line that says why, where the kernel has none.
-    fn set_bridge_nf(&self, value: u8) -> Option<()> {
+    pub(crate) fn set_bridge_nf(&self, value: u8) -> Option<()> {
         self.write_bridge_nf(value);
         let is_set = self.bridge_nf() == [value.to_string(), value.to_string()];
         if !is_set {
@@ -52,13 +54,13 @@ impl Namespace {
         is_set.then_some(())
     }
 
-    fn bridge_nf(&self) -> [String; 2] {
+    pub(crate) fn bridge_nf(&self) -> [String; 2] {
         SETTINGS.map(|setting| self.sh(&format!("cat /proc/sys/net/bridge/{setting}")))
     }
 }
 
 /// What an agent says at its start, with these options more; dropping the child ends it.
-async fn started(compiler: &mut Compiler, nft: &str, more: &[&str]) -> (tokio::process::Child, Session) {
+async fn started(compiler: &mut FakeCompiler, nft: &str, more: &[&str]) -> (tokio::process::Child, Session) {
     let url = compiler.url();
     let options = [&["--node", "n1", "--compiler", &url, "--nft", nft], more].concat();
     let child = agent(&options).spawn().unwrap();
@@ -74,7 +76,7 @@ fn settings(facts: &NodeFacts) -> [BridgeNf; 2] {
 async fn they_are_those_of_where_nft_works_and_told_when_they_change() {
     let Some(namespace) = Namespace::new("facts").and_then(Namespace::with_bridge) else { return };
     let has_tunnel = namespace.ip("link add vxlan0 type vxlan id 7 dstport 4790 dev cni0");
-    let mut compiler = Compiler::start().await;
+    let mut compiler = FakeCompiler::start().await;
     // Only news of links can be the reason to look again.
     let more = ["--check-interval", "3600"];
     let (_child, mut session) = started(&mut compiler, &namespace.nft(), &more).await;
@@ -110,7 +112,7 @@ async fn bridges_are_shown_to_the_rules_where_that_is_asked_for_and_stay_so() {
     if namespace.set_bridge_nf(0).is_none() {
         return;
     }
-    let mut compiler = Compiler::start().await;
+    let mut compiler = FakeCompiler::start().await;
     let (child, session) = started(&mut compiler, &namespace.nft(), &[]).await;
     assert_eq!(settings(session.hello.facts.as_ref().unwrap()), [BridgeNf::Off; 2]);
     assert_eq!(namespace.bridge_nf(), ["0", "0"], "it is only told");
@@ -136,7 +138,7 @@ async fn bridges_without_pods_are_left_alone() {
     if !namespace.ip("link add br0 type bridge") || namespace.set_bridge_nf(0).is_none() {
         return;
     }
-    let mut compiler = Compiler::start().await;
+    let mut compiler = FakeCompiler::start().await;
     let (_child, session) = started(&mut compiler, &namespace.nft(), &["--bridge-nf", "set"]).await;
     assert_eq!(settings(session.hello.facts.as_ref().unwrap()), [BridgeNf::Off; 2]);
     assert_eq!(namespace.bridge_nf(), ["0", "0"]);
@@ -158,10 +160,15 @@ async fn flowtables_are_told() {
         skipped("needs the kernel's flowtables");
         return;
     }
-    let mut compiler = Compiler::start().await;
-    let (_child, session) = started(&mut compiler, &namespace.nft(), &[]).await;
-    let flowtables = session.hello.facts.unwrap().flowtables;
+    let mut compiler = FakeCompiler::start().await;
+    let address = health::address();
+    let more = ["--health-listen", &address.to_string()];
+    let (_child, mut session) = started(&mut compiler, &namespace.nft(), &more).await;
+    let flowtables = session.hello.facts.clone().unwrap().flowtables;
     assert!(flowtables.iter().any(|name| name == "inet calico ft"), "{flowtables:?}");
+    session.apply(full()).await;
+    let (status, body) = health::probe(address, "/readyz").await;
+    assert!(status == 200 && body.contains("may pass unjudged: established flows"), "{status} {body}");
 }
 
 #[tokio::test]
@@ -173,7 +180,7 @@ async fn ipvs_is_told_where_it_has_a_service() {
         skipped("needs the kernel's IPVS and python3");
         return;
     }
-    let mut compiler = Compiler::start().await;
+    let mut compiler = FakeCompiler::start().await;
     let (_child, session) = started(&mut compiler, &namespace.nft(), &[]).await;
     assert!(session.hello.facts.as_ref().unwrap().ipvs, "{}", namespace.sh("cat /proc/net/ip_vs"));
 }
@@ -182,7 +189,7 @@ async fn ipvs_is_told_where_it_has_a_service() {
 #[tokio::test]
 async fn where_it_cannot_look_it_says_nothing() {
     let Some(namespace) = Namespace::new("facts-none") else { return };
-    let mut compiler = Compiler::start().await;
+    let mut compiler = FakeCompiler::start().await;
     let (_child, session) = started(&mut compiler, &namespace.secluded_nft(), &[]).await;
     assert_eq!(session.hello.facts, None);
 }

@@ -10,7 +10,15 @@ const SCRIPT: &str = r#"
 here=$(dirname "$0")
 case "$1" in
 --version) echo 'nftables v1.0.6 (Fake)' ;;
--c) test -e "$here/kernel/$(grep -o 'rev_[0-9a-f]*' | tail -n 1)" ;;
+-c)
+    asked=$(cat)
+    case "$asked" in
+    # Whether anything judges.
+    "add rule inet flock_netpol "*"gress accept"*) test -n "$(ls "$here/kernel")" ;;
+    "add rule inet flock_netpol_next judges accept"*) exit 1 ;;
+    *) test -e "$here/kernel/$(printf '%s' "$asked" | grep -o 'rev_[0-9a-f]*' | tail -n 1)" ;;
+    esac
+    ;;
 -f)
     run=$here/runs/$(ls "$here/runs" | wc -l)
     cat > "$run.part"

@@ -5,11 +5,11 @@ use std::process::{Command, Output, Stdio};
 use std::thread;
 
 use flock_proto::Outcome;
+use flock_testkit::compiler::{FakeCompiler, patiently};
 use rustix::process::{Signal, geteuid};
 
-use crate::compiler::{Compiler, full, revision};
-use crate::patiently;
 use crate::process::{agent, end, signal};
+use crate::updates::{full, revision};
 
 /// A network namespace, gone with this value.
 pub(crate) struct Namespace(String);
@@ -92,7 +92,7 @@ impl Namespace {
         }
     }
 
-    /// Whether an nft command succeeds in it.
+    /// Returns true if an nft command succeeds in it.
     pub(crate) fn succeeds(&self, arguments: &str) -> bool {
         self.run(arguments).status.success()
     }
@@ -108,7 +108,7 @@ impl Namespace {
         command.output().unwrap()
     }
 
-    fn holds(&self, name: &str) -> bool {
+    pub(crate) fn holds(&self, name: &str) -> bool {
         self.succeeds(&format!("list set inet flock_netpol rev_{}", revision(name)))
     }
 }
@@ -136,7 +136,7 @@ async fn a_ruleset_is_applied_guarded_left_and_removed() {
     let Some(namespace) = Namespace::new("life") else {
         return;
     };
-    let mut compiler = Compiler::start().await;
+    let mut compiler = FakeCompiler::start().await;
     let (url, nft) = (compiler.url(), namespace.nft());
     let arguments = ["--node", "n1", "--compiler", &url, "--nft", &nft, "--check-interval", "0.2"];
     let child = agent(&arguments).spawn().unwrap();
@@ -172,18 +172,22 @@ async fn what_nft_says_reaches_the_compiler_and_the_old_ruleset_stays() {
     let Some(namespace) = Namespace::new("refusal") else {
         return;
     };
-    let mut compiler = Compiler::start().await;
+    let mut compiler = FakeCompiler::start().await;
     let (url, nft) = (compiler.url(), namespace.nft());
     let child = agent(&["--node", "n1", "--compiler", &url, "--nft", &nft]).spawn().unwrap();
     let mut session = compiler.session().await;
     session.apply(full("a")).await;
 
-    let mut bytes = crate::compiler::script("b").bytes().to_vec();
-    bytes.extend_from_slice(b"delete chain inet flock_netpol ingress_00000000000000aa\n");
+    let mut bytes = crate::updates::script("b").bytes().to_vec();
+    bytes.extend_from_slice(b"delete chain inet flock_netpol ingress_000000000000000000000000000000aa\n");
     let kind = flock_proto::UpdateKind::Full(flock_shared::Script::new(bytes));
     let ack = session.ask(flock_proto::Update::new(revision("b"), kind).into()).await;
     assert_eq!(ack.outcome, Outcome::NftFailed);
-    assert!(ack.error.contains("exit 1") && ack.error.contains("ingress_00000000000000aa"), "{}", ack.error);
+    assert!(
+        ack.error.contains("exit 1") && ack.error.contains("ingress_000000000000000000000000000000aa"),
+        "{}",
+        ack.error
+    );
     assert!(namespace.holds("a"));
 
     signal(&child, Signal::TERM);
@@ -196,7 +200,7 @@ async fn once_is_enough_for_a_script() {
     let Some(namespace) = Namespace::new("once") else {
         return;
     };
-    let mut compiler = Compiler::start().await;
+    let mut compiler = FakeCompiler::start().await;
     let (url, nft) = (compiler.url(), namespace.nft());
     let child = agent(&["--node", "n1", "--compiler", &url, "--nft", &nft, "--once"]).spawn().unwrap();
     let mut session = compiler.session().await;

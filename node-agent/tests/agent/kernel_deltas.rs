@@ -2,25 +2,25 @@
 
 use flock_proto::{Outcome, Update, UpdateKind, v1};
 use flock_shared::Script;
+use flock_testkit::compiler::{FakeCompiler, patiently};
 use rustix::process::Signal;
 
-use crate::compiler::{Compiler, revision};
 use crate::kernel::Namespace;
-use crate::patiently;
 use crate::process::{agent, end, signal};
+use crate::updates::revision;
 
 /// A table as the compiler makes them: address sets, block sets, verdict maps, chains that share others.
 const FULL: &str = "\
 add table inet flock_netpol
 delete table inet flock_netpol
 table inet flock_netpol {
-	set pods4_aaaaaaaaaaaaaaaa {
+	set pods4_0000000000000000aaaaaaaaaaaaaaaa {
 		typeof ip saddr
 		elements = {
 			10.0.0.1, 10.0.0.2
 		}
 	}
-	set blocks4_aaaaaaaaaaaaaaaa {
+	set blocks4_0000000000000000aaaaaaaaaaaaaaaa {
 		typeof ip saddr
 		flags interval
 		elements = {
@@ -30,26 +30,26 @@ table inet flock_netpol {
 	chain ingress_denied {
 		counter drop
 	}
-	chain ingress_peers_aaaaaaaaaaaaaaaa {
-		ip saddr @pods4_aaaaaaaaaaaaaaaa accept
-		ip saddr @blocks4_aaaaaaaaaaaaaaaa accept
+	chain ingress_peers_0000000000000000aaaaaaaaaaaaaaaa {
+		ip saddr @pods4_0000000000000000aaaaaaaaaaaaaaaa accept
+		ip saddr @blocks4_0000000000000000aaaaaaaaaaaaaaaa accept
 		goto ingress_denied
 	}
-	map ingress_ports_aaaaaaaaaaaaaaaa {
+	map ingress_ports_0000000000000000aaaaaaaaaaaaaaaa {
 		typeof meta l4proto . th dport : verdict
 		elements = {
-			tcp . 80 : goto ingress_peers_aaaaaaaaaaaaaaaa
+			tcp . 80 : goto ingress_peers_0000000000000000aaaaaaaaaaaaaaaa
 		}
 	}
-	chain ingress_aaaaaaaaaaaaaaaa {
-		meta l4proto . th dport vmap @ingress_ports_aaaaaaaaaaaaaaaa
+	chain ingress_0000000000000000aaaaaaaaaaaaaaaa {
+		meta l4proto . th dport vmap @ingress_ports_0000000000000000aaaaaaaaaaaaaaaa
 		goto ingress_denied
 	}
 	map ingress4 {
 		typeof ip saddr : verdict
 		elements = {
-			10.0.0.1 : goto ingress_aaaaaaaaaaaaaaaa,
-			10.0.0.2 : goto ingress_aaaaaaaaaaaaaaaa
+			10.0.0.1 : goto ingress_0000000000000000aaaaaaaaaaaaaaaa,
+			10.0.0.2 : goto ingress_0000000000000000aaaaaaaaaaaaaaaa
 		}
 	}
 	chain ingress {
@@ -65,7 +65,7 @@ const DELTAS: [&str; 5] = [
     // Members come and go.
     "\
 table inet flock_netpol {
-	set pods4_aaaaaaaaaaaaaaaa {
+	set pods4_0000000000000000aaaaaaaaaaaaaaaa {
 		typeof ip saddr
 		elements = {
 			10.0.0.3, 10.0.0.4
@@ -74,42 +74,42 @@ table inet flock_netpol {
 	map ingress4 {
 		typeof ip saddr : verdict
 		elements = {
-			10.0.0.3 : goto ingress_aaaaaaaaaaaaaaaa
+			10.0.0.3 : goto ingress_0000000000000000aaaaaaaaaaaaaaaa
 		}
 	}
 }
-delete element inet flock_netpol pods4_aaaaaaaaaaaaaaaa { 10.0.0.1 }
+delete element inet flock_netpol pods4_0000000000000000aaaaaaaaaaaaaaaa { 10.0.0.1 }
 ",
     // A new rule set beside the old one, with its own sets; a subject moves over.
     "\
 table inet flock_netpol {
-	set pods4_bbbbbbbbbbbbbbbb {
+	set pods4_0000000000000000bbbbbbbbbbbbbbbb {
 		typeof ip saddr
 		elements = {
 			10.0.0.9
 		}
 	}
-	set blocks4_bbbbbbbbbbbbbbbb {
+	set blocks4_0000000000000000bbbbbbbbbbbbbbbb {
 		typeof ip saddr
 		flags interval
 		elements = {
 			10.2.0.0-10.2.3.9, 172.16.0.0/12
 		}
 	}
-	map ingress_ports_bbbbbbbbbbbbbbbb {
+	map ingress_ports_0000000000000000bbbbbbbbbbbbbbbb {
 		typeof meta l4proto . th dport : verdict
 		elements = {
 			tcp . 81 : accept,
-			udp . 53 : goto ingress_peers_bbbbbbbbbbbbbbbb
+			udp . 53 : goto ingress_peers_0000000000000000bbbbbbbbbbbbbbbb
 		}
 	}
-	chain ingress_peers_bbbbbbbbbbbbbbbb {
-		ip saddr @pods4_bbbbbbbbbbbbbbbb accept
-		ip saddr @blocks4_bbbbbbbbbbbbbbbb accept
+	chain ingress_peers_0000000000000000bbbbbbbbbbbbbbbb {
+		ip saddr @pods4_0000000000000000bbbbbbbbbbbbbbbb accept
+		ip saddr @blocks4_0000000000000000bbbbbbbbbbbbbbbb accept
 		goto ingress_denied
 	}
-	chain ingress_bbbbbbbbbbbbbbbb {
-		meta l4proto . th dport vmap @ingress_ports_bbbbbbbbbbbbbbbb
+	chain ingress_0000000000000000bbbbbbbbbbbbbbbb {
+		meta l4proto . th dport vmap @ingress_ports_0000000000000000bbbbbbbbbbbbbbbb
 		goto ingress_denied
 	}
 }
@@ -118,7 +118,7 @@ table inet flock_netpol {
 	map ingress4 {
 		typeof ip saddr : verdict
 		elements = {
-			10.0.0.2 : goto ingress_bbbbbbbbbbbbbbbb
+			10.0.0.2 : goto ingress_0000000000000000bbbbbbbbbbbbbbbb
 		}
 	}
 }
@@ -130,29 +130,29 @@ table inet flock_netpol {
 	map ingress4 {
 		typeof ip saddr : verdict
 		elements = {
-			10.0.0.1 : goto ingress_bbbbbbbbbbbbbbbb,
-			10.0.0.3 : goto ingress_bbbbbbbbbbbbbbbb
+			10.0.0.1 : goto ingress_0000000000000000bbbbbbbbbbbbbbbb,
+			10.0.0.3 : goto ingress_0000000000000000bbbbbbbbbbbbbbbb
 		}
 	}
 }
-flush chain inet flock_netpol ingress_aaaaaaaaaaaaaaaa
-delete chain inet flock_netpol ingress_aaaaaaaaaaaaaaaa
-delete map inet flock_netpol ingress_ports_aaaaaaaaaaaaaaaa
-flush chain inet flock_netpol ingress_peers_aaaaaaaaaaaaaaaa
-delete chain inet flock_netpol ingress_peers_aaaaaaaaaaaaaaaa
-delete set inet flock_netpol pods4_aaaaaaaaaaaaaaaa
-delete set inet flock_netpol blocks4_aaaaaaaaaaaaaaaa
+flush chain inet flock_netpol ingress_0000000000000000aaaaaaaaaaaaaaaa
+delete chain inet flock_netpol ingress_0000000000000000aaaaaaaaaaaaaaaa
+delete map inet flock_netpol ingress_ports_0000000000000000aaaaaaaaaaaaaaaa
+flush chain inet flock_netpol ingress_peers_0000000000000000aaaaaaaaaaaaaaaa
+delete chain inet flock_netpol ingress_peers_0000000000000000aaaaaaaaaaaaaaaa
+delete set inet flock_netpol pods4_0000000000000000aaaaaaaaaaaaaaaa
+delete set inet flock_netpol blocks4_0000000000000000aaaaaaaaaaaaaaaa
 ",
     // Names that are gone come back with other content; a chain gets other rules.
     "\
 table inet flock_netpol {
-	set pods4_aaaaaaaaaaaaaaaa {
+	set pods4_0000000000000000aaaaaaaaaaaaaaaa {
 		typeof ip saddr
 		elements = {
 			10.0.0.7
 		}
 	}
-	set blocks4_aaaaaaaaaaaaaaaa {
+	set blocks4_0000000000000000aaaaaaaaaaaaaaaa {
 		typeof ip saddr
 		flags interval
 		elements = {
@@ -160,26 +160,26 @@ table inet flock_netpol {
 		}
 	}
 }
-flush chain inet flock_netpol ingress_peers_bbbbbbbbbbbbbbbb
-add rule inet flock_netpol ingress_peers_bbbbbbbbbbbbbbbb ip saddr @pods4_aaaaaaaaaaaaaaaa accept
-add rule inet flock_netpol ingress_peers_bbbbbbbbbbbbbbbb ip saddr @blocks4_aaaaaaaaaaaaaaaa accept
-add rule inet flock_netpol ingress_peers_bbbbbbbbbbbbbbbb goto ingress_denied
-delete set inet flock_netpol pods4_bbbbbbbbbbbbbbbb
-delete set inet flock_netpol blocks4_bbbbbbbbbbbbbbbb
+flush chain inet flock_netpol ingress_peers_0000000000000000bbbbbbbbbbbbbbbb
+add rule inet flock_netpol ingress_peers_0000000000000000bbbbbbbbbbbbbbbb ip saddr @pods4_0000000000000000aaaaaaaaaaaaaaaa accept
+add rule inet flock_netpol ingress_peers_0000000000000000bbbbbbbbbbbbbbbb ip saddr @blocks4_0000000000000000aaaaaaaaaaaaaaaa accept
+add rule inet flock_netpol ingress_peers_0000000000000000bbbbbbbbbbbbbbbb goto ingress_denied
+delete set inet flock_netpol pods4_0000000000000000bbbbbbbbbbbbbbbb
+delete set inet flock_netpol blocks4_0000000000000000bbbbbbbbbbbbbbbb
 ",
     // A subject goes, another one is let go.
     "\
 delete element inet flock_netpol ingress4 { 10.0.0.3 }
-delete element inet flock_netpol ingress_ports_bbbbbbbbbbbbbbbb { tcp . 81 }
+delete element inet flock_netpol ingress_ports_0000000000000000bbbbbbbbbbbbbbbb { tcp . 81 }
 table inet flock_netpol {
-	map ingress_ports_bbbbbbbbbbbbbbbb {
+	map ingress_ports_0000000000000000bbbbbbbbbbbbbbbb {
 		typeof meta l4proto . th dport : verdict
 		elements = {
-			tcp . 81 : goto ingress_peers_bbbbbbbbbbbbbbbb
+			tcp . 81 : goto ingress_peers_0000000000000000bbbbbbbbbbbbbbbb
 		}
 	}
 }
-delete element inet flock_netpol pods4_aaaaaaaaaaaaaaaa { 10.0.0.7 }
+delete element inet flock_netpol pods4_0000000000000000aaaaaaaaaaaaaaaa { 10.0.0.7 }
 ",
 ];
 
@@ -213,7 +213,7 @@ async fn a_table_that_deltas_led_to_comes_back_after_every_one_of_them() {
         return;
     };
     let folder = tempfile::tempdir().unwrap();
-    let mut compiler = Compiler::start().await;
+    let mut compiler = FakeCompiler::start().await;
     let (url, nft) = (compiler.url(), namespace.nft());
     let state = folder.path().to_str().unwrap();
     let arguments = ["--node", "n1", "--compiler", &url, "--nft", &nft];
@@ -255,7 +255,7 @@ async fn a_delta_on_another_table_changes_nothing() {
     let Some(namespace) = Namespace::new("base") else {
         return;
     };
-    let mut compiler = Compiler::start().await;
+    let mut compiler = FakeCompiler::start().await;
     // One that listens would have put the table right before the delta comes.
     let (url, nft) = (compiler.url(), namespace.secluded_nft());
     let child = agent(&["--node", "n1", "--compiler", &url, "--nft", &nft]).spawn().unwrap();

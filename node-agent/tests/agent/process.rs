@@ -4,13 +4,14 @@ use std::process::{Output, Stdio};
 
 use flock_node_agent::state::StateDir;
 use flock_proto::{Outcome, Update, UpdateKind};
+use flock_testkit::compiler::{FakeCompiler, patiently};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::{Child, Command};
 
-use crate::compiler::{Compiler, delta, full, large, revision};
 use crate::fake_nft::{Behaviour, FakeNft};
-use crate::patiently;
+use crate::health;
 use crate::saved::journal;
+use crate::updates::{delta, full, large, revision};
 
 /// An agent's process without the options of this machine's environment.
 pub(crate) fn agent(arguments: &[&str]) -> Command {
@@ -18,7 +19,9 @@ pub(crate) fn agent(arguments: &[&str]) -> Command {
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("FLOCK_")) {
         command.env_remove(name);
     }
+    // Tests have several agents on one host.
     command
+        .env("FLOCK_HEALTH_LISTEN", "none")
         .args(arguments)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -56,6 +59,12 @@ async fn wrong_options_are_exit_2_and_a_message() {
         (&["--node", "n1", "--compiler", loopback, "--nft-timeout", "0"], "above 0"),
         (&["--node", "n1", "--compiler", loopback, "--log", "a=b=c"], "--log"),
         (&["--node", "n1", "--compiler", loopback, "--bridge-nf", "1"], "check, set"),
+        (&["--node", "n1", "--compiler", loopback, "--health-listen", "0.0.0.0:1"], "not on loopback"),
+        (&["--node", "n1", "--compiler", loopback, "--ca-refresh", "1"], "wait, exit"),
+        (&["--restore"], "--restore needs --state-dir"),
+        (&["--restore", "--state-dir", "/s", "--once"], "cannot be used with"),
+        (&["--check", "--once"], "cannot be used with"),
+        (&["--check", "-o", "yaml"], "table, json"),
         (&["--twice"], "--twice"),
     ] {
         let output = output(arguments).await;
@@ -67,12 +76,13 @@ async fn wrong_options_are_exit_2_and_a_message() {
 
 #[tokio::test]
 async fn the_environment_gives_every_option() {
-    let mut compiler = Compiler::start().await;
+    let mut compiler = FakeCompiler::start().await;
     let nft = FakeNft::new();
     let mut command = agent(&[]);
     command.env("FLOCK_NODE", "n1").env("FLOCK_COMPILER", compiler.url()).env("FLOCK_NFT", nft.command());
     command.env("FLOCK_ONCE", "true").env("FLOCK_UNINSTALL", "false").env("FLOCK_LOG", "warn");
     command.env("FLOCK_NFT_TIMEOUT", "20").env("FLOCK_CHECK_INTERVAL", "20").env("FLOCK_BRIDGE_NF", "set");
+    command.env("FLOCK_HEALTH_LISTEN", "none").env("FLOCK_CA_REFRESH", "exit");
     command.env("FLOCK_CNI_SOCKET", "/run/flock-of-a-test/cni.sock");
     let child = command.spawn().unwrap();
     let mut session = compiler.session().await;
@@ -85,7 +95,7 @@ async fn the_environment_gives_every_option() {
 
 #[tokio::test]
 async fn once_fails_with_a_message() {
-    let mut compiler = Compiler::start().await;
+    let mut compiler = FakeCompiler::start().await;
     let nft = FakeNft::new();
     nft.behave(Behaviour::Fail);
     let url = compiler.url();
@@ -103,10 +113,12 @@ async fn once_fails_with_a_message() {
 #[tokio::test]
 async fn signals_end_it_with_the_rules_in_place() {
     for stop in [Signal::TERM, Signal::INT] {
-        let mut compiler = Compiler::start().await;
+        let mut compiler = FakeCompiler::start().await;
         let nft = FakeNft::new();
         let url = compiler.url();
-        let child = agent(&["--node", "n1", "--compiler", &url, "--nft", &nft.command()]).spawn().unwrap();
+        let (command, health) = (nft.command(), health::address().to_string());
+        let options = ["--node", "n1", "--compiler", &url, "--nft", &command, "--health-listen", &health];
+        let child = agent(&options).spawn().unwrap();
         let mut session = compiler.session().await;
         session.apply(full("a")).await;
         signal(&child, stop);
@@ -117,6 +129,7 @@ async fn signals_end_it_with_the_rules_in_place() {
         assert!(nft.holds(&revision("a")) && nft.runs() == 1);
         let errors = text(&output.stderr);
         assert!(!errors.contains("add table"), "the log holds the script: {errors}");
+        assert!(!errors.contains("was not finished"), "something was waited for in vain: {errors}");
     }
 }
 
@@ -143,8 +156,11 @@ async fn uninstalling_removes_what_would_be_applied_at_the_next_start() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().to_str().unwrap();
     let file = folder.path().join("ruleset");
-    let dir = StateDir::open(folder.path(), &"n1".parse().unwrap()).unwrap();
-    dir.store(&journal(&["a"]), None).unwrap();
+    let store = || {
+        let dir = StateDir::open(folder.path(), &"n1".parse().unwrap()).unwrap();
+        dir.store(&journal(&["a"]), None).unwrap();
+    };
+    store();
     std::fs::write(folder.path().join("other"), "").unwrap();
     let nft = FakeNft::new();
     let uninstall = ["--uninstall", "--nft", &nft.command(), "--state-dir", path];
@@ -164,7 +180,7 @@ async fn uninstalling_removes_what_would_be_applied_at_the_next_start() {
     let none = format!("{table}no saved ruleset in {path}\n");
     assert_eq!((again.status.code(), text(&again.stdout)), (Some(0), none));
 
-    dir.store(&journal(&["a"]), None).unwrap();
+    store();
     let nowhere = output(&["--uninstall", "--nft", &nft.command()]).await;
     assert_eq!((text(&nowhere.stdout).as_str(), file.exists()), (table, true));
     let mut command = agent(&["--uninstall", "--nft", &nft.command()]);
@@ -175,6 +191,39 @@ async fn uninstalling_removes_what_would_be_applied_at_the_next_start() {
     let failed = output(&uninstall).await;
     assert_eq!((failed.status.code(), text(&failed.stdout).as_str()), (Some(1), table));
     assert!(text(&failed.stderr).contains("removing the saved ruleset"), "{}", text(&failed.stderr));
+}
+
+#[tokio::test]
+async fn uninstalling_beside_an_agent_is_refused_until_it_ends() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().to_str().unwrap();
+    let file = folder.path().join("ruleset");
+    let mut compiler = FakeCompiler::start().await;
+    let (nft, url) = (FakeNft::new(), compiler.url());
+    let command = nft.command();
+    let child =
+        agent(&["--node", "n1", "--compiler", &url, "--nft", &command, "--state-dir", path]).spawn().unwrap();
+    let mut session = compiler.session().await;
+    session.apply(full("a")).await;
+    patiently(async {
+        while !file.exists() {
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+    })
+    .await;
+
+    let uninstall = ["--uninstall", "--nft", &command, "--state-dir", path];
+    let refused = output(&uninstall).await;
+    assert_eq!((refused.status.code(), text(&refused.stdout).as_str()), (Some(1), ""));
+    let words = text(&refused.stderr);
+    assert!(words.contains("an agent is running") && words.contains("stop it first"), "{words}");
+    assert!(nft.holds(&revision("a")) && nft.runs() == 1 && file.exists(), "nothing was touched");
+
+    signal(&child, Signal::KILL);
+    drop(session);
+    end(child).await;
+    let removed = output(&uninstall).await;
+    assert_eq!((removed.status.code(), file.exists()), (Some(0), false), "a lock goes with its process");
 }
 
 /// Memory of a process in kB: all that is resident, and the part of it that is no file's.
@@ -192,14 +241,19 @@ const DELTAS: usize = 500;
 
 #[tokio::test]
 async fn memory_is_small() {
-    let mut compiler = Compiler::start().await;
+    let mut compiler = FakeCompiler::start().await;
     let url = compiler.url();
     // Nobody reads what it logs, and what it runs is not its own memory.
-    let options = ["--node", "n1", "--compiler", &url, "--nft", "sh -c 'cat > /dev/null'", "--log", "warn"];
+    let nft = "sh -c 'cat > /dev/null'";
+    let address = health::address();
+    let health = address.to_string();
+    let options =
+        ["--node", "n1", "--compiler", &url, "--nft", nft, "--log", "warn", "--health-listen", &health];
     let child = agent(&options).spawn().unwrap();
     let mut session = compiler.session().await;
     for update in 0..100 {
         session.apply(full(&update.to_string())).await;
+        assert_eq!(health::probe(address, "/readyz").await.0, 200);
     }
     let (resident, own) = memory(&child);
     println!("after 100 updates: {resident} kB resident, {own} kB of them the agent's own");

@@ -2,16 +2,16 @@
 
 use std::path::Path;
 
-use flock_node_agent::journal::{Entry, Journal};
+use flock_node_agent::journal::{Journal, JournalEntry};
 use flock_node_agent::nft::Nft;
 use flock_node_agent::state::StateDir;
 use flock_proto::{Outcome, Position};
 use flock_shared::{NodeName, Superseded};
 use tempfile::TempDir;
 
-use crate::compiler::{at, delta, full, revision, script};
 use crate::fake_nft::{Behaviour, FakeNft};
 use crate::stream::start;
+use crate::updates::{at, delta, full, revision, script};
 
 fn folder() -> TempDir {
     tempfile::tempdir().unwrap()
@@ -23,7 +23,7 @@ fn dir(folder: &Path) -> StateDir {
 
 /// A full script and the deltas since, each at the position of its name.
 pub(crate) fn journal(names: &[&str]) -> Journal {
-    let mut entries = names.iter().map(|name| Entry {
+    let mut entries = names.iter().map(|name| JournalEntry {
         revision: revision(name),
         position: Position::new(name.as_bytes()).unwrap(),
         superseded: Superseded::default(),

@@ -3,26 +3,26 @@
 use std::time::Duration;
 
 use flock_proto::{Outcome, Update, UpdateKind};
+use flock_testkit::compiler::{FakeCompiler, Session, patiently};
 use rustix::process::Signal;
 use tempfile::TempDir;
 use tokio::process::Child;
 
-use crate::compiler::{Compiler, Session, revision};
 use crate::kernel::Namespace;
 use crate::kernel_deltas::{delta, full};
-use crate::patiently;
 use crate::process::{agent, end, signal};
+use crate::updates::revision;
 
 /// An agent with a full script and a delta in place, in a namespace of its own.
 pub(crate) struct Stage {
     pub(crate) namespace: Namespace,
-    pub(crate) compiler: Compiler,
+    pub(crate) compiler: FakeCompiler,
     pub(crate) arguments: Vec<String>,
     pub(crate) child: Child,
     pub(crate) session: Session,
     /// What stands.
     pub(crate) table: String,
-    _state: TempDir,
+    pub(crate) state: TempDir,
 }
 
 impl Stage {
@@ -32,7 +32,7 @@ impl Stage {
 
     pub(crate) async fn with(namespace: Namespace, nft: Option<String>) -> Option<Self> {
         let state = tempfile::tempdir().unwrap();
-        let mut compiler = Compiler::start().await;
+        let mut compiler = FakeCompiler::start().await;
         let nft = nft.unwrap_or_else(|| namespace.nft());
         let arguments = [
             ["--node", "n1"],
@@ -48,7 +48,7 @@ impl Stage {
         session.apply(full()).await;
         session.apply(delta(1)).await;
         let table = namespace.table();
-        Some(Self { namespace, compiler, arguments, child, session, table, _state: state })
+        Some(Self { namespace, compiler, arguments, child, session, table, state })
     }
 
     /// Ends the agent with `signal`, lets `meanwhile` happen, and starts another one.

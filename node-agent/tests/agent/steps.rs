@@ -3,24 +3,25 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use flock_node_agent::executor::{Executor, Left};
 use flock_node_agent::nft::Nft;
-use flock_node_agent::runner::{Left, Runner};
 use flock_proto::{Outcome, Update, UpdateKind};
 use flock_shared::{Revision, Script};
+use flock_testkit::compiler::FakeCompiler;
 use rustix::process::Signal;
 
-use crate::compiler::{Compiler, revision};
 use crate::kernel::Namespace;
 use crate::process::{agent, end, signal};
 use crate::stage::until;
+use crate::updates::revision;
 
 const LIMIT: Duration = Duration::from_secs(30);
 
-fn runner(namespace: &Namespace) -> Runner {
-    Runner::new(Nft::new(namespace.nft().parse().unwrap(), LIMIT))
+fn executor(namespace: &Namespace) -> Executor {
+    Executor::new(Nft::new(namespace.nft().parse().unwrap(), LIMIT))
 }
 
-const PODS: &str = "pods4_0000000000000001";
+const PODS: &str = "pods4_00000000000000000000000000000001";
 
 /// A block that fills a set, as a compiler writes it.
 fn block(set: &str, elements: &str) -> String {
@@ -51,7 +52,7 @@ fn stepped(name: &str, addresses: usize, last: &str) -> Script {
 const TABLES: &str = "list tables";
 const ONLY_OURS: &str = "table inet flock_netpol\n";
 /// What the guard takes, and nft does not: there is no such set.
-const REFUSED: &str = "delete set inet flock_netpol pods4_ffffffffffffffff\n";
+const REFUSED: &str = "delete set inet flock_netpol pods4_0000000000000000ffffffffffffffff\n";
 
 #[tokio::test]
 async fn a_stepped_script_ends_in_the_same_table_from_wherever() {
@@ -62,10 +63,10 @@ async fn a_stepped_script_ends_in_the_same_table_from_wherever() {
     assert!(table.contains("10.0.46.223"), "the whole file is one transaction too");
 
     // From what stands, from nothing, from what a killed agent left, from a half-filled table.
-    let mut runner = runner(&namespace);
+    let mut executor = executor(&namespace);
     for prepare in ["", "delete table inet flock_netpol\n", "flush chain inet flock_netpol ingress\n"] {
         namespace.apply(prepare);
-        let run = runner.full(&whole, &revision("a")).await;
+        let run = executor.full(&whole, &revision("a")).await;
         run.result.unwrap();
         assert_eq!(namespace.table(), table, "{prepare:?}");
         assert_eq!(namespace.list(TABLES), ONLY_OURS, "{prepare:?}");
@@ -75,10 +76,10 @@ async fn a_stepped_script_ends_in_the_same_table_from_wherever() {
 #[tokio::test]
 async fn a_break_in_the_first_pass_leaves_what_stood() {
     let Some(namespace) = Namespace::new("break1") else { return };
-    let mut runner = runner(&namespace);
-    runner.full(&stepped("a", 6000, ""), &revision("a")).await.result.unwrap();
+    let mut executor = executor(&namespace);
+    executor.full(&stepped("a", 6000, ""), &revision("a")).await.result.unwrap();
     let before = namespace.table();
-    let run = runner.full(&stepped("b", 7000, REFUSED), &revision("b")).await;
+    let run = executor.full(&stepped("b", 7000, REFUSED), &revision("b")).await;
     assert!(run.result.is_err());
     assert_eq!(run.left, Left::Before);
     assert_eq!(namespace.table(), before);
@@ -104,7 +105,7 @@ fn with_bridge(script: &Script, ports: &str) -> Script {
 #[tokio::test]
 async fn a_stepped_script_with_a_bridge_replaces_both_tables_and_leaves_no_stand_in() {
     let Some(namespace) = Namespace::new("stepped2") else { return };
-    let mut runner = runner(&namespace);
+    let mut executor = executor(&namespace);
     let bridge = |namespace: &Namespace| namespace.list("list table bridge flock_netpol");
     let tables = |namespace: &Namespace| {
         let mut tables: Vec<String> = namespace.list(TABLES).lines().map(ToOwned::to_owned).collect();
@@ -114,10 +115,10 @@ async fn a_stepped_script_with_a_bridge_replaces_both_tables_and_leaves_no_stand
     let both = ["table bridge flock_netpol", "table inet flock_netpol"];
     let script = with_bridge(&stepped("a", 6000, ""), "\"docker1\"");
     flock_node_agent::guard::check(&flock_node_agent::guard::Costs::default(), script.bytes()).unwrap();
-    runner.full(&script, &revision("a")).await.result.unwrap();
+    executor.full(&script, &revision("a")).await.result.unwrap();
     assert_eq!(tables(&namespace), both);
     assert!(bridge(&namespace).contains("docker1"));
-    runner.full(&with_bridge(&stepped("b", 7000, ""), "\"docker2\""), &revision("b")).await.result.unwrap();
+    executor.full(&with_bridge(&stepped("b", 7000, ""), "\"docker2\""), &revision("b")).await.result.unwrap();
     let stands = bridge(&namespace);
     assert!(stands.contains("docker2") && !stands.contains("docker1"), "{stands}");
     assert_eq!(
@@ -126,7 +127,7 @@ async fn a_stepped_script_with_a_bridge_replaces_both_tables_and_leaves_no_stand
     );
     // A break leaves both as they were.
     let broken = with_bridge(&stepped("c", 7000, REFUSED), "\"docker3\"");
-    let run = runner.full(&broken, &revision("c")).await;
+    let run = executor.full(&broken, &revision("c")).await;
     assert!(run.result.is_err());
     assert_eq!(
         (run.left, bridge(&namespace), tables(&namespace)),
@@ -146,17 +147,17 @@ async fn an_agent_that_is_killed_between_steps_leaves_a_whole_table_in_force() {
         .map(|step| String::from_utf8(step.to_vec()).unwrap())
         .collect();
     for killed_after in 1..steps.len() {
-        runner(&namespace).full(&stepped("a", 6000, ""), &revision("a")).await.result.unwrap();
+        executor(&namespace).full(&stepped("a", 6000, ""), &revision("a")).await.result.unwrap();
         steps[..killed_after].iter().for_each(|step| namespace.apply(step));
         let judging = namespace.list("list chains").matches("hook forward").count();
         assert_eq!(judging, 1, "after {killed_after} of {}", steps.len());
         // The next agent knows nothing of it.
-        runner(&namespace).full(&script, &revision("b")).await.result.unwrap();
+        executor(&namespace).full(&script, &revision("b")).await.result.unwrap();
         assert_eq!(namespace.list(TABLES), ONLY_OURS);
         assert_eq!(namespace.list("list chains").matches("hook forward").count(), 1);
         // A script of one step ends it as well.
         steps[..killed_after].iter().for_each(|step| namespace.apply(step));
-        runner(&namespace).full(&crate::compiler::script("c"), &revision("c")).await.result.unwrap();
+        executor(&namespace).full(&crate::updates::script("c"), &revision("c")).await.result.unwrap();
         assert_eq!(namespace.list(TABLES), ONLY_OURS);
     }
 }
@@ -164,18 +165,18 @@ async fn an_agent_that_is_killed_between_steps_leaves_a_whole_table_in_force() {
 #[tokio::test]
 async fn a_break_in_the_second_pass_leaves_the_new_table_in_force() {
     let Some(namespace) = Namespace::new("break2") else { return };
-    let mut runner = runner(&namespace);
-    runner.full(&stepped("a", 6000, ""), &revision("a")).await.result.unwrap();
+    let mut executor = executor(&namespace);
+    executor.full(&stepped("a", 6000, ""), &revision("a")).await.result.unwrap();
     // Taken on the stand-in, refused on the table: a name of the table alone is not rewritten.
     let last = "add table ip flock_only_once\ncreate table ip flock_only_once2\n";
-    let run = runner.full(&stepped("b", 7000, last), &revision("b")).await;
+    let run = executor.full(&stepped("b", 7000, last), &revision("b")).await;
     assert!(run.result.is_err());
     assert_eq!(run.left, Left::Other);
     let chains = namespace.list("list chains inet");
     assert!(chains.contains("flock_netpol_next") && chains.matches("hook forward").count() == 1, "{chains}");
     assert!(!namespace.list(TABLES).contains("inet flock_netpol\n"), "what the second pass added is gone");
     namespace.apply("delete table ip flock_only_once\ndelete table ip flock_only_once2\n");
-    runner.full(&stepped("b", 7000, ""), &revision("b")).await.result.unwrap();
+    executor.full(&stepped("b", 7000, ""), &revision("b")).await.result.unwrap();
     assert_eq!(namespace.list(TABLES), ONLY_OURS);
 }
 
@@ -183,7 +184,7 @@ async fn a_break_in_the_second_pass_leaves_the_new_table_in_force() {
 async fn steps_are_the_agents_own_and_no_drift_and_come_back_at_boot() {
     let Some(namespace) = Namespace::new("own") else { return };
     let state = tempfile::tempdir().unwrap();
-    let mut compiler = Compiler::start().await;
+    let mut compiler = FakeCompiler::start().await;
     let (url, nft, dir) = (compiler.url(), namespace.nft(), state.path().to_str().unwrap().to_owned());
     let arguments = ["--node", "n1", "--compiler", &url, "--nft", &nft, "--state-dir", &dir];
     let mut child = agent(&arguments).spawn().unwrap();
@@ -196,7 +197,7 @@ async fn steps_are_the_agents_own_and_no_drift_and_come_back_at_boot() {
     }
     // A delta in steps: the first goes on from the base, the last wants that it has.
     let (base, next): (Revision, Revision) = (revision("c"), revision("d"));
-    let fill = block("pods4_0000000000000002", "10.9.9.9");
+    let fill = block("pods4_00000000000000000000000000000002", "10.9.9.9");
     let mark = format!("add set inet flock_netpol rev_{next} {{ typeof ip saddr; }}\n");
     let left = flock_shared::marker::has_left(&base);
     let leaving = flock_shared::marker::leaving(&base);
@@ -208,8 +209,10 @@ async fn steps_are_the_agents_own_and_no_drift_and_come_back_at_boot() {
     // One that breaks after its first step is taken back.
     let (base, next) = (revision("d"), revision("e"));
     let leaving = flock_shared::marker::leaving(&base);
-    let script =
-        Script::new(format!("{leaving}{}# step\n{REFUSED}", block("pods4_0000000000000003", "10.9.9.9")));
+    let script = Script::new(format!(
+        "{leaving}{}# step\n{REFUSED}",
+        block("pods4_00000000000000000000000000000003", "10.9.9.9")
+    ));
     let ack = session.ask(Update::new(next, UpdateKind::Delta { base, script }).into()).await;
     assert_eq!(ack.outcome, Outcome::NftFailed);
     let repaired = session.ack().await;
@@ -234,7 +237,7 @@ async fn steps_are_the_agents_own_and_no_drift_and_come_back_at_boot() {
 #[tokio::test]
 async fn an_nft_that_wants_more_memory_than_it_may_have_fails_in_words() {
     let Some(namespace) = Namespace::new("memory") else { return };
-    let mut compiler = Compiler::start().await;
+    let mut compiler = FakeCompiler::start().await;
     let (url, nft) = (compiler.url(), namespace.nft());
     let arguments = ["--node", "n1", "--compiler", &url, "--nft", &nft, "--nft-memory", "20"];
     let child = agent(&arguments).spawn().unwrap();
@@ -303,8 +306,8 @@ async fn no_denied_packet_passes_and_allowed_ones_go_on_while_a_table_is_replace
              ip saddr 10.0.0.5 counter comment \"passed\"; ip saddr 10.200.0.5 counter comment \"leaked\"; }
          }",
     );
-    let mut runner = runner(&router);
-    runner.full(&stepped("a", 12_000, ""), &revision("a")).await.result.unwrap();
+    let mut executor = executor(&router);
+    executor.full(&stepped("a", 12_000, ""), &revision("a")).await.result.unwrap();
     let flood = |from: &Namespace| {
         let shell =
             "while :; do for _ in 1 2 3 4 5 6 7 8; do echo x > /dev/udp/10.99.0.2/9; done; sleep 0.005; done";
@@ -315,7 +318,7 @@ async fn no_denied_packet_passes_and_allowed_ones_go_on_while_a_table_is_replace
     let mut senders = [flood(&allowed), flood(&denied)];
     until(|| counted(&router, "passed") > 100).await;
     for name in ["b", "c", "d", "e"] {
-        runner.full(&stepped(name, 12_000, ""), &revision(name)).await.result.unwrap();
+        executor.full(&stepped(name, 12_000, ""), &revision(name)).await.result.unwrap();
     }
     for sender in &mut senders {
         sender.kill().await.unwrap();

@@ -2,21 +2,23 @@
 
 use std::time::Duration;
 
-use flock_node_agent::enforce::Until;
+use flock_node_agent::authorities::CaRefresh;
 use flock_node_agent::facts::Mode;
+use flock_node_agent::health::HealthListen;
 use flock_node_agent::nft::Nft;
 use flock_node_agent::run::{self, Config, RunError};
+use flock_node_agent::runner::Until;
 use flock_proto::{Outcome, Position, Update, UpdateKind, v1};
 use flock_shared::NodeName;
+use flock_testkit::compiler::{FakeCompiler, Session, patiently};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::compiler::{Compiler, Session, at, delta, full, large, revision, script};
 use crate::fake_nft::{Behaviour, FakeNft};
-use crate::patiently;
+use crate::updates::{at, delta, full, large, revision, script};
 
 /// Long enough for nft on a busy machine, and never reached where nothing hangs.
-const NEVER: Duration = Duration::from_secs(3600);
+pub(crate) const NEVER: Duration = Duration::from_secs(3600);
 
 /// An agent that runs on the test's own thread.
 pub(crate) struct Agent {
@@ -25,7 +27,7 @@ pub(crate) struct Agent {
     task: JoinHandle<Result<(), RunError>>,
 }
 
-fn config(compiler: &Compiler, nft: &str) -> Config {
+pub(crate) fn config(compiler: &FakeCompiler, nft: &str) -> Config {
     Config {
         node: NodeName::new("n1").unwrap(),
         compilers: vec![compiler.url().parse().unwrap()],
@@ -36,6 +38,8 @@ fn config(compiler: &Compiler, nft: &str) -> Config {
         check_interval: NEVER,
         bridge_nf: Mode::Check,
         cni_socket: None,
+        health_listen: HealthListen::none(),
+        ca_refresh: CaRefresh::Wait,
         until: Until::Stopped,
     }
 }
@@ -47,8 +51,12 @@ impl Agent {
         Self { config, stop, task }
     }
 
-    async fn end(self) -> Result<(), RunError> {
+    pub(crate) async fn end(self) -> Result<(), RunError> {
         patiently(self.task).await.unwrap()
+    }
+
+    pub(crate) fn is_finished(&self) -> bool {
+        self.task.is_finished()
     }
 
     pub(crate) async fn stop(self) {
@@ -58,8 +66,8 @@ impl Agent {
 }
 
 /// A compiler, an nft, an agent that `adapt` may configure, and its first stream.
-pub(crate) async fn start(adapt: impl FnOnce(&mut Config)) -> (Compiler, FakeNft, Agent, Session) {
-    let mut compiler = Compiler::start().await;
+pub(crate) async fn start(adapt: impl FnOnce(&mut Config)) -> (FakeCompiler, FakeNft, Agent, Session) {
+    let mut compiler = FakeCompiler::start().await;
     let nft = FakeNft::new();
     let mut config = config(&compiler, &nft.command());
     adapt(&mut config);
@@ -116,7 +124,7 @@ async fn failures_of_nft_are_told_apart() {
         (Behaviour::Die, NEVER, Outcome::NftKilled, "killed by signal 11"),
         (Behaviour::Hang, Duration::from_millis(500), Outcome::NftTimedOut, "killed after 500ms"),
     ] {
-        let mut compiler = Compiler::start().await;
+        let mut compiler = FakeCompiler::start().await;
         let nft = FakeNft::new();
         let program = nft.command().parse().unwrap();
         let agent = Agent::start(Config { nft: Nft::new(program, limit), ..config(&compiler, "nft") });
@@ -297,7 +305,7 @@ async fn the_position_is_handed_on() {
 
 #[tokio::test]
 async fn replicas_are_called_in_turn() {
-    let mut other = Compiler::start().await;
+    let mut other = FakeCompiler::start().await;
     let second = other.url().parse().unwrap();
     let gone = "http://127.0.0.1:1".parse().unwrap();
     let (mut first, _nft, agent, mut session) = start(|config| config.compilers.extend([gone, second])).await;
@@ -325,7 +333,7 @@ async fn a_lost_compiler_is_found_again_and_told_what_stands() {
     let address = compiler.address;
     compiler.stop().await;
     drop(session);
-    let mut compiler = Compiler::start_at(address).await;
+    let mut compiler = FakeCompiler::start_at(address).await;
     let mut session = compiler.session().await;
     assert_eq!(session.hello.applied, Some(revision("a")), "after a restart");
     let current = Update::new(revision("a"), UpdateKind::Current);

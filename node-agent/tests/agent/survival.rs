@@ -5,15 +5,15 @@ use std::time::Duration;
 
 use flock_node_agent::nft::Nft;
 use flock_proto::Outcome;
+use flock_testkit::compiler::{FakeCompiler, patiently};
 use rustix::process::Signal;
 
-use crate::compiler::{Compiler, at, delta, full, revision};
 use crate::drift::around;
 use crate::kernel::Namespace;
 use crate::kernel_deltas;
-use crate::patiently;
 use crate::stage::Stage;
 use crate::stream::start;
+use crate::updates::{at, delta, full, revision};
 
 /// Lets so much of the agent's time pass at once. It goes by the monotonic clock alone.
 pub(crate) async fn leap(time: Duration) {
@@ -48,7 +48,7 @@ async fn a_compiler_that_is_gone_for_an_hour_is_missed_by_nobody() {
     }
     assert!(nft.holds(&revision("b")));
     assert_eq!(nft.runs(), 3, "what was asked for, and one repair");
-    let mut compiler = Compiler::start_at(address).await;
+    let mut compiler = FakeCompiler::start_at(address).await;
     let calls = async {
         loop {
             tokio::time::sleep(Duration::from_millis(20)).await;

@@ -5,12 +5,12 @@ use std::process::{Command, Stdio};
 use flock_proto::Outcome;
 use rustix::process::Signal;
 
-use crate::compiler::revision;
 use crate::drift::{EDITS, around};
 use crate::kernel::Namespace;
 use crate::kernel_deltas::delta;
 use crate::process::signal;
 use crate::stage::{Stage, until};
+use crate::updates::revision;
 
 /// What opens a pod, and leaves the marker where it is.
 const OPENING: &str = "insert rule inet flock_netpol ingress_denied accept";
@@ -129,7 +129,7 @@ async fn an_nft_that_outlives_its_agent_does_not_have_the_last_word() {
     let nft = around(&namespace, &trigger, "sleep 2", &format!("touch {}", done.display()));
     let Some(mut stage) = Stage::with(namespace, Some(nft)).await else { return };
     std::fs::write(&trigger, "").unwrap();
-    let late = crate::compiler::full("late");
+    let late = crate::updates::full("late");
     stage.session.send(late).await;
     until(|| !trigger.exists()).await;
     stage.restart(Signal::KILL, |_| ()).await;

@@ -11,7 +11,7 @@ use ipnet::IpNet;
 use crate::identity::{Digest, Identify};
 
 /// An address family's addresses as numbers.
-pub trait Family: Copy + Ord + fmt::Debug {
+pub trait AddressBits: Copy + Ord + fmt::Debug {
     /// The address type.
     type Address: Copy + Ord + fmt::Display;
     /// The highest address.
@@ -32,7 +32,7 @@ pub trait Family: Copy + Ord + fmt::Debug {
 
 macro_rules! family {
     ($number:ty, $address:ty) => {
-        impl Family for $number {
+        impl AddressBits for $number {
             type Address = $address;
             const MAX: Self = <$number>::MAX;
             const MIN: Self = 0;
@@ -68,7 +68,7 @@ impl<T> Default for Ranges<T> {
     }
 }
 
-impl<T: Family> Ranges<T> {
+impl<T: AddressBits> Ranges<T> {
     /// Every address of the family.
     #[must_use]
     pub fn full() -> Self {
@@ -102,6 +102,7 @@ impl<T: Family> Ranges<T> {
                 if hole_first > last {
                     break;
                 }
+                // It lies before all that is left, of this range and of those that follow.
                 if hole_last < from {
                     holes.next();
                     continue;
@@ -110,6 +111,7 @@ impl<T: Family> Ranges<T> {
                     left.push((from, end));
                 }
                 start = hole_last.next().filter(|next| *next <= last);
+                // A hole that ends beyond this range may cut into the next one, so it stays.
                 if start.is_some() {
                     holes.next();
                 }
@@ -121,9 +123,10 @@ impl<T: Family> Ranges<T> {
         Self(left.into())
     }
 
-    /// Whether `address` is in the set.
+    /// Returns true if `address` is in the set.
     #[must_use]
     pub fn contains(&self, address: T) -> bool {
+        // Ranges are disjoint: only the last one that begins at or before the address can hold it.
         let after = self.0.partition_point(|(first, _)| *first <= address);
         after.checked_sub(1).and_then(|index| self.0.get(index)).is_some_and(|(_, last)| address <= *last)
     }
@@ -134,15 +137,16 @@ impl<T: Family> Ranges<T> {
         self.0.len()
     }
 
-    /// Whether the set holds no address.
+    /// Returns true if the set holds no address.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Whether the set holds every address of the family.
+    /// Returns true if the set holds every address of the family.
     #[must_use]
     pub fn is_full(&self) -> bool {
+        // Canonical: all addresses are always one range.
         self.0.first() == Some(&(T::MIN, T::MAX))
     }
 
@@ -212,7 +216,7 @@ impl Blocks {
         Self { v4: Ranges::union_of(v4), v6: Ranges::union_of(v6) }
     }
 
-    /// Whether `address` is in the set.
+    /// Returns true if `address` is in the set.
     #[must_use]
     pub fn contains(&self, address: IpAddr) -> bool {
         match address {
@@ -221,13 +225,13 @@ impl Blocks {
         }
     }
 
-    /// Whether the set holds no address.
+    /// Returns true if the set holds no address.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.v4.is_empty() && self.v6.is_empty()
     }
 
-    /// Whether the set holds every address of both families.
+    /// Returns true if the set holds every address of both families.
     #[must_use]
     pub fn is_everywhere(&self) -> bool {
         self.v4.is_full() && self.v6.is_full()

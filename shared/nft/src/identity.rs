@@ -1,14 +1,15 @@
 //! Identities and the names made of them.
 //!
-//! Tenants choose labels, so they can choose what gets hashed: an identity is a SHA-256, a name is the short FNV-1a
-//! of it. Two identities with one FNV-1a value are told apart by a suffix that depends on the identities alone.
+//! Tenants choose labels, so they can choose what gets hashed: an identity is a SHA-256, and a name 128 bits of FNV-1a of
+//! it. Who looks for two identities with one name has to find them among SHA-256 values, by trying.
 
 use std::fmt;
 use std::hash::Hasher as _;
+use std::net::IpAddr;
 use std::str::FromStr;
-use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
+use smallvec::SmallVec;
 
 /// What a value is, as 256 bits; equal values have equal identities and others do not.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -48,68 +49,88 @@ pub trait Identify {
 }
 
 /// Collects a value's parts.
-pub struct Digest(Sha256);
-
-impl Default for Digest {
-    fn default() -> Self {
-        Self::new()
-    }
+#[derive(Default)]
+pub struct Digest {
+    hasher: Sha256,
+    /// Parts that are still to be hashed: feeding short pieces takes longer than hashing them.
+    pending: SmallVec<[u8; Self::AT_ONCE]>,
 }
 
 impl Digest {
+    const AT_ONCE: usize = 512;
+
     /// Nothing yet.
     #[must_use]
     pub fn new() -> Self {
-        Self(Sha256::new())
+        Self::default()
     }
 
     /// The identity of all parts so far.
     #[must_use]
-    pub fn finish(self) -> Identity {
-        Identity(self.0.finalize().into())
+    pub fn finish(mut self) -> Identity {
+        self.hasher.update(&self.pending);
+        Identity(self.hasher.finalize().into())
     }
 
     /// Bytes whose length the parts before them tell.
     pub fn bytes(&mut self, bytes: &[u8]) {
-        self.0.update(bytes);
+        // What was collected comes first, so it is hashed before a piece that does not fit beside it.
+        if self.pending.len() + bytes.len() > Self::AT_ONCE {
+            self.hasher.update(&self.pending);
+            self.pending.clear();
+        }
+        if bytes.len() > Self::AT_ONCE {
+            self.hasher.update(bytes);
+        } else {
+            self.pending.extend_from_slice(bytes);
+        }
     }
 
-    /// A name.
-    pub fn name(&mut self, name: &Name) {
-        self.0.update(name.short.to_be_bytes());
-        match &name.colliding {
-            None => self.tag(0),
-            Some(identity) => {
-                self.tag(1);
-                self.inner(identity);
+    /// An address, preceded by its family.
+    pub fn address(&mut self, address: &IpAddr) {
+        match address {
+            IpAddr::V4(address) => {
+                self.tag(4);
+                self.bytes(&address.octets());
+            }
+            IpAddr::V6(address) => {
+                self.tag(6);
+                self.bytes(&address.octets());
             }
         }
     }
 
+    /// A name.
+    pub fn name(&mut self, name: &Name) {
+        self.bytes(&name.first.to_be_bytes());
+        self.tag(u8::from(name.last.is_some()));
+        name.last.into_iter().for_each(|last| self.bytes(&last.to_be_bytes()));
+    }
+
     /// A fixed-size tag, such as a variant.
     pub fn tag(&mut self, tag: u8) {
-        self.0.update([tag]);
+        self.bytes(&[tag]);
     }
 
     /// A number.
     pub fn number(&mut self, number: u128) {
-        self.0.update(number.to_be_bytes());
+        self.bytes(&number.to_be_bytes());
     }
 
     /// A count of parts that follow.
     pub fn count(&mut self, count: usize) {
-        self.0.update((count as u64).to_be_bytes());
+        self.bytes(&(count as u64).to_be_bytes());
     }
 
     /// A string with its length.
     pub fn text(&mut self, text: &str) {
         self.count(text.len());
-        self.0.update(text.as_bytes());
+        self.bytes(text.as_bytes());
     }
 
     /// Another value's identity.
     pub fn inner(&mut self, identity: &Identity) {
-        self.0.update(identity.0);
+        self.bytes(&identity.0);
     }
 
     /// Parts with their count.
@@ -119,112 +140,107 @@ impl Digest {
     }
 }
 
-/// The variable part of a set's or chain's name: 16 hexadecimal digits, which are the short hash of an identity. Where
-/// short hashes collide, every name that would be the same goes on with `_` and 64 more digits, the identity itself.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// The variable part of a set's or chain's name: 32 hexadecimal digits, the FNV-1a of each half of an identity.
+///
+/// Names are taken for identities wherever tables are compared, so that two identities with one name must never reach a
+/// table: who interns identities compares them whole (see the core's `Interner`).
+///
+/// Up to layout 7 names had 16 digits. Agents still read those, and write them as they were: they find them in what they
+/// saved, and compilers that are not upgraded yet send them.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Name {
-    short: u64,
-    colliding: Option<Arc<Identity>>,
+    first: u64,
+    /// `None`: a name of 16 digits.
+    last: Option<u64>,
 }
 
 impl Name {
-    /// The name of an identity whose short hash no other one has.
+    /// The digits of half a name.
+    const HALF: usize = 16;
+
+    /// The name of an identity.
     #[must_use]
-    pub const fn unique(short: u64) -> Self {
-        Self { short, colliding: None }
+    pub fn of(identity: &Identity) -> Self {
+        let half = |from| fnv1a(identity.0.get(from..from + 16).unwrap_or_default());
+        Self { first: half(0), last: Some(half(16)) }
     }
 
-    /// The name of an identity whose short hash others have too.
+    /// The name of these halves.
     #[must_use]
-    pub fn colliding(short: u64, identity: Identity) -> Self {
-        Self { short, colliding: Some(Arc::new(identity)) }
+    pub const fn new(first: u64, last: u64) -> Self {
+        Self { first, last: Some(last) }
     }
 
-    /// The short hash, which orders names first.
+    /// Its first half, which orders names first.
     #[must_use]
-    pub const fn short(&self) -> u64 {
-        self.short
+    pub const fn first(self) -> u64 {
+        self.first
     }
+
+    /// Its last half; of a name of 16 digits the only one.
+    #[must_use]
+    pub const fn last(self) -> u64 {
+        match self.last {
+            Some(last) => last,
+            None => self.first,
+        }
+    }
+}
+
+/// FNV-1a, 64 bits.
+fn fnv1a(bytes: &[u8]) -> u64 {
+    let mut hasher = fnv::FnvHasher::default();
+    hasher.write(bytes);
+    hasher.finish()
 }
 
 impl fmt::Display for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // As {:016x} would, which takes a good part of writing a script.
-        const DIGITS: &[u8; 16] = b"0123456789abcdef";
-        let mut text = [0; 16];
-        for (place, digit) in text.iter_mut().enumerate() {
-            // Four bits.
-            let nibble = usize::try_from(self.short >> (60 - 4 * place) & 15).unwrap_or_default();
-            *digit = DIGITS.get(nibble).copied().unwrap_or_default();
-        }
-        f.write_str(std::str::from_utf8(&text).unwrap_or_default())?;
-        match &self.colliding {
+        f.write_str(std::str::from_utf8(&digits(self.first)).unwrap_or_default())?;
+        match self.last {
+            Some(last) => f.write_str(std::str::from_utf8(&digits(last)).unwrap_or_default()),
             None => Ok(()),
-            Some(identity) => write!(f, "_{identity}"),
         }
     }
 }
 
+/// As {:016x} would, which takes a good part of writing a script.
+fn digits(half: u64) -> [u8; Name::HALF] {
+    const HEX: &[u8; 16] = b"0123456789abcdef";
+    let mut text = [0; Name::HALF];
+    for (pair, byte) in text.chunks_exact_mut(2).zip(half.to_be_bytes()) {
+        for (digit, nibble) in pair.iter_mut().zip([byte >> 4, byte & 15]) {
+            *digit = HEX.get(usize::from(nibble)).copied().unwrap_or_default();
+        }
+    }
+    text
+}
+
 /// A text is not the variable part of a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("expected 16 hexadecimal digits, and perhaps _ with 64 more")]
+#[error("expected 32 lower-case hexadecimal digits")]
 pub struct NotAName;
 
 impl FromStr for Name {
     type Err = NotAName;
 
     fn from_str(text: &str) -> Result<Self, NotAName> {
-        let (short, long) = text.split_once('_').map_or((text, None), |(short, long)| (short, Some(long)));
-        let short = u64::from_str_radix(digits(short, 16)?, 16).map_err(|_| NotAName)?;
-        let Some(long) = long else { return Ok(Self::unique(short)) };
-        let long = digits(long, 64)?;
-        let mut bytes = [0; 32];
-        for (place, byte) in bytes.iter_mut().enumerate() {
-            let pair = long.get(2 * place..2 * place + 2).ok_or(NotAName)?;
-            *byte = u8::from_str_radix(pair, 16).map_err(|_| NotAName)?;
-        }
-        Ok(Self::colliding(short, Identity(bytes)))
+        let half = |text: &str| {
+            // What a number is parsed of may have a sign, or capitals.
+            let are_digits = text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+            let number = u64::from_str_radix(text, 16).ok();
+            number.filter(|_| are_digits && text.len() == Self::HALF).ok_or(NotAName)
+        };
+        let (first, last) = text.split_at_checked(Self::HALF).ok_or(NotAName)?;
+        let last = if last.is_empty() { None } else { Some(half(last)?) };
+        Ok(Self { first: half(first)?, last })
     }
-}
-
-/// So many lower-case hexadecimal digits: what a number is parsed of may have a sign too.
-fn digits(text: &str, count: usize) -> Result<&str, NotAName> {
-    let all = text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-    if all && text.len() == count { Ok(text) } else { Err(NotAName) }
 }
 
 impl fmt::Debug for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{self}")
     }
-}
-
-/// The short hash that names are made of. A parameter, so that tests can make every name collide.
-pub type ShortHash = fn(&Identity) -> u64;
-
-/// An identity with its short hash.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Hashed {
-    /// The identity.
-    pub identity: Identity,
-    /// Its short hash.
-    pub short: u64,
-}
-
-impl Hashed {
-    /// An identity with its short hash.
-    #[must_use]
-    pub fn new(identity: Identity, hash: ShortHash) -> Self {
-        Self { identity, short: hash(&identity) }
-    }
-}
-
-/// FNV-1a, 64 bits.
-#[must_use]
-pub fn fnv1a(identity: &Identity) -> u64 {
-    let mut hasher = fnv::FnvHasher::default();
-    hasher.write(&identity.0);
-    hasher.finish()
 }
 
 #[cfg(test)]
@@ -241,5 +257,38 @@ mod tests {
             }
         }
         assert_ne!(Two("ab", "c").identity(), Two("a", "bc").identity());
+    }
+
+    #[test]
+    fn a_name_holds_a_hash_of_each_half() {
+        let of = |first: u8, last: u8| {
+            let mut bytes = [7; 32];
+            (bytes[0], bytes[31]) = (first, last);
+            Name::of(&Identity(bytes)).to_string()
+        };
+        let (name, first, last) = (of(0, 0), of(1, 0), of(0, 1));
+        assert_eq!(name.len(), 32);
+        assert_eq!((&name[16..], &name[..16]), (&first[16..], &last[..16]));
+        assert!(name[..16] != first[..16] && name[16..] != last[16..]);
+    }
+
+    #[test]
+    fn names_are_read_as_they_are_written() {
+        let name = Name::new(0x0123_4567_89ab_cdef, 0xff);
+        assert_eq!(name.to_string(), "0123456789abcdef00000000000000ff");
+        assert_eq!(name.to_string().parse(), Ok(name));
+        let old: Name = "00000000000000ff".parse().unwrap();
+        assert_eq!(old.to_string(), "00000000000000ff", "one of 16 digits stays one");
+        for text in [
+            "",
+            "ff",
+            "é00000000000000f",
+            "00000000000000ff+000000000000001",
+            "+123456789abcde",
+            "0123456789ABCDEF",
+            "0123456789abcdef0",
+        ] {
+            assert_eq!(text.parse::<Name>(), Err(NotAName), "{text}");
+        }
     }
 }

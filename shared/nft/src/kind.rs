@@ -25,7 +25,7 @@ impl SetName {
             | Self::OtherPorts
             | Self::Uplinks
             | Self::PodPorts => SetType::Interfaces,
-            Self::Anchors(family) | Self::PortAddresses(family) => SetType::Anchors(*family),
+            Self::SourceChecks(family) | Self::PortAddresses(family) => SetType::SourceChecks(*family),
             Self::PortTargets => SetType::Targets,
             Self::Attended => SetType::TimedFamilies,
         }
@@ -79,12 +79,12 @@ impl ChainName {
         match self {
             Self::Base(Direction::Egress) => Some(Hook::ForwardFirst),
             Self::Base(Direction::Ingress) => Some(Hook::ForwardSecond),
-            Self::Anchor => Some(Hook::Entering),
+            Self::Entering => Some(Hook::Entering),
             Self::Translated => Some(Hook::Translated),
             Self::Bridged => Some(Hook::Bridged),
             Self::FromPorts => Some(Hook::FromPorts),
             Self::ToPorts => Some(Hook::ToPorts),
-            Self::Anchored(_)
+            Self::SourceChecks(_)
             | Self::Denied(_)
             | Self::RuleSet(..)
             | Self::Peers(..)
@@ -107,13 +107,13 @@ impl ChainName {
     pub const fn rank(&self) -> u8 {
         match self {
             Self::Base(_)
-            | Self::Anchor
+            | Self::Entering
             | Self::Translated
             | Self::Bridged
             | Self::FromPorts
             | Self::ToPorts => 0,
             Self::MidStream | Self::Tunnel | Self::Frames | Self::FromPort | Self::ToPort => 1,
-            Self::Anchored(_) | Self::All(..) | Self::FramesTo | Self::Neighbours => 3,
+            Self::SourceChecks(_) | Self::All(..) | Self::FramesTo | Self::Neighbours => 3,
             Self::RuleSet(..) | Self::FromPortV6 => 4,
             Self::Peers(..) => 6,
             Self::Denied(_) | Self::Reset => 7,

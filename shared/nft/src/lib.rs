@@ -2,12 +2,10 @@
 
 pub mod attended;
 pub mod block;
-mod commit;
 pub mod costs;
 pub mod direction;
 pub mod identity;
 pub mod interface;
-pub mod interpret;
 mod kind;
 pub mod members;
 pub mod model;
@@ -20,16 +18,17 @@ pub mod read;
 mod steps;
 mod text;
 pub mod transaction;
+pub mod transport;
 mod words;
 mod write;
 
-pub use commit::ApplyError;
 pub use model::{
-    Chain, Content, Element, Field, Fields, Hook, Icmp, Map, Match, NamedRanges, Rule, Set, SetType,
-    Statement, Table, Verdict,
+    Chain, Content, Element, Field, Fields, Hook, Map, Match, NamedRanges, Rule, Set, SetType, Statement,
+    Table, Verdict,
 };
 pub use name::{Allow, ChainName, Family, MapName, SetName, TableName};
 pub use objects::{Objects, Texts};
 pub use steps::{sets_in_steps, write_in_steps};
 pub use transaction::Transaction;
+pub use transport::Transport;
 pub use write::{write, write_changed_keys};

@@ -33,7 +33,7 @@ pub struct Member<A> {
 }
 
 /// What chunks are made of.
-pub trait Element: Copy + Ord + Debug {
+pub trait SetElement: Copy + Ord + Debug {
     /// The element as bytes of fixed length.
     fn encode(&self, out: &mut impl FnMut(&[u8]));
 }
@@ -44,14 +44,14 @@ fn encode_service(service: Option<Service>, out: &mut impl FnMut(&[u8])) {
     out(&[protocol, high, low]);
 }
 
-impl Element for Member<Ipv4Addr> {
+impl SetElement for Member<Ipv4Addr> {
     fn encode(&self, out: &mut impl FnMut(&[u8])) {
         out(&self.address.octets());
         encode_service(self.service, out);
     }
 }
 
-impl Element for Member<Ipv6Addr> {
+impl SetElement for Member<Ipv6Addr> {
     fn encode(&self, out: &mut impl FnMut(&[u8])) {
         out(&self.address.octets());
         encode_service(self.service, out);
@@ -61,7 +61,7 @@ impl Element for Member<Ipv6Addr> {
 /// A chunk ends after an element whose hash has these bits clear: one in 256.
 const BOUNDARY: u64 = 0xff << 32;
 
-fn ends_chunk<T: Element>(element: &T) -> bool {
+fn ends_chunk<T: SetElement>(element: &T) -> bool {
     let mut hasher = fnv::FnvHasher::default();
     element.encode(&mut |bytes| hasher.write(bytes));
     hasher.finish() & BOUNDARY == 0
@@ -73,7 +73,7 @@ struct Chunk<T> {
     elements: Box<[T]>,
 }
 
-impl<T: Element> Chunk<T> {
+impl<T: SetElement> Chunk<T> {
     fn new(elements: &[T]) -> Arc<Self> {
         let mut digest = Digest::new();
         elements.iter().for_each(|element| element.encode(&mut |part| digest.bytes(part)));
@@ -106,7 +106,7 @@ struct Cutter<T> {
     open: Vec<T>,
 }
 
-impl<T: Element> Cutter<T> {
+impl<T: SetElement> Cutter<T> {
     fn push(&mut self, element: T) {
         self.open.push(element);
         if ends_chunk(&element) {
@@ -129,7 +129,7 @@ impl<T: Element> Cutter<T> {
 }
 
 /// What an element becomes: there, or not there.
-pub type Edit<T> = (T, bool);
+pub type MemberEdit<T> = (T, bool);
 
 /// Elements that a set lost and gained, each in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -148,7 +148,7 @@ impl<T> Changes<T> {
     }
 }
 
-impl<T: Element> Members<T> {
+impl<T: SetElement> Members<T> {
     /// The elements, in order.
     pub fn iter(&self) -> impl Iterator<Item = &T> {
         self.chunks.iter().flat_map(|chunk| &chunk.elements)
@@ -182,7 +182,7 @@ impl<T: Element> Members<T> {
     /// The set after edits, which are ordered and name each element once. Costs a pointer a chunk, and the chunks
     /// that change.
     #[must_use]
-    pub fn edited(&self, edits: &[Edit<T>]) -> Self {
+    pub fn edited(&self, edits: &[MemberEdit<T>]) -> Self {
         let mut cutter = Cutter { chunks: Chunks::with_capacity(self.chunks.len() + 1), open: Vec::new() };
         let mut edits = edits.iter().peekable();
         for chunk in &self.chunks {
@@ -225,7 +225,7 @@ impl<T: Element> Members<T> {
     }
 }
 
-impl<T: Element> FromIterator<T> for Members<T> {
+impl<T: SetElement> FromIterator<T> for Members<T> {
     fn from_iter<I: IntoIterator<Item = T>>(elements: I) -> Self {
         let mut elements: Vec<T> = elements.into_iter().collect();
         elements.sort_unstable();

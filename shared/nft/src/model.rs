@@ -10,15 +10,34 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use crate::block::Ranges;
-use crate::identity::Name;
+use crate::identity::{Identity, Name};
 use crate::interface::InterfaceName;
 use crate::members::{Member, Members};
 use crate::name::{ChainName, Family, MapName, SetName};
 use crate::pod_cidr::PodCidr;
 use crate::port::{PortRange, Protocol};
 
-/// The tables of one node: `inet flock_netpol`, and beside it `bridge flock_netpol` where pods hang on a bridge. The name
-/// of an object says which of the two it is in.
+/// The tables of one node as a model: `inet flock_netpol`, and beside it `bridge flock_netpol` where pods hang on a
+/// bridge. The name of an object says which of the two it is in.
+///
+/// ```text
+/// Output ─layout─▶ Table ─┬─ write ──▶ Script (replaces whatever is there)
+///                         └─ Transaction::between(old, new) ─▶ Script (changes what differs)
+/// ```
+///
+/// Maps are ordered, so equal tables are written with equal bytes. Every object is of a type that only this project's
+/// tables have: what cannot be said here cannot be written, and the agent refuses to read it.
+///
+/// ```
+/// use flock_nft::{Table, Transaction, write};
+///
+/// let table = Table::default();
+/// let text = write(&table);
+/// assert!(text.starts_with("add table inet flock_netpol\ndelete table inet flock_netpol\n"));
+///
+/// // From a table to itself nothing happens.
+/// assert!(Transaction::between(&table, &table).unwrap().is_empty());
+/// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Table {
     /// Sets by name.
@@ -56,7 +75,7 @@ pub enum SetType {
     /// Interfaces.
     Interfaces,
     /// Interface and source.
-    Anchors(Family),
+    SourceChecks(Family),
     /// Interface and the target of a neighbour's message.
     Targets,
     /// Address families.
@@ -90,6 +109,8 @@ pub enum Content {
 /// Ranges of one family with the name of their set.
 #[derive(Debug, PartialEq, Eq)]
 pub struct NamedRanges<T> {
+    /// What they are, and nothing else is.
+    pub identity: Identity,
     /// The variable part of the set's name.
     pub name: Name,
     /// The addresses.
@@ -107,6 +128,12 @@ impl Content {
             Self::Ranges6(ranges) => ranges.ranges.len(),
             Self::Elements(elements) => elements.len(),
         }
+    }
+
+    /// Returns true if there are no elements.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
     }
 }
 
@@ -141,7 +168,7 @@ pub enum Element {
     /// An interface.
     Interface(InterfaceName),
     /// An interface with an address.
-    Anchor(InterfaceName, IpAddr),
+    SourceCheck(InterfaceName, IpAddr),
     /// An interface with the target of a neighbour's message, which nft has no word for before 1.0.7: bytes to it.
     Target(InterfaceName, Ipv6Addr),
 }
@@ -324,21 +351,4 @@ pub enum Match {
     Between(Field, IpAddr, IpAddr),
     /// `fib saddr . iif oif missing`: the route back to the source does not lead to the interface it came from.
     NoRouteBack,
-}
-
-/// ICMP and ICMPv6 types that the conditions above look for, as numbers (RFC 792, RFC 4443, RFC 4861).
-#[derive(Debug, Clone, Copy)]
-pub struct Icmp;
-
-impl Icmp {
-    /// destination-unreachable, time-exceeded, parameter-problem.
-    pub const ERRORS_V4: [u8; 3] = [3, 11, 12];
-    /// destination-unreachable, packet-too-big, time-exceeded, parameter-problem.
-    pub const ERRORS_V6: [u8; 4] = [1, 2, 3, 4];
-    /// neighbour solicitation and advertisement.
-    pub const NEIGHBOUR_DISCOVERY: [u8; 2] = [135, 136];
-    /// listener report and done, listener report of version 2 (RFC 2710, RFC 3810).
-    pub const LISTENER_REPORTS: [u8; 3] = [131, 132, 143];
-    /// neighbour solicitation.
-    pub const NEIGHBOUR_SOLICITATION: u8 = 135;
 }

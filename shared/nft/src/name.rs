@@ -66,7 +66,7 @@ pub enum SetName {
     /// Host interfaces of pods whose names were read from an annotation.
     ClaimedInterfaces,
     /// Interfaces with the addresses that may enter there.
-    Anchors(Family),
+    SourceChecks(Family),
     /// Addresses of local pods that are isolated in at least one direction.
     Isolated(Family),
     /// Interfaces by which packets of pods enter the node: computed ones, and bridges that pods hang on.
@@ -231,11 +231,11 @@ pub enum ChainName {
     /// A base chain that judges a direction.
     Base(Direction),
     /// The base chain that looks whether a packet enters from a pod's interface.
-    Anchor,
+    Entering,
     /// The base chain that looks whether a packet from a pod, or to a service, ends a tunnel.
     Translated,
     /// Checks the source of a packet from such an interface.
-    Anchored(SetName),
+    SourceChecks(SetName),
     /// Where flows end that no rule allows.
     Denied(Direction),
     /// The rules of a rule set.
@@ -292,7 +292,7 @@ impl ChainName {
 impl fmt::Display for ChainName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Anchored(interfaces) => write!(f, "anchor_{interfaces}"),
+            Self::SourceChecks(interfaces) => write!(f, "anchor_{interfaces}"),
             Self::RuleSet(direction, name, allow) => {
                 words(f, &[direction.as_str(), "_"])?;
                 name.fmt(f)?;

@@ -57,6 +57,7 @@ pub struct Texts {
 
 impl Objects for Texts {
     fn add_set(&mut self, name: SetName, set: Set) {
+        // Beyond the limit there will be no script, so nothing more is written.
         if self.counted(set.content.len()) {
             let place = written(&mut self.text, |out| write_set(out, &name, &set));
             self.sets.push((name, place));

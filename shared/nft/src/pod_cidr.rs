@@ -44,7 +44,7 @@ impl PodCidr {
         self.0.prefix_len()
     }
 
-    /// Whether an address is in it.
+    /// Returns true if an address is in it.
     #[must_use]
     pub fn contains(&self, address: IpAddr) -> bool {
         self.0.contains(&address)

@@ -95,7 +95,7 @@ impl PortRange {
         self.last
     }
 
-    /// Whether `next` begins right after this range.
+    /// Returns true if `next` begins right after this range.
     #[must_use]
     pub fn touches(&self, next: &Self) -> bool {
         self.protocol == next.protocol && u32::from(self.last) + 1 == u32::from(next.first)
@@ -107,7 +107,7 @@ impl PortRange {
         Self { last: self.last.max(next.last), ..*self }
     }
 
-    /// Whether the range holds `port` of `protocol`.
+    /// Returns true if the range holds `port` of `protocol`.
     #[must_use]
     pub fn contains(&self, protocol: Protocol, port: u16) -> bool {
         self.protocol == protocol && self.first <= port && port <= self.last
@@ -120,7 +120,7 @@ impl PortRange {
         (last - first < limit).then(|| (first..=last).map(move |port| Self::single(protocol, port)))
     }
 
-    /// Whether the range holds one port.
+    /// Returns true if the range holds one port.
     #[must_use]
     pub const fn is_single(&self) -> bool {
         self.first == self.last
@@ -171,6 +171,7 @@ impl PortSet {
         let mut merged: Vec<PortRange> = ranges.into_iter().collect();
         merged.sort_unstable();
         merged.dedup_by(|range, last| {
+            // In 32 bits, for what follows the last port does not fit into 16.
             let joins = last.protocol == range.protocol && u32::from(range.first) <= u32::from(last.last) + 1;
             if joins {
                 last.last = last.last.max(range.last);
@@ -194,7 +195,7 @@ impl PortSet {
         }
     }
 
-    /// Whether nothing is allowed.
+    /// Returns true if nothing is allowed.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         matches!(self, Self::Ranges(ranges) if ranges.is_empty())
@@ -206,11 +207,13 @@ impl PortSet {
 /// together: n ranges that overlap can come to n² of them.
 #[must_use]
 pub fn split<V: Copy + Ord>(ranges: &[(PortRange, V)], limit: usize) -> Option<Vec<(PortRange, Vec<V>)>> {
+    // A range closes one behind its last port, which may be 65536.
     let mut edges: BTreeMap<(Protocol, u32), (Vec<V>, Vec<V>)> = BTreeMap::new();
     for &(range, value) in ranges {
         edges.entry((range.protocol, u32::from(range.first))).or_default().0.push(value);
         edges.entry((range.protocol, u32::from(range.last) + 1)).or_default().1.push(value);
     }
+    // Ranges with the same value may overlap: it goes when the last of them closes.
     let mut covering: BTreeMap<V, usize> = BTreeMap::new();
     let mut pieces: Vec<(PortRange, Vec<V>)> = Vec::new();
     let mut previous: Option<(Protocol, u32)> = None;
@@ -222,6 +225,7 @@ pub fn split<V: Copy + Ord>(ranges: &[(PortRange, V)], limit: usize) -> Option<V
         {
             // Edges lie in 0..=65536 and the previous one is smaller, so both ends fit into 16 bits.
             let (Ok(first), Ok(last)) = (u16::try_from(first), u16::try_from(edge - 1)) else { continue };
+            // Counted before they are collected, so that n² values are never in memory.
             held += covering.len();
             if held > limit {
                 return None;

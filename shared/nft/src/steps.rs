@@ -50,6 +50,7 @@ struct Steps {
 
 impl Steps {
     fn new(start: String, size: usize) -> Self {
+        // Steps of size 0 would never come to an end.
         let mut steps = Self { out: start, block: TableName::Inet, size: size.max(1), used: 0 };
         steps.open(TableName::Inet);
         steps
@@ -99,6 +100,7 @@ impl Steps {
             self.used += 1;
             chain_to(&mut self.out, name, None, &[])?;
         }
+        // Chains may have left the block of family bridge open, and maps are in the other table only.
         self.into(TableName::Inet);
         for (name, map) in &table.maps {
             self.room();
@@ -164,6 +166,7 @@ impl Steps {
             let room = self.room();
             let mut count = 0;
             write(&mut self.out, &mut elements.by_ref().take(room).inspect(|_| count += 1))?;
+            // Without elements it is a statement all the same.
             self.used += count.max(1);
             if elements.peek().is_none() {
                 return Ok(());

@@ -10,7 +10,7 @@ use std::fmt::{self, Write as _};
 
 use flock_shared::{BRIDGE_TABLE, TABLE};
 
-use crate::members::{Changes, Element as MemberElement, Members};
+use crate::members::{Changes, Members, SetElement};
 use crate::model::{Content, Element, Map, Rule, Set, Table};
 use crate::name::{ChainName, MapName, SetName, TableName};
 use crate::write::{delete_elements, write_block, write_deletions, write_maps};
@@ -78,6 +78,7 @@ impl Transaction {
         transaction.removed_chains = gone(&old.chains, &new.chains);
         transaction.added.bridge = new.bridge && !old.bridge;
         transaction.removed_bridge = old.bridge && !new.bridge;
+        // Whatever is in the table goes with it.
         if transaction.removed_bridge {
             transaction.removed_sets.retain(|name| name.table() != TableName::Bridge);
             transaction.removed_chains.retain(|name| name.table() != TableName::Bridge);
@@ -119,6 +120,7 @@ impl Transaction {
                 None => drop(gained.insert(key.clone(), verdict.clone())),
                 Some(same) if same == verdict => {}
                 Some(_) => {
+                    // The kernel refuses to add a key that is there with another verdict.
                     lost.insert(key.clone());
                     changed.insert(key.clone(), verdict.clone());
                 }
@@ -136,13 +138,13 @@ impl Transaction {
         }
     }
 
-    /// Whether nothing changes.
+    /// Returns true if nothing changes.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
 
-    /// Whether anything is deleted or flushed, for which nft waits.
+    /// Returns true if anything is deleted or flushed, for which nft waits.
     #[must_use]
     pub fn deletes(&self) -> bool {
         let Self { added: _, unused: _, lost, lost_keys, changed_keys: _, rewritten, .. } = self;
@@ -213,6 +215,7 @@ impl Transaction {
         let in_bridge = added.bridge
             || added.sets.keys().any(|name| bridged(name.table()))
             || added.chains.keys().any(|name| bridged(name.table()));
+        // Maps are in this table alone.
         let in_inet = !added.maps.is_empty()
             || added.sets.keys().any(|name| !bridged(name.table()))
             || added.chains.keys().any(|name| !bridged(name.table()));
@@ -227,16 +230,19 @@ impl Transaction {
         for (name, keys) in &self.lost_keys {
             delete_elements(out, TableName::Inet, name, keys.iter())?;
         }
+        // Behind the deletions, which take the same keys out.
         if !self.changed_keys.is_empty() {
             write_maps(out, &self.changed_keys)?;
         }
         for (name, rules) in &self.rewritten {
+            // Only the kernel knows a rule's handle, so the rules of a chain are replaced together.
             let table = name.table();
             writeln!(out, "flush chain {table} {name}")?;
             for rule in rules {
                 writeln!(out, "add rule {table} {name} {rule}")?;
             }
         }
+        // Behind the new rules: those before may have referred to what goes.
         for removal in self.removals() {
             match removal {
                 Removal::Chain(name) => writeln!(out, "delete chain {} {name}", name.table())?,
@@ -251,7 +257,7 @@ impl Transaction {
     }
 
     /// What goes, users before what they use.
-    pub(crate) fn removals(&self) -> Vec<Removal<'_>> {
+    fn removals(&self) -> Vec<Removal<'_>> {
         let chains = self.removed_chains.iter().map(Removal::Chain);
         let maps = self.removed_maps.iter().map(Removal::Map);
         let mut all: Vec<Removal<'_>> =
@@ -261,7 +267,7 @@ impl Transaction {
     }
 }
 
-pub(crate) enum Removal<'a> {
+enum Removal<'a> {
     Chain(&'a ChainName),
     Map(&'a MapName),
     Set(&'a SetName),
@@ -279,7 +285,7 @@ impl Removal<'_> {
     }
 }
 
-fn split<T: MemberElement>(changes: Changes<T>, content: fn(Members<T>) -> Content) -> (Content, Content) {
+fn split<T: SetElement>(changes: Changes<T>, content: fn(Members<T>) -> Content) -> (Content, Content) {
     (content(changes.removed.into_iter().collect()), content(changes.added.into_iter().collect()))
 }
 

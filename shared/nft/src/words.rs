@@ -28,7 +28,7 @@ pub(crate) fn fields_of(kind: SetType) -> [Option<Field>; 3] {
         }
         SetType::Families | SetType::TimedFamilies => [Some(Field::Family), None, None],
         SetType::Interfaces => [Some(Field::Inbound), None, None],
-        SetType::Anchors(family) => [Some(Field::Inbound), Some(Field::Source(family)), None],
+        SetType::SourceChecks(family) => [Some(Field::Inbound), Some(Field::Source(family)), None],
         SetType::Targets => [Some(Field::Inbound), Some(Field::NeighbourTarget), None],
         SetType::PortRanges => [Some(Field::DestinationPort), None, None],
         SetType::Ports => [Some(Field::Protocol), Some(Field::DestinationPort), None],
@@ -129,7 +129,7 @@ impl fmt::Display for Element {
             Self::Ports(range) => Ports(range).fmt(f),
             Self::PortRange(range) => Numbers(range).fmt(f),
             Self::Interface(name) => write!(f, "\"{name}\""),
-            Self::Anchor(name, address) => write!(f, "\"{name}\" . {}", Plain(*address)),
+            Self::SourceCheck(name, address) => write!(f, "\"{name}\" . {}", Plain(*address)),
             Self::Target(name, address) => write!(f, "\"{name}\" . 0x{:032x}", u128::from(*address)),
         }
     }

@@ -46,6 +46,7 @@ pub(crate) fn write_block(out: &mut String, objects: &Table, table: TableName) -
     writeln!(out, "table {table} {{")?;
     let sets = objects.sets.iter().filter(|(name, _)| name.table() == table);
     sets.into_iter().try_for_each(|(name, set)| write_set(out, name, set))?;
+    // Family bridge has no maps.
     if table == TableName::Inet {
         maps_to(out, &objects.maps)?;
     }

@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use flock_nft::direction::Direction;
-use flock_nft::identity::{Identify, Name};
+use flock_nft::identity::Name;
 use flock_nft::pod_cidr::PodCidr;
 use flock_nft::port::{PortRange, Protocol};
 use flock_nft::read::Lines;
@@ -17,11 +17,10 @@ use flock_nft::{
 };
 use smallvec::{SmallVec, smallvec};
 
-const NAME: Name = Name::unique(0x0123_4567_89ab_cdef);
+const NAME: Name = Name::new(0x0123_4567_89ab_cdef, 0xfedc_ba98_7654_3210);
 
 /// Every name of a set.
 fn sets() -> Vec<SetName> {
-    let colliding = Name::colliding(7, PortRange::all(Protocol::Tcp).identity());
     let mut all = vec![
         SetName::ComputedInterfaces,
         SetName::ClaimedInterfaces,
@@ -36,19 +35,19 @@ fn sets() -> Vec<SetName> {
     for family in Family::ALL {
         all.extend([
             SetName::Hairpin(family),
-            SetName::Anchors(family),
+            SetName::SourceChecks(family),
             SetName::Isolated(family),
             SetName::NodeAddresses(family),
             SetName::BridgePods(family),
             SetName::PortAddresses(family),
         ]);
-        for name in [NAME, colliding.clone()] {
-            all.push(SetName::Pods(family, name.clone()));
-            all.push(SetName::Blocks(family, name.clone()));
-            all.push(SetName::Named(family, name.clone()));
+        for name in [NAME, "0123456789abcdef".parse().unwrap()] {
+            all.push(SetName::Pods(family, name));
+            all.push(SetName::Blocks(family, name));
+            all.push(SetName::Named(family, name));
             for direction in Direction::ALL {
-                all.push(SetName::ContestedAny(direction, family, name.clone()));
-                let of = |protocol| SetName::Contested(direction, family, name.clone(), protocol);
+                all.push(SetName::ContestedAny(direction, family, name));
+                let of = |protocol| SetName::Contested(direction, family, name, protocol);
                 all.extend(Protocol::ALL.map(of));
             }
         }
@@ -70,10 +69,10 @@ fn maps() -> Vec<MapName> {
 
 fn chains() -> Vec<ChainName> {
     let mut all = vec![
-        ChainName::Anchor,
+        ChainName::Entering,
         ChainName::Translated,
-        ChainName::Anchored(SetName::ComputedInterfaces),
-        ChainName::Anchored(SetName::ClaimedInterfaces),
+        ChainName::SourceChecks(SetName::ComputedInterfaces),
+        ChainName::SourceChecks(SetName::ClaimedInterfaces),
         ChainName::MidStream,
         ChainName::Reset,
         ChainName::Tunnel,
@@ -111,7 +110,7 @@ fn fields(kind: SetType) -> SmallVec<[Field; 3]> {
         SetType::Destinations(family) => smallvec![Source(family), Protocol, DestinationPort],
         SetType::AddressPorts(family) => smallvec![Destination(family), DestinationPort],
         SetType::Interfaces => smallvec![Field::Outbound],
-        SetType::Anchors(family) => smallvec![Inbound, Source(family)],
+        SetType::SourceChecks(family) => smallvec![Inbound, Source(family)],
         SetType::Targets => smallvec![Inbound, Field::NeighbourTarget],
         SetType::Families | SetType::TimedFamilies => smallvec![Field::Family],
         SetType::Ports => smallvec![Protocol, DestinationPort],
@@ -239,7 +238,7 @@ fn element(kind: SetType, protocol: Protocol) -> Option<Element> {
         }
         SetType::AddressPorts(family) => Element::AddressPorts(address(family), range),
         SetType::Interfaces => Element::Interface("veth-a_b.1".parse().unwrap()),
-        SetType::Anchors(family) => Element::Anchor("eth0".parse().unwrap(), address(family)),
+        SetType::SourceChecks(family) => Element::SourceCheck("eth0".parse().unwrap(), address(family)),
         SetType::Targets => Element::Target("eth0".parse().unwrap(), Ipv6Addr::LOCALHOST),
         SetType::Families => Element::Family(Family::V6),
         SetType::Ports => Element::Ports(PortRange::single(Protocol::Udp, 53)),

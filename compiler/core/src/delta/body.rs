@@ -1,4 +1,5 @@
-//! The statements of a delta. Those of its parts are written once for all nodes to which the same happens.
+//! The statements of a delta. Those of shared rule sets and address sets are written once for all nodes to which the
+//! same happens.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -8,22 +9,22 @@ use flock_shared::steps::{STEP, STEP_OBJECTS};
 use flock_shared::{Revision, Script, Superseded};
 
 use super::comparison::Comparison;
-use super::end::End;
-use super::parts::Parts;
+use super::markers::MarkerUpdate;
+use super::shared::SharedChange;
 use super::{Delta, diff, fits};
 use crate::nft::{Transaction, sets_in_steps};
 use crate::output::{Form, Output};
 
 /// The statements of a delta, without those that change the marker: many nodes may share them.
 #[derive(Debug, Clone)]
-pub struct Body {
+pub struct DeltaBody {
     parts: Arc<Statements>,
-    frame: Bytes,
+    node_rules: Bytes,
     /// Whether anything of this deletes.
     deletes: bool,
 }
 
-/// The statements of parts.
+/// The statements of shared rule sets and address sets.
 #[derive(Debug)]
 struct Statements {
     /// Steps that fill new sets, where one step would be too large; nothing otherwise.
@@ -40,32 +41,35 @@ impl Statements {
         if transaction.objects() <= STEP_OBJECTS {
             return Self { filling: String::new(), additions: transaction.write_additions(), edits };
         }
+        // New sets come first, in steps of their own, for nothing refers to them until the last step is committed.
         let filling = sets_in_steps(String::new(), transaction.unused_sets(), STEP_OBJECTS);
         Self { filling, additions: transaction.without_unused().write_additions(), edits }
     }
 }
 
 /// Equal statements, however they are shared.
-impl PartialEq for Body {
+impl PartialEq for DeltaBody {
     fn eq(&self, other: &Self) -> bool {
         self.pieces().into_iter().flatten().eq(other.pieces().into_iter().flatten())
     }
 }
 
-impl Eq for Body {}
+impl Eq for DeltaBody {}
 
-impl Body {
+impl DeltaBody {
     /// The statements of a delta.
     #[must_use]
     pub fn of(delta: &Delta) -> Self {
         let parts = Arc::new(Statements::of(&delta.parts));
-        let deletes = delta.parts.deletes() || delta.frame.deletes();
-        Self { parts, frame: delta.frame.write().into(), deletes }
+        let deletes = delta.parts.deletes() || delta.node_rules.deletes();
+        Self { parts, node_rules: delta.node_rules.write().into(), deletes }
     }
 
     fn pieces(&self) -> [&[u8]; 4] {
         let Statements { filling, additions, .. } = &*self.parts;
-        [filling.as_bytes(), additions.as_bytes(), &self.frame, self.parts.edits.as_bytes()]
+        // The node's own statements may refer to what is added, and what goes may be referred to until they are
+        // through.
+        [filling.as_bytes(), additions.as_bytes(), &self.node_rules, self.parts.edits.as_bytes()]
     }
 
     /// The length of the statements, in bytes.
@@ -74,13 +78,13 @@ impl Body {
         self.pieces().into_iter().map(<[u8]>::len).sum()
     }
 
-    /// Whether there are no statements.
+    /// Returns true if there are no statements.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Whether anything is deleted, for which nft waits.
+    /// Returns true if anything is deleted, for which nft waits.
     #[must_use]
     pub const fn deletes(&self) -> bool {
         self.deletes
@@ -88,13 +92,13 @@ impl Body {
 
     /// How the delta from `base` to `revision` ends on a table that has gone on from `superseded` before.
     #[must_use]
-    pub fn end(&self, base: &Revision, revision: &Revision, superseded: &Superseded) -> End {
-        End::of(self.deletes, base, revision, superseded)
+    pub fn end(&self, base: &Revision, revision: &Revision, superseded: &Superseded) -> MarkerUpdate {
+        MarkerUpdate::of(self.deletes, base, revision, superseded)
     }
 
     /// The script that ends like this. nft refuses it as a whole where its base does not stand.
     #[must_use]
-    pub fn script(&self, end: &End) -> Script {
+    pub fn script(&self, end: &MarkerUpdate) -> Script {
         let is_stepped = !self.parts.filling.is_empty();
         let (start, end) = if is_stepped { end.around_steps() } else { (String::new(), end.write()) };
         // As long as it will be: what is too long would be copied once more.
@@ -112,19 +116,19 @@ impl Body {
     }
 }
 
-/// Writes the deltas of many nodes. It remembers what it has written of their parts.
+/// Writes the deltas of many nodes. It remembers what it has written of shared rule sets and address sets.
 #[derive(Debug, Default)]
-pub struct Bodies {
-    /// The statements of parts, where any lead there.
-    written: HashMap<Arc<Parts>, Option<Arc<Statements>>>,
+pub struct DeltaCache {
+    /// The statements of shared rule sets and address sets, where any lead there.
+    written: HashMap<Arc<SharedChange>, Option<Arc<Statements>>>,
     /// The newest: to the next node mostly happens the same.
-    newest: Option<(Arc<Parts>, Option<Arc<Statements>>)>,
+    newest: Option<(Arc<SharedChange>, Option<Arc<Statements>>)>,
     /// Where statements of nodes' own are written, so that what is kept of them is as long as they are.
-    frame: String,
+    node_rules: String,
 }
 
-impl Bodies {
-    /// For how many different changes of parts it has written statements.
+impl DeltaCache {
+    /// For how many different changes of shared rule sets and address sets it has written statements.
     #[must_use]
     pub fn written(&self) -> usize {
         self.written.len()
@@ -132,22 +136,22 @@ impl Bodies {
 
     /// The statements of the way from one output to another, the same as those of [`diff`]; `None` where only a full
     /// script leads there.
-    pub fn body(&mut self, old: &Output, new: &Output) -> Option<Body> {
+    pub fn body(&mut self, old: &Output, new: &Output) -> Option<DeltaBody> {
         let is_closed = [old, new].iter().any(|output| output.form() == Form::Closed);
-        if is_closed || old.frame().families != new.frame().families {
-            return diff(old, new).as_ref().map(Body::of);
+        if is_closed || old.node_rules().families != new.node_rules().families {
+            return diff(old, new).as_ref().map(DeltaBody::of);
         }
         let comparison = Comparison::of(old, new);
-        self.frame.clear();
-        let frame_deletes = comparison.write_frame(&mut self.frame)?;
-        let frame = Bytes::copy_from_slice(self.frame.as_bytes());
+        self.node_rules.clear();
+        let node_rules_delete = comparison.write_node_rules(&mut self.node_rules)?;
+        let node_rules = Bytes::copy_from_slice(self.node_rules.as_bytes());
         let parts = self.statements(comparison.parts)?;
-        let deletes = frame_deletes || !parts.edits.is_empty();
-        Some(Body { parts, frame, deletes })
+        let deletes = node_rules_delete || !parts.edits.is_empty();
+        Some(DeltaBody { parts, node_rules, deletes })
     }
 
-    /// The statements of parts; `None`: none lead there.
-    fn statements(&mut self, wanted: Parts) -> Option<Arc<Statements>> {
+    /// The statements of shared rule sets and address sets; `None`: none lead there.
+    fn statements(&mut self, wanted: SharedChange) -> Option<Arc<Statements>> {
         if let Some((_, found)) = self.newest.as_ref().filter(|(newest, _)| **newest == wanted) {
             return found.clone();
         }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! (old, new) ─compare─▶ Comparison ─┬─ parts: rule sets and sets of pods that come, go or change ─┐
-//!                                   └─ frame: the node's own dispatch, hairpins, anchors, guard ──┴─▶ Delta ─▶ Body
+//!                                   └─ rules: the node's own dispatch, hairpins, source checks, guard ──┴─▶ Delta ─▶ DeltaBody
 //! ```
 //!
 //! What both outputs share is compared by identity first; only what differs is laid out. Nodes to which the same
@@ -10,15 +10,15 @@
 
 mod body;
 mod comparison;
-mod end;
-mod parts;
+mod markers;
+mod shared;
 
 use crate::layout::layout;
-use crate::nft::{ApplyError, Table, Transaction};
+use crate::nft::Transaction;
 use crate::output::{Form, Output};
 
-pub use body::{Bodies, Body};
-pub use end::{End, Markers};
+pub use body::{DeltaBody, DeltaCache};
+pub use markers::{MarkerStatement, MarkerUpdate};
 
 use comparison::Comparison;
 
@@ -32,26 +32,15 @@ fn fits(parts: &Transaction) -> bool {
 pub struct Delta {
     /// Rule sets and sets of pods that come, go or change.
     pub parts: Transaction,
-    /// The node's own: dispatch, hairpins, anchors, what guards unready pods. It refers to parts and they do not refer
+    /// The node's own: dispatch, hairpins, source checks, what guards unready pods. It refers to parts and they do not refer
     /// to it, so it stands between their additions and the rest.
-    pub frame: Transaction,
+    pub node_rules: Transaction,
 }
 
 impl Delta {
     /// Returns true if what cannot be done before the last step is no more than one may hold.
     fn fits(&self) -> bool {
-        fits(&self.parts) && self.frame.objects() <= LAST_STEP_OBJECTS
-    }
-
-    /// Commits the transaction to a table, as nft would.
-    ///
-    /// # Errors
-    /// When nft or the kernel would refuse it; the table is then in no defined state.
-    pub fn apply(&self, table: &mut Table) -> Result<(), ApplyError> {
-        table.extend(&self.parts)?;
-        table.extend(&self.frame)?;
-        table.edit(&self.frame)?;
-        table.edit(&self.parts)
+        fits(&self.parts) && self.node_rules.objects() <= LAST_STEP_OBJECTS
     }
 }
 
@@ -59,8 +48,31 @@ impl Delta {
 /// is more is a full script's to do, which has smaller steps.
 const LAST_STEP_OBJECTS: usize = 20_000;
 
-/// The way from the table of one output to that of another. `None`: only a full script leads there (see
-/// [`Transaction::between`]), or it would be too large a transaction. The closed form has no deltas: it is small.
+/// The way from the table of one output to that of another, as one transaction that touches nothing that stays.
+///
+/// ```text
+/// (old, new) ─compare─▶ ─┬─ parts: rule sets and address sets that come, go or change ─┐
+///                        └─ rules: the node's own dispatch, source checks, guard ──────┴─▶ Delta ─▶ DeltaBody ─▶ Script
+/// ```
+///
+/// What both share is compared by identity first; only what differs is laid out. `None`: only a full script leads there.
+/// That is so where too much differs for one step, where families come or go in a way that no transaction says, and from
+/// or to the closed form, which is small.
+///
+/// ```
+/// use flock_compiler_core::layout::layout;
+/// use flock_compiler_core::output::Families;
+/// use flock_compiler_core::{Output, diff};
+/// use flock_shared::NodeName;
+///
+/// let before = Output::empty(NodeName::new("worker-1").unwrap(), Families::default());
+/// let after = before.clone();
+/// let delta = diff(&before, &after).unwrap();
+/// assert!(delta.parts.is_empty() && delta.node_rules.is_empty(), "equal outputs are one table");
+/// assert_eq!(layout(&before), layout(&after));
+///
+/// assert!(diff(&before, &before.closed()).is_none(), "a full script leads to the closed form");
+/// ```
 #[must_use]
 pub fn diff(old: &Output, new: &Output) -> Option<Delta> {
     let delta = difference(old, new)?;
@@ -71,10 +83,10 @@ fn difference(old: &Output, new: &Output) -> Option<Delta> {
     if [old, new].iter().any(|output| output.form() == Form::Closed) {
         return None;
     }
-    if old.frame().families != new.frame().families {
-        let frame = Transaction::between(&layout(old), &layout(new))?;
-        return Some(Delta { frame, parts: Transaction::default() });
+    if old.node_rules().families != new.node_rules().families {
+        let node_rules = Transaction::between(&layout(old), &layout(new))?;
+        return Some(Delta { node_rules, parts: Transaction::default() });
     }
     let comparison = Comparison::of(old, new);
-    Some(Delta { parts: comparison.parts.transaction()?, frame: comparison.frame()? })
+    Some(Delta { parts: comparison.parts.transaction()?, node_rules: comparison.node_rules()? })
 }

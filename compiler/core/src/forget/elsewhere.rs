@@ -14,9 +14,9 @@ use smallvec::SmallVec;
 
 use super::{is_isolated, is_isolated_anew, members_lost};
 use crate::identity::Name;
-use crate::members::{Element, Member, Members};
+use crate::members::{Member, Members, SetElement};
 use crate::object::Direction;
-use crate::output::{BlockSet, Isolation, MemberSet, Output, Subject};
+use crate::output::{AddressSet, BlockSet, IsolatedPod, Isolation, Output};
 
 /// What a pass has revoked, as far as it matters to other nodes than those that judge it.
 #[derive(Debug, Default)]
@@ -24,7 +24,7 @@ pub struct Elsewhere {
     /// Peers that are allowed less: a matter of their own nodes.
     peers: Prefixes,
     /// Pods that are isolated in another way: a matter of the nodes of their peers.
-    subjects: Vec<(Talkers, Prefixes)>,
+    isolated: Vec<(Talkers, Prefixes)>,
 }
 
 /// Who may have talked with a pod before.
@@ -33,7 +33,7 @@ enum Talkers {
     /// Whoever it is.
     Anyone,
     /// The members of these.
-    Members(Vec<Arc<MemberSet>>),
+    Members(Vec<Arc<AddressSet>>),
 }
 
 /// How a pod was isolated, in those directions in which it no longer is; `None`: open.
@@ -45,16 +45,16 @@ impl Elsewhere {
     #[must_use]
     pub fn of<'a>(changes: impl IntoIterator<Item = (&'a Output, &'a Output)>, moved: &[IpAddr]) -> Self {
         let is_news = |address: &IpAddr| moved.binary_search(address).is_err();
-        let (mut peers, mut subjects) = (Vec::new(), BTreeMap::new());
+        let (mut peers, mut isolated) = (Vec::new(), BTreeMap::new());
         // What many nodes share is looked at once.
         let mut seen = HashSet::new();
         for (old, new) in changes {
-            if !Arc::ptr_eq(old.frame(), new.frame()) {
-                let changed = old.frame().subjects.unshared(&new.frame().subjects);
+            if !Arc::ptr_eq(old.node_rules(), new.node_rules()) {
+                let changed = old.node_rules().isolated.unshared(&new.node_rules().isolated);
                 for (address, before, after) in changed {
                     if is_isolated_anew(before, after) && is_news(&address) {
                         let (was, talkers) = talked(old, before, after);
-                        let (_, addresses) = subjects.entry(was).or_insert_with(|| (talkers(), Vec::new()));
+                        let (_, addresses) = isolated.entry(was).or_insert_with(|| (talkers(), Vec::new()));
                         addresses.push(Prefix::from(address));
                     }
                 }
@@ -72,22 +72,22 @@ impl Elsewhere {
             }
         }
         peers.retain(|peer: &Prefix| is_news(&peer.address()));
-        let subjects =
-            subjects.into_values().map(|(talkers, addresses)| (talkers, Prefixes::from_iter(addresses)));
-        Self { peers: peers.into_iter().collect(), subjects: subjects.collect() }
+        let isolated =
+            isolated.into_values().map(|(talkers, addresses)| (talkers, Prefixes::from_iter(addresses)));
+        Self { peers: peers.into_iter().collect(), isolated: isolated.collect() }
     }
 
     /// Returns true if no other node has anything to do with it.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.peers.is_empty() && self.subjects.is_empty()
+        self.peers.is_empty() && self.isolated.is_empty()
     }
 
     /// The addresses whose connections are to be judged once more on the node that enforces this; perhaps more than are.
     #[must_use]
     pub fn concerning(&self, own: &Output) -> Prefixes {
-        let subjects = own.frame().subjects.iter();
-        let isolated = subjects.filter(|(_, subject)| is_isolated(subject)).map(|(address, _)| *address);
+        let isolated = own.node_rules().isolated.iter();
+        let isolated = isolated.filter(|(_, pod)| is_isolated(pod)).map(|(address, _)| *address);
         let isolated: Vec<IpAddr> = isolated.collect();
         let mut all = Prefixes::default();
         if isolated.is_empty() {
@@ -95,7 +95,7 @@ impl Elsewhere {
         }
         let peers = isolated.iter().filter(|address| self.peers.contains(**address));
         all.extend(peers.map(|address| Prefix::from(*address)));
-        for (talkers, addresses) in &self.subjects {
+        for (talkers, addresses) in &self.isolated {
             let concerns = match talkers {
                 Talkers::Anyone => true,
                 Talkers::Members(sets) => sets.iter().any(|set| overlaps(set, own, &isolated)),
@@ -111,11 +111,11 @@ impl Elsewhere {
 /// How an address was isolated where it is isolated in another way, and with whom it may have talked that way.
 fn talked<'a>(
     old: &'a Output,
-    before: Option<&'a Subject>,
-    after: Option<&'a Subject>,
+    before: Option<&'a IsolatedPod>,
+    after: Option<&'a IsolatedPod>,
 ) -> (Was, impl FnOnce() -> Talkers + use<'a>) {
     let differs = move |direction: &Direction| {
-        let of = |subject: Option<&'a Subject>| subject.map(|subject| subject.isolation(*direction));
+        let of = |pod: Option<&'a IsolatedPod>| pod.map(|pod| pod.isolation(*direction));
         of(before) != of(after)
     };
     let was = move || {
@@ -123,9 +123,7 @@ fn talked<'a>(
     };
     let names = was().flat_map(|was| match was {
         None | Some(Isolation::Open) => SmallVec::<[_; 1]>::from_elem(None, 1),
-        Some(was) => {
-            was.rule_sets().iter().map(|rules| Some((rules.direction, rules.name.clone()))).collect()
-        }
+        Some(was) => was.rule_sets().iter().map(|rules| Some((rules.direction, rules.name))).collect(),
     });
     (names.collect(), move || {
         let mut sets = Vec::new();
@@ -135,6 +133,7 @@ fn talked<'a>(
                     let blocks = |union: &crate::output::Union| {
                         union.v4 != BlockSet::Nowhere || union.v6 != BlockSet::Nowhere
                     };
+                    // Blocks and contested addresses have no members that could be listed.
                     if !rules.contested.is_empty() || rules.unions().any(blocks) {
                         return Talkers::Anyone;
                     }
@@ -142,6 +141,7 @@ fn talked<'a>(
                 }
                 continue;
             };
+            // It was open.
             return Talkers::Anyone;
         }
         Talkers::Members(sets)
@@ -149,7 +149,7 @@ fn talked<'a>(
 }
 
 /// Returns true if one of a node's isolated pods is in a set. The smaller of both is looked up in the other.
-fn overlaps(set: &MemberSet, own: &Output, isolated: &[IpAddr]) -> bool {
+fn overlaps(set: &AddressSet, own: &Output, isolated: &[IpAddr]) -> bool {
     fn any<A: Copy + Ord + Into<IpAddr>>(
         members: &Members<Member<A>>,
         own: &Output,
@@ -157,12 +157,12 @@ fn overlaps(set: &MemberSet, own: &Output, isolated: &[IpAddr]) -> bool {
         of: fn(IpAddr) -> Option<A>,
     ) -> bool
     where
-        Member<A>: Element,
+        Member<A>: SetElement,
     {
         // A set of destinations has members with ports, which cannot be looked up by address alone.
         let mut first = members.iter().take(1);
         if members.len() <= isolated.len() || first.any(|member| member.service.is_some()) {
-            members.iter().any(|member| own.frame().subjects.get(&member.address.into()).is_some())
+            members.iter().any(|member| own.node_rules().isolated.get(&member.address.into()).is_some())
         } else {
             let mut addresses = isolated.iter().filter_map(|address| of(*address));
             addresses.any(|address| members.contains(&Member { address, service: None }))

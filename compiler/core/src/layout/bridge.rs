@@ -27,86 +27,87 @@ use crate::nft::{
     Verdict,
 };
 use crate::object::{HostInterface, InterfaceName, PodCidr};
-use crate::output::Frame;
+use crate::output::NodeRules;
 
-impl<O: Objects> Layout<O> {
-    /// The table of family bridge, where pods hang on one, with the chains of what passes from port to port while anything
-    /// is isolated.
-    pub(crate) fn bridge(&mut self, frame: &Frame) {
-        let links = &frame.links;
-        if links.pod_bridges.is_empty() {
-            return;
-        }
-        self.table.add_bridge();
-        if frame.subjects.is_empty() {
-            return;
-        }
-        self.ports(SetName::OtherPorts, links.other_ports.iter());
-        self.ports(SetName::Uplinks, links.uplinks.iter());
-        self.ports(SetName::OpenPorts, open_ports(frame).into_iter().chain(&links.uplinks));
-        let [inbound, outbound] = [Field::Inbound, Field::Outbound];
-        let port = |field, set| Match::In(smallvec![field], set);
-        self.add_chain(
-            ChainName::Bridged,
-            Some(Hook::Bridged),
-            vec![
-                when([port(inbound, SetName::OtherPorts)], Verdict::Accept),
-                when([], Verdict::Goto(ChainName::Frames)),
-            ],
-        );
-        let open = [port(inbound, SetName::OpenPorts), port(outbound, SetName::OpenPorts)];
-        let dropped = |matches| Rule { matches, statement: Statement::Counted(Verdict::Drop) };
-        let mut frames = vec![
-            when(open, Verdict::Accept),
-            // Before all that asks for a protocol: the kernel takes the tag out, and what is inside looks like any other.
-            dropped(smallvec![Match::Tagged]),
-            when([Match::Arp], Verdict::Accept),
-            when([Match::Neighbour], Verdict::Accept),
-            when([Match::ListenerReport], Verdict::Accept),
-            dropped(smallvec![Match::GroupFrame]),
-        ];
-        let to = || Verdict::Goto(ChainName::FramesTo);
-        frames.extend(self.known(frame, Field::Source).into_iter().map(|known| when([known], to())));
-        frames.push(when([port(inbound, SetName::Uplinks)], to()));
-        frames.push(dropped(smallvec![]));
-        self.add_chain(ChainName::Frames, None, frames);
-        let mut frames_to: Vec<Rule> = self
-            .known(frame, Field::Destination)
-            .into_iter()
-            .map(|known| when([known], Verdict::Accept))
-            .collect();
-        frames_to.push(when([port(outbound, SetName::Uplinks)], Verdict::Accept));
-        frames_to.push(dropped(smallvec![]));
-        self.add_chain(ChainName::FramesTo, None, frames_to);
-        for family in Family::ALL {
-            let here = links.pod_addresses.iter().filter(|address| Family::of(address) == family);
-            let addresses = here.map(|address| Element::Address(*address)).collect();
-            let content = Content::Elements(addresses);
-            self.add_set(SetName::BridgePods(family), SetType::Addresses(family), content);
-        }
+/// The table of family bridge, where pods hang on one, with the chains of what passes from port to port while anything
+/// is isolated.
+pub(crate) fn table<O: Objects>(layout: &mut Layout<O>, node_rules: &NodeRules) {
+    let links = &node_rules.links;
+    if links.pod_bridges.is_empty() {
+        return;
     }
-
-    /// The conditions under which a field is an address that a pod was given, or may just be given: those of the node's
-    /// pod CIDRs are the business of who guards unknown ones.
-    fn known(&self, frame: &Frame, field: fn(Family) -> Field) -> Vec<Match> {
-        let pods = Family::ALL.map(|family| Match::In(smallvec![field(family)], SetName::BridgePods(family)));
-        let cidrs = frame.links.pod_cidrs.iter().filter_map(|cidr| {
-            let (first, last) = hosts(cidr)?;
-            Some(Match::Between(field(Family::of(&first)), first, last))
-        });
-        pods.into_iter().chain(cidrs).collect()
+    layout.table.add_bridge();
+    if node_rules.isolated.is_empty() {
+        return;
     }
-
-    fn ports<'a>(&mut self, set: SetName, names: impl Iterator<Item = &'a InterfaceName>) {
-        let elements = names.map(|name| Element::Interface(name.clone())).collect();
-        self.add_set(set, SetType::Interfaces, Content::Elements(elements));
+    ports(layout, SetName::OtherPorts, links.other_ports.iter());
+    ports(layout, SetName::Uplinks, links.uplinks.iter());
+    ports(layout, SetName::OpenPorts, open_ports(node_rules).into_iter().chain(&links.uplinks));
+    let [inbound, outbound] = [Field::Inbound, Field::Outbound];
+    let port = |field, set| Match::In(smallvec![field], set);
+    layout.add_chain(
+        ChainName::Bridged,
+        Some(Hook::Bridged),
+        vec![
+            when([port(inbound, SetName::OtherPorts)], Verdict::Accept),
+            when([], Verdict::Goto(ChainName::Frames)),
+        ],
+    );
+    let open = [port(inbound, SetName::OpenPorts), port(outbound, SetName::OpenPorts)];
+    let dropped = |matches| Rule { matches, statement: Statement::Counted(Verdict::Drop) };
+    let mut frames = vec![
+        when(open, Verdict::Accept),
+        // Before all that asks for a protocol: the kernel takes the tag out, and what is inside looks like any other.
+        dropped(smallvec![Match::Tagged]),
+        when([Match::Arp], Verdict::Accept),
+        when([Match::Neighbour], Verdict::Accept),
+        when([Match::ListenerReport], Verdict::Accept),
+        dropped(smallvec![Match::GroupFrame]),
+    ];
+    let to = || Verdict::Goto(ChainName::FramesTo);
+    frames.extend(known(node_rules, Field::Source).into_iter().map(|known| when([known], to())));
+    frames.push(when([port(inbound, SetName::Uplinks)], to()));
+    frames.push(dropped(smallvec![]));
+    layout.add_chain(ChainName::Frames, None, frames);
+    let mut frames_to: Vec<Rule> = known(node_rules, Field::Destination)
+        .into_iter()
+        .map(|known| when([known], Verdict::Accept))
+        .collect();
+    frames_to.push(when([port(outbound, SetName::Uplinks)], Verdict::Accept));
+    frames_to.push(dropped(smallvec![]));
+    layout.add_chain(ChainName::FramesTo, None, frames_to);
+    for family in Family::ALL {
+        let here = links.pod_addresses.iter().filter(|address| Family::of(address) == family);
+        let addresses = here.map(|address| Element::Address(*address)).collect();
+        let content = Content::Elements(addresses);
+        layout.add_set(SetName::BridgePods(family), SetType::Addresses(family), content);
     }
 }
 
+/// The conditions under which a field is an address that a pod was given, or may just be given: those of the node's
+/// pod CIDRs are the business of who guards unknown ones.
+fn known(node_rules: &NodeRules, field: fn(Family) -> Field) -> Vec<Match> {
+    let pods = Family::ALL.map(|family| Match::In(smallvec![field(family)], SetName::BridgePods(family)));
+    let cidrs = node_rules.links.pod_cidrs.iter().filter_map(|cidr| {
+        let (first, last) = hosts(cidr)?;
+        Some(Match::Between(field(Family::of(&first)), first, last))
+    });
+    pods.into_iter().chain(cidrs).collect()
+}
+
+fn ports<'a, O: Objects>(
+    layout: &mut Layout<O>,
+    set: SetName,
+    names: impl Iterator<Item = &'a InterfaceName>,
+) {
+    let elements = names.map(|name| Element::Interface(name.clone())).collect();
+    layout.add_set(set, SetType::Interfaces, Content::Elements(elements));
+}
+
 /// The ports of pods that nothing isolates. Only computed names: a claim may name somebody else's.
-fn open_ports(frame: &Frame) -> BTreeSet<&InterfaceName> {
-    let open = |address: &IpAddr| frame.subjects.get(address).is_none();
-    let of_open = frame.anchors.iter().filter_map(|(interface, addresses)| match interface {
+fn open_ports(node_rules: &NodeRules) -> BTreeSet<&InterfaceName> {
+    let open = |address: &IpAddr| node_rules.isolated.get(address).is_none();
+    let of_open = node_rules.source_checks.iter().filter_map(|(interface, addresses)| match interface {
         HostInterface::Computed(name) if !addresses.is_empty() && addresses.iter().all(open) => Some(name),
         HostInterface::Computed(_) | HostInterface::Claimed(_) => None,
     });

@@ -16,48 +16,47 @@
 
 use smallvec::{SmallVec, smallvec};
 
-use super::{Layout, subject, when};
+use super::{Layout, pod, when};
 use crate::nft::{
     ChainName, Element, Family, Field, Hook, Map, MapName, Match, Objects, Rule, SetType, Statement, Verdict,
 };
 use crate::object::Direction;
-use crate::output::Frame;
+use crate::output::NodeRules;
 
-impl<O: Objects> Layout<O> {
-    /// All of a closed frame.
-    pub(super) fn closed(&mut self, frame: &Frame) {
-        let open = Family::ALL.map(|family| (Element::Family(family), Verdict::Accept));
-        self.table
-            .add_map(MapName::Open, Map { kind: SetType::Families, elements: open.into_iter().collect() });
-        self.dispatches(frame);
-        self.isolated(&frame.subjects.iter());
-        self.bridge(frame);
-        for (direction, hook) in
-            [(Direction::Egress, Hook::ForwardFirst), (Direction::Ingress, Hook::ForwardSecond)]
-        {
-            let by = |fields, map| Rule { matches: SmallVec::new(), statement: Statement::Map(fields, map) };
-            let mut judging = Vec::new();
-            for family in self.families() {
-                judging.push(by(smallvec![subject(direction, family)], MapName::Dispatch(direction, family)));
-            }
-            for cidr in frame.unready.iter().flat_map(|unready| &unready.cidrs) {
-                let subject = subject(direction, Family::of(&cidr.first()));
-                let statement = Statement::Counted(Verdict::Goto(ChainName::Denied(direction)));
-                judging.push(Rule { matches: smallvec![Match::Within(subject, *cidr)], statement });
-            }
-            judging.push(by(smallvec![Field::Family], MapName::Open));
-            let mut rules = vec![when([Match::Reply], Verdict::Accept)];
-            // Once is enough: the first base chain looks at both ends.
-            if direction == Direction::Egress {
-                rules.extend(self.mid_stream_with([], &judging));
-            }
-            rules.extend(judging);
-            self.add_chain(ChainName::Base(direction), Some(hook), rules);
-            let mut rules: Vec<Rule> =
-                Family::ALL.map(|family| when([Match::RelatedError(family)], Verdict::Accept)).into();
-            rules.push(when([Match::NeighbourDiscovery], Verdict::Accept));
-            rules.push(Rule { matches: SmallVec::new(), statement: Statement::Counted(Verdict::Drop) });
-            self.add_chain(ChainName::Denied(direction), None, rules);
+/// All of a closed node's rules.
+pub(super) fn table<O: Objects>(layout: &mut Layout<O>, node_rules: &NodeRules) {
+    let open = Family::ALL.map(|family| (Element::Family(family), Verdict::Accept));
+    layout
+        .table
+        .add_map(MapName::Open, Map { kind: SetType::Families, elements: open.into_iter().collect() });
+    super::node_rules::dispatches(layout, node_rules);
+    super::node_rules::isolated_sets(layout, &node_rules.isolated.iter());
+    super::bridge::table(layout, node_rules);
+    for (direction, hook) in
+        [(Direction::Egress, Hook::ForwardFirst), (Direction::Ingress, Hook::ForwardSecond)]
+    {
+        let by = |fields, map| Rule { matches: SmallVec::new(), statement: Statement::Map(fields, map) };
+        let mut judging = Vec::new();
+        for family in layout.families() {
+            judging.push(by(smallvec![pod(direction, family)], MapName::Dispatch(direction, family)));
         }
+        for cidr in node_rules.guard.iter().flat_map(|guard| &guard.cidrs) {
+            let pod = pod(direction, Family::of(&cidr.first()));
+            let statement = Statement::Counted(Verdict::Goto(ChainName::Denied(direction)));
+            judging.push(Rule { matches: smallvec![Match::Within(pod, *cidr)], statement });
+        }
+        judging.push(by(smallvec![Field::Family], MapName::Open));
+        let mut rules = vec![when([Match::Reply], Verdict::Accept)];
+        // Once is enough: the first base chain looks at both ends.
+        if direction == Direction::Egress {
+            rules.extend(super::mid_stream::rules_with(layout, [], &judging));
+        }
+        rules.extend(judging);
+        layout.add_chain(ChainName::Base(direction), Some(hook), rules);
+        let mut rules: Vec<Rule> =
+            Family::ALL.map(|family| when([Match::RelatedError(family)], Verdict::Accept)).into();
+        rules.push(when([Match::NeighbourDiscovery], Verdict::Accept));
+        rules.push(Rule { matches: SmallVec::new(), statement: Statement::Counted(Verdict::Drop) });
+        layout.add_chain(ChainName::Denied(direction), None, rules);
     }
 }

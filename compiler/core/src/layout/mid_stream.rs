@@ -21,36 +21,34 @@ use super::{Layout, when};
 use crate::nft::{ChainName, Field, Match, Objects, Rule, SetName, Statement, Verdict};
 use crate::port::Protocol;
 
-impl<O: Objects> Layout<O> {
-    /// The rules of the first base chain that send such packets aside, and the chains that judge them: as any others
-    /// (`judging`) where neither end is isolated.
-    ///
-    /// A packet that is no such one pays for two comparisons of its state, and for nothing else.
-    pub(super) fn mid_stream(&mut self, judging: &[Rule]) -> [Rule; 2] {
-        let reset = Rule { matches: smallvec![Match::Protocol(Protocol::Tcp)], statement: Statement::Reset };
-        self.mid_stream_with([reset], judging)
-    }
+/// The rules of the first base chain that send such packets aside, and the chains that judge them: as any others
+/// (`judging`) where neither end is isolated.
+///
+/// A packet that is no such one pays for two comparisons of its state, and for nothing else.
+pub(super) fn rules<O: Objects>(layout: &mut Layout<O>, judging: &[Rule]) -> [Rule; 2] {
+    let reset = Rule { matches: smallvec![Match::Protocol(Protocol::Tcp)], statement: Statement::Reset };
+    rules_with(layout, [reset], judging)
+}
 
-    /// The same, where isolated pods' packets are dropped unless one of these rules does something else.
-    pub(super) fn mid_stream_with(
-        &mut self,
-        answers: impl IntoIterator<Item = Rule>,
-        judging: &[Rule],
-    ) -> [Rule; 2] {
-        let mut rules = Vec::new();
-        for family in self.families() {
-            for end in [Field::Source(family), Field::Destination(family)] {
-                let isolated = Match::In(smallvec![end], SetName::Isolated(family));
-                rules.push(when([isolated], Verdict::Goto(ChainName::Reset)));
-            }
+/// The same, where isolated pods' packets are dropped unless one of these rules does something else.
+pub(super) fn rules_with<O: Objects>(
+    layout: &mut Layout<O>,
+    answers: impl IntoIterator<Item = Rule>,
+    judging: &[Rule],
+) -> [Rule; 2] {
+    let mut rules = Vec::new();
+    for family in layout.families() {
+        for end in [Field::Source(family), Field::Destination(family)] {
+            let isolated = Match::In(smallvec![end], SetName::Isolated(family));
+            rules.push(when([isolated], Verdict::Goto(ChainName::Reset)));
         }
-        // By `goto` and with the dispatch repeated: after a `jump`, a packet that meets a commit would come back.
-        rules.extend(judging.iter().cloned());
-        self.add_chain(ChainName::MidStream, None, rules);
-        let drop = Rule { matches: smallvec![], statement: Statement::Counted(Verdict::Drop) };
-        let aside = answers.into_iter().chain([drop]).collect();
-        self.add_chain(ChainName::Reset, None, aside);
-        [Match::MidStreamTcp, Match::MidStreamSctp]
-            .map(|condition| when([condition], Verdict::Goto(ChainName::MidStream)))
     }
+    // By `goto` and with the dispatch repeated: after a `jump`, a packet that meets a commit would come back.
+    rules.extend(judging.iter().cloned());
+    layout.add_chain(ChainName::MidStream, None, rules);
+    let drop = Rule { matches: smallvec![], statement: Statement::Counted(Verdict::Drop) };
+    let aside = answers.into_iter().chain([drop]).collect();
+    layout.add_chain(ChainName::Reset, None, aside);
+    [Match::MidStreamTcp, Match::MidStreamSctp]
+        .map(|condition| when([condition], Verdict::Goto(ChainName::MidStream)))
 }

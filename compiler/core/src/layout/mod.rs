@@ -11,39 +11,37 @@
 //!
 //! A packet sees the rules of one generation but sets as they are at the moment of the lookup, so one that is on its
 //! way while a transaction is committed may go to a chain that has no rules yet, or find the elements of a table that
-//! is being replaced gone. Both end at the end of the base chain: its policy is drop, and what no subject's chain has
+//! is being replaced gone. Both end at the end of the base chain: its policy is drop, and what no pod's chain has
 //! judged passes by a map that goes with the table.
 
-mod ahead;
-mod anchor;
-mod bridge;
+pub(crate) mod bridge;
 mod closed;
-mod frame;
+mod guard;
 mod mid_stream;
+pub(crate) mod node_rules;
 mod port;
-mod rule_set;
+pub(crate) mod rule_set;
+pub(crate) mod source_check;
 mod tunnel;
-mod unready;
 
 use std::collections::HashSet;
 
 use flock_shared::steps::STEP_OBJECTS;
 use flock_shared::{MARKER_PREFIX, Revision, Script, TABLE};
 
+use crate::collections::prefetch;
 use crate::nft::{
     Allow, Chain, ChainName, Content, Family, Field, Hook, Match, Objects, Rule, Set, SetName, SetType,
     Statement, Table, Texts, Verdict, write_in_steps,
 };
 use crate::object::Direction;
-use crate::output::{Families, Form, Isolation, MemberSet, Membership, Output, SetDefinition};
-
-pub(crate) use frame::verdict_of;
-pub(crate) use rule_set::FEW_PORTS;
+use crate::output::{AddressSet, Families, Form, Isolation, Membership, Output, SetDefinition};
 
 /// The full script of an output: replaces whatever is there. Equal outputs give equal bytes. A large one has steps.
 #[must_use]
 pub fn render(output: &Output) -> Script {
     let end = marker(output.revision());
+    // Most tables fit into one step, and need no model. Only a large one is laid out once more.
     let small = lay_out(output, Texts::default()).script(&end);
     Script::new(small.unwrap_or_else(|| write_in_steps(&layout(output), &end, STEP_OBJECTS)))
 }
@@ -61,23 +59,24 @@ pub fn layout(output: &Output) -> Table {
 }
 
 fn lay_out<O: Objects>(output: &Output, objects: O) -> O {
-    ahead::ask_for(output);
-    let mut layout = Layout::into(objects, output.frame().families);
+    prefetch::of_output(output);
+    let mut layout = Layout::into(objects, output.node_rules().families);
     if output.form() == Form::Closed {
-        layout.closed(output.frame());
+        closed::table(&mut layout, output.node_rules());
         return layout.table;
     }
-    layout.frame(output.frame());
-    let subjects = output.frame().subjects.values();
-    let isolations = subjects.flat_map(|subject| [&subject.ingress, &subject.egress]);
+    node_rules::all(&mut layout, output.node_rules());
+    let isolated = output.node_rules().isolated.values();
+    let isolations = isolated.flat_map(|pod| [&pod.ingress, &pod.egress]);
     let chains = isolations.flat_map(|isolation| {
         isolation.rule_sets().iter().map(|rules| ((rules.direction, &rules.name, reached(isolation)), rules))
     });
     let mut chains: Vec<_> = chains.collect();
+    // Many pods have the same rule set.
     chains.sort_unstable_by_key(|(chain, _)| *chain);
     chains.dedup_by(|(a, _), (b, _)| a == b);
     output.sets().iter().for_each(|set| layout.members(set));
-    chains.into_iter().for_each(|((.., allow), rules)| layout.rule_set(rules, allow));
+    chains.into_iter().for_each(|((.., allow), rules)| rule_set::chains(&mut layout, rules, allow));
     layout.table
 }
 
@@ -99,7 +98,7 @@ pub(crate) const fn reached(isolation: &Isolation) -> Allow {
 }
 
 /// The field that holds the address of the pod whose direction is judged.
-const fn subject(direction: Direction, family: Family) -> Field {
+const fn pod(direction: Direction, family: Family) -> Field {
     match direction {
         Direction::Ingress => Field::Destination(family),
         Direction::Egress => Field::Source(family),
@@ -112,7 +111,7 @@ fn when(matches: impl IntoIterator<Item = Match>, verdict: Verdict) -> Rule {
 
 /// The set that holds the members of one family.
 pub(crate) fn set_of(definition: &SetDefinition, family: Family) -> (SetName, SetType) {
-    let name = definition.name.clone();
+    let name = definition.name;
     match definition.rule {
         Membership::Pods(_) => (SetName::Pods(family, name), SetType::Addresses(family)),
         Membership::Destinations(_) => (SetName::Named(family, name), SetType::Destinations(family)),
@@ -133,7 +132,7 @@ impl<O: Objects> Layout<O> {
     }
 
     /// The sets of the members of one set, by family.
-    pub(crate) fn members(&mut self, set: &MemberSet) {
+    pub(crate) fn members(&mut self, set: &AddressSet) {
         for family in self.families() {
             let content = match family {
                 Family::V4 => Content::Members4(set.v4.clone()),

@@ -42,7 +42,7 @@ use crate::nft::{
     Verdict,
 };
 use crate::object::{HostInterface, InterfaceName};
-use crate::output::Frame;
+use crate::output::NodeRules;
 
 /// The addresses of groups and everybody, to which a bridge may be told to send as if they were a station's.
 const GROUPS: Match = Match::Between(
@@ -58,108 +58,105 @@ const LINK_AND_GROUPS: Match = Match::Between(
     IpAddr::V6(Ipv6Addr::from_bits(u128::MAX)),
 );
 
-impl<O: Objects> Layout<O> {
-    /// The chains of ports, where pods hang on a bridge and interfaces of pods are known. All of these are taken for
-    /// ports: one that is none meets no frame, and what the agent says of a bridge's ports comes later than a pod.
-    pub(super) fn ports_of_pods(&mut self, frame: &Frame) {
-        let computed = frame.anchors.iter().filter_map(|(interface, addresses)| match interface {
-            HostInterface::Computed(name) => Some((name, addresses)),
-            // A claim may name somebody else's port.
-            HostInterface::Claimed(_) => None,
-        });
-        let known: Vec<(&InterfaceName, &BTreeSet<IpAddr>)> = computed.collect();
-        if frame.links.pod_bridges.is_empty() || known.is_empty() {
-            return;
-        }
-        self.sets_of_ports(&known);
-        let port = |field| Match::In(smallvec![field], SetName::PodPorts);
-        self.add_chain(
-            ChainName::FromPorts,
-            Some(Hook::FromPorts),
-            vec![when([port(Field::Inbound)], Verdict::Goto(ChainName::FromPort))],
-        );
-        self.add_chain(
-            ChainName::ToPorts,
-            Some(Hook::ToPorts),
-            vec![when([port(Field::Outbound)], Verdict::Goto(ChainName::ToPort))],
-        );
-        self.entered_by_port();
-        let own = |family| address(Field::Outbound, Field::Destination(family), family);
-        self.add_chain(
-            ChainName::ToPort,
-            None,
-            vec![
-                when([own(Family::V4)], Verdict::Accept),
-                when([own(Family::V6)], Verdict::Accept),
-                when([Match::GroupFrame], Verdict::Accept),
-                when([LINK_AND_GROUPS], Verdict::Accept),
-                when([GROUPS], Verdict::Accept),
-                dropped([Match::FramePacket]),
-            ],
-        );
+/// The chains of ports, where pods hang on a bridge and interfaces of pods are known. All of these are taken for
+/// ports: one that is none meets no frame, and what the agent says of a bridge's ports comes later than a pod.
+pub(super) fn ports_of_pods<O: Objects>(layout: &mut Layout<O>, node_rules: &NodeRules) {
+    let computed = node_rules.source_checks.iter().filter_map(|(interface, addresses)| match interface {
+        HostInterface::Computed(name) => Some((name, addresses)),
+        // A claim may name somebody else's port.
+        HostInterface::Claimed(_) => None,
+    });
+    let known: Vec<(&InterfaceName, &BTreeSet<IpAddr>)> = computed.collect();
+    if node_rules.links.pod_bridges.is_empty() || known.is_empty() {
+        return;
     }
+    sets_of_ports(layout, &known);
+    let port = |field| Match::In(smallvec![field], SetName::PodPorts);
+    layout.add_chain(
+        ChainName::FromPorts,
+        Some(Hook::FromPorts),
+        vec![when([port(Field::Inbound)], Verdict::Goto(ChainName::FromPort))],
+    );
+    layout.add_chain(
+        ChainName::ToPorts,
+        Some(Hook::ToPorts),
+        vec![when([port(Field::Outbound)], Verdict::Goto(ChainName::ToPort))],
+    );
+    entered_by_port(layout);
+    let own = |family| address(Field::Outbound, Field::Destination(family), family);
+    layout.add_chain(
+        ChainName::ToPort,
+        None,
+        vec![
+            when([own(Family::V4)], Verdict::Accept),
+            when([own(Family::V6)], Verdict::Accept),
+            when([Match::GroupFrame], Verdict::Accept),
+            when([LINK_AND_GROUPS], Verdict::Accept),
+            when([GROUPS], Verdict::Accept),
+            dropped([Match::FramePacket]),
+        ],
+    );
+}
 
-    /// The chains of what enters by the port of a known pod.
-    fn entered_by_port(&mut self) {
-        let own = |field, family| address(Field::Inbound, field, family);
-        let (neighbours, v6) = (Verdict::Goto(ChainName::Neighbours), Verdict::Goto(ChainName::FromPortV6));
-        self.add_chain(
-            ChainName::FromPort,
-            None,
-            vec![
-                // Before all that asks for a protocol: the kernel takes the tag out, and what is inside looks like any other.
-                dropped([Match::Tagged]),
-                when([own(Field::Source(Family::V4), Family::V4)], Verdict::Accept),
-                when([Match::NeighbourMessage], neighbours),
-                when([Match::FrameV6], v6.clone()),
-                when([own(Field::ArpSender, Family::V4)], Verdict::Accept),
-                when([Match::ArpProbe], Verdict::Accept),
-                when([Match::Unconfigured], Verdict::Accept),
-                dropped([Match::FrameV4]),
-            ],
-        );
-        let target = Match::In(smallvec![Field::Inbound, Field::NeighbourTarget], SetName::PortTargets);
-        self.add_chain(
-            ChainName::Neighbours,
-            None,
-            vec![
-                dropped([Match::RouterMessage]),
-                // Whoever asks says who it is by its source. Without one it asks whether its target is free, and may
-                // take only its own address from others in that way.
-                when([Match::Solicitation], v6.clone()),
-                when([target], v6.clone()),
-                when([Match::TargetOfLink], v6),
-                dropped([]),
-            ],
-        );
-        let mut rules = vec![
-            dropped([Match::HeadersInFragments]),
-            when([own(Field::Source(Family::V6), Family::V6)], Verdict::Accept),
-        ];
-        let others = [Match::LinkLocal, Match::AddressDetection, Match::FirstReport];
-        rules.extend(others.map(|condition| when([condition], Verdict::Accept)));
-        rules.push(dropped([]));
-        self.add_chain(ChainName::FromPortV6, None, rules);
-    }
+/// The chains of what enters by the port of a known pod.
+fn entered_by_port<O: Objects>(layout: &mut Layout<O>) {
+    let own = |field, family| address(Field::Inbound, field, family);
+    let (neighbours, v6) = (Verdict::Goto(ChainName::Neighbours), Verdict::Goto(ChainName::FromPortV6));
+    layout.add_chain(
+        ChainName::FromPort,
+        None,
+        vec![
+            // Before all that asks for a protocol: the kernel takes the tag out, and what is inside looks like any other.
+            dropped([Match::Tagged]),
+            when([own(Field::Source(Family::V4), Family::V4)], Verdict::Accept),
+            when([Match::NeighbourMessage], neighbours),
+            when([Match::FrameV6], v6.clone()),
+            when([own(Field::ArpSender, Family::V4)], Verdict::Accept),
+            when([Match::ArpProbe], Verdict::Accept),
+            when([Match::Unconfigured], Verdict::Accept),
+            dropped([Match::FrameV4]),
+        ],
+    );
+    let target = Match::In(smallvec![Field::Inbound, Field::NeighbourTarget], SetName::PortTargets);
+    layout.add_chain(
+        ChainName::Neighbours,
+        None,
+        vec![
+            dropped([Match::RouterMessage]),
+            // Whoever asks says who it is by its source. Without one it asks whether its target is free, and may
+            // take only its own address from others in that way.
+            when([Match::Solicitation], v6.clone()),
+            when([target], v6.clone()),
+            when([Match::TargetOfLink], v6),
+            dropped([]),
+        ],
+    );
+    let mut rules = vec![
+        dropped([Match::HeadersInFragments]),
+        when([own(Field::Source(Family::V6), Family::V6)], Verdict::Accept),
+    ];
+    let others = [Match::LinkLocal, Match::AddressDetection, Match::FirstReport];
+    rules.extend(others.map(|condition| when([condition], Verdict::Accept)));
+    rules.push(dropped([]));
+    layout.add_chain(ChainName::FromPortV6, None, rules);
+}
 
-    /// The sets of both families, also where one is empty: a pod that comes or goes changes their elements alone.
-    fn sets_of_ports(&mut self, known: &[(&InterfaceName, &BTreeSet<IpAddr>)]) {
-        let ports = known.iter().map(|(name, _)| Element::Interface((*name).clone())).collect();
-        self.add_set(SetName::PodPorts, SetType::Interfaces, Content::Elements(ports));
-        let pairs =
-            || known.iter().flat_map(|(name, addresses)| addresses.iter().map(move |at| (*name, *at)));
-        for family in Family::ALL {
-            let here = pairs().filter(|(_, at)| Family::of(at) == family);
-            let elements = here.map(|(name, at)| Element::Anchor(name.clone(), at)).collect();
-            let content = Content::Elements(elements);
-            self.add_set(SetName::PortAddresses(family), SetType::Anchors(family), content);
-        }
-        let targets = pairs().filter_map(|(name, at)| match at {
-            IpAddr::V6(at) => Some(Element::Target(name.clone(), at)),
-            IpAddr::V4(_) => None,
-        });
-        self.add_set(SetName::PortTargets, SetType::Targets, Content::Elements(targets.collect()));
+/// The sets of both families, also where one is empty: a pod that comes or goes changes their elements alone.
+fn sets_of_ports<O: Objects>(layout: &mut Layout<O>, known: &[(&InterfaceName, &BTreeSet<IpAddr>)]) {
+    let ports = known.iter().map(|(name, _)| Element::Interface((*name).clone())).collect();
+    layout.add_set(SetName::PodPorts, SetType::Interfaces, Content::Elements(ports));
+    let pairs = || known.iter().flat_map(|(name, addresses)| addresses.iter().map(move |at| (*name, *at)));
+    for family in Family::ALL {
+        let here = pairs().filter(|(_, at)| Family::of(at) == family);
+        let elements = here.map(|(name, at)| Element::SourceCheck(name.clone(), at)).collect();
+        let content = Content::Elements(elements);
+        layout.add_set(SetName::PortAddresses(family), SetType::SourceChecks(family), content);
     }
+    let targets = pairs().filter_map(|(name, at)| match at {
+        IpAddr::V6(at) => Some(Element::Target(name.clone(), at)),
+        IpAddr::V4(_) => None,
+    });
+    layout.add_set(SetName::PortTargets, SetType::Targets, Content::Elements(targets.collect()));
 }
 
 /// The port and an address of a frame are a pod's.

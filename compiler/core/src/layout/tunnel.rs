@@ -24,47 +24,44 @@ use crate::nft::{
     Verdict,
 };
 use crate::object::{HostInterface, InterfaceName};
-use crate::output::Frame;
+use crate::output::NodeRules;
 
 /// VXLAN (RFC 7348) and its extension (VXLAN-GPE), Geneve (RFC 8926), and VXLAN as Linux had it before.
 const TUNNEL_PORTS: [u16; 4] = [4789, 4790, 6081, 8472];
 
-impl<O: Objects> Layout<O> {
-    /// The base chain and where it leads, where interfaces of pods are known.
-    pub(super) fn tunnels(&mut self, frame: &Frame) {
-        // A claimed interface may be the node's uplink, by which its tunnels come.
-        let computed = frame.anchors.keys().filter_map(|interface| match interface {
-            HostInterface::Computed(name) => Some(name),
-            HostInterface::Claimed(_) => None,
-        });
-        let links: BTreeSet<&InterfaceName> = computed.chain(&frame.links.pod_bridges).collect();
-        if links.is_empty() {
-            return;
-        }
-        let links = links.into_iter().map(|name| Element::Interface(name.clone())).collect();
-        self.add_set(SetName::PodLinks, SetType::Interfaces, Content::Elements(links));
-        let counted_drop =
-            |condition| Rule { matches: smallvec![condition], statement: Statement::Counted(Verdict::Drop) };
-        // What it takes itself, of either family, by one question; others' addresses are known from their Node objects.
-        let mut rules = vec![counted_drop(Match::Delivered)];
-        for family in Family::ALL {
-            let here = frame.links.node_addresses.iter().filter(|address| Family::of(address) == family);
-            let addresses: BTreeSet<Element> = here.map(|address| Element::Address(*address)).collect();
-            if !addresses.is_empty() {
-                let (name, field) = (SetName::NodeAddresses(family), Field::Destination(family));
-                rules.push(counted_drop(Match::In(smallvec![field], name.clone())));
-                self.add_set(name, SetType::Addresses(family), Content::Elements(addresses));
-            }
-        }
-        self.add_chain(ChainName::Tunnel, None, rules);
-        let ports = frame.links.tunnel_ports.iter().copied().chain(TUNNEL_PORTS).collect();
-        let ports = Match::TunnelPorts(Arc::new(ports));
-        let from_pod = || Match::In(smallvec![Field::Inbound], SetName::PodLinks);
-        // The protocol first: most packets pay for no more than that.
-        let conditions =
-            [[ports.clone(), from_pod()], [ports, Match::Translated], [Match::TunnelProtocols, from_pod()]];
-        let rules =
-            conditions.map(|conditions| when(conditions, Verdict::Goto(ChainName::Tunnel))).into_iter();
-        self.add_chain(ChainName::Translated, Some(Hook::Translated), rules.collect());
+/// The base chain and where it leads, where interfaces of pods are known.
+pub(super) fn tunnels<O: Objects>(layout: &mut Layout<O>, node_rules: &NodeRules) {
+    // A claimed interface may be the node's uplink, by which its tunnels come.
+    let computed = node_rules.source_checks.keys().filter_map(|interface| match interface {
+        HostInterface::Computed(name) => Some(name),
+        HostInterface::Claimed(_) => None,
+    });
+    let links: BTreeSet<&InterfaceName> = computed.chain(&node_rules.links.pod_bridges).collect();
+    if links.is_empty() {
+        return;
     }
+    let links = links.into_iter().map(|name| Element::Interface(name.clone())).collect();
+    layout.add_set(SetName::PodLinks, SetType::Interfaces, Content::Elements(links));
+    let counted_drop =
+        |condition| Rule { matches: smallvec![condition], statement: Statement::Counted(Verdict::Drop) };
+    // What it takes itself, of either family, by one question; others' addresses are known from their Node objects.
+    let mut rules = vec![counted_drop(Match::Delivered)];
+    for family in Family::ALL {
+        let here = node_rules.links.node_addresses.iter().filter(|address| Family::of(address) == family);
+        let addresses: BTreeSet<Element> = here.map(|address| Element::Address(*address)).collect();
+        if !addresses.is_empty() {
+            let (name, field) = (SetName::NodeAddresses(family), Field::Destination(family));
+            rules.push(counted_drop(Match::In(smallvec![field], name.clone())));
+            layout.add_set(name, SetType::Addresses(family), Content::Elements(addresses));
+        }
+    }
+    layout.add_chain(ChainName::Tunnel, None, rules);
+    let ports = node_rules.links.tunnel_ports.iter().copied().chain(TUNNEL_PORTS).collect();
+    let ports = Match::TunnelPorts(Arc::new(ports));
+    let from_pod = || Match::In(smallvec![Field::Inbound], SetName::PodLinks);
+    // The protocol first: most packets pay for no more than that.
+    let conditions =
+        [[ports.clone(), from_pod()], [ports, Match::Translated], [Match::TunnelProtocols, from_pod()]];
+    let rules = conditions.map(|conditions| when(conditions, Verdict::Goto(ChainName::Tunnel))).into_iter();
+    layout.add_chain(ChainName::Translated, Some(Hook::Translated), rules.collect());
 }

@@ -10,18 +10,18 @@ use std::sync::Arc;
 
 use flock_shared::{NodeName, PodKey};
 
+use super::fault::Fault;
 use super::interface::InterfaceName;
-use super::policy::Fault;
-use crate::sorted::Sorted;
+use crate::collections::sorted::Sorted;
 
 /// The UID of a pod as its kubelet knows it: `metadata.uid`, or, of a mirror pod, its annotation
 /// `kubernetes.io/config.hash`.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct PodUid(Form);
+pub struct PodUid(UidText);
 
 /// How the text is kept: a cluster has many, and nearly all are sixteen bytes in one of two forms.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-enum Form {
+enum UidText {
     /// 32 hexadecimal digits in groups of 8, 4, 4, 4 and 12.
     Uuid([u8; 16]),
     /// 32 hexadecimal digits.
@@ -51,12 +51,12 @@ impl PodUid {
             return Err(PodUidError);
         }
         let short = sixteen(text).map(|bytes| match text.len() {
-            32 => Form::Hash(bytes),
-            _ => Form::Uuid(bytes),
+            32 => UidText::Hash(bytes),
+            _ => UidText::Uuid(bytes),
         });
         // Only what is written back with the same characters: UIDs are compared as text.
         let short = short.map(Self).filter(|uid| uid.to_string() == text);
-        Ok(short.unwrap_or_else(|| Self(Form::Other(text.into()))))
+        Ok(short.unwrap_or_else(|| Self(UidText::Other(text.into()))))
     }
 }
 
@@ -74,9 +74,9 @@ fn sixteen(text: &str) -> Option<[u8; 16]> {
 impl fmt::Display for PodUid {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (bytes, dashes) = match &self.0 {
-            Form::Other(text) => return f.pad(text),
-            Form::Uuid(bytes) => (bytes, &DASHES[..]),
-            Form::Hash(bytes) => (bytes, &[][..]),
+            UidText::Other(text) => return f.pad(text),
+            UidText::Uuid(bytes) => (bytes, &DASHES[..]),
+            UidText::Hash(bytes) => (bytes, &[][..]),
         };
         for (index, byte) in bytes.iter().enumerate() {
             let dash = if dashes.contains(&(2 * index)) { "-" } else { "" };

@@ -21,21 +21,21 @@ pub struct Facts {
     pub bridge_nf_v6: BridgeNf,
     /// UDP ports at which tunnel devices take packets in.
     pub tunnel_ports: BTreeSet<u16>,
-    /// Returns true if packets may choose their way through the node.
+    /// Whether packets may choose their way through the node.
     pub accept_source_route: bool,
-    /// Returns true if IPVS has services.
+    /// Whether IPVS has services.
     pub ipvs: bool,
     /// Flowtables of other tables.
     pub flowtables: BTreeSet<String>,
-    /// Returns true if there are netkit devices.
+    /// Whether there are netkit devices.
     pub netkit: bool,
-    /// Returns true if an Open vSwitch has ports that are no network cards.
+    /// Whether an Open vSwitch has ports that are no network cards.
     pub openvswitch: bool,
     /// What nft or the kernel refuses of what scripts may hold, in nft's words.
     pub refused: Vec<String>,
     /// What its guard takes ([`flock_nft::read::GRAMMAR`]).
     pub grammar: u32,
-    /// Returns true if it takes the calls of CNI's plugin.
+    /// Whether it takes the calls of CNI's plugin.
     pub cni: bool,
 }
 

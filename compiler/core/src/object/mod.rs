@@ -1,22 +1,29 @@
 //! Kubernetes objects, trimmed to what translation needs and valid by construction.
 
 mod attachment;
+mod block;
+mod direction;
 mod facts;
+mod fault;
 mod interface;
 mod namespace;
 mod node;
 mod overdue;
+mod peer;
 mod pod;
 mod policy;
+mod port;
 
 pub use attachment::{Attachment, NodePods, PodUid, PodUidError, Sandbox, is_assignable};
+pub use block::{IpBlock, IpBlockError};
+pub use direction::{Direction, Types};
 pub use facts::{Bridge, BridgeNf, Facts};
+pub use fault::Fault;
 pub use interface::{HostInterface, InterfaceError, InterfaceName};
 pub use namespace::Namespace;
 pub use node::{Node, PodCidr, PodCidrError};
 pub use overdue::Overdue;
-pub use pod::{Claim, Lifecycle, NamedPort, Pod, PodNetwork, PortName, UnixTime};
-pub use policy::{
-    Direction, Fault, IpBlock, IpBlockError, NamespaceScope, Peer, PeerMatch, PodPeer, Policy, PolicyBody,
-    PolicyRules, PortMatch, Rule, RulePorts, Types,
-};
+pub use peer::{NamespaceScope, Peer, PeerMatch, PodPeer};
+pub use pod::{Claim, Lifecycle, Pod, PodNetwork, UnixTime};
+pub use policy::{Policy, PolicyBody, PolicyRules, Rule};
+pub use port::{NamedPort, PortMatch, PortName, RulePorts};

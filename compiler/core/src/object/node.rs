@@ -5,8 +5,8 @@ use std::net::IpAddr;
 pub use flock_nft::pod_cidr::{PodCidr, PodCidrError};
 use flock_shared::NodeName;
 
-use super::policy::Fault;
-use crate::sorted::Sorted;
+use super::fault::Fault;
+use crate::collections::sorted::Sorted;
 
 /// `v1.Node`, trimmed.
 #[derive(Debug, Clone, PartialEq, Eq)]

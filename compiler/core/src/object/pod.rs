@@ -1,6 +1,5 @@
 //! A pod: where it runs, what it is labelled, which addresses it owns and how its ports are called.
 
-use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,11 +7,12 @@ use std::time::Duration;
 use flock_shared::{NodeName, PodKey};
 
 use super::attachment::{Attachment, PodUid};
+use super::fault::Fault;
 use super::interface::HostInterface;
-use super::policy::Fault;
+use super::port::{NamedPort, PortName};
+use crate::collections::sorted::Sorted;
 use crate::label::Labels;
 use crate::port::Protocol;
-use crate::sorted::Sorted;
 
 /// `v1.Pod`, trimmed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -92,6 +92,28 @@ pub enum Lifecycle {
 }
 
 impl Pod {
+    /// A live pod on no node, with a network of its own, of which nothing else is known.
+    #[must_use]
+    pub fn new(key: PodKey) -> Self {
+        Self {
+            key,
+            uid: None,
+            node: None,
+            labels: Labels::default(),
+            network: PodNetwork::own(Sorted::new(), None),
+            lifecycle: Lifecycle::Live,
+            ports: Sorted::new(),
+            scheduled: None,
+            faults: Vec::new(),
+        }
+    }
+
+    /// Returns true if it uses its node's network: no policy applies to it, and no selector peer matches it.
+    #[must_use]
+    pub const fn is_of_host_network(&self) -> bool {
+        matches!(self.network, PodNetwork::Host)
+    }
+
     /// The addresses that the pod itself claims: those that CNI gave its sandboxes; where it has never had one that is known,
     /// those of its status. `None` for a host-network or finished pod, and for one whose sandboxes are gone.
     #[must_use]
@@ -148,45 +170,4 @@ pub enum Claim {
     DeletingAttached,
     /// CNI, for a live pod.
     Attached,
-}
-
-/// The name of a container port (`ContainerPort.name`), compared exactly.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct PortName(Arc<str>);
-
-impl PortName {
-    /// Wraps a name; any string will do, as it only ever compares with other names.
-    #[must_use]
-    pub fn new(name: &str) -> Self {
-        Self(name.into())
-    }
-
-    /// The name.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for PortName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&self.0)
-    }
-}
-
-impl fmt::Debug for PortName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(&*self.0, f)
-    }
-}
-
-/// A named port of a container.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct NamedPort {
-    /// `ContainerPort.name`.
-    pub name: PortName,
-    /// `ContainerPort.protocol`.
-    pub protocol: Protocol,
-    /// `ContainerPort.containerPort`, 1 to 65535.
-    pub number: u16,
 }

@@ -7,7 +7,6 @@ use std::sync::Arc;
 
 use crate::identity::{Digest, Identity};
 use crate::object::{InterfaceName, PodCidr};
-use crate::revision;
 
 /// What is known of the node's own links: from its agent's facts, and from the Node objects of the cluster.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -29,7 +28,31 @@ pub struct Links {
     pub node_addresses: Arc<NodeAddresses>,
 }
 
-/// The addresses of all nodes of the cluster, with their digest: thousands of frames share them, and none hashes them.
+impl Links {
+    /// The digest of all that they are laid out to.
+    pub(super) fn digest(&self) -> Identity {
+        let mut digest = Digest::new();
+        for names in [&self.pod_bridges, &self.other_ports, &self.uplinks] {
+            digest.count(names.len());
+            names.iter().for_each(|name| digest.text(name.as_str()));
+        }
+        digest.count(self.pod_addresses.len());
+        self.pod_addresses.iter().for_each(|at| digest.address(at));
+        digest.count(self.pod_cidrs.len());
+        for cidr in &self.pod_cidrs {
+            digest.address(&cidr.first());
+            digest.tag(cidr.prefix());
+        }
+        digest.count(self.tunnel_ports.len());
+        for port in &self.tunnel_ports {
+            digest.bytes(&port.to_be_bytes());
+        }
+        digest.inner(self.node_addresses.digest());
+        digest.finish()
+    }
+}
+
+/// The addresses of all nodes of the cluster, with their digest: thousands of nodes' rules share them, and none hashes them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodeAddresses {
     addresses: BTreeSet<IpAddr>,
@@ -47,7 +70,7 @@ impl From<BTreeSet<IpAddr>> for NodeAddresses {
     fn from(addresses: BTreeSet<IpAddr>) -> Self {
         let mut digest = Digest::new();
         digest.count(addresses.len());
-        addresses.iter().for_each(|at| revision::address(&mut digest, at));
+        addresses.iter().for_each(|at| digest.address(at));
         Self { addresses, digest: digest.finish() }
     }
 }

@@ -1,4 +1,5 @@
-//! Rule sets: what a group of pods allows in one direction, and the parts that this is made of. One serves many nodes.
+//! Rule sets: what a group of pods allows in one direction, and the unions and sets that this is made of. One
+//! serves many nodes.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -6,8 +7,9 @@ use std::sync::Arc;
 
 pub use flock_nft::NamedRanges;
 
-use super::member_set::SetDefinition;
-use crate::identity::{Identity, Name};
+use super::address_set::SetDefinition;
+use crate::block::{AddressBits, Ranges};
+use crate::identity::{Identify, Identity, Name};
 use crate::object::Direction;
 use crate::port::{PortRange, PortSet};
 
@@ -16,8 +18,8 @@ use crate::port::{PortRange, PortSet};
 #[repr(C)]
 #[derive(Debug, PartialEq, Eq)]
 pub struct RuleSet {
-    /// Tells it from rule sets that become other chains: its identity, and the names of its parts.
-    pub digest: Identity,
+    /// Tells it from rule sets that become other chains.
+    pub identity: Identity,
     /// Its name, and those of what other chains may use too.
     pub fingerprint: Fingerprint,
     /// The variable part of its chain's name.
@@ -27,7 +29,7 @@ pub struct RuleSet {
     /// Peers that are allowed on every protocol and port.
     pub any_port: Union,
     /// Further peers by port; the ranges are ordered and disjoint.
-    pub ports: Box<[(PortRange, Arc<Peers>)]>,
+    pub ports: Box<[(PortRange, Arc<Union>)]>,
     /// Peers that are allowed on ports of their own: destinations by the name of their port (egress only), and where there
     /// would be too many unions, those of a few ports each.
     pub named: Option<Arc<SetDefinition>>,
@@ -53,7 +55,7 @@ impl Bits {
     /// The bit of a name.
     #[must_use]
     pub const fn of(name: &Name) -> Self {
-        Self(1 << (name.short() & 63))
+        Self(1 << (name.last() & 63))
     }
 
     /// Those of both.
@@ -62,7 +64,7 @@ impl Bits {
         Self(self.0 | other.0)
     }
 
-    /// Whether there may be a common name.
+    /// Returns true if there may be a common name.
     #[must_use]
     pub const fn overlaps(self, other: Self) -> bool {
         self.0 & other.0 != 0
@@ -79,9 +81,9 @@ impl Fingerprint {
     /// The bits of a rule set.
     #[must_use]
     pub fn of(rules: &RuleSet) -> Self {
-        let peers = rules.ports.iter().map(|(_, peers)| &peers.name);
-        let v4 = rules.unions().filter_map(|union| union.v4.name());
-        let v6 = rules.unions().filter_map(|union| union.v6.name());
+        let peers = rules.ports.iter().map(|(_, union)| &union.name);
+        let v4 = rules.unions().filter_map(|union| union.v4.ranges()).map(|ranges| &ranges.name);
+        let v6 = rules.unions().filter_map(|union| union.v6.ranges()).map(|ranges| &ranges.name);
         let contested = (!rules.contested.is_empty()).then_some(&rules.name);
         let parts = peers.chain(v4).chain(v6).chain(contested);
         Self {
@@ -94,7 +96,7 @@ impl Fingerprint {
 impl RuleSet {
     /// Every union of peers, that of any port first.
     pub fn unions(&self) -> impl Iterator<Item = &Union> {
-        std::iter::once(&self.any_port).chain(self.ports.iter().map(|(_, peers)| &peers.union))
+        std::iter::once(&self.any_port).chain(self.ports.iter().map(|(_, union)| &**union))
     }
 
     /// The sets of pods that its chains look up; one may come several times.
@@ -103,18 +105,13 @@ impl RuleSet {
     }
 }
 
-/// A union of peers with a chain of its own.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Peers {
-    /// The variable part of its chain's name.
-    pub name: Name,
-    /// The peers.
-    pub union: Union,
-}
-
-/// A union of peers.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+/// A union of peers, of some ports or of all.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Union {
+    /// Tells it from other unions.
+    pub identity: Identity,
+    /// The variable part of the name of its chain, which it has if it is one of some ports.
+    pub name: Name,
     /// Pods, if any selector is in the union.
     pub pods: Option<Arc<SetDefinition>>,
     /// IPv4 addresses.
@@ -124,24 +121,17 @@ pub struct Union {
 }
 
 impl Union {
-    /// Whether every address of both families is in the union.
+    /// Returns true if every address of both families is in the union.
     #[must_use]
     pub fn is_everywhere(&self) -> bool {
         self.v4 == BlockSet::Everywhere && self.v6 == BlockSet::Everywhere
     }
-
-    /// Whether no peer is in the union.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.pods.is_none() && self.v4 == BlockSet::Nowhere && self.v6 == BlockSet::Nowhere
-    }
 }
 
 /// Address blocks of one family.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BlockSet<T> {
     /// No address.
-    #[default]
     Nowhere,
     /// Every address of the family: no set is needed.
     Everywhere,
@@ -150,12 +140,28 @@ pub enum BlockSet<T> {
 }
 
 impl<T> BlockSet<T> {
-    /// The name of their set, if there is one.
+    /// Those that need a set.
     #[must_use]
-    pub fn name(&self) -> Option<&Name> {
+    pub const fn ranges(&self) -> Option<&Arc<NamedRanges<T>>> {
         match self {
             Self::Nowhere | Self::Everywhere => None,
-            Self::Some(ranges) => Some(&ranges.name),
+            Self::Some(ranges) => Some(ranges),
         }
+    }
+}
+
+impl<T: AddressBits> From<Ranges<T>> for BlockSet<T>
+where
+    Ranges<T>: Identify,
+{
+    fn from(ranges: Ranges<T>) -> Self {
+        if ranges.is_empty() {
+            return Self::Nowhere;
+        }
+        if ranges.is_full() {
+            return Self::Everywhere;
+        }
+        let identity = ranges.identity();
+        Self::Some(Arc::new(NamedRanges { identity, name: Name::of(&identity), ranges }))
     }
 }

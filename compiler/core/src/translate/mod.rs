@@ -1,50 +1,30 @@
 //! From the world to one Output per node, at a cost in proportion to what changes.
 //!
 //! ```text
-//! World ─differences─▶ cluster (pods, namespaces, nodes, owners of addresses)
-//!                        ├─ subjects: which rules apply to a pod ─▶ groups ─draft─▶ parts: rule sets, unions, blocks
-//!                        └─ peers: which sets a pod is in ────────▶ sets: members
+//! World ─differences─▶ Indexes: cluster (pods, namespaces, nodes, owners of addresses)
+//!                        ├─ policies: which rules apply to a pod ─▶ groups ─merge─▶ rule sets, unions, blocks
+//!                        ├─ peers: which sets a pod is in ────────▶ sets: members
 //!                        ├─ expected: who is on the way to a node ─┐
 //!                        └─ guards: which blocks a node guards, when, and the known addresses within ─┐
-//! parts + sets ─────────────────▶ frames: Output per node that something of this touched ◀──────┘
+//! rule sets + sets ──────▶ node: Output of each node that something of this touched ◀─────────────────┘
 //! ```
 //!
 //! A change is applied at once to the indexes and to the members of sets; what it means for groups and nodes is
 //! worked out in a pass, so that a burst of changes costs one. The first pass indexes the world as it finds it. Whatever
 //! led to a world, its outputs are the same.
 
-mod ahead;
-mod attempts;
+mod anew;
 mod budget;
-mod cluster;
-mod counts;
-mod draft;
-mod expected;
-mod follow;
-mod frames;
-mod groups;
-mod identify;
-mod links;
-mod load;
-mod lookup;
-mod membership;
-mod nodes;
+mod index;
+mod indexes;
+mod node;
 mod once;
 mod options;
-mod owners;
-mod parts;
 mod pass;
-mod peers;
-mod plan;
+mod prefetch;
 mod problems;
-mod refit;
-mod registry;
-mod select;
+mod rules;
 mod sets;
-mod subjects;
-mod tenants;
-mod unready;
-mod weight;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -52,61 +32,80 @@ use std::sync::Arc;
 use flock_shared::{NodeName, PodKey};
 
 pub use budget::Budgets;
-pub use load::Load;
+pub use budget::load::Load;
 pub use once::{Translation, translate, translate_with};
 pub use options::{Options, UnreadyPods, UnreadyPodsError};
 pub use pass::{NodeChange, Pass, Work};
 
-use self::cluster::Cluster;
-use self::expected::Expected;
-use self::groups::Groups;
-use self::links::AddressIndex;
-use self::parts::Parts;
-use self::peers::PeerIndex;
-use self::subjects::Subjects;
-use self::unready::Guards;
+use self::anew::Kept;
+use self::indexes::Indexes;
 use crate::change::Change;
-use crate::identity::ShortHash;
-use crate::output::{Families, Output};
-use crate::problem::{self, Problem};
+use crate::invariant::{Broken, Watch};
+use crate::output::Output;
+use crate::problem::Problem;
 use crate::world::World;
 
-/// A world and its outputs, kept up to date.
+/// A world and the output of each of its nodes, kept up to date.
+///
+/// ```text
+/// apply(Change) ─▶ World ─differences─▶ indexes, members of sets      at once, for each change
+/// pass() ───────▶ groups ─▶ rule sets ─▶ nodes ─▶ Pass                 once for a burst of changes
+///                                                  ├ changes: nodes with another output, and the delta that leads there
+///                                                  └ gone: nodes that nothing names any more
+/// ```
+///
+/// One task owns it. A pass costs what the changes since the pass before reach, not the size of the cluster; the first one
+/// looks at everything. What led to a world does not matter: its outputs are those of [`translate`](crate::translate()).
+///
+/// ```
+/// use flock_compiler_core::object::{Lifecycle, Node, Pod, PodNetwork, Policy, PolicyBody, PolicyRules};
+/// use flock_compiler_core::{Change, Edit, Selector, Translator};
+/// use flock_shared::{NodeName, ObjectKey};
+///
+/// let mut translator = Translator::new();
+/// let worker = NodeName::new("worker-1").unwrap();
+/// translator.apply(Change::Node(Edit::Upsert(Node::new(worker.clone()))));
+/// translator.apply(Change::Pod(Edit::Upsert(Pod {
+///     key: ObjectKey::new("shop", "db").unwrap(),
+///     node: Some(worker.clone()),
+///     network: PodNetwork::own([[10, 0, 1, 2].into()].into_iter().collect(), None),
+///     lifecycle: Lifecycle::Live,
+///     // …
+/// #     uid: None,
+/// #     labels: Default::default(),
+/// #     ports: [].into_iter().collect(),
+/// #     scheduled: None,
+/// #     faults: Vec::new(),
+/// })));
+/// assert_eq!(translator.pass().changes.len(), 1);
+///
+/// // A policy that selects all pods of its namespace and allows nothing in.
+/// let deny = Policy {
+///     key: ObjectKey::new("shop", "deny").unwrap(),
+///     pod_selector: Selector::everything(),
+///     body: PolicyBody::Understood(PolicyRules { ingress: Some([].into()), egress: None }),
+/// };
+/// assert!(translator.apply(Change::Policy(Edit::Upsert(deny.clone()))));
+/// let pass = translator.pass();
+/// assert_eq!(pass.changes[0].after.node(), &worker);
+/// assert!(pass.changes[0].body.is_some(), "a delta leads there");
+///
+/// // The same again makes no difference, so a pass has nothing to do.
+/// assert!(!translator.apply(Change::Policy(Edit::Upsert(deny))));
+/// assert!(translator.pass().changes.is_empty());
+/// ```
 #[derive(Debug)]
 pub struct Translator {
     world: World,
-    cluster: Cluster,
-    peers: PeerIndex,
-    subjects: Subjects,
-    groups: Groups,
-    parts: Parts,
-    guards: Guards,
-    expected: Expected,
-    node_addresses: AddressIndex,
-    problems: problems::Faulty,
-    dirty: Dirty,
-    families: Families,
-    budgets: Budgets,
-    /// The short hash that names are made of.
-    names: ShortHash,
-}
-
-/// What a pass has to look at.
-#[derive(Debug, Default)]
-struct Dirty {
-    /// There has been no pass yet: it indexes the world and looks at everything.
-    all: bool,
-    /// Pods to which other rules may apply; some may be gone, or come twice.
-    pods: Vec<u32>,
-    /// Nodes whose frame may differ; some may come twice.
-    nodes: Vec<u32>,
-    /// Namespaces that have more or fewer pods, or other policies; some may be gone, or come twice.
-    namespaces: Vec<u32>,
-    /// Whether an owner of a contested address has changed.
-    contested: bool,
-    problems: bool,
-    /// Addresses that pods have gained or given up; some may come twice.
-    moved: Vec<IpAddr>,
+    indexes: Indexes,
+    options: Options,
+    /// Notes invariants that turn out to be broken.
+    watch: Watch,
+    /// What outlives the indexes.
+    kept: Kept,
+    /// Breaks something once the world is indexed.
+    #[cfg(test)]
+    plant: Option<fn(&mut Self)>,
 }
 
 impl Default for Translator {
@@ -127,19 +126,12 @@ impl Translator {
     pub fn with(options: Options) -> Self {
         Self {
             world: World::trusting(options.trust),
-            cluster: Cluster::default(),
-            peers: PeerIndex::default(),
-            subjects: Subjects::default(),
-            groups: Groups::default(),
-            parts: Parts::new(options.budgets),
-            guards: Guards::new(options.unready_pods),
-            expected: Expected::default(),
-            node_addresses: AddressIndex::default(),
-            problems: problems::Faulty::default(),
-            dirty: Dirty { all: true, ..Dirty::default() },
-            families: Families::default(),
-            budgets: options.budgets,
-            names: options.names,
+            indexes: Indexes::new(&options),
+            options,
+            watch: Watch::new(options.on_break),
+            kept: Kept::default(),
+            #[cfg(test)]
+            plant: None,
         }
     }
 
@@ -152,49 +144,104 @@ impl Translator {
     /// The output of a node as of the last pass; `None`: nothing names such a node.
     #[must_use]
     pub fn output(&self, node: &NodeName) -> Option<Arc<Output>> {
-        self.cluster.node(self.cluster.node_id(node)?)?.output.clone()
+        let cluster = &self.indexes.cluster;
+        // Between two attempts nothing is indexed, and what is published is kept apart.
+        let kept = || self.kept.outputs.get(node).cloned();
+        let known = || cluster.node(cluster.node_id(node)?)?.output.clone();
+        self.watch.over(known).or_else(kept)
     }
 
     /// The outputs of the nodes of an address's owners, as of the last pass; most often one.
-    pub fn outputs_of(&self, address: &IpAddr) -> impl Iterator<Item = &Arc<Output>> {
-        let owners = self.cluster.owners_of(address).into_iter();
-        owners.filter_map(|pod| self.cluster.node(self.cluster.pod(pod)?.node?)?.output.as_ref())
+    #[must_use]
+    pub fn outputs_of(&self, address: &IpAddr) -> Vec<Arc<Output>> {
+        let cluster = &self.indexes.cluster;
+        let output = |pod| cluster.node(cluster.pod(pod)?.node?)?.output.clone();
+        self.watch.over(|| cluster.owners_of(address).into_iter().filter_map(output).collect())
     }
 
     /// The output of a node that nothing names, as of the last pass: nothing is isolated there.
     #[must_use]
     pub fn elsewhere(&self, node: NodeName) -> Output {
-        Output::empty(node, self.families)
+        Output::empty(node, self.indexes.families)
     }
 
     /// Returns true if, as of the last pass, a node is closed for the sake of a pod that is on its way there, or would be if it
     /// had blocks.
     #[must_use]
     pub fn expects(&self, pod: &PodKey) -> bool {
-        let id = self.world.pods().get(pod).and_then(|pod| self.cluster.pod_id(pod));
-        id.is_some_and(|id| self.expected.has(id))
+        let Indexes { cluster, expected, .. } = &self.indexes;
+        let expects = || {
+            let id = self.world.pods().get(pod).and_then(|pod| cluster.pod_id(pod));
+            id.is_some_and(|id| expected.has(id))
+        };
+        self.watch.over(expects)
     }
 
     /// What a user should mend, in order, once there has been a pass: faulty objects, contested addresses, policies that
     /// go over a budget, nodes where something passes unjudged.
     #[must_use]
     pub fn problems(&self) -> Vec<Problem> {
-        let mut problems = self.problems.of_objects();
-        problems.extend(problems::between(&self.cluster));
-        problems.extend(problems::of_facts(&self.cluster, &self.world));
-        problems.extend(problems::groups_over_budget(self));
-        problems.extend(problems::namespaces_over_budget(self));
-        problems.extend(problem::of_overdue(self.world.overdue()));
-        problems::bounded(problems)
+        self.watch.over(|| problems::of(&self.indexes, &self.world))
     }
 
-    /// Applies a change to the world; whether anything differs.
+    /// Applies a change to the world. Returns true if anything differs.
     pub fn apply(&mut self, change: Change) -> bool {
         let differences = self.world.apply(change);
         let differs = !differences.is_empty();
-        if !self.dirty.all {
-            self.follow(differences);
+        // Nothing is indexed, so there is nothing that could follow: the next pass indexes the world as it finds it.
+        if self.indexes.dirty.all {
+            self.kept.follow(&differences);
+        } else {
+            let Self { indexes, world, watch, .. } = self;
+            watch.over(|| indexes.follow(differences, world));
         }
         differs
+    }
+
+    /// Brings the outputs up to date with the world. Where an invariant turns out to be broken, in this pass or since the
+    /// one before, that is done from nothing.
+    pub fn pass(&mut self) -> Pass {
+        let watch = self.watch.clone();
+        let from_nothing = self.indexes.dirty.all;
+        let mut broken = watch.take();
+        let mut tried = (Pass::default(), Vec::new());
+        if broken.is_none() {
+            tried = watch.over(|| self.attempt());
+            broken = watch.take();
+        }
+        let Some((mut count, first)) = broken else { return self.kept.complete(tried.0) };
+        // What broke may have left any index half-way, so none of them is kept.
+        self.start_anew(tried);
+        // Where there were no indexes yet, it would come to the same.
+        if !from_nothing {
+            let (pass, gone) = watch.over(|| self.attempt());
+            let Some((more, _)) = watch.take() else {
+                let broken = Some(Broken { count, first, is_mended: true });
+                return Pass { broken, problems: true, ..self.kept.complete(pass) };
+            };
+            count += more;
+            self.start_anew((pass, gone));
+        }
+        Pass { broken: Some(Broken { count, first, is_mended: false }), ..Pass::default() }
+    }
+
+    /// A pass on the condition that no invariant breaks, and the last outputs of the nodes that are gone.
+    fn attempt(&mut self) -> (Pass, Vec<Arc<Output>>) {
+        let is_first = self.indexes.look_at_new_world(&self.world);
+        // Nodes that were known before the translator started again from nothing, and are not any more.
+        let unnamed = self.kept.restore(&mut self.indexes.cluster);
+        #[cfg(test)]
+        self.plant.into_iter().for_each(|plant| plant(self));
+        let (mut pass, mut gone) = pass::run(&mut self.indexes, &self.world, is_first);
+        gone.extend(unnamed);
+        gone.sort_unstable_by(|a, b| a.node().cmp(b.node()));
+        pass.gone = gone.iter().map(|output| output.node().clone()).collect();
+        (pass, gone)
+    }
+
+    /// Drops the indexes. What is published stays.
+    fn start_anew(&mut self, (pass, gone): (Pass, Vec<Arc<Output>>)) {
+        self.kept.keep(&mut self.indexes, pass, gone);
+        self.indexes = Indexes::new(&self.options);
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use flock_shared::NodeName;
 
 use super::{Options, Translator};
+use crate::invariant::Broken;
 use crate::output::{Families, Output};
 use crate::problem::Problem;
 use crate::world::World;
@@ -16,6 +17,7 @@ pub struct Translation {
     families: Families,
     nodes: BTreeMap<NodeName, Arc<Output>>,
     problems: Vec<Problem>,
+    broken: Option<Broken>,
 }
 
 impl Translation {
@@ -30,6 +32,12 @@ impl Translation {
     #[must_use]
     pub fn problems(&self) -> &[Problem] {
         &self.problems
+    }
+
+    /// What is wrong with the translation itself, which then says nothing of any node.
+    #[must_use]
+    pub const fn broken(&self) -> Option<&Broken> {
+        self.broken.as_ref()
     }
 
     /// Every node of the world and its output, by name.
@@ -52,5 +60,6 @@ pub fn translate_with(world: &World, options: Options) -> Translation {
     translator.world = world.clone();
     let pass = translator.pass();
     let nodes = pass.changes.into_iter().map(|change| (change.after.node().clone(), change.after)).collect();
-    Translation { families: translator.families, nodes, problems: translator.problems() }
+    let (families, problems) = (translator.indexes.families, translator.problems());
+    Translation { families, nodes, problems, broken: pass.broken }
 }

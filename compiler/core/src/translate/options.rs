@@ -3,32 +3,21 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::budget::Budgets;
-use crate::identity::{ShortHash, fnv1a};
+use crate::invariant::OnBreak;
+use crate::translate::budget::Budgets;
 use crate::world::Trust;
 
 /// How a world is translated. Every replica must have the same.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub struct Options {
     /// What happens to addresses that no known pod owns yet.
     pub unready_pods: UnreadyPods,
     /// What is believed of what CNI says.
     pub trust: Trust,
-    /// The short hash that names are made of; a parameter, so that a test can make them collide.
-    pub names: ShortHash,
     /// What policies may come to; a parameter, so that a test can exceed it.
     pub budgets: Budgets,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self {
-            unready_pods: UnreadyPods::default(),
-            trust: Trust::default(),
-            names: fnv1a,
-            budgets: Budgets::default(),
-        }
-    }
+    /// What comes of a broken invariant; a parameter, so that a test can see what a release does.
+    pub on_break: OnBreak,
 }
 
 /// What happens to an address in a node's pod CIDRs that no known pod owns yet: mostly that of a pod which has just

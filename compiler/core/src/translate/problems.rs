@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use flock_shared::{NamespaceName, NodeName, PodKey, PolicyKey};
 
-use super::Translator;
-use super::budget::{self, OverBudget};
-use super::cluster::Cluster;
-use super::follow::rules;
-use super::groups::{Group, Outcome};
-use super::load::{Kind, Load};
+use super::indexes::{Indexes, rules};
+use crate::collections::ids::{NamespaceId, RulesId};
 use crate::object::{Direction, Facts, Node, Pod, Policy};
 use crate::problem::{self, Consequence, Problem};
+use crate::translate::budget::load::{Load, LoadKind};
+use crate::translate::budget::{self, OverBudget};
+use crate::translate::index::cluster::Cluster;
+use crate::translate::rules::applied_to::{AppliedToGroup, Outcome};
 use crate::world::World;
 
 /// The objects with fields that were not understood.
@@ -26,7 +26,7 @@ pub(super) struct Faulty {
 }
 
 impl Faulty {
-    /// Follows a node; whether it has or had faults.
+    /// Follows a node. Returns true if it has or had faults.
     pub(super) fn node(&mut self, before: Option<&Arc<Node>>, after: Option<&Arc<Node>>) -> bool {
         let [before, after] = [before, after].map(|node| node.filter(|node| !node.faults.is_empty()));
         before.iter().for_each(|node| _ = self.nodes.remove(&node.name));
@@ -69,8 +69,19 @@ impl Faulty {
     }
 }
 
+/// All problems, in order.
+pub(super) fn of(indexes: &Indexes, world: &World) -> Vec<Problem> {
+    let mut problems = indexes.problems.of_objects();
+    problems.extend(between(&indexes.cluster));
+    problems.extend(of_facts(&indexes.cluster, world));
+    problems.extend(groups_over_budget(indexes, world));
+    problems.extend(namespaces_over_budget(indexes));
+    problems.extend(problem::of_overdue(world.overdue()));
+    bounded(problems)
+}
+
 /// The problems between objects: contested addresses.
-pub(super) fn between(cluster: &Cluster) -> impl Iterator<Item = Problem> {
+fn between(cluster: &Cluster) -> impl Iterator<Item = Problem> {
     cluster.contested().flat_map(|(address, owners)| {
         let owners = owners.iter().filter_map(|id| cluster.pod(*id));
         let keys: Vec<&PodKey> = owners.map(|entry| &entry.pod.key).collect();
@@ -79,32 +90,33 @@ pub(super) fn between(cluster: &Cluster) -> impl Iterator<Item = Problem> {
 }
 
 /// What the facts of nodes of the cluster come to.
-pub(super) fn of_facts(cluster: &Cluster, world: &World) -> Vec<Problem> {
+fn of_facts(cluster: &Cluster, world: &World) -> Vec<Problem> {
     let of = |facts: &Facts| {
         let output = cluster.node(cluster.node_id(&facts.node)?)?.output.as_ref()?;
-        Some(problem::of_facts(facts, &output.frame().links.pod_bridges))
+        Some(problem::of_facts(facts, &output.node_rules().links.pod_bridges))
     };
     world.facts().values().filter_map(|facts| of(facts)).flatten().collect()
 }
 
 /// The namespaces that are over budget.
-pub(super) fn namespaces_over_budget(translator: &Translator) -> Vec<Problem> {
-    let Translator { cluster, subjects, groups, parts, budgets, .. } = translator;
-    let tried = subjects.over();
+fn namespaces_over_budget(indexes: &Indexes) -> Vec<Problem> {
+    let Indexes { cluster, policies, groups, rule_sets, budgets, .. } = indexes;
+    let tried = policies.over();
     let tried = tried.map(|(namespace, over, tries)| (namespace, over, (tries, budgets.tries)));
-    let all = tried.chain(groups.tenants.all_over(budgets)).chain(parts.namespaces_over());
+    let all = tried.chain(groups.budgets.all_over(budgets)).chain(rule_sets.namespaces_over());
+    // As of the last pass: namespaces may be gone since.
     let all = all.filter_map(|(namespace, over, figures)| {
-        Some(budget::of_namespace(over, &cluster.namespace(namespace)?.name, figures))
+        Some(budget::of_namespace(over, &cluster.namespaces.get(namespace)?.name, figures))
     });
     all.chain(closed_on_nodes(cluster, &budgets.node)).collect()
 }
 
 /// The namespaces that are closed on nodes whose tables would be too large.
 fn closed_on_nodes(cluster: &Cluster, budget: &Load) -> Vec<Problem> {
-    let mut nodes: BTreeMap<&NamespaceName, ((&NodeName, Kind), usize)> = BTreeMap::new();
+    let mut nodes: BTreeMap<&NamespaceName, ((&NodeName, LoadKind), usize)> = BTreeMap::new();
     for (_, node) in cluster.nodes() {
         for (id, over) in &node.closed {
-            let Some(namespace) = cluster.namespace(*id) else { continue };
+            let Some(namespace) = cluster.namespaces.get(*id) else { continue };
             let (first, count) = nodes.entry(&namespace.name).or_insert(((&node.name, *over), 0));
             *first = (*first).min((&node.name, *over));
             *count += 1;
@@ -115,23 +127,23 @@ fn closed_on_nodes(cluster: &Cluster, budget: &Load) -> Vec<Problem> {
 }
 
 /// The policies of groups that went over a budget by themselves.
-pub(super) fn groups_over_budget(translator: &Translator) -> Vec<Problem> {
+fn groups_over_budget(indexes: &Indexes, world: &World) -> Vec<Problem> {
     let mut problems = Vec::new();
-    if !translator.any_over_budget() {
+    if !indexes.any_over_budget() {
         return problems;
     }
-    let mut groups: BTreeMap<u32, Vec<(OverBudget, &Group)>> = BTreeMap::new();
-    for (_, group) in translator.groups.iter() {
-        if let Some(over) = over(translator, group).filter(|over| !over.is_of_namespace()) {
+    let mut groups: BTreeMap<NamespaceId, Vec<(OverBudget, &AppliedToGroup)>> = BTreeMap::new();
+    for (_, group) in indexes.groups.iter() {
+        if let Some(over) = over(indexes, group).filter(|over| !over.is_of_namespace()) {
             groups.entry(group.namespace()).or_default().push((over, group));
         }
     }
     for (namespace, groups) in groups {
-        let Some(entry) = translator.cluster.namespace(namespace) else { continue };
-        let sayers = sayers(translator, &entry.name);
+        let Some(entry) = indexes.cluster.namespaces.get(namespace) else { continue };
+        let sayers = sayers(indexes, world, &entry.name);
         for (over, group) in groups {
             let direction = group.direction();
-            let said = || group.applying().rules().filter_map(|rules| sayers.get(&(direction, rules)));
+            let said = || group.matched().rules().filter_map(|rules| sayers.get(&(direction, rules)));
             let first = said().filter_map(|policies| policies.first()).min().copied();
             let count = said().map(Vec::len).sum();
             problems.push(budget::of_group(over, direction, first, count));
@@ -144,17 +156,18 @@ pub(super) fn groups_over_budget(translator: &Translator) -> Vec<Problem> {
 
 /// The policies of a namespace by the rules that they have in a direction, each list in order.
 fn sayers<'a>(
-    translator: &'a Translator,
+    indexes: &Indexes,
+    world: &'a World,
     namespace: &'a NamespaceName,
-) -> BTreeMap<(Direction, u32), Vec<&'a PolicyKey>> {
+) -> BTreeMap<(Direction, RulesId), Vec<&'a PolicyKey>> {
     // No name comes before it.
     let first = PolicyKey::new(namespace.as_str(), "0");
-    let from = first.into_iter().flat_map(|first| translator.world.policies().range(first..));
+    let from = first.into_iter().flat_map(|first| world.policies().range(first..));
     let policies = from.take_while(|(key, _)| key.namespace == *namespace).map(|(_, policy)| &**policy);
-    let mut found: BTreeMap<(Direction, u32), Vec<&PolicyKey>> = BTreeMap::new();
+    let mut found: BTreeMap<(Direction, RulesId), Vec<&PolicyKey>> = BTreeMap::new();
     for policy in policies {
         for direction in Direction::ALL {
-            let rules = rules(policy, direction).and_then(|rules| translator.subjects.find(&rules));
+            let rules = rules(policy, direction).and_then(|rules| indexes.policies.find(&rules));
             rules
                 .into_iter()
                 .for_each(|rules| found.entry((direction, rules)).or_default().push(&policy.key));
@@ -168,7 +181,7 @@ fn sayers<'a>(
 const LISTED: usize = 100;
 
 /// The problems in order, and no more than [`LISTED`] of each namespace; how many are left out is one more.
-pub(super) fn bounded(mut problems: Vec<Problem>) -> Vec<Problem> {
+fn bounded(mut problems: Vec<Problem>) -> Vec<Problem> {
     problems.sort_unstable();
     let mut counts: BTreeMap<NamespaceName, usize> = BTreeMap::new();
     problems.retain(|problem| match &problem.namespace {
@@ -181,22 +194,18 @@ pub(super) fn bounded(mut problems: Vec<Problem>) -> Vec<Problem> {
         _ => true,
     });
     let more = counts.into_iter().filter(|(_, count)| *count > LISTED);
-    problems.extend(more.map(|(namespace, count)| Problem {
-        object: format!("Namespace {namespace}"),
-        namespace: Some(namespace),
-        origin: None,
-        field: String::new(),
-        message: format!("{} more problems of its objects are not listed", count - LISTED),
-        consequence: Consequence::NotListed,
+    problems.extend(more.map(|(namespace, count)| {
+        let message = format!("{} more problems of its objects are not listed", count - LISTED);
+        Problem::of_namespace(&namespace, message, Consequence::NotListed)
     }));
     problems.sort_unstable();
     problems
 }
 
-fn over(translator: &Translator, group: &Group) -> Option<OverBudget> {
+fn over(indexes: &Indexes, group: &AppliedToGroup) -> Option<OverBudget> {
     match group.outcome {
         Outcome::Open => None,
         Outcome::Closed(over) => over,
-        Outcome::Rules(id) => translator.parts.rule_sets.get(id)?.value.over,
+        Outcome::Rules(id) => indexes.rule_sets.interner.there(id)?.value.over,
     }
 }

@@ -4,9 +4,9 @@ use flock_compiler_core::change::Object;
 use flock_compiler_core::object::Overdue;
 use flock_compiler_core::{Change, Edit};
 
-use super::cluster::{Cluster, Node};
 use super::dice::Dice;
 use super::to_core;
+use flock_model::oracle::cluster::{Cluster, Node};
 
 /// A walk from cluster to cluster, so that the world is a mixture of two at most times.
 pub(crate) struct Walk<'a> {

@@ -1,15 +1,12 @@
-//! What the tests of the core share: a cluster in the API's own shape, an evaluator of it that knows nothing of the
-//! translation, random clusters and flows, and the way from that shape to the core's objects.
+//! What the tests of the core share: random clusters in the API's own shape, random flows, histories, and the way from
+//! that shape to the core's objects.
 
 #![allow(dead_code, reason = "each test binary uses its own part of this module")]
 
-pub(crate) mod cluster;
 pub(crate) mod dice;
-pub(crate) mod evaluator;
-pub(crate) mod flow;
 pub(crate) mod generator;
 pub(crate) mod history;
-pub(crate) mod text;
+pub(crate) mod objects;
 pub(crate) mod to_core;
 
 use proptest::test_runner::{Config, RngSeed};

@@ -13,7 +13,7 @@ use flock_compiler_core::{
 use flock_shared::{NamespaceName, NodeName, ObjectKey};
 use ipnet::IpNet;
 
-use super::cluster::{
+use flock_model::oracle::cluster::{
     self, Cluster, Direction, Namespace, Net, Operator, Peer, Phase, Pod, Policy, PolicySpec, Port,
     PortNumber, Protocol, Rule, Selector, Text,
 };
@@ -158,7 +158,11 @@ pub(crate) fn policy(policy: &Policy) -> object::Policy {
             })
         }
     };
-    object::Policy { key: key(policy.namespace, policy.name), subjects: selector(&policy.pod_selector), body }
+    object::Policy {
+        key: key(policy.namespace, policy.name),
+        pod_selector: selector(&policy.pod_selector),
+        body,
+    }
 }
 
 fn rule(own_namespace: Text, rule: &Rule) -> object::Rule {

@@ -6,10 +6,11 @@ use std::process::{Child, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
+use flock_proto::v1::NodeStatus;
 use flock_shared::access::{NAMESPACE, PORT};
+use flock_testkit::compiler::{FakeCompiler, served};
 use flock_testkit::{PORT_FORWARD, TOKEN_REQUEST, Verb};
 
-use crate::fake_compiler::FakeCompiler;
 use crate::site::Site;
 
 /// Far beyond what a slow machine needs.
@@ -21,12 +22,21 @@ fn nobody() -> SocketAddr {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_next_pod_is_asked_where_one_cannot_be_reached() {
+async fn the_others_are_asked_where_one_cannot_be_reached() {
     let site = Site::start().await;
     site.pod("compiler-0", "True", nobody());
     site.pod("a-compiler-that-starts", "False", nobody());
-    assert!(site.prints("nodes").await.contains("n1"));
-    assert_eq!(site.api.requests(PORT_FORWARD, Verb::Get), 2, "the first by name, then the next");
+    let ended = site.run("nodes").await;
+    assert!(ended.code == Some(0) && ended.stdout.contains("n1"), "all that there are: {ended:?}");
+    assert!(ended.stdout.contains("asked 1 of 3 replicas"), "{ended:?}");
+    let told: Vec<&str> = ended.stderr.lines().collect();
+    assert!(told[0].starts_with("flockctl: pod flock-system/compiler-0 was not asked: "), "{ended:?}");
+    let unready = "flockctl: pod flock-system/a-compiler-that-starts was not asked: it is not ready";
+    assert_eq!(
+        told[1..],
+        [unready, "flockctl: asked 1 of 3 replicas; nodes that others serve are not known"]
+    );
+    assert_eq!(site.api.requests(PORT_FORWARD, Verb::Get), 2, "each that is ready");
     site.pod("compiler-a", "True", nobody());
     let complaint = site.complains("nodes").await;
     assert!(
@@ -39,22 +49,22 @@ async fn the_next_pod_is_asked_where_one_cannot_be_reached() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_impostor_is_told_nothing() {
     let site = Site::start().await;
-    let impostor = FakeCompiler::start().await;
+    let impostor = FakeCompiler::start_tls().await;
     site.pod("compiler-a", "True", impostor.address);
     let complaint = site.complains("nodes").await;
     assert!(complaint.contains("certificate"), "{complaint}");
-    assert!(impostor.said.authorizations.lock().unwrap().is_empty());
+    assert!(impostor.debug.authorizations.lock().unwrap().is_empty());
 }
 
-struct Watch {
+pub(crate) struct Watch {
     child: Child,
     lines: Receiver<String>,
 }
 
 impl Watch {
     /// What it prints and complains, line by line.
-    fn start(site: &Site) -> Self {
-        let mut command = site.flockctl("watch n1");
+    pub(crate) fn start(site: &Site, arguments: &str) -> Self {
+        let mut command = site.flockctl(arguments);
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let (said, lines) = channel();
         let (out, err) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
@@ -66,7 +76,7 @@ impl Watch {
         Self { child, lines }
     }
 
-    fn line(&self) -> String {
+    pub(crate) fn line(&self) -> String {
         self.lines.recv_timeout(PATIENCE).expect("it should have said something")
     }
 }
@@ -82,7 +92,7 @@ impl Drop for Watch {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_watch_is_taken_up_again_with_another_token_until_there_is_no_way() {
     let site = Site::start().await;
-    let mut watch = Watch::start(&site);
+    let mut watch = Watch::start(&site, "watch n1");
     assert!(watch.line().starts_with("NODE"));
     assert!(watch.line().contains("000000000000"));
 
@@ -91,11 +101,12 @@ async fn a_watch_is_taken_up_again_with_another_token_until_there_is_no_way() {
     assert!(broken.starts_with("flockctl: the port-forwarding to pod compiler-a ended: "), "{broken}");
     assert!(broken.ends_with("; asking again"), "{broken}");
     flock_testkit::wait_until("another watch", || {
-        site.compiler.said.authorizations.lock().unwrap().len() == 2
+        site.compiler.debug.authorizations.lock().unwrap().len() == 2
     })
     .await
     .unwrap();
-    site.compiler.said.revision.send_replace("1".repeat(32));
+    let newer = NodeStatus { desired_revision: "1".repeat(32), ..served("n1") };
+    site.compiler.debug.nodes.send_replace(vec![newer]);
     assert!(watch.line().contains("111111111111"), "and not what was printed before");
     assert_eq!(site.api.requests(TOKEN_REQUEST, Verb::Create), 2);
 

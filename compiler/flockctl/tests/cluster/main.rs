@@ -3,10 +3,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 #![allow(clippy::print_stderr, reason = "what is skipped is said")]
 
-mod fake_compiler;
+mod check;
 mod forwarding;
+mod merged;
 mod missing;
 mod plugin;
 mod site;
+mod target;
 mod url;
-mod way;

@@ -86,8 +86,8 @@ async fn the_rule_that_is_missing_is_named() {
 async fn what_the_compiler_denies_is_in_its_words() {
     let site = Site::start().await;
     let words = "user \"system:serviceaccount:flock-system:flockctl\" cannot get resource \"nodescripts\"";
-    *site.compiler.said.refusal.lock().unwrap() = Some(Status::permission_denied(words));
+    *site.compiler.debug.refusal.lock().unwrap() = Some(Status::permission_denied(words));
     for arguments in ["nodes", "problems", "script n1", "output n1", "watch n1"] {
-        assert_eq!(site.complains(arguments).await, words);
+        assert_eq!(site.refuses(arguments).await, words);
     }
 }

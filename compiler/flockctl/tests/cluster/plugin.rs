@@ -40,5 +40,5 @@ async fn the_plugin_speaks_under_its_own_name() {
     let mut command = bare(PLUGIN, site.directory.path());
     command.env("KUBECONFIG", site.kubeconfig()).args(["nodes", "--context", "nowhere"]);
     let ended = end(command).await;
-    assert!(ended.code == Some(1) && ended.stderr.starts_with("kubectl flock: "), "{ended:?}");
+    assert!(ended.code == Some(3) && ended.stderr.starts_with("kubectl flock: "), "{ended:?}");
 }

@@ -5,11 +5,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use flock_shared::access::{CA_CONFIG_MAP, CA_KEY, CLIENT_ACCOUNT, NAMESPACE, PORT, SERVICE};
+use flock_testkit::compiler::FakeCompiler;
 use flock_testkit::{ApiServer, CONFIG_MAP, Identity, POD, SERVICE_ACCOUNT, Settings};
 use serde_json::{Value, json};
 use tempfile::TempDir;
-
-use crate::fake_compiler::FakeCompiler;
 
 /// What the API server knows the user by.
 pub(crate) const USER_TOKEN: &str = "the-token-of-alice";
@@ -31,10 +30,11 @@ pub(crate) struct Ended {
 impl Site {
     /// Everything is as it should be.
     pub(crate) async fn start() -> Self {
-        let settings = Settings { closed: true, ..Settings::default() };
+        let mut settings = Settings { closed: true, ..Settings::default() };
+        settings.kinds.extend(crate::check::KINDS);
         let api = ApiServer::start_with(settings).await.unwrap();
         api.identities().register(USER_TOKEN, Identity::user("alice"));
-        let compiler = FakeCompiler::start().await;
+        let compiler = FakeCompiler::start_tls().await;
         let site = Self { api, compiler, directory: TempDir::new().unwrap() };
         let account = json!({ "metadata": { "namespace": NAMESPACE, "name": CLIENT_ACCOUNT } });
         site.api.store().put(SERVICE_ACCOUNT, account).unwrap();
@@ -100,10 +100,19 @@ impl Site {
         ended.stdout
     }
 
-    /// What it complains in one line; it must fail and print nothing else.
+    /// What it complains in one line where there is no way to the compiler; it must print nothing else.
     pub(crate) async fn complains(&self, arguments: &str) -> String {
+        self.fails(3, arguments).await
+    }
+
+    /// What it complains in one line where it cannot be asked like this; it must print nothing else.
+    pub(crate) async fn refuses(&self, arguments: &str) -> String {
+        self.fails(2, arguments).await
+    }
+
+    async fn fails(&self, code: i32, arguments: &str) -> String {
         let ended = self.run(arguments).await;
-        assert_eq!((ended.code, &*ended.stdout), (Some(1), ""), "{arguments}: {ended:?}");
+        assert_eq!((ended.code, &*ended.stdout), (Some(code), ""), "{arguments}: {ended:?}");
         assert_eq!(ended.stderr.lines().count(), 1, "{arguments}: {ended:?}");
         assert!(!ended.stderr.contains(USER_TOKEN) && !ended.stderr.contains("eyJ"), "{ended:?}");
         ended.stderr.strip_prefix("flockctl: ").expect("its name").trim_end().to_owned()

@@ -1,10 +1,10 @@
-//! The way by URL, and when nobody says which way.
+//! The compiler by its URL, and when nobody says where it is.
 
 use std::path::PathBuf;
 
+use flock_testkit::compiler::NAME;
 use tempfile::TempDir;
 
-use crate::fake_compiler::NAME;
 use crate::site::{Site, bare, end};
 
 const OWN_TOKEN: &str = "the-token-in-a-file";
@@ -27,7 +27,7 @@ async fn tls_by_url_needs_an_authority_a_name_and_shows_a_token() {
     let (url, token) = options(&site);
     let all = format!("{url} --server-name {NAME} --token-file {}", token.display());
     assert!(site.prints(&format!("nodes {all}")).await.contains("n1"));
-    let shown = site.compiler.said.authorizations.lock().unwrap().clone();
+    let shown = site.compiler.debug.authorizations.lock().unwrap().clone();
     assert_eq!(shown, [format!("Bearer {OWN_TOKEN}"), format!("Bearer {OWN_TOKEN}")]);
 
     let complaint = site.complains(&format!("nodes {url}")).await;
@@ -64,13 +64,13 @@ async fn without_a_kubeconfig_the_compiler_is_expected_here() {
     command.arg("nodes");
     let ended = end(command).await;
     // Something may listen there on this machine.
-    if ended.code == Some(1) {
+    if ended.code == Some(3) {
         assert!(ended.stderr.contains("cannot reach the compiler at http://127.0.0.1:7443/: "), "{ended:?}");
         assert!(ended.stderr.contains(".kube/config"), "{ended:?}");
     }
     let mut command = bare(env!("CARGO_BIN_EXE_flockctl"), home.path());
     command.args(["nodes", "--context", "here"]);
     let ended = end(command).await;
-    assert_eq!(ended.code, Some(1));
+    assert_eq!(ended.code, Some(3));
     assert!(ended.stderr.starts_with("flockctl: --context here needs a kubeconfig"), "{ended:?}");
 }

@@ -16,8 +16,8 @@ pub(super) fn of(words: &Words, tenant: &Tenant, name: &ObjectName) -> Policy {
     let team = || labelled([&tenant.team]);
     let project = || labelled([&tenant.project]);
     let own = || pods_of(&tenant.name, Selector::everything());
-    let make = |subjects: Selector, ingress: Option<Vec<Rule>>, egress: Option<Vec<Rule>>| {
-        policy(&tenant.name, name, subjects, ingress, egress)
+    let make = |pod_selector: Selector, ingress: Option<Vec<Rule>>, egress: Option<Vec<Rule>>| {
+        policy(&tenant.name, name, pod_selector, ingress, egress)
     };
     match tenant.number % 10 {
         // The gateways may reach the web pods.
@@ -57,25 +57,29 @@ pub(super) fn of(words: &Words, tenant: &Tenant, name: &ObjectName) -> Policy {
         ),
         // All but the databases talk within their project, in production; both directions.
         8 => {
-            let subjects: [Requirement; 2] =
+            let pod_selector: [Requirement; 2] =
                 [is_not_in(&words.app, [&words.db.1]), requirement(&words.version, Operator::Exists)];
             let within = || {
                 let namespaces =
                     [is_in(&tenant.project.0, [&tenant.project.1]), is_not_in(&words.stage, [&words.test.1])];
                 rule([pods_in(namespaces.into_iter().collect(), Selector::everything())], [])
             };
-            make(subjects.into_iter().collect(), Some(vec![within()]), Some(vec![within(), lookup(words)]))
+            make(
+                pod_selector.into_iter().collect(),
+                Some(vec![within()]),
+                Some(vec![within(), lookup(words)]),
+            )
         }
         // An office network without its guests may reach a range of ports; the gateways one of them.
         _ => {
             let office = u8::try_from(tenant.number / 10 % 256).unwrap_or(0);
             let network = block(([192, 168, office, 0], 24), &[([192, 168, office, 64], 28)]);
-            let subjects = [
+            let pod_selector = [
                 requirement(&words.app, Operator::Exists),
                 requirement(&words.purpose, Operator::DoesNotExist),
             ];
             make(
-                subjects.into_iter().collect(),
+                pod_selector.into_iter().collect(),
                 Some(vec![rule([network], [tcp_range(8000, 8999)]), rule([gateways(words)], [tcp(8080)])]),
                 None,
             )

@@ -70,5 +70,5 @@ fn ten_thousand_labels_are_no_trouble() {
     let pod = pod(&json!({"metadata": {"name": "a", "labels": labels}}));
     assert_eq!(pod.labels.get("k9999"), Some("v9999"));
     let policy = policy(&json!({"podSelector": {"matchLabels": labels}}));
-    assert!(policy.subjects.matches(&pod.labels));
+    assert!(policy.pod_selector.matches(&pod.labels));
 }

@@ -24,7 +24,7 @@ fn a_policy_of_another_version_isolates_what_it_selects() {
             "spec": {"podSelector": {"matchLabels": {"app": "web"}}, "policyTypes": ["Egress"]},
         }));
         let Ok(Converted::Object(ClusterObject::Policy(policy))) = converted else { panic!("{converted:?}") };
-        assert_eq!(policy.subjects.to_string(), "app=web");
+        assert_eq!(policy.pod_selector.to_string(), "app=web");
         let message = format!("apiVersion: \"{api_version}\" is not known; expected networking.k8s.io/v1");
         assert_eq!(faults(&policy), (Types::Egress, vec![message]));
     }
@@ -103,9 +103,9 @@ fn every_bad_peer_is_a_fault() {
 
 #[test]
 fn what_cannot_be_read_of_subjects_and_directions_is_everything() {
-    let check = |spec: Value, subjects: &str, types: Types, fault: &str| {
+    let check = |spec: Value, pod_selector: &str, types: Types, fault: &str| {
         let policy = policy(&spec);
-        assert_eq!(policy.subjects.to_string(), subjects, "{spec}");
+        assert_eq!(policy.pod_selector.to_string(), pod_selector, "{spec}");
         assert_eq!(faults(&policy), (types, vec![fault.to_owned()]), "{spec}");
     };
     let web = json!({"matchLabels": {"app": "web"}});
@@ -150,6 +150,6 @@ fn what_cannot_be_read_of_subjects_and_directions_is_everything() {
 
     let misspelt =
         converter().policy(&json!({"metadata": {"name": "a"}, "sepc": {"podSelector": web}})).unwrap();
-    assert!(misspelt.subjects.is_everything());
+    assert!(misspelt.pod_selector.is_everything());
     assert_eq!(faults(&misspelt).0, Types::Both);
 }

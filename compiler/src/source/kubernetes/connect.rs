@@ -3,10 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use kube::config::{InferConfigError, KubeConfigOptions, Kubeconfig, KubeconfigError};
+use kube::config::{AuthInfo, InferConfigError, KubeConfigOptions, Kubeconfig, KubeconfigError};
 use kube::{Client, Config};
 
-/// Longer than a watch may be silent by [`super::Settings::default`]: no response may be silent for longer.
+/// Longer than a watch may be silent by [`super::WatchSettings::default`]: no response may be silent for longer.
 const READ_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// Why there is no way to an API server.
@@ -44,14 +44,30 @@ pub enum ConnectError {
 /// # Errors
 /// When no configuration is found or it cannot be used.
 pub async fn connect(kubeconfig: Option<&Path>) -> Result<Client, ConnectError> {
-    let config = match kubeconfig {
+    client(config(kubeconfig).await?)
+}
+
+/// The configuration that [`connect`] goes by.
+///
+/// # Errors
+/// When none is found.
+pub async fn config(kubeconfig: Option<&Path>) -> Result<Config, ConnectError> {
+    match kubeconfig {
         Some(path) => from_file(path)
             .await
-            .map_err(|source| ConnectError::Kubeconfig { path: path.to_owned(), source: Box::new(source) })?,
-        None => Config::infer()
-            .await
-            .map_err(|source| ConnectError::NotConfigured { source: Box::new(source) })?,
-    };
+            .map_err(|source| ConnectError::Kubeconfig { path: path.to_owned(), source: Box::new(source) }),
+        None => {
+            Config::infer().await.map_err(|source| ConnectError::NotConfigured { source: Box::new(source) })
+        }
+    }
+}
+
+/// A client for the same server that shows no credentials.
+///
+/// # Errors
+/// When the certificates of `config` cannot be used.
+pub fn anonymous(mut config: Config) -> Result<Client, ConnectError> {
+    config.auth_info = AuthInfo::default();
     client(config)
 }
 

@@ -13,6 +13,9 @@ const GONE: u16 = 410;
 /// HTTP's 404: of a listing, that the server does not know the kind.
 const NOT_FOUND: u16 = 404;
 
+/// HTTP's 401: the server does not know who asks.
+const UNAUTHORIZED: u16 = 401;
+
 /// HTTP's 403.
 const FORBIDDEN: u16 = 403;
 
@@ -21,7 +24,7 @@ const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(60);
 
 /// Why a listing or a watch ended.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Failure {
+pub(super) enum WatchFailure {
     /// The server does not remember a version or a page, told by a response or by an event.
     #[error("the version or page is forgotten: {}", .0.message)]
     Expired(Box<Status>),
@@ -64,7 +67,7 @@ pub(super) enum Absence {
     Forbidden,
 }
 
-impl Failure {
+impl WatchFailure {
     /// A failure that the server described. Without a code it is none: any JSON that is no event reads as a status
     /// of which nothing is known.
     pub(super) fn told(status: Box<Status>) -> Self {
@@ -93,7 +96,17 @@ impl Failure {
         }
     }
 
-    /// Whether changes may have been missed that resuming would not bring.
+    /// Returns true if it may be this process's alone: its way to the server, or its token. What the server makes of a
+    /// request that it understood, it makes of those of all replicas.
+    pub(super) const fn may_be_own(&self) -> bool {
+        match self {
+            Self::Unreachable(_) | Self::Silent(_) | Self::Short => true,
+            Self::Refused(status) => status.code == UNAUTHORIZED,
+            Self::Expired(_) | Self::Unreadable(_) | Self::NoVersion | Self::WentBack { .. } => false,
+        }
+    }
+
+    /// Returns true if changes may have been missed that resuming would not bring.
     pub(super) const fn needs_listing(&self) -> bool {
         match self {
             Self::Expired(_) | Self::Unreadable(_) | Self::NoVersion | Self::WentBack { .. } => true,
@@ -136,20 +149,20 @@ mod tests {
 
     #[test]
     fn only_410_and_what_cannot_be_read_need_a_listing() {
-        assert!(Failure::of(kube::Error::Api(status(410))).needs_listing());
+        assert!(WatchFailure::of(kube::Error::Api(status(410))).needs_listing());
         for code in [401, 403, 429, 500, 503, 504] {
-            assert!(!Failure::of(kube::Error::Api(status(code))).needs_listing(), "{code}");
+            assert!(!WatchFailure::of(kube::Error::Api(status(code))).needs_listing(), "{code}");
         }
-        assert!(Failure::of(kube::Error::Api(status(0))).needs_listing());
+        assert!(WatchFailure::of(kube::Error::Api(status(0))).needs_listing());
         let broken = serde_json::from_str::<u8>("!").unwrap_err();
-        assert!(Failure::of(kube::Error::SerdeError(broken)).needs_listing());
+        assert!(WatchFailure::of(kube::Error::SerdeError(broken)).needs_listing());
     }
 
     #[test]
     fn a_line_names_each_cause_once() {
         let error = std::io::Error::other(std::io::Error::other("reset by peer"));
-        let line = Failure::of(kube::Error::ReadEvents(error)).line();
+        let line = WatchFailure::of(kube::Error::ReadEvents(error)).line();
         assert_eq!(line, "the API server cannot be reached: Error reading events stream: reset by peer");
-        assert_eq!(Failure::told(status(503)).line(), "the API server answers 503 Reason: because");
+        assert_eq!(WatchFailure::told(status(503)).line(), "the API server answers 503 Reason: because");
     }
 }

@@ -14,7 +14,7 @@ use super::failure::Absence;
 use super::raw::RawObject;
 use super::watched::Watched;
 use crate::convert::Converter;
-use crate::source::{Progress, Reached, SourceEvent, Version};
+use crate::source::{KindProgress, Reached, SourceEvent, Version};
 
 /// All objects of a kind at one version, converted while the pages come in.
 pub(super) struct Listing<W: Watched> {
@@ -86,6 +86,7 @@ impl<W: Watched> Feed<W> {
         self.known = listed;
         let mut said = vec![changed::<W>(changes, reached)];
 
+        // After the objects: a report that is cleared too early would say that all is well before it is.
         let mended = std::mem::take(&mut self.reported);
         let reports: Vec<SourceEvent> = broken.into_iter().map(|broken| self.report(broken)).collect();
         said.extend(mended.difference(&self.reported).map(cleared));
@@ -130,6 +131,7 @@ impl<W: Watched> Feed<W> {
                 said.extend(self.mend(raw));
                 said
             }
+            // Its version counts as read all the same: agents of other replicas would else wait for it in vain.
             Err(broken) => vec![changed::<W>(Vec::new(), event(raw)), self.report(broken)],
         }
     }
@@ -149,9 +151,8 @@ impl<W: Watched> Feed<W> {
     }
 
     /// The store was at a version when it was asked.
-    pub(super) const fn store(at: Version, asked: Instant) -> SourceEvent {
-        let progress = Some(Progress { kind: W::KIND, reached: Reached::Store { at, asked } });
-        SourceEvent::Changes { changes: Vec::new(), progress }
+    pub(super) fn store(at: Version, asked: Instant) -> SourceEvent {
+        changed::<W>(Vec::new(), Reached::Store { at, asked })
     }
 
     fn convert(&self, raw: &RawObject) -> Result<W, Broken<W>> {
@@ -177,7 +178,8 @@ impl<W: Watched> Feed<W> {
 }
 
 fn changed<W: Watched>(changes: Vec<Change>, reached: Reached) -> SourceEvent {
-    SourceEvent::Changes { changes, progress: Some(Progress { kind: W::KIND, reached }) }
+    let progress = Some(KindProgress { kind: W::KIND, reached });
+    SourceEvent::Changes { changes, progress, observed: Instant::now() }
 }
 
 fn comparable(version: Option<&str>) -> Option<Version> {

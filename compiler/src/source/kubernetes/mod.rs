@@ -15,12 +15,14 @@
 mod connect;
 mod failure;
 mod feed;
+mod probe;
 mod raw;
 mod statistics;
 mod watch;
 mod watched;
 
 use std::collections::BTreeMap;
+use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,10 +34,12 @@ use tokio::task::JoinSet;
 
 use super::{Events, Kind, Source, SourceError};
 use crate::convert::{Converter, HostInterfaces};
+use probe::AnonymousProbe;
 use watch::Watcher;
 use watched::Watched;
 
-pub use connect::{ConnectError, client, connect};
+pub use connect::{ConnectError, anonymous, client, config, connect};
+pub use probe::ProbeSettings;
 pub use statistics::{KindStatistics, Statistics};
 
 /// The origin of every object from an API server.
@@ -43,7 +47,7 @@ const ORIGIN: &str = "kubernetes";
 
 /// How the source lists and watches.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Settings {
+pub struct WatchSettings {
     /// Objects of one page of a listing.
     pub page_size: u32,
     /// When the server is to end a watch, in whole seconds. After each the store itself is asked for its version.
@@ -59,7 +63,7 @@ pub struct Settings {
     pub relist: Backoff,
 }
 
-impl Default for Settings {
+impl Default for WatchSettings {
     fn default() -> Self {
         Self {
             page_size: 500,
@@ -76,24 +80,40 @@ impl Default for Settings {
 pub struct KubernetesSource {
     client: Client,
     converter: Converter,
-    settings: Settings,
+    settings: WatchSettings,
     statistics: Arc<Statistics>,
     /// Wakes the watches that pause: the server has answered another one.
     answered: Arc<Notify>,
+    probe: Option<AnonymousProbe>,
 }
 
 impl KubernetesSource {
-    /// A source that asks `client`, as [`connect`] makes it, and names the links of pods as `interfaces` says.
+    /// A source that asks `client`, as [`connect()`] makes it, and names the links of pods as `interfaces` says.
     #[must_use]
     pub fn new(client: Client, interfaces: HostInterfaces) -> Self {
-        Self::with_settings(client, interfaces, Settings::default())
+        Self::with_settings(client, interfaces, WatchSettings::default())
     }
 
     /// The same with other settings.
     #[must_use]
-    pub fn with_settings(client: Client, interfaces: HostInterfaces, settings: Settings) -> Self {
+    pub fn with_settings(client: Client, interfaces: HostInterfaces, settings: WatchSettings) -> Self {
         let converter = Converter::new(ORIGIN, interfaces);
-        Self { client, converter, settings, statistics: Arc::default(), answered: Arc::default() }
+        Self {
+            client,
+            converter,
+            settings,
+            statistics: Arc::default(),
+            answered: Arc::default(),
+            probe: None,
+        }
+    }
+
+    /// The same, which asks the server without a token, too, and so finds out if it alone fails to see it.
+    #[must_use]
+    pub fn with_probe(mut self, anonymous: Client, when: ProbeSettings) -> Self {
+        let statistics = Arc::clone(&self.statistics);
+        self.probe = Some(AnonymousProbe { anonymous, statistics, when });
+        self
     }
 
     /// What its watches have been through; goes on counting while the source runs.
@@ -123,7 +143,14 @@ struct Watches {
 }
 
 impl Source for KubernetesSource {
-    async fn run(self, events: Events) -> Result<(), SourceError> {
+    async fn run(mut self, events: Events) -> Result<(), SourceError> {
+        let probe = self.probe.take();
+        let probing = async {
+            match probe {
+                Some(probe) => probe.run().await,
+                None => pending().await,
+            }
+        };
         let mut watches = Watches::default();
         self.spawn::<Node>(&mut watches, &events);
         self.spawn::<Namespace>(&mut watches, &events);
@@ -131,6 +158,7 @@ impl Source for KubernetesSource {
         self.spawn::<Policy>(&mut watches, &events);
         self.spawn::<NodePods>(&mut watches, &events);
         tokio::select! {
+            never = probing => match never {},
             () = events.closed() => Ok(()),
             Some(ended) = watches.tasks.join_next_with_id() => {
                 // A watch ends of itself only when nobody listens any more.

@@ -18,8 +18,8 @@ use kube::core::{ObjectList, Request};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::Settings;
-use super::failure::Failure;
+use super::WatchSettings;
+use super::failure::WatchFailure;
 use super::feed::{Feed, Listing};
 use super::raw::RawObject;
 use super::statistics::{KindStatistics, Statistics};
@@ -39,7 +39,7 @@ struct Closed;
 /// Lists and watches one kind.
 pub(super) struct Watcher<W: Watched> {
     client: Client,
-    settings: Settings,
+    settings: WatchSettings,
     statistics: Arc<Statistics>,
     /// Tells of an answer after an outage, to the watches of other kinds and from them.
     answered: Arc<Notify>,
@@ -52,7 +52,7 @@ pub(super) struct Watcher<W: Watched> {
     relisted: Option<Instant>,
     /// Since when requests fail; `None` while all is well.
     outage: Option<Instant>,
-    /// Returns true if a pause of this outage has ended early. One does: watches that are refused while listings are
+    /// True if a pause of this outage has ended early. One does: watches that are refused while listings are
     /// answered would wake each other without end.
     was_woken: bool,
 }
@@ -61,7 +61,7 @@ impl<W: Watched> Watcher<W> {
     pub(super) fn new(
         client: Client,
         converter: Converter,
-        settings: Settings,
+        settings: WatchSettings,
         statistics: Arc<Statistics>,
         answered: Arc<Notify>,
         events: Events,
@@ -95,6 +95,7 @@ impl<W: Watched> Watcher<W> {
                     limit = paged;
                     self.counters().count_listing();
                     self.recovered();
+                    // The whole listing in one event: a part of a world is not policy.
                     let said = self.feed.replace(listing, &version);
                     self.send(said).await?;
                     self.follow(version).await?;
@@ -107,7 +108,7 @@ impl<W: Watched> Watcher<W> {
                         self.send(said).await?;
                     }
                     // Pages that expire faster than they can be read are avoided by asking for all at once.
-                    limit = if matches!(failure, Failure::Expired(_)) { None } else { paged };
+                    limit = if matches!(failure, WatchFailure::Expired(_)) { None } else { paged };
                     self.pause(&failure).await;
                 }
             }
@@ -115,20 +116,21 @@ impl<W: Watched> Watcher<W> {
     }
 
     /// Reads all objects, page by page, and the version that they were read at.
-    async fn list(&self, limit: Option<u32>) -> Result<(Listing<W>, String), Failure> {
+    async fn list(&self, limit: Option<u32>) -> Result<(Listing<W>, String), WatchFailure> {
         let mut listing = Feed::listing();
         let mut params = ListParams { limit, ..ListParams::default() };
         loop {
-            let request =
-                Request::new(W::PATH).list(&params).map_err(|e| Failure::of(kube::Error::BuildRequest(e)))?;
-            let page: ObjectList<RawObject> = self.client.request(request).await.map_err(Failure::of)?;
+            let request = Request::new(W::PATH)
+                .list(&params)
+                .map_err(|e| WatchFailure::of(kube::Error::BuildRequest(e)))?;
+            let page: ObjectList<RawObject> = self.client.request(request).await.map_err(WatchFailure::of)?;
             for raw in &page.items {
                 self.feed.list(&mut listing, raw);
             }
             params.continue_token = page.metadata.continue_.filter(|token| !token.is_empty());
             if params.continue_token.is_none() {
                 let version = page.metadata.resource_version.filter(|version| !version.is_empty());
-                return Ok((listing, version.ok_or(Failure::NoVersion)?));
+                return Ok((listing, version.ok_or(WatchFailure::NoVersion)?));
             }
         }
     }
@@ -137,6 +139,7 @@ impl<W: Watched> Watcher<W> {
     async fn follow(&mut self, mut version: String) -> Result<(), Closed> {
         loop {
             let ended = self.watch(&mut version).await?;
+            // Also after one that ended as watches do: a minute of pauses must not show as an open watch.
             self.counters().set_watching(false);
             if let Err(failure) = ended {
                 self.pause(&failure).await;
@@ -155,18 +158,18 @@ impl<W: Watched> Watcher<W> {
     }
 
     /// Asks the store, past the server's caches, for its version, which is not to be older than `version`.
-    async fn look(&mut self, version: &str) -> Result<Result<(), Failure>, Closed> {
+    async fn look(&mut self, version: &str) -> Result<Result<(), WatchFailure>, Closed> {
         let params = ListParams { limit: Some(1), ..ListParams::default() };
         let request = match Request::new(W::PATH).list(&params) {
             Ok(request) => request,
-            Err(error) => return Ok(Err(Failure::of(kube::Error::BuildRequest(error)))),
+            Err(error) => return Ok(Err(WatchFailure::of(kube::Error::BuildRequest(error)))),
         };
         let asked = Instant::now();
         let page: ObjectList<RawObject> =
             match timeout(self.settings.answer, self.client.request(request)).await {
                 Ok(Ok(page)) => page,
-                Ok(Err(error)) => return Ok(Err(Failure::of(error))),
-                Err(_) => return Ok(Err(Failure::Silent(self.settings.answer))),
+                Ok(Err(error)) => return Ok(Err(WatchFailure::of(error))),
+                Err(_) => return Ok(Err(WatchFailure::Silent(self.settings.answer))),
             };
         self.counters().heard();
         if self.outage.is_some() {
@@ -176,22 +179,23 @@ impl<W: Watched> Watcher<W> {
         // What compares with nothing says nothing.
         let Some((at, read)) = at.zip(version.parse::<Version>().ok()) else { return Ok(Ok(())) };
         self.send(vec![Feed::<W>::store(at, asked)]).await?;
-        Ok(if at < read { Err(Failure::WentBack { at, read }) } else { Ok(()) })
+        Ok(if at < read { Err(WatchFailure::WentBack { at, read }) } else { Ok(()) })
     }
 
     /// One watch from `version`, which moves on with what was sent. `Ok(Ok)`: it ended as watches do.
-    async fn watch(&mut self, version: &mut String) -> Result<Result<(), Failure>, Closed> {
+    async fn watch(&mut self, version: &mut String) -> Result<Result<(), WatchFailure>, Closed> {
         let seconds = u32::try_from(self.settings.watch_timeout.as_secs()).unwrap_or(u32::MAX);
         let params = WatchParams { timeout: Some(seconds), ..WatchParams::default() };
         let request = match Request::new(W::PATH).watch(&params, version) {
             Ok(request) => request,
-            Err(error) => return Ok(Err(Failure::of(kube::Error::BuildRequest(error)))),
+            Err(error) => return Ok(Err(WatchFailure::of(kube::Error::BuildRequest(error)))),
         };
         let stream = match self.client.request_events::<RawObject>(request).await {
             Ok(stream) => stream,
-            Err(error) => return Ok(Err(Failure::of(error))),
+            Err(error) => return Ok(Err(WatchFailure::of(error))),
         };
         self.counters().count_watch();
+        // Accepted is not open: servers and proxies take a watch and end it at once. It counts once it lasts or brings something.
         let mut stream = pin!(stream);
         let silence = self.settings.silence;
         let mut open = false;
@@ -199,11 +203,11 @@ impl<W: Watched> Watcher<W> {
             let event =
                 match timeout(if open { silence } else { SHORT_WATCH.min(silence) }, stream.try_next()).await
                 {
-                    Ok(Ok(Some(WatchEvent::Error(status)))) => return Ok(Err(Failure::told(status))),
-                    Ok(Err(error)) => return Ok(Err(Failure::of(error))),
-                    Ok(Ok(None)) => return Ok(if open { Ok(()) } else { Err(Failure::Short) }),
+                    Ok(Ok(Some(WatchEvent::Error(status)))) => return Ok(Err(WatchFailure::told(status))),
+                    Ok(Err(error)) => return Ok(Err(WatchFailure::of(error))),
+                    Ok(Ok(None)) => return Ok(if open { Ok(()) } else { Err(WatchFailure::Short) }),
                     Ok(Ok(Some(event))) => Some(event),
-                    Err(_) if open => return Ok(Err(Failure::Silent(silence))),
+                    Err(_) if open => return Ok(Err(WatchFailure::Silent(silence))),
                     Err(_) => None,
                 };
             if !open {
@@ -217,7 +221,7 @@ impl<W: Watched> Watcher<W> {
             self.send(said).await?;
             match reached {
                 Some(reached) => reached.clone_into(version),
-                None => return Ok(Err(Failure::NoVersion)),
+                None => return Ok(Err(WatchFailure::NoVersion)),
             }
         }
     }
@@ -270,14 +274,15 @@ impl<W: Watched> Watcher<W> {
     }
 
     /// Waits before the next try. An outage is told once, its further failures only at debug level.
-    async fn pause(&mut self, failure: &Failure) {
+    async fn pause(&mut self, failure: &WatchFailure) {
+        // The server's own wish counts if it is longer, never if it is shorter.
         let pause = self.next_pause(failure).max(failure.retry_after());
         let error = failure.line();
-        if matches!(failure, Failure::Expired(_)) {
+        if matches!(failure, WatchFailure::Expired(_)) {
             self.counters().count_expiration();
             tracing::debug!(kind = W::KIND.name(), error, "listing again");
         } else {
-            self.counters().count_failure();
+            self.counters().failed(failure.may_be_own());
             if self.outage.is_none() {
                 self.outage = Some(Instant::now());
                 tracing::warn!(
@@ -297,7 +302,7 @@ impl<W: Watched> Watcher<W> {
         }
     }
 
-    fn next_pause(&mut self, failure: &Failure) -> Duration {
+    fn next_pause(&mut self, failure: &WatchFailure) -> Duration {
         if !failure.needs_listing() {
             return self.backoff.pause();
         }

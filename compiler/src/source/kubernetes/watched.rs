@@ -20,7 +20,7 @@ pub(super) trait Watched: Object<Key: Send + Sync> + Send + Sync + 'static {
     const KIND: Kind;
     /// Where all its objects are listed.
     const PATH: &'static str;
-    /// Returns true if the cluster may do without this kind.
+    /// True if the cluster may do without this kind.
     const OPTIONAL: bool = false;
 
     /// Converts an object of this kind.

@@ -28,7 +28,7 @@ pub(super) fn documents(bytes: &[u8]) -> Result<Vec<Value>, SyntaxError> {
     if is_json(text) { json(text) } else { yaml(text) }
 }
 
-/// Whether text is meant to be JSON. YAML has maps in braces too, but takes `{"ports": }` for a map with a null: what
+/// Returns true if text is meant to be JSON. YAML has maps in braces too, but takes `{"ports": }` for a map with a null: what
 /// starts like JSON must be JSON. A stream of JSON documents between YAML's separators is YAML.
 fn is_json(text: &str) -> bool {
     let inside = text.trim_start().strip_prefix('{').map(str::trim_start);

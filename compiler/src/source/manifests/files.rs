@@ -11,7 +11,7 @@ pub(super) const LIMIT: u64 = 1 << 30;
 
 /// What tells one content of a file from another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Stamp {
+pub(super) struct FileStamp {
     device: u64,
     inode: u64,
     size: u64,
@@ -19,7 +19,7 @@ pub(super) struct Stamp {
     changed: (i64, i64),
 }
 
-impl Stamp {
+impl FileStamp {
     fn of(metadata: &Metadata) -> Self {
         Self {
             device: metadata.dev(),
@@ -32,14 +32,14 @@ impl Stamp {
 }
 
 /// The manifests of a directory, and what tells their contents from others. No stamp: a link that leads nowhere.
-pub(super) type Scan = BTreeMap<PathBuf, Option<Stamp>>;
+pub(super) type Scan = BTreeMap<PathBuf, Option<FileStamp>>;
 
 /// The manifests at `path` in order of their names, as `kubectl -f` takes them: the file, or of a directory its
 /// `*.yaml`, `*.yml` and `*.json` files that are not hidden.
 pub(super) fn list(path: &Path) -> io::Result<Scan> {
     let metadata = path.metadata()?;
     if !metadata.is_dir() {
-        return Ok(BTreeMap::from([(path.to_owned(), Some(Stamp::of(&metadata)))]));
+        return Ok(BTreeMap::from([(path.to_owned(), Some(FileStamp::of(&metadata)))]));
     }
     let mut files = BTreeMap::new();
     for entry in path.read_dir()? {
@@ -49,7 +49,7 @@ pub(super) fn list(path: &Path) -> io::Result<Scan> {
         }
         match entry.path().metadata() {
             Ok(metadata) if metadata.is_file() => {
-                files.insert(entry.path(), Some(Stamp::of(&metadata)));
+                files.insert(entry.path(), Some(FileStamp::of(&metadata)));
             }
             // A directory, a pipe: not ours to read.
             Ok(_) => {}
@@ -89,9 +89,9 @@ pub(super) enum Stable {
 }
 
 /// Reads a file if it is the one that `stamp` was taken of, before and after.
-pub(super) fn read_stable(path: &Path, stamp: Stamp) -> io::Result<Stable> {
+pub(super) fn read_stable(path: &Path, stamp: FileStamp) -> io::Result<Stable> {
     let file = File::open(path)?;
-    let unchanged = |file: &File| Ok::<bool, io::Error>(Stamp::of(&file.metadata()?) == stamp);
+    let unchanged = |file: &File| Ok::<bool, io::Error>(FileStamp::of(&file.metadata()?) == stamp);
     if !unchanged(&file)? {
         return Ok(Stable::Changed);
     }

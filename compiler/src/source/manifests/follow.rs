@@ -12,7 +12,7 @@ use std::sync::Arc;
 use flock_compiler_core::{Change, Problem};
 
 use super::error::ManifestError;
-use super::files::{self, Scan, Stable, Stamp};
+use super::files::{self, FileStamp, Scan, Stable};
 use super::objects::{Merged, Objects, merge};
 use super::parse::{Parsed, parse};
 use crate::convert::{Converter, HostInterfaces};
@@ -41,7 +41,7 @@ pub(super) struct Follower {
 struct FileState {
     origin: Arc<str>,
     /// What `latest` was read from; `None` for a link that leads nowhere.
-    stamp: Option<Stamp>,
+    stamp: Option<FileStamp>,
     /// What the file says now.
     latest: Result<Arc<Parsed>, Vec<Problem>>,
     /// What it said when it was last in force.
@@ -49,7 +49,7 @@ struct FileState {
 }
 
 impl FileState {
-    /// Whether what the file says now is what was in force last.
+    /// Returns true if what the file says now is what was in force last.
     fn is_in_force(&self) -> bool {
         match (&self.latest, &self.accepted) {
             (Ok(latest), Some(accepted)) => Arc::ptr_eq(latest, accepted),
@@ -57,7 +57,7 @@ impl FileState {
         }
     }
 
-    /// What counts of the file, given whether its latest content is held back.
+    /// What counts of the file; `held` if its latest content is held back.
     fn counting(&self, held: bool) -> Option<&Arc<Parsed>> {
         match &self.latest {
             Ok(latest) if !held => Some(latest),
@@ -100,6 +100,7 @@ impl Follower {
             return Ok(Vec::new());
         }
         self.restless = 0;
+        // All files gone at once: a volume that is not mounted is likelier than a cluster without anything.
         if scan.is_empty() && self.sent.is_some() {
             return Ok(self.keep(&ManifestError::NoManifests { origin: self.origin() }));
         }
@@ -109,8 +110,8 @@ impl Follower {
         if has_changed || was_away || is_first { Ok(self.settle(&scan)) } else { Ok(Vec::new()) }
     }
 
-    /// Reads the files whose stamps differ and forgets those that are gone, if the last two scans agree on them;
-    /// whether there were any.
+    /// Reads the files whose stamps differ and forgets those that are gone, if the last two scans agree on them.
+    /// Returns true if there were any.
     fn read_changed(&mut self, previous: &Scan, scan: &Scan) -> bool {
         let before = self.files.len();
         self.files.retain(|path, _| scan.contains_key(path) || previous.contains_key(path));
@@ -124,6 +125,7 @@ impl Follower {
             let converter = Converter::new(Arc::clone(&origin), self.interfaces.clone());
             let Some(latest) = read(path, *stamp, &converter) else { continue };
             let latest = latest.map(Arc::new).map_err(|error| error.problems());
+            // What was in force of it stays so until the new content is accepted.
             let accepted = self.files.remove(path).and_then(|file| file.accepted);
             self.files.insert(path.clone(), FileState { origin, stamp: *stamp, latest, accepted });
             changed = true;
@@ -137,6 +139,7 @@ impl Follower {
         if scan.is_empty() {
             problems.insert(self.origin(), ManifestError::NoManifests { origin: self.origin() }.problems());
         }
+        // Problems are told also while nothing is in force yet: they are why.
         let mut events = self.report(problems);
         let is_complete = held.is_empty() && !scan.is_empty() && scan.len() == self.files.len();
         if self.sent.is_none() && !is_complete {
@@ -154,7 +157,7 @@ impl Follower {
         };
         self.sent = Some(merged.objects);
         if !changes.is_empty() {
-            events.push(SourceEvent::Changes { changes, progress: None });
+            events.push(SourceEvent::from(changes));
         }
         events
     }
@@ -243,7 +246,11 @@ impl Follower {
 }
 
 /// Reads one file; `None` if it changed since it was scanned: the next scan will tell.
-fn read(path: &Path, stamp: Option<Stamp>, converter: &Converter) -> Option<Result<Parsed, ManifestError>> {
+fn read(
+    path: &Path,
+    stamp: Option<FileStamp>,
+    converter: &Converter,
+) -> Option<Result<Parsed, ManifestError>> {
     let origin = Arc::clone(converter.origin());
     let content = match stamp {
         Some(stamp) => files::read_stable(path, stamp),

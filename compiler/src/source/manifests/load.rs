@@ -26,6 +26,8 @@ pub struct Manifests {
     pub origins: BTreeMap<String, Arc<str>>,
     /// What was ignored or assumed, a line each.
     pub notes: Vec<String>,
+    /// What was ignored and makes pods: the first of each kind of each file, and how many there are.
+    pub workloads: Vec<(String, usize)>,
     /// All manifests that could not be used, and objects that are there twice.
     pub errors: Vec<ManifestError>,
 }
@@ -75,12 +77,14 @@ impl Manifests {
     }
 
     fn of(manifests: impl IntoIterator<Item = (Arc<str>, Result<Parsed, ManifestError>)>) -> Self {
-        let (mut notes, mut errors) = (Vec::new(), Vec::new());
+        let (mut notes, mut workloads, mut errors) = (Vec::new(), Vec::new(), Vec::new());
         let mut files: Vec<(Arc<str>, Vec<ClusterObject>)> = Vec::new();
         for (origin, parsed) in manifests {
             match parsed {
                 Ok(parsed) => {
                     notes.extend(parsed.notes.iter().map(|note| format!("{origin}: {note}")));
+                    let title = |(first, count)| (format!("{origin}: {first}"), count);
+                    workloads.extend(parsed.workloads.into_iter().map(title));
                     files.push((origin, parsed.objects));
                 }
                 Err(error) => errors.push(error),
@@ -89,7 +93,7 @@ impl Manifests {
         let merged = merge(files.iter().map(|(origin, objects)| (origin, objects.as_slice())));
         notes.extend(merged.assumed_notes());
         errors.extend(merged.ambiguous);
-        Self { objects: merged.objects, origins: merged.origins, notes, errors }
+        Self { objects: merged.objects, origins: merged.origins, notes, workloads, errors }
     }
 }
 

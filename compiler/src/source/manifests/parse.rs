@@ -16,6 +16,8 @@ pub struct Parsed {
     pub objects: Vec<ClusterObject>,
     /// What was ignored, a line for each kind, such as `Service shop/api ignored`.
     pub notes: Vec<String>,
+    /// What was ignored and makes pods, such as `Deployment shop/api`: the first of each kind, and how many there are.
+    pub workloads: Vec<(String, usize)>,
 }
 
 /// Parses one manifest of the converter's origin.
@@ -96,6 +98,8 @@ impl Reader<'_> {
                 errors: self.errors,
             });
         }
+        let workloads = self.ignored.iter().filter(|((version, kind), _)| makes_pods(version, kind));
+        self.parsed.workloads = workloads.map(|(_, (count, first))| (first.clone(), *count)).collect();
         self.parsed.notes = self
             .ignored
             .into_iter()
@@ -105,6 +109,16 @@ impl Reader<'_> {
             })
             .collect();
         Ok(self.parsed)
+    }
+}
+
+/// Returns true if objects of a kind are no pods and make some.
+fn makes_pods(api_version: &str, kind: &str) -> bool {
+    match api_version.split_once('/').map_or("", |(group, _)| group) {
+        "apps" => matches!(kind, "Deployment" | "StatefulSet" | "DaemonSet" | "ReplicaSet"),
+        "batch" => matches!(kind, "Job" | "CronJob"),
+        "" => kind == "ReplicationController",
+        _ => false,
     }
 }
 

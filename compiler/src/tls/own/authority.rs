@@ -7,7 +7,7 @@ use rcgen::{
 };
 use time::OffsetDateTime;
 
-use super::material::{MaterialError, Validity};
+use super::x509::{self, UnreadableError, Validity};
 
 /// An authority. `Debug` does not show its key.
 #[derive(Clone, PartialEq, Eq)]
@@ -37,9 +37,9 @@ impl Authority {
     }
 
     /// One that was made before.
-    pub(super) fn read(certificate: &str, key: &str) -> Result<Self, MaterialError> {
-        let (valid, name) = super::material::certificate(certificate, |parsed| parsed.subject())?;
-        KeyPair::from_pem(key).map_err(|_| MaterialError::Key)?;
+    pub(super) fn read(certificate: &str, key: &str) -> Result<Self, UnreadableError> {
+        let (valid, name) = x509::certificate(certificate, |parsed| parsed.subject())?;
+        KeyPair::from_pem(key).map_err(|_| UnreadableError::Key)?;
         Ok(Self { certificate: certificate.to_owned(), key: key.to_owned(), valid, name })
     }
 
@@ -48,7 +48,7 @@ impl Authority {
         Issuer::from_ca_cert_pem(&self.certificate, KeyPair::from_pem(&self.key)?)
     }
 
-    /// Whether it is valid at `now`.
+    /// Returns true if it is valid at `now`.
     pub(super) fn is_valid(&self, now: OffsetDateTime) -> bool {
         self.valid.from <= now && now < self.valid.until
     }

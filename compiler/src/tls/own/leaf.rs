@@ -8,7 +8,7 @@ use rcgen::{
 };
 
 use super::authority::Authority;
-use super::material::{MaterialError, Validity};
+use super::x509::{self, UnreadableError, Validity};
 
 /// A leaf. `Debug` does not show its key.
 #[derive(Clone, PartialEq, Eq)]
@@ -46,10 +46,10 @@ impl Leaf {
     }
 
     /// One that was made before.
-    pub(super) fn read(certificate: &str, key: &str) -> Result<Self, MaterialError> {
-        let (valid, issuer) = super::material::certificate(certificate, |parsed| parsed.issuer())?;
-        let names = super::material::names(certificate)?;
-        KeyPair::from_pem(key).map_err(|_| MaterialError::Key)?;
+    pub(super) fn read(certificate: &str, key: &str) -> Result<Self, UnreadableError> {
+        let (valid, issuer) = x509::certificate(certificate, |parsed| parsed.issuer())?;
+        let names = x509::names(certificate)?;
+        KeyPair::from_pem(key).map_err(|_| UnreadableError::Key)?;
         Ok(Self { certificate: certificate.to_owned(), key: key.to_owned(), valid, issuer, names })
     }
 }

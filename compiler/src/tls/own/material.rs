@@ -6,16 +6,13 @@
 //! | `ca.key` | their keys, in the same order |
 //! | `tls.crt`, `tls.key` | the leaf and its key |
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
+use std::collections::BTreeMap;
 
 use time::OffsetDateTime;
-use x509_parser::certificate::X509Certificate;
-use x509_parser::extensions::GeneralName;
-use x509_parser::x509::X509Name;
 
 use super::authority::Authority;
 use super::leaf::Leaf;
+use super::x509::UnreadableError;
 
 /// The keys of the Secret.
 const AUTHORITIES: &str = "ca.crt";
@@ -31,20 +28,6 @@ pub struct Material {
     pub(super) leaf: Option<Leaf>,
 }
 
-/// From when until when, as certificates have it: in whole seconds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Validity {
-    pub(super) from: OffsetDateTime,
-    pub(super) until: OffsetDateTime,
-}
-
-impl Validity {
-    pub(super) fn in_seconds(self) -> Self {
-        let whole = |time: OffsetDateTime| time.truncate_to_second();
-        Self { from: whole(self.from), until: whole(self.until) }
-    }
-}
-
 /// Why a Secret holds no certificates of ours. Shows nothing of it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum MaterialError {
@@ -54,12 +37,9 @@ pub enum MaterialError {
         /// The key in the Secret.
         key: &'static str,
     },
-    /// What should be a certificate is none.
-    #[error("a certificate cannot be read")]
-    Certificate,
-    /// What should be a private key is none.
-    #[error("a private key cannot be read")]
-    Key,
+    /// What should be a certificate or its key is none.
+    #[error(transparent)]
+    Unreadable(#[from] UnreadableError),
     /// A certificate that somebody else has signed.
     #[error("the certificate is by none of the authorities beside it")]
     Stray,
@@ -157,44 +137,4 @@ fn blocks(text: &str) -> Vec<String> {
     let starts: Vec<usize> = text.match_indices(BEGIN).map(|(at, _)| at).collect();
     let ends = starts.iter().skip(1).copied().chain([text.len()]);
     starts.iter().zip(ends).map(|(&start, end)| format!("{}\n", text[start..end].trim_end())).collect()
-}
-
-/// The validity of a certificate, and the common name of one of its parties.
-pub(super) fn certificate(
-    pem: &str,
-    party: impl for<'a> FnOnce(&'a X509Certificate<'a>) -> &'a X509Name<'a>,
-) -> Result<(Validity, String), MaterialError> {
-    parsed(pem, |certificate| {
-        let valid = certificate.validity();
-        let valid = Validity { from: valid.not_before.to_datetime(), until: valid.not_after.to_datetime() };
-        let name = party(certificate).iter_common_name().next()?.as_str().ok()?.to_owned();
-        Some((valid, name))
-    })
-}
-
-/// The names and addresses that a certificate is for.
-pub(super) fn names(pem: &str) -> Result<BTreeSet<String>, MaterialError> {
-    parsed(pem, |certificate| {
-        let names = certificate.subject_alternative_name().ok()?;
-        let names = names.iter().flat_map(|names| &names.value.general_names);
-        let names = names.filter_map(|name| match name {
-            GeneralName::DNSName(name) => Some((*name).to_owned()),
-            GeneralName::IPAddress(octets) => address(octets),
-            _ => None,
-        });
-        Some(names.collect())
-    })
-}
-
-fn address(octets: &[u8]) -> Option<String> {
-    let v4 = <[u8; 4]>::try_from(octets).map(IpAddr::from);
-    let address = v4.or_else(|_| <[u8; 16]>::try_from(octets).map(IpAddr::from));
-    address.ok().map(|address| address.to_string())
-}
-
-fn parsed<T>(pem: &str, read: impl FnOnce(&X509Certificate<'_>) -> Option<T>) -> Result<T, MaterialError> {
-    let (_, pem) =
-        x509_parser::pem::parse_x509_pem(pem.as_bytes()).map_err(|_| MaterialError::Certificate)?;
-    let certificate = pem.parse_x509().map_err(|_| MaterialError::Certificate)?;
-    read(&certificate).ok_or(MaterialError::Certificate)
 }

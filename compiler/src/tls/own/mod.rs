@@ -10,11 +10,13 @@
 //! new authority is published for a while before it signs, and an old one for a while after.
 
 mod authority;
-mod keep;
 mod leaf;
+mod manager;
 mod material;
 mod renew;
+mod x509;
 
-pub use keep::{KeepError, Keeper, Place};
+pub use manager::{CertificateLocation, CertificateManager, CertificateManagerError};
 pub use material::{Material, MaterialError};
-pub use renew::{Terms, renew};
+pub use renew::{Lifetimes, renew};
+pub use x509::UnreadableError;

@@ -6,11 +6,12 @@ use time::{Duration, OffsetDateTime};
 
 use super::authority::Authority;
 use super::leaf::Leaf;
-use super::material::{Material, Validity};
+use super::material::Material;
+use super::x509::Validity;
 
 /// How long certificates live.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Terms {
+pub struct Lifetimes {
     /// How long an authority is valid. It is followed by another after two thirds of that.
     pub authority: Duration,
     /// How long a leaf is valid, renewed after two thirds of that.
@@ -22,7 +23,7 @@ pub struct Terms {
     pub backdate: Duration,
 }
 
-impl Default for Terms {
+impl Default for Lifetimes {
     fn default() -> Self {
         Self {
             authority: Duration::days(365),
@@ -45,35 +46,37 @@ pub fn renew(
     material: &Material,
     names: &BTreeSet<String>,
     now: OffsetDateTime,
-    terms: &Terms,
+    lifetimes: &Lifetimes,
 ) -> Result<Option<Material>, rcgen::Error> {
     let mut renewed = material.clone();
     let authorities = &mut renewed.authorities;
-    if authorities.last().is_none_or(|newest| is_old(newest.valid, now, terms)) {
-        authorities.push(Authority::make(terms.validity(now, terms.authority))?);
+    if authorities.last().is_none_or(|newest| is_old(newest.valid, now, lifetimes)) {
+        authorities.push(Authority::make(lifetimes.validity(now, lifetimes.authority))?);
     }
     // Who is followed by one that has signed for long enough has nothing left that anybody verifies.
-    let retired = |next: &Authority| now >= terms.made(next.valid) + terms.overlap * 2;
+    let retired = |next: &Authority| now >= lifetimes.made(next.valid) + lifetimes.overlap * 2;
     while let [oldest, next, ..] = authorities.as_slice()
         && (!oldest.is_valid(now) || retired(next) || authorities.len() > MOST_AUTHORITIES)
     {
         authorities.remove(0);
     }
+    // The newest that every agent has had the time to learn of; else the oldest that is valid, at the very beginning.
     let mut valid = authorities.iter().filter(|authority| authority.is_valid(now));
-    let published = valid.clone().rev().find(|it| now >= terms.made(it.valid) + terms.overlap);
+    let published = valid.clone().rev().find(|it| now >= lifetimes.made(it.valid) + lifetimes.overlap);
     let Some(signing) = published.or_else(|| valid.next()) else { return Ok(None) };
     let leaf = renewed.leaf.as_ref().filter(|leaf| {
-        leaf.issuer == signing.name && names.is_subset(&leaf.names) && !is_old(leaf.valid, now, terms)
+        leaf.issuer == signing.name && names.is_subset(&leaf.names) && !is_old(leaf.valid, now, lifetimes)
     });
     if leaf.is_none() {
+        // Names are added and never taken: a replica of another version may want its own, and the two would renew for ever.
         let former = renewed.leaf.as_ref().map(|leaf| leaf.names.clone()).unwrap_or_default();
         let names = names.union(&former).cloned().collect();
-        renewed.leaf = Some(Leaf::make(signing, names, terms.validity(now, terms.leaf))?);
+        renewed.leaf = Some(Leaf::make(signing, names, lifetimes.validity(now, lifetimes.leaf))?);
     }
     Ok((renewed != *material).then_some(renewed))
 }
 
-impl Terms {
+impl Lifetimes {
     fn validity(&self, now: OffsetDateTime, life: Duration) -> Validity {
         Validity { from: now - self.backdate, until: now + life }
     }
@@ -83,9 +86,9 @@ impl Terms {
     }
 }
 
-/// Whether two thirds of a life are over. One that begins in the future is of a clock that was wrong.
-fn is_old(valid: Validity, now: OffsetDateTime, terms: &Terms) -> bool {
-    let made = terms.made(valid);
+/// Returns true if two thirds of a life are over. One that begins in the future is of a clock that was wrong.
+fn is_old(valid: Validity, now: OffsetDateTime, lifetimes: &Lifetimes) -> bool {
+    let made = lifetimes.made(valid);
     valid.from > now || now >= made + (valid.until - made) * 2 / 3
 }
 

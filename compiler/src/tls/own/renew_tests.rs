@@ -9,7 +9,7 @@ fn names(names: &[&str]) -> BTreeSet<String> {
 }
 
 fn step(material: &Material, day: i64) -> Option<Material> {
-    renew(material, &names(&["compiler.system.svc"]), at(day), &Terms::default()).unwrap()
+    renew(material, &names(&["compiler.system.svc"]), at(day), &Lifetimes::default()).unwrap()
 }
 
 fn issuer(material: &Material) -> &str {
@@ -58,7 +58,7 @@ fn an_authority_is_followed_by_one_that_is_published_before_it_signs() {
 #[test]
 fn names_are_added_and_never_taken() {
     let made = step(&Material::default(), 0).unwrap();
-    let renewed = renew(&made, &names(&["other"]), at(0), &Terms::default()).unwrap().unwrap();
+    let renewed = renew(&made, &names(&["other"]), at(0), &Lifetimes::default()).unwrap().unwrap();
     assert_eq!(renewed.leaf.as_ref().unwrap().names, names(&["compiler.system.svc", "other"]));
     assert_eq!(step(&renewed, 0), None, "the replica with fewer names is content");
 }
@@ -66,10 +66,10 @@ fn names_are_added_and_never_taken() {
 #[test]
 fn a_certificate_may_be_for_addresses() {
     let wanted = names(&["10.96.0.7", "2001:db8::7", "compiler"]);
-    let made = renew(&Material::default(), &wanted, at(0), &Terms::default()).unwrap().unwrap();
+    let made = renew(&Material::default(), &wanted, at(0), &Lifetimes::default()).unwrap().unwrap();
     let read = Material::read(&made.write()).unwrap();
     assert_eq!(read.leaf.as_ref().unwrap().names, wanted);
-    assert_eq!(renew(&read, &wanted, at(0), &Terms::default()).unwrap(), None, "nothing is due");
+    assert_eq!(renew(&read, &wanted, at(0), &Lifetimes::default()).unwrap(), None, "nothing is due");
 }
 
 #[test]
@@ -102,8 +102,8 @@ fn what_is_not_ours_is_not_read() {
     let mut data = made.clone();
     data.insert("ca.crt".to_owned(), Vec::new());
     data.insert("ca.key".to_owned(), Vec::new());
-    assert_eq!(Material::read(&data), Err(super::super::material::MaterialError::Stray));
+    assert_eq!(Material::read(&data), Err(super::super::MaterialError::Stray));
     let mut data = made;
     data.insert("ca.crt".to_owned(), vec![0xff]);
-    assert_eq!(Material::read(&data), Err(super::super::material::MaterialError::NotText { key: "ca.crt" }));
+    assert_eq!(Material::read(&data), Err(super::super::MaterialError::NotText { key: "ca.crt" }));
 }

@@ -20,8 +20,8 @@ use flock_lab::{Lab, Node};
 use flock_proto::{Outcome, Update, UpdateKind};
 use flock_shapes::Shape;
 use flock_shared::{Revision, Script, TABLE};
+use flock_testkit::compiler::BlockingCompiler;
 
-use programs::support::fake_compiler::FakeCompiler;
 use programs::support::process::Process;
 use programs::support::programs::{AGENT, program};
 
@@ -143,12 +143,12 @@ fn apply(node: &Node, script: &Script) -> anyhow::Result<Duration> {
 
 /// Starts an agent that has nothing and gives it the update.
 fn start(node: &Node, update: Update, directory: &std::path::Path) -> anyhow::Result<Start> {
-    let compiler = FakeCompiler::start();
+    let mut compiler = BlockingCompiler::start();
     let mut agent = program(AGENT);
     agent.args(["--node", "node", "--compiler", &compiler.url, "--nft", &node.nft_command()]);
     let started = Instant::now();
     let _agent = Process::start(agent, directory);
-    let session = compiler.session();
+    let mut session = compiler.session();
     let sent = Instant::now();
     let ack = session.ask(update);
     let (whole, received) = (started.elapsed(), sent.elapsed());

@@ -56,7 +56,7 @@ impl Row {
         self.seconds.push(started.elapsed().as_secs_f64());
         self.nodes.push(done.scripts.len() as f64);
         let work = done.pass.work;
-        self.looked_at.push((work.frames + work.refits + work.members) as f64);
+        self.looked_at.push((work.assembled + work.patched + work.members) as f64);
         let largest = done.scripts.iter().map(|script| script.bytes().len()).max();
         self.delta.push(largest.unwrap_or(0) as f64);
         self.full += done.full;

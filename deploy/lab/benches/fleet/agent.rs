@@ -1,9 +1,9 @@
-//! A simulated agent: one TCP connection, one stream, every script verified and every update acknowledged, no nft.
+//! A simulated agent: one connection, one stream, every script verified and every update acknowledged, no nft.
 //!
 //! It speaks gRPC on `h2` itself, in one task: 5,000 of them share two cores with the compiler that is measured.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,15 +12,19 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
+use flock_compiler_core::nft::read::GRAMMAR;
 use flock_proto::{Ack, AgentMessage, Hello, Outcome, Position, Update, UpdateKind, v1};
 use flock_shared::backoff::Backoff;
 use flock_shared::{NodeName, Revision, Superseded};
+use h2::Ping;
 use prost::Message as _;
+use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::mpsc;
 
 use crate::clock;
+use crate::secured::Tls;
 
 /// How an agent behaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,6 +34,20 @@ pub(crate) enum Manner {
     /// Says hello and then neither reads nor writes.
     Stalls,
 }
+
+/// How an agent that hears nothing finds out whether the compiler is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Keepalive {
+    /// It does not.
+    Never,
+    /// Its kernel asks the compiler's, as that of a real agent does (flock-shared, `dial/reach.rs`).
+    Kernel,
+    /// It sends an HTTP/2 ping as often.
+    Ping,
+}
+
+/// How often it is asked.
+const IDLE: Duration = Duration::from_secs(1);
 
 /// How long an agent that stalls may take to say hello.
 const HELLO: Duration = Duration::from_millis(500);
@@ -53,8 +71,13 @@ pub(crate) struct Verified {
 /// One agent.
 pub(crate) struct Agent {
     pub(crate) node: NodeName,
+    /// Its own: a compiler has few places for those of one address who have not shown yet who they are.
+    pub(crate) address: Ipv4Addr,
     pub(crate) compiler: SocketAddr,
     pub(crate) manner: Manner,
+    pub(crate) keepalive: Keepalive,
+    /// How it speaks TLS, and the token that it shows then.
+    pub(crate) secured: Option<(Tls, String)>,
     /// Bytes of the newest connection, both ways.
     pub(crate) bytes: Arc<AtomicU64>,
     pub(crate) news: mpsc::UnboundedSender<Verified>,
@@ -65,6 +88,8 @@ pub(crate) struct Agent {
 struct Applied {
     revision: Option<Revision>,
     superseded: Superseded,
+    /// Returns true if the stream came to something.
+    is_served: bool,
 }
 
 impl Agent {
@@ -74,17 +99,52 @@ impl Agent {
         let mut applied = Applied::default();
         loop {
             // Why a stream ended does not matter: the bench counts what arrives.
-            let _ = self.stream(&mut applied, &mut backoff).await;
-            tokio::time::sleep(backoff.pause()).await;
+            let _ = self.stream(&mut applied).await;
+            let was_served = std::mem::take(&mut applied.is_served);
+            let pause = if was_served { backoff.soon() } else { backoff.pause() };
+            tokio::time::sleep(pause).await;
         }
     }
 
-    async fn stream(&self, applied: &mut Applied, backoff: &mut Backoff) -> anyhow::Result<()> {
-        let socket = TcpStream::connect(self.compiler).await?;
+    async fn stream(&self, applied: &mut Applied) -> anyhow::Result<()> {
+        let socket = TcpSocket::new_v4()?;
         socket.set_nodelay(true)?;
+        socket.bind(SocketAddr::from((self.address, 0)))?;
+        if self.keepalive == Keepalive::Kernel {
+            let again = Duration::from_secs(1);
+            let asking = TcpKeepalive::new().with_time(IDLE).with_interval(again).with_retries(3);
+            SockRef::from(&socket).set_tcp_keepalive(&asking)?;
+        }
+        let socket = socket.connect(self.compiler).await?;
         self.bytes.store(0, Ordering::Relaxed);
-        let (sender, connection) =
-            h2::client::handshake(Counted { socket, bytes: Arc::clone(&self.bytes) }).await?;
+        let socket = Counted { socket, bytes: Arc::clone(&self.bytes) };
+        match &self.secured {
+            None => self.speak(socket, applied).await,
+            Some((tls, _)) => {
+                let secured = tls.connector.connect(tls.name.clone(), socket).await?;
+                self.speak(secured, applied).await
+            }
+        }
+    }
+
+    async fn speak(
+        &self,
+        io: impl AsyncRead + AsyncWrite + Unpin,
+        applied: &mut Applied,
+    ) -> anyhow::Result<()> {
+        let (sender, mut connection) = h2::client::handshake(io).await?;
+        let pings = connection.ping_pong();
+        let pinging = async {
+            match pings.filter(|_| self.keepalive == Keepalive::Ping) {
+                Some(mut pings) => loop {
+                    tokio::time::sleep(IDLE).await;
+                    if pings.ping(Ping::opaque()).await.is_err() {
+                        return;
+                    }
+                },
+                None => std::future::pending().await,
+            }
+        };
         tokio::pin!(connection);
         let hello_is_out = async {
             match self.manner {
@@ -94,7 +154,8 @@ impl Agent {
         };
         tokio::select! {
             ended = &mut connection => return Ok(ended?),
-            ended = self.talk(sender, applied, backoff) => return ended,
+            ended = self.talk(sender, applied) => return ended,
+            () = pinging => return Ok(()),
             () = hello_is_out => {}
         }
         // The connection stays open and nobody reads it.
@@ -105,14 +166,17 @@ impl Agent {
         &self,
         sender: h2::client::SendRequest<Bytes>,
         applied: &mut Applied,
-        backoff: &mut Backoff,
     ) -> anyhow::Result<()> {
-        let request =
-            http::Request::post(format!("http://{}/flock.netpol.v1.NodeService/Subscribe", self.compiler))
-                .header("te", "trailers")
-                .header("content-type", "application/grpc")
-                .header("user-agent", "tonic/0.14")
-                .body(())?;
+        let scheme = if self.secured.is_some() { "https" } else { "http" };
+        let uri = format!("{scheme}://{}/flock.netpol.v1.NodeService/Subscribe", self.compiler);
+        let mut request = http::Request::post(uri)
+            .header("te", "trailers")
+            .header("content-type", "application/grpc")
+            .header("user-agent", "tonic/0.14");
+        if let Some((_, token)) = &self.secured {
+            request = request.header("authorization", format!("Bearer {token}"));
+        }
+        let request = request.body(())?;
         let (response, mut out) = sender.ready().await?.send_request(request, false)?;
         let hello = Hello {
             node: self.node.clone(),
@@ -124,12 +188,12 @@ impl Agent {
             superseded: applied.superseded.clone(),
             facts: None,
             refused: Vec::new(),
-            grammar: 1,
+            grammar: GRAMMAR,
             cni: false,
         };
         out.send_data(framed(AgentMessage::Hello(hello)), false)?;
         let mut body = response.await?.into_body();
-        backoff.reset();
+        applied.is_served = true;
         let mut buffer = BytesMut::new();
         while let Some(chunk) = body.data().await {
             let chunk = chunk?;
@@ -145,7 +209,7 @@ impl Agent {
                     UpdateKind::Current => Kind::Current,
                 };
                 let outcome = if kind == Kind::Current { Outcome::Unchanged } else { Outcome::Applied };
-                *applied = Applied { revision: Some(revision.clone()), superseded };
+                *applied = Applied { revision: Some(revision.clone()), superseded, is_served: true };
                 let took = Duration::from_millis(1);
                 let ack = Ack { revision: Some(revision), outcome, error: String::new(), took, drifts: 0 };
                 out.send_data(framed(AgentMessage::Ack(ack)), false)?;

@@ -1,6 +1,6 @@
 //! All simulated agents: each with its own connection, their news in one place.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -10,8 +10,9 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use crate::agent::{Agent, Manner, Verified};
+use crate::agent::{Agent, Keepalive, Manner, Verified};
 use crate::cluster;
+use crate::secured::{Cluster, Tls};
 
 /// How long the whole fleet may take for anything before the bench gives up.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -31,11 +32,23 @@ impl Agents {
     }
 
     /// Starts the agent of the next node.
-    pub(crate) fn start(&mut self, compiler: SocketAddr, manner: Manner) -> anyhow::Result<()> {
+    pub(crate) fn start(
+        &mut self,
+        compiler: SocketAddr,
+        manner: Manner,
+        keepalive: Keepalive,
+        secured: Option<(&Cluster, &Tls)>,
+    ) -> anyhow::Result<()> {
         let bytes = Arc::new(AtomicU64::new(0));
         let node = cluster::node(self.bytes.len())?;
+        let [.., high, low] = u32::try_from(self.bytes.len())?.to_be_bytes();
+        let address = Ipv4Addr::new(127, 1, high, low);
         self.bytes.push(Arc::clone(&bytes));
-        self.tasks.spawn(Agent { node, compiler, manner, bytes, news: self.sender.clone() }.run());
+        let secured = secured
+            .map(|(cluster, tls)| anyhow::Ok((tls.clone(), cluster.token(node.as_str())?)))
+            .transpose()?;
+        let news = self.sender.clone();
+        self.tasks.spawn(Agent { node, address, compiler, manner, keepalive, secured, bytes, news }.run());
         Ok(())
     }
 

@@ -92,7 +92,7 @@ fn policy(number: usize) -> Result<Policy, NameError> {
     };
     Ok(Policy {
         key: PolicyKey::new(&namespace, "web")?,
-        subjects: app("web"),
+        pod_selector: app("web"),
         body: PolicyBody::Understood(PolicyRules { ingress: Some([own, monitors].into()), egress: None }),
     })
 }

@@ -5,13 +5,14 @@
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use flock_compiler::engine::Engine;
-use flock_compiler::listen;
+use flock_compiler::listen::{self, PreAuthLimiter};
 use flock_compiler::metrics::Metrics;
 use flock_compiler::service::{self, Context};
 use flock_proto::Outcome;
@@ -19,6 +20,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::clock;
 use crate::cluster::{self, Shape};
+use crate::secured::{self, Protection};
 use crate::usage::Usage;
 
 /// How often the process looks whether every acknowledgement has come, which bounds the error of that time.
@@ -40,10 +42,12 @@ pub(crate) struct Change {
 }
 
 impl Compiler {
-    /// Starts the process; port 0 lets it choose.
-    pub(crate) fn start(shape: Shape, port: u16) -> anyhow::Result<Self> {
+    /// Starts the process; port 0 lets it choose. With a kubeconfig it speaks TLS and asks for tokens, which the API server
+    /// reviews.
+    pub(crate) fn start(shape: Shape, port: u16, kubeconfig: Option<&Path>) -> anyhow::Result<Self> {
         let mut child = Command::new(std::env::current_exe()?)
             .args(["serve", &shape.nodes.to_string(), &shape.pods.to_string(), &port.to_string()])
+            .args(kubeconfig)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -98,10 +102,12 @@ fn nanoseconds(text: &str) -> anyhow::Result<Duration> {
 
 /// The process itself.
 pub(crate) fn serve(mut arguments: impl Iterator<Item = String>) -> anyhow::Result<()> {
-    let mut number =
-        || -> anyhow::Result<usize> { Ok(arguments.next().context("serve NODES PODS PORT")?.parse()?) };
+    let mut number = || -> anyhow::Result<usize> {
+        Ok(arguments.next().context("serve NODES PODS PORT [KUBECONFIG]")?.parse()?)
+    };
     let shape = Shape { nodes: number()?, pods: number()? };
     let port = u16::try_from(number()?)?;
+    let kubeconfig = arguments.next().map(PathBuf::from);
     let (commands, incoming) = mpsc::channel(1);
     std::thread::spawn(move || {
         for line in std::io::stdin().lines().map_while(Result::ok) {
@@ -110,10 +116,16 @@ pub(crate) fn serve(mut arguments: impl Iterator<Item = String>) -> anyhow::Resu
             }
         }
     });
-    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(run(shape, port, incoming))
+    let running = run(shape, port, kubeconfig, incoming);
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(running)
 }
 
-async fn run(shape: Shape, port: u16, mut commands: mpsc::Receiver<String>) -> anyhow::Result<()> {
+async fn run(
+    shape: Shape,
+    port: u16,
+    kubeconfig: Option<PathBuf>,
+    mut commands: mpsc::Receiver<String>,
+) -> anyhow::Result<()> {
     let say = |name: &str, value: u128| writeln!(std::io::stdout().lock(), "{name} {value}");
     let listener = listen::listen(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))?;
     say("listening", listener.local_addr()?.port().into())?;
@@ -124,7 +136,19 @@ async fn run(shape: Shape, port: u16, mut commands: mpsc::Receiver<String>) -> a
     tokio::spawn(engine.run(incoming));
     let (_stop, stopping) = watch::channel(false);
     let context = Context::in_memory(handle.clone(), Arc::clone(&metrics), stopping);
-    tokio::spawn(service::serve(listen::plain(listener), context, std::future::pending()));
+    match kubeconfig {
+        None => {
+            let connections =
+                listen::plain_limited(listener, PreAuthLimiter::default(), Arc::clone(&metrics));
+            tokio::spawn(service::serve(connections, context, std::future::pending()));
+        }
+        Some(kubeconfig) => {
+            let Protection { access, secured } = secured::protection(&kubeconfig, &metrics).await?;
+            let context = Context { access, ..context };
+            let connections = listen::tls(listener, secured);
+            tokio::spawn(service::serve(connections, context, std::future::pending()));
+        }
+    }
     for event in cluster::listings(shape)? {
         events.send(event).await?;
     }

@@ -20,6 +20,8 @@ pub(crate) struct Fleet {
     pub(crate) alone: Usage,
     pub(crate) at_rest: Usage,
     pub(crate) after: Usage,
+    /// What the compiler and the whole machine use while nothing happens, in cores.
+    pub(crate) resting: (f64, f64),
 }
 
 impl Fleet {
@@ -33,6 +35,7 @@ impl Fleet {
             alone: at,
             at_rest: at,
             after: at,
+            resting: (0.0, 0.0),
         }
     }
 }
@@ -51,9 +54,9 @@ pub(crate) struct Reconnect {
     pub(crate) agents_cpu: Duration,
 }
 
-pub(crate) fn fleet(shape: Shape, calm: &Fleet, stalled: &Fleet) -> anyhow::Result<()> {
+pub(crate) fn fleet(shape: Shape, is_secured: bool, calm: &Fleet, stalled: &Fleet) -> anyhow::Result<()> {
     let mut out = io::stdout().lock();
-    head(&mut out, shape)?;
+    head(&mut out, shape, is_secured)?;
     writeln!(out, "One change that reaches all; {} changes, one after the other.\n", calm.last.len())?;
     let columns = [calm, stalled];
     row(&mut out, "", &["all answer".into(), "one stalled".into()])?;
@@ -65,15 +68,17 @@ pub(crate) fn fleet(shape: Shape, calm: &Fleet, stalled: &Fleet) -> anyhow::Resu
     row(&mut out, "by delta", &of(|f| format!("{} %", f.deltas * 100 / f.each.len().max(1))))?;
     row(&mut out, "compiler's CPU per change", &of(|f| ms(mean(&f.compiler_cpu))))?;
     row(&mut out, "agents' CPU per change", &of(|f| ms(mean(&f.agents_cpu))))?;
+    row(&mut out, "at rest: the compiler's CPU", &of(|f| per_cent(f.resting.0)))?;
+    row(&mut out, "at rest: the machine's CPU", &of(|f| per_cent(f.resting.1)))?;
     row(&mut out, "compiler alone", &of(|f| mb(f.alone.resident)))?;
     row(&mut out, "compiler with the fleet", &of(|f| mb(f.at_rest.resident)))?;
     row(&mut out, "compiler's peak", &of(|f| mb(f.after.peak)))?;
     Ok(())
 }
 
-pub(crate) fn reconnect(shape: Shape, measured: &Reconnect) -> anyhow::Result<()> {
+pub(crate) fn reconnect(shape: Shape, is_secured: bool, measured: &Reconnect) -> anyhow::Result<()> {
     let mut out = io::stdout().lock();
-    head(&mut out, shape)?;
+    head(&mut out, shape, is_secured)?;
     writeln!(out, "The compiler is killed and started again; agents come back with their revisions.\n")?;
     let most = measured.bytes.iter().copied().max().unwrap_or_default();
     let mean = measured.bytes.iter().sum::<u64>() / measured.bytes.len().max(1) as u64;
@@ -85,18 +90,26 @@ pub(crate) fn reconnect(shape: Shape, measured: &Reconnect) -> anyhow::Result<()
     row(&mut out, "bytes for one, most", &[most.to_string()])?;
     row(&mut out, "compiler's CPU since its start", &[ms(measured.compiler.cpu)])?;
     row(&mut out, "agents' CPU", &[ms(measured.agents_cpu)])?;
-    row(&mut out, "compiler's peak", &[mb(measured.compiler.peak)])?;
+    row(&mut out, "compiler's memory, peak", &[mb(measured.compiler.resident), mb(measured.compiler.peak)])?;
     Ok(())
 }
 
-fn head(out: &mut impl Write, shape: Shape) -> io::Result<()> {
+fn head(out: &mut impl Write, shape: Shape, is_secured: bool) -> io::Result<()> {
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     let Shape { nodes, pods } = shape;
     writeln!(
         out,
         "\n{nodes} agents on loopback, {} pods; {cores} cores for the compiler and all agents.",
         nodes * pods
-    )
+    )?;
+    if is_secured {
+        let review = crate::secured::REVIEW;
+        writeln!(
+            out,
+            "TLS, and tokens that an API server, whose CPU counts as the agents', takes {review:?} each to review."
+        )?;
+    }
+    Ok(())
 }
 
 fn row(out: &mut impl Write, name: &str, values: &[String]) -> io::Result<()> {
@@ -107,6 +120,11 @@ fn row(out: &mut impl Write, name: &str, values: &[String]) -> io::Result<()> {
 
 fn ms(time: Duration) -> String {
     format!("{:.1} ms", time.as_secs_f64() * 1000.0)
+}
+
+/// Of one core.
+fn per_cent(cores: f64) -> String {
+    format!("{:.1} %", cores * 100.0)
 }
 
 fn mb(bytes: u64) -> String {

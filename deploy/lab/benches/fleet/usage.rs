@@ -44,6 +44,17 @@ impl Usage {
     }
 }
 
+/// Time that all cores together have been busy since boot: programs, the kernel, its interrupts.
+pub(crate) fn of_machine() -> anyhow::Result<Duration> {
+    let stat = std::fs::read_to_string("/proc/stat")?;
+    let line = stat.lines().find_map(|line| line.strip_prefix("cpu ")).context("/proc/stat")?;
+    // User, nice, system, idle, waiting, interrupts, soft interrupts.
+    let ticks = line.split_whitespace().take(7).enumerate().filter(|(at, _)| !matches!(at, 3 | 4));
+    let ticks: u64 =
+        ticks.map(|(_, ticks)| ticks.parse::<u64>().context("/proc/stat")).sum::<anyhow::Result<_>>()?;
+    Ok(Duration::from_millis(ticks * 1000 / TICKS_PER_SECOND))
+}
+
 impl Sub for Usage {
     type Output = Duration;
     /// The time on a core between two readings.

@@ -23,12 +23,12 @@ const LOCAL: usize = 110;
 /// The table of a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum NodeTable {
-    /// 1,700 sets of 50 members: with the port maps of the node's pods and the blocks of the third, nearly as many sets as
+    /// 1,200 sets of 70 members: with the port maps of the node's pods and the blocks of the third, nearly as many sets as
     /// a node's table may have, and no more elements than the ancestor can be given in one transaction.
     ManySets,
     /// One set of 90,000 members.
     LargeSet,
-    /// 1,700 sets of 50 members, and 200 blocks with an `except` each.
+    /// 1,200 sets of 70 members, and 200 blocks with an `except` each.
     ManySetsAndBlocks,
 }
 
@@ -52,9 +52,9 @@ impl NodeTable {
     /// Sets, members of each, and blocks.
     const fn counts(self) -> (usize, usize, usize) {
         match self {
-            Self::ManySets => (1_700, 50, 0),
+            Self::ManySets => (1_200, 70, 0),
             Self::LargeSet => (1, 90_000, 0),
-            Self::ManySetsAndBlocks => (1_700, 50, 200),
+            Self::ManySetsAndBlocks => (1_200, 70, 200),
         }
     }
 }
@@ -62,9 +62,9 @@ impl NodeTable {
 impl fmt::Display for NodeTable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
-            Self::ManySets => "1,700 sets × 50 members",
+            Self::ManySets => "1,200 sets × 70 members",
             Self::LargeSet => "a set of 90,000 members",
-            Self::ManySetsAndBlocks => "1,700 sets × 50, 200 ipBlocks",
+            Self::ManySetsAndBlocks => "1,200 sets × 70, 200 ipBlocks",
         })
     }
 }

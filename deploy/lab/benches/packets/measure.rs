@@ -14,10 +14,11 @@ use socket2::SockRef;
 
 use crate::{CLOSING_PORT, DENIED_PORT, ECHO_PORT};
 
-/// How long one figure is measured.
-const WINDOW: Duration = Duration::from_millis(250);
-/// How long a connection may take to open that is to be denied.
-const PATIENCE: Duration = Duration::from_millis(100);
+/// How long a connection may take to open, and an answer to come. A machine on which it takes longer is busy with something
+/// else, or the rules deny it: who asks has to tell these apart.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// How long a connection may take to open that is to be denied; one that is allowed takes less than half of it at the same time.
+const DENIED_PATIENCE: Duration = Duration::from_millis(500);
 /// A request and its response, in bytes.
 const MESSAGE: usize = 64;
 
@@ -30,6 +31,15 @@ pub(crate) enum Work {
     Requests,
     /// Try the port that no policy allows: how many of one connections open.
     Denied,
+}
+
+/// What came of doing it over and over.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Figure {
+    /// So often a second.
+    Rate(f64),
+    /// Something took longer than it may.
+    Stalled(String),
 }
 
 fn pin() -> anyhow::Result<()> {
@@ -68,11 +78,12 @@ impl Server {
 /// Opens connections; the sockets belong to the client pod.
 pub(crate) struct Client {
     orders: mpsc::Sender<Work>,
-    results: mpsc::Receiver<anyhow::Result<f64>>,
+    results: mpsc::Receiver<anyhow::Result<Figure>>,
 }
 
 impl Client {
-    pub(crate) fn start(pod: &Pod, server: IpAddr) -> anyhow::Result<Self> {
+    /// Each figure is measured for so long.
+    pub(crate) fn start(pod: &Pod, server: IpAddr, window: Duration) -> anyhow::Result<Self> {
         let (orders, incoming) = mpsc::channel::<Work>();
         let (outgoing, results) = mpsc::channel();
         let pod = pod.clone();
@@ -81,11 +92,11 @@ impl Client {
                 pin()?;
                 while let Ok(work) = incoming.recv() {
                     let rate = match work {
-                        Work::Connections => connections(SocketAddr::new(server, CLOSING_PORT)),
-                        Work::Requests => requests(SocketAddr::new(server, ECHO_PORT)),
-                        Work::Denied => Ok(denied(SocketAddr::new(server, DENIED_PORT))),
+                        Work::Connections => connections(SocketAddr::new(server, CLOSING_PORT), window),
+                        Work::Requests => requests(SocketAddr::new(server, ECHO_PORT), window),
+                        Work::Denied => denied(server),
                     };
-                    outgoing.send(rate)?;
+                    outgoing.send(stalled(rate))?;
                 }
                 anyhow::Ok(())
             };
@@ -96,51 +107,72 @@ impl Client {
     }
 
     /// Repetitions per second.
-    pub(crate) fn measure(&mut self, work: Work) -> anyhow::Result<f64> {
+    pub(crate) fn measure(&mut self, work: Work) -> anyhow::Result<Figure> {
         self.orders.send(work).map_err(|_| anyhow!("the client thread has ended"))?;
         self.results.recv().context("the client thread has ended")?
     }
 }
 
+/// A rate, or what took too long.
+fn stalled(rate: anyhow::Result<f64>) -> anyhow::Result<Figure> {
+    let is_late = |cause: &(dyn std::error::Error + 'static)| {
+        let kind = cause.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
+        matches!(kind, Some(ErrorKind::TimedOut | ErrorKind::WouldBlock))
+    };
+    match rate {
+        Ok(rate) => Ok(Figure::Rate(rate)),
+        Err(error) if error.chain().any(is_late) => Ok(Figure::Stalled(format!("{error:#}"))),
+        Err(error) => Err(error),
+    }
+}
+
 fn connect(target: SocketAddr) -> anyhow::Result<TcpStream> {
-    let stream = TcpStream::connect_timeout(&target, Duration::from_secs(2))
+    let stream = TcpStream::connect_timeout(&target, PATIENCE)
         .with_context(|| format!("a connection to {target} did not open, which policies allow"))?;
-    stream.set_read_timeout(Some(Duration::from_secs(2)))?;
+    stream.set_read_timeout(Some(PATIENCE))?;
     // Reset on close: no TIME_WAIT uses up the ports.
     SockRef::from(&stream).set_linger(Some(Duration::ZERO))?;
     Ok(stream)
 }
 
-/// Tries once: 1 where it opens, or where it is refused, which the server's end does.
-fn denied(target: SocketAddr) -> f64 {
-    match TcpStream::connect_timeout(&target, PATIENCE) {
+/// Tries once: 1 where it opens, or where it is refused, which the server's end does. Where even what is allowed is slow, silence
+/// says nothing.
+fn denied(server: IpAddr) -> anyhow::Result<f64> {
+    let outcome = match TcpStream::connect_timeout(&SocketAddr::new(server, DENIED_PORT), DENIED_PATIENCE) {
         Err(error) if error.kind() != ErrorKind::ConnectionRefused => 0.0,
         Ok(_) | Err(_) => 1.0,
+    };
+    let started = Instant::now();
+    drop(connect(SocketAddr::new(server, CLOSING_PORT))?);
+    if outcome == 0.0 && started.elapsed() > DENIED_PATIENCE / 2 {
+        let late = std::io::Error::from(ErrorKind::TimedOut);
+        return Err(anyhow!(late).context("what is allowed is as slow as what is denied"));
     }
+    Ok(outcome)
 }
 
-fn connections(target: SocketAddr) -> anyhow::Result<f64> {
-    repeat(|| {
+fn connections(target: SocketAddr, window: Duration) -> anyhow::Result<f64> {
+    repeat(window, || {
         let read = connect(target)?.read(&mut [0])?;
         anyhow::ensure!(read == 0, "the server sent something");
         Ok(())
     })
 }
 
-fn requests(target: SocketAddr) -> anyhow::Result<f64> {
+fn requests(target: SocketAddr, window: Duration) -> anyhow::Result<f64> {
     let mut stream = connect(target)?;
     stream.set_nodelay(true)?;
     let mut message = [7; MESSAGE];
-    repeat(|| {
+    repeat(window, || {
         stream.write_all(&message)?;
         Ok(stream.read_exact(&mut message)?)
     })
 }
 
-fn repeat(mut once: impl FnMut() -> anyhow::Result<()>) -> anyhow::Result<f64> {
+fn repeat(window: Duration, mut once: impl FnMut() -> anyhow::Result<()>) -> anyhow::Result<f64> {
     let started = Instant::now();
     let mut count = 0u32;
-    while started.elapsed() < WINDOW {
+    while started.elapsed() < window {
         once()?;
         count += 1;
     }

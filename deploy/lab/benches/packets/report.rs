@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 
-use flock_lab::figures::{Cell, Table, machine, summary};
+use flock_lab::figures::{Cell, Summary, Table, machine, summary};
 
 use crate::layouts::{Layout, Rules};
 
@@ -34,7 +34,11 @@ pub(crate) fn print(layouts: &[Layout], samples: &[Sample], markdown: bool) -> a
     )?;
     writeln!(
         out,
-        "base: the fewest policies on such ports, or the same table without rules for mid-stream packets.\n"
+        "base: the fewest policies on such ports, or the same table without rules for mid-stream packets, with the interval"
+    )?;
+    writeln!(
+        out,
+        "in which the median lies with a confidence of 95 %; a bar is missed where all of it lies above.\n"
     )?;
     drop(out);
     let mut table = Table::new([
@@ -52,16 +56,16 @@ pub(crate) fn print(layouts: &[Layout], samples: &[Sample], markdown: bool) -> a
         let row = |figure: Figure, bars: bool| -> [Cell; 4] {
             let rate = summary(samples.iter().filter(|sample| sample.layout == *layout).map(figure)).median;
             let of = |base: &Layout| ratio(samples, base, layout, figure);
-            let relative = of(&layout.with(Rules::Conntrack));
+            let relative = of(&layout.with(Rules::Conntrack)).median;
             let base = base(layouts, layout);
             let to_base = base.as_ref().map(|(base, bar)| (of(base), *bar));
             let is_many = matches!(layout.rules, Rules::Policies(..)) && base.is_some();
             let ours = matches!(layout.rules, Rules::Ours(_) | Rules::Policies(..)) && !is_many;
             [
                 format!("{rate:.0}").into(),
-                format!("{:.2}", of(&layout.with(Rules::None))).into(),
+                format!("{:.2}", of(&layout.with(Rules::None)).median).into(),
                 limited(relative, (bars && ours).then_some(BAR)),
-                to_base.map_or_else(|| "".into(), |(ratio, bar)| limited(ratio, bars.then_some(bar))),
+                to_base.map_or_else(|| "".into(), |(ratio, bar)| sure(ratio, bars.then_some(bar))),
             ]
         };
         let [rate, cost, relative, growth] = row(|sample| sample.connections, true);
@@ -85,6 +89,11 @@ fn limited(ratio: f64, bar: Option<f64>) -> Cell {
     Cell::at_most(format!("{ratio:.3}"), ratio, bar)
 }
 
+fn sure(ratio: Summary, bar: Option<f64>) -> Cell {
+    let (low, high) = ratio.interval;
+    Cell::at_most(format!("{:.3} ({low:.3}–{high:.3})", ratio.median), low, bar)
+}
+
 /// The layout that this one is to be compared with closely, and what it may cost relative to that: the one with the
 /// fewest policies on such ports, or the same without rules for mid-stream packets.
 fn base(layouts: &[Layout], layout: &Layout) -> Option<(Layout, f64)> {
@@ -104,12 +113,12 @@ fn base(layouts: &[Layout], layout: &Layout) -> Option<(Layout, f64)> {
     }
 }
 
-/// The median over rounds of how much longer `layout` takes than `base` in the same round.
-fn ratio(samples: &[Sample], base: &Layout, layout: &Layout, figure: Figure) -> f64 {
+/// How much longer, round for round, `layout` takes than `base`.
+fn ratio(samples: &[Sample], base: &Layout, layout: &Layout, figure: Figure) -> Summary {
     let of = |wanted: &Layout, round: usize| {
         samples.iter().find(|sample| sample.layout == *wanted && sample.round == round).map(figure)
     };
     let mut rounds: Vec<usize> = samples.iter().map(|sample| sample.round).collect();
     rounds.dedup();
-    summary(rounds.into_iter().filter_map(|round| Some(of(base, round)? / of(layout, round)?))).median
+    summary(rounds.into_iter().filter_map(|round| Some(of(base, round)? / of(layout, round)?)))
 }

@@ -9,7 +9,6 @@
     reason = "made for tests: what should not happen ends a bench, too"
 )]
 pub(crate) mod support {
-    pub(crate) mod fake_compiler;
     pub(crate) mod process;
     pub(crate) mod programs;
     pub(crate) mod wait;

@@ -5,7 +5,7 @@ use std::fmt;
 use flock_testkit::{Kind, NAMESPACE, NETWORK_POLICY, POD, Store};
 
 use crate::objects;
-use crate::words::cluster::{Cluster, Namespace, Pod, Policy, Text};
+use flock_model::oracle::cluster::{Cluster, Namespace, Pod, Policy, Text};
 
 /// What happens to one object.
 #[derive(Debug, Clone)]

@@ -9,9 +9,9 @@ use crate::flows::Flow;
 use crate::ground::NODES;
 use crate::stage::{Place, Role};
 use crate::timeline::Timeline;
-use crate::words::cluster;
-use crate::words::evaluator;
-use crate::words::flow::{Flow as Packet, Transport};
+use flock_model::oracle;
+use flock_model::oracle::cluster;
+use flock_model::oracle::flow::{Flow as Packet, Transport};
 
 /// How long a packet is on its way, with much to spare.
 const ON_ITS_WAY: Duration = Duration::from_millis(10);
@@ -143,7 +143,7 @@ impl<'a> Judge<'a> {
             };
             let transport = Transport::Ports(protocol, source_port, destination.port());
             let packet = Packet::first(source, destination.ip(), transport);
-            evaluator::judge(&timeline.states[state].cluster, NODES[node], &packet).passes()
+            oracle::judge(&timeline.states[state].cluster, NODES[node], &packet).passes()
         })
     }
 

@@ -33,14 +33,10 @@ mod ground;
 #[path = "../end_to_end/support/mod.rs"]
 mod support;
 
-/// A cluster in the API's own shape, and an evaluator of it that knows nothing of the translation.
+/// From a cluster in the API's own shape to objects of the core.
 #[path = "../../../../compiler/core/tests/support"]
 #[allow(dead_code, reason = "shared")]
 mod words {
-    pub(crate) mod cluster;
-    pub(crate) mod evaluator;
-    pub(crate) mod flow;
-    pub(crate) mod text;
     pub(crate) mod to_core;
 }
 

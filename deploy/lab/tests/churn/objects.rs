@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::words::cluster::{
+use flock_model::oracle::cluster::{
     Direction, Labels, Namespace, Net, Node, Operator, Peer, Phase, Pod, Policy, PolicySpec, Port,
     PortNumber, Protocol, Rule, Selector,
 };

@@ -8,7 +8,7 @@ use crate::change::Change;
 use crate::ground::NODES;
 use crate::policies::{self, NAMESPACES, PORT_NAMES, ROLE, kept};
 use crate::stage::{Place, Role, nodes};
-use crate::words::cluster::{Cluster, ContainerPort, Namespace, Phase, Pod, Text};
+use flock_model::oracle::cluster::{Cluster, ContainerPort, Namespace, Phase, Pod, Text};
 
 /// Policies at most, without the kept ones.
 const POLICIES: usize = 10;

@@ -6,7 +6,7 @@ use rand::Rng as _;
 use rand::rngs::SmallRng;
 use rand::seq::IndexedRandom as _;
 
-use crate::words::cluster::{
+use flock_model::oracle::cluster::{
     Direction, Expression, Labels, Net, Operator, Peer, Policy, PolicySpec, Port, PortNumber, Protocol, Rule,
     Selector, Text,
 };

@@ -25,8 +25,8 @@ use crate::support::table::counted;
 use crate::support::wait::wait_until;
 use crate::timeline::{State, Timeline, is_conclusive, through};
 use crate::traffic::{Record, Traffic};
-use crate::words::cluster::Cluster;
 use crate::words::to_core;
+use flock_model::oracle::cluster::Cluster;
 
 /// Steps from one move of the mover to the next.
 const STEPS_PER_MOVE: usize = 60;

@@ -7,7 +7,7 @@ use flock_lab::{Family, Pod, Protocol};
 
 use crate::ground::{Ground, NODES};
 use crate::policies::{KEPT_PORT, TCP_PORTS};
-use crate::words::cluster::{Net, Node};
+use flock_model::oracle::cluster::{Net, Node};
 
 /// What a place is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

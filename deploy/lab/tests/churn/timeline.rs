@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use crate::change::Change;
 use crate::ground::NODES;
-use crate::words::cluster::Cluster;
+use flock_model::oracle::cluster::Cluster;
 
 /// One state of everything that decides on packets.
 #[derive(Debug, Clone)]

@@ -1,8 +1,8 @@
 //! Ends of deltas in the real kernel: it and the model agree on what is refused and what is left.
 
-use flock_compiler_core::delta::Markers;
-use flock_compiler_core::{Body, Delta, End};
+use flock_compiler_core::{Delta, DeltaBody, MarkerUpdate};
 use flock_lab::{Lab, Node, skipped};
+use flock_model::Markers;
 use flock_shared::{Revision, SUPERSEDED_LIMIT, ScriptHash, Superseded};
 
 use crate::words::dice::Dice;
@@ -36,13 +36,13 @@ fn member(number: usize) -> String {
 }
 
 /// A delta that adds a member, and may delete another one.
-fn delta(number: usize, deletes: bool, end: &End) -> String {
+fn delta(number: usize, deletes: bool, end: &MarkerUpdate) -> String {
     let deletion = if deletes {
         "add element inet flock_netpol pods4_a { 10.9.9.9 }\ndelete element inet flock_netpol pods4_a { 10.9.9.9 }\n"
     } else {
         ""
     };
-    let end = Body::of(&Delta::default()).script(end);
+    let end = DeltaBody::of(&Delta::default()).script(end);
     format!("{}{deletion}{}", member(number), std::str::from_utf8(end.bytes()).unwrap())
 }
 
@@ -82,7 +82,7 @@ fn the_kernel_and_the_model_agree_along_a_walk() {
         if to == base {
             continue;
         }
-        let end = End::of(deletes, &revision(base), &revision(to), &believed);
+        let end = MarkerUpdate::of(deletes, &revision(base), &revision(to), &believed);
         let script = delta(step, deletes, &end);
         let before = listed(&node);
         let mut after = markers.clone();
@@ -118,7 +118,7 @@ fn there_are_never_more_than_so_many() {
     let Some((_lab, node)) = node("many") else { return };
     let (mut superseded, mut markers) = (Superseded::default(), Markers::full(&revision(0)));
     for step in 1..3 * SUPERSEDED_LIMIT {
-        let end = End::of(false, &revision(step - 1), &revision(step), &superseded);
+        let end = MarkerUpdate::of(false, &revision(step - 1), &revision(step), &superseded);
         node.nft(&delta(step, false, &end)).unwrap();
         markers.apply(&end).unwrap();
         superseded = end.superseded();
@@ -135,7 +135,7 @@ fn a_sweep_does_not_mind_what_is_not_there() {
         node.nft(&format!("add set inet flock_netpol rev_{} {{ typeof ip saddr; }}\n", revision(number)))
             .unwrap();
     }
-    let end = End::of(true, &revision(0), &revision(99), &believed);
+    let end = MarkerUpdate::of(true, &revision(0), &revision(99), &believed);
     node.nft(&delta(1, true, &end)).unwrap();
     assert_same(&node, &Markers::full(&revision(99)));
 }

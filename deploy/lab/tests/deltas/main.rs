@@ -20,8 +20,8 @@ use flock_shared::{NodeName, Script, Superseded};
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::TestRunner;
 
+use flock_model::oracle::cluster::Cluster;
 use table::{differences, left_behind, table};
-use words::cluster::Cluster;
 use words::dice::Dice;
 use words::history::Walk;
 use words::{config, generator, to_core};
@@ -144,7 +144,7 @@ fn a_delta_on_another_base_changes_nothing() {
     load(&node, &render(&third), "a full script");
     let before = table(&node);
     let way = flock_compiler_core::diff(&first, &second).unwrap();
-    let body = flock_compiler_core::Body::of(&way);
+    let body = flock_compiler_core::DeltaBody::of(&way);
     let delta = body.script(&body.end(first.revision(), second.revision(), &Superseded::default()));
     assert!(node.nft(std::str::from_utf8(delta.bytes()).unwrap()).is_err(), "the base is not there");
     assert_eq!(differences(&before, &table(&node)), [""; 0]);

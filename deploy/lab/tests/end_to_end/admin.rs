@@ -25,7 +25,7 @@ fn nothing_is_published_before_every_manifest_was_readable() {
         let status = site.flockctl.node(node);
         assert_eq!((status.desired_revision, status.applied_revision), (None, None), "{node}");
         assert!(!site.ground.has_table(node));
-        assert!(site.flockctl.complaint(&["script", node]).contains("listed yet"));
+        assert!(site.flockctl.complaint(3, &["script", node]).contains("listed yet"));
     }
     assert_eq!(site.flockctl.problems()[0].source, site.manifests.file("cluster.yaml"));
 
@@ -42,7 +42,10 @@ fn metrics_tell_what_happened() {
     let _agents = site.agents();
     site.settle();
     let expected = [
-        ("flock_compiler_problems", 0.0),
+        ("flock_compiler_ready", 1.0),
+        ("flock_compiler_not_ready{reason=\"not_listed\"}", 0.0),
+        ("flock_compiler_problems{kind=\"policy_not_understood\"}", 0.0),
+        ("flock_compiler_behind_age_seconds", 0.0),
         ("flock_compiler_streams", 2.0),
         ("flock_compiler_objects{kind=\"Node\"}", 2.0),
         ("flock_compiler_objects{kind=\"Namespace\"}", 1.0),
@@ -51,19 +54,33 @@ fn metrics_tell_what_happened() {
         ("flock_compiler_nodes{state=\"current\"}", 2.0),
         ("flock_compiler_nodes{state=\"behind\"}", 0.0),
         ("flock_compiler_nodes{state=\"offline\"}", 0.0),
+        ("flock_compiler_nodes{state=\"not known\"}", 0.0),
     ];
     for (series, value) in expected {
         assert_eq!(site.compiler.metric(series), Some(value), "{series}");
     }
     for series in [
         "flock_compiler_events_total",
-        "flock_compiler_sent_bytes_total",
+        "flock_compiler_sent_bytes_total{kind=\"full\"}",
+        "flock_compiler_apply_seconds_count",
+        "process_resident_memory_bytes",
+        "process_start_time_seconds",
         "flock_compiler_updates_total{kind=\"full\"}",
         "flock_compiler_acks_total{outcome=\"applied\"}",
         "flock_compiler_translation_seconds_count",
     ] {
         assert!(site.compiler.metric(series).is_some_and(|value| value > 0.0), "{series}");
     }
+    // What both agents had to take after they had come.
+    let measured = site.compiler.metric("flock_compiler_propagation_seconds_count").unwrap();
+    site.manifests.remove("policies.yaml");
+    site.settle();
+    wait_until("the way of that change", || {
+        site.compiler.metric("flock_compiler_propagation_seconds_count") > Some(measured)
+    });
+    let sent = site.compiler.metric("flock_compiler_sent_bytes_total{kind=\"delta\"}");
+    assert!(sent.is_some_and(|sent| sent > 0.0), "{sent:?}");
+
     let (_, text) = site.compiler.admin("/metrics");
     assert!(text.ends_with("# EOF\n"));
     assert_eq!(site.compiler.admin("/nothing").0, 404);

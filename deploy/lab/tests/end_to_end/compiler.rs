@@ -20,10 +20,20 @@ pub(crate) struct Compiler {
 impl Compiler {
     /// Starts it on free ports. `source` is `--manifests DIR` or `--kubeconfig FILE`, with options; logs go into
     /// `directory`.
-    pub(crate) fn start<const N: usize>(source: [&str; N], directory: &Path) -> Self {
+    pub(crate) fn start<'a>(source: impl IntoIterator<Item = &'a str>, directory: &Path) -> Self {
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
-        let source: Vec<String> = source.map(str::to_owned).into();
-        let mut process = serve(&source, any, any, directory);
+        Self::start_at(source, any, any, directory)
+    }
+
+    /// The same at addresses that are known before.
+    pub(crate) fn start_at<'a>(
+        source: impl IntoIterator<Item = &'a str>,
+        listen: SocketAddr,
+        admin: SocketAddr,
+        directory: &Path,
+    ) -> Self {
+        let source: Vec<String> = source.into_iter().map(str::to_owned).collect();
+        let mut process = serve(&source, listen, admin, directory);
         let line = process.line(" listening ");
         let address = |name: &str| {
             let field = line.split_whitespace().find_map(|field| field.strip_prefix(name));
@@ -49,15 +59,14 @@ impl Compiler {
         format!("http://{}", self.listen)
     }
 
+    /// Where its admin port is.
+    pub(crate) const fn admin_address(&self) -> SocketAddr {
+        self.admin
+    }
+
     /// Status and body of a page of the admin port.
     pub(crate) fn admin(&self, path: &str) -> (u16, String) {
-        let mut stream = TcpStream::connect(self.admin).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        write!(stream, "GET {path} HTTP/1.0\r\n\r\n").unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-        (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
+        get(self.admin, path)
     }
 
     /// The value of a series of `/metrics`, given with its labels; `None` if there is none.
@@ -67,6 +76,17 @@ impl Compiler {
         let value = body.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
         value.map(|value| value.parse().unwrap())
     }
+}
+
+/// Status and body of a page that is served in plain text.
+pub(crate) fn get(address: SocketAddr, path: &str) -> (u16, String) {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    write!(stream, "GET {path} HTTP/1.0\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
 }
 
 fn serve(source: &[String], listen: SocketAddr, admin: SocketAddr, directory: &Path) -> Process {

@@ -30,7 +30,7 @@ fn nodes_are_listed_in_every_state() {
     let mut agent = site.agent("n1", &[]);
     site.settle_node("n1", &site.manifests.revision("n1"));
     // An agent of a node that no object names: it has a table without subjects.
-    let _stranger = site.ground.agent_named("n3", "n2", &site.compiler.url(), &[]);
+    let stranger = site.ground.agent_named("n3", "n2", &site.compiler.url(), &[]);
     let applied =
         |node: &NodeStatus| node.applied_revision.is_some() && node.applied_revision == node.desired_revision;
     wait_until("the stranger", || {
@@ -64,6 +64,18 @@ fn nodes_are_listed_in_every_state() {
         line.split("  ").map(str::trim).filter(|cell| !cell.is_empty()).nth(1).unwrap().to_owned()
     };
     assert_eq!([state("n1"), state("n2"), state("n3")], ["offline", "no agent", "unknown"], "{table}");
+    for state in ["offline", "no agent", "unknown"] {
+        let series = format!("flock_compiler_nodes{{state=\"{state}\"}}");
+        assert_eq!(site.compiler.metric(&series), Some(1.0), "the same words as in the table");
+    }
+    assert!(gone.behind_since.is_some() && n1.behind_since.is_none(), "since it left: {gone:?}");
+
+    // A wrong name is nothing that the cluster has: it goes with its agent.
+    drop(stranger);
+    wait_until("the stranger to be forgotten", || site.flockctl.nodes().len() == 2);
+    assert!(site.flockctl.complaint(2, &["script", "n3"]).contains("no node \"n3\""));
+    assert_eq!(site.compiler.metric("flock_compiler_nodes{state=\"unknown\"}"), Some(0.0));
+    assert_eq!(site.flockctl.run(&["nodes"]).status.code(), Some(1));
 }
 
 #[test]
@@ -136,19 +148,23 @@ fn every_answer_is_json_and_yaml_of_the_same_content() {
 }
 
 #[test]
-fn complaints_are_clear_and_exit_1() {
+fn complaints_are_clear_and_say_whose_fault_it_is() {
     let directory = tempfile::tempdir().unwrap();
     let (_manifests, mut compiler, flockctl) = alone(directory.path());
     for command in ["script", "output", "watch"] {
-        let complaint = flockctl.complaint(&[command, "nowhere"]);
+        let complaint = flockctl.complaint(2, &[command, "nowhere"]);
         assert!(complaint.starts_with("flockctl: no node \"nowhere\""), "{complaint}");
         assert_eq!(complaint.lines().count(), 1, "{complaint}");
-        let complaint = flockctl.complaint(&[command, "No Node"]);
+        let complaint = flockctl.complaint(2, &[command, "No Node"]);
         assert!(complaint.starts_with("flockctl: node: "), "{complaint}");
     }
+    for arguments in [&["problems", "-n", "nosuch"][..], &["nodes", "-n", "nosuch"]] {
+        assert_eq!(flockctl.complaint(2, arguments), "flockctl: no namespace \"nosuch\"\n");
+    }
+    assert_eq!(flockctl.text(&["problems", "-n", "shop"]), "no problems in namespace shop\n");
     compiler.kill();
     for arguments in [&["nodes"][..], &["problems"], &["script", "n1"]] {
-        let complaint = flockctl.complaint(arguments);
+        let complaint = flockctl.complaint(3, arguments);
         assert!(
             complaint.contains(&format!("cannot reach the compiler at {}", compiler.url())),
             "{complaint}"

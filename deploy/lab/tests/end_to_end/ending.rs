@@ -35,6 +35,12 @@ fn sigterm_ends_everything_but_the_rules() {
     site.compiler.restart();
     let mut agent = site.agent("n1", &[]);
     site.settle_node("n1", &revisions[0]);
+    // An agent without a folder is known by the table that it puts back.
+    let mut command = program(AGENT);
+    command.args(["--uninstall", "--nft", &site.ground.nft("n1")]);
+    let mut uninstall = Process::start(command, site.ground.directory());
+    assert_eq!(uninstall.ended().code(), Some(1));
+    assert!(uninstall.log().contains("it has put table inet flock_netpol back"), "{}", uninstall.log());
     assert_eq!(agent.terminate().code(), Some(0));
     assert!(hold(&site));
 

@@ -36,7 +36,8 @@ fn malformed_yaml_leaves_the_ruleset_and_is_reported_until_mended() {
     let table = site.flockctl.text(&["problems"]);
     assert!(table.contains("policies.yaml") && table.contains("line 3, column "), "{table}");
     assert!(site.flockctl.text(&["nodes"]).contains("1 problem(s)"));
-    assert_eq!(site.compiler.metric("flock_compiler_problems"), Some(1.0));
+    let unreadable = "flock_compiler_problems{kind=\"input_not_readable\"}";
+    assert_eq!(site.compiler.metric(unreadable), Some(1.0));
 
     // Other files are followed meanwhile: what was denied stays so.
     site.manifests.put("cluster.yaml", &CLUSTER.replace("10.1.0.3", "10.1.0.30"));
@@ -51,7 +52,7 @@ fn malformed_yaml_leaves_the_ruleset_and_is_reported_until_mended() {
     site.problems(0);
     site.settle();
     assert_ne!(NODES.map(|node| site.manifests.revision(node)), before);
-    assert_eq!(site.compiler.metric("flock_compiler_problems"), Some(0.0));
+    assert_eq!(site.compiler.metric(unreadable), Some(0.0));
     assert!(site.flockctl.text(&["problems"]).contains("no problems"));
 }
 
@@ -89,7 +90,8 @@ spec:
     assert!(consequence.contains("isolated"), "{consequence}");
     site.settle();
     assert_eq!(verdicts(), [dropped, reached, reached, dropped], "only web is isolated");
-    assert_eq!(site.compiler.metric("flock_compiler_problems"), Some(1.0));
+    let not_understood = "flock_compiler_problems{kind=\"policy_not_understood\"}";
+    assert_eq!(site.compiler.metric(not_understood), Some(1.0));
     assert!(site.flockctl.text(&["output", "n1"]).contains("closed"));
 
     site.manifests.remove("future.yaml");

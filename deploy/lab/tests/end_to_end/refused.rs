@@ -2,11 +2,11 @@
 
 use flock_proto::{Outcome, Update, UpdateKind, v1};
 use flock_shared::{Revision, Script};
+use flock_testkit::compiler::BlockingCompiler;
 
 use crate::ground::{Ground, REFUSAL};
 use crate::manifests::{CLUSTER, DENY, Manifests, revision_of};
 use crate::site::Site;
-use crate::support::fake_compiler::FakeCompiler;
 use crate::support::wait::wait_for;
 
 fn update(script: Vec<u8>) -> v1::Update {
@@ -24,10 +24,10 @@ fn a_corrupted_script_is_refused_and_reaches_no_nft() {
     let next = manifests.render("n1");
     let [before, after] = [&good, &next].map(|script| revision_of(script));
 
-    let compiler = FakeCompiler::start();
+    let mut compiler = BlockingCompiler::start();
     let mut agent = ground.agent("n1", &compiler.url, &[]);
-    let session = compiler.session();
-    assert_eq!((session.hello.node.as_str(), session.hello.applied.as_ref()), ("n1", None));
+    let mut session = compiler.session();
+    assert_eq!((session.hello().node.as_str(), session.hello().applied.as_ref()), ("n1", None));
     assert_eq!(session.ask(update(good)).outcome, Outcome::Applied);
     assert!(ground.holds("n1", &before));
 

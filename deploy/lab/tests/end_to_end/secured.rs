@@ -16,15 +16,15 @@ use crate::support::process::Process;
 use crate::support::wait::{wait_for, wait_until};
 
 /// A cluster whose compiler asks for tokens, and what agents mount.
-struct Secured {
-    compiler: Compiler,
-    api: Api,
-    ground: Ground,
+pub(crate) struct Secured {
+    pub(crate) compiler: Compiler,
+    pub(crate) api: Api,
+    pub(crate) ground: Ground,
 }
 
 impl Secured {
     /// `None` where namespaces cannot be made, which is said.
-    fn new(tag: &str) -> Option<Self> {
+    pub(crate) fn new(tag: &str) -> Option<Self> {
         let ground = Ground::new(tag)?;
         let api = Api::with_shop();
         for node in NODES {
@@ -49,12 +49,12 @@ impl Secured {
         fs::write(self.file("ca.crt"), bundle).unwrap();
     }
 
-    fn file(&self, name: &str) -> PathBuf {
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
         self.ground.directory().join(name)
     }
 
     /// Puts a token of a node's agent where `name` reads it; the token.
-    fn token(&self, name: &str, node: &str, lifetime: Duration) -> String {
+    pub(crate) fn token(&self, name: &str, node: &str, lifetime: Duration) -> String {
         let pod = self.api.server.store().get(POD, OURS, &format!("agent-{node}")).unwrap();
         let uid = pod["metadata"]["uid"].as_str().unwrap();
         let account = AccountToken::new(OURS, AGENT_ACCOUNT).audience(AUDIENCE).node(node);
@@ -65,7 +65,7 @@ impl Secured {
     }
 
     /// Starts an agent on a node that shows the token of `name`.
-    fn agent(&self, node: &str, name: &str) -> Process {
+    pub(crate) fn agent(&self, node: &str, name: &str) -> Process {
         let (ca, token) = (self.file("ca.crt"), self.file(&format!("token-{name}")));
         let url = self.compiler.url().replace("http://", "https://");
         let name = "flock-compiler.flock-system.svc";
@@ -75,7 +75,7 @@ impl Secured {
     }
 
     /// Waits until the kernel of every node has what the objects ask for.
-    fn settle(&self) {
+    pub(crate) fn settle(&self) {
         for node in NODES {
             let revision = self.api.revision(&self.file("listed.json"), node);
             wait_until(&format!("{revision} on {node}"), || self.ground.holds(node, &revision));
@@ -83,7 +83,7 @@ impl Secured {
     }
 }
 
-const HOUR: Duration = Duration::from_secs(3600);
+pub(crate) const HOUR: Duration = Duration::from_secs(3600);
 
 #[test]
 fn agents_are_served_by_their_tokens_and_nothing_secret_is_printed() {
@@ -162,12 +162,13 @@ fn an_agent_that_is_refused_keeps_its_rules() {
     fs::write(site.file("token-n1"), "not.a.token").unwrap();
     let mut refused = site.agent("n1", "n1");
     refused.line("Unauthenticated");
-    // No authorities, and no token at all.
-    fs::write(site.file("ca.crt"), "").unwrap();
+    // No token at all, and then no authorities.
     fs::remove_file(site.file("token-n1")).unwrap();
     refused.line("cannot be used");
-    site.token("n1", "n1", HOUR);
     refused.line("could not connect");
+    fs::write(site.file("ca.crt"), "").unwrap();
+    site.token("n1", "n1", HOUR);
+    refused.line("authorities are not there yet");
     for (node, revision) in NODES.iter().zip(&standing) {
         assert!(site.ground.holds(node, revision), "{node}");
     }

@@ -16,13 +16,13 @@ use crate::support::programs::{FLOCKCTL, program};
 use crate::support::wait::wait_until;
 
 /// A cluster in which a compiler runs, without agents, which needs no root.
-struct Cluster {
+struct ClusterWithoutAgents {
     directory: TempDir,
-    _compiler: Compiler,
+    compilers: Vec<Compiler>,
     api: Api,
 }
 
-impl Cluster {
+impl ClusterWithoutAgents {
     fn start() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let api = Api::start();
@@ -36,21 +36,31 @@ impl Cluster {
                 json!({ "metadata": metadata, "spec": { "podSelector": {}, "tier": 1 } }),
             );
         }
-        let kubeconfig = api.server.write_kubeconfig(directory.path()).unwrap();
+        api.server.write_kubeconfig(directory.path()).unwrap();
+        api.put(SERVICE_ACCOUNT, json!({ "metadata": { "namespace": OURS, "name": CLIENT_ACCOUNT } }));
+        let mut cluster = Self { directory, compilers: Vec::new(), api };
+        cluster.another();
+        cluster
+    }
+
+    /// One more compiler; the name of its pod.
+    fn another(&mut self) -> String {
+        let kubeconfig = self.directory.path().join("kubeconfig");
         let options = ["--kubeconfig", kubeconfig.to_str().unwrap(), "--tls", "on"];
-        let compiler = Compiler::start(options, directory.path());
+        let compiler = Compiler::start(options, self.directory.path());
         let address = compiler.url().trim_start_matches("http://").parse().unwrap();
         let conditions = json!([{ "type": "Ready", "status": "True" }]);
         let labels = json!({ "app.kubernetes.io/name": SERVICE });
+        let name = format!("compiler-{}", self.compilers.len());
         let own = json!({
-            "metadata": { "namespace": OURS, "name": "compiler-0", "labels": labels },
+            "metadata": { "namespace": OURS, "name": name, "labels": labels },
             "spec": { "nodeName": "n1", "hostNetwork": true },
             "status": { "phase": "Running", "conditions": conditions },
         });
-        api.put(POD, own);
-        api.put(SERVICE_ACCOUNT, json!({ "metadata": { "namespace": OURS, "name": CLIENT_ACCOUNT } }));
-        api.server.forwards().add(OURS, "compiler-0", PORT, address);
-        Self { directory, _compiler: compiler, api }
+        self.api.put(POD, own);
+        self.api.server.forwards().add(OURS, &name, PORT, address);
+        self.compilers.push(compiler);
+        name
     }
 
     fn allow(&self, resource: &str, namespace: Option<&str>) {
@@ -61,20 +71,27 @@ impl Cluster {
         });
     }
 
-    /// Whether flockctl succeeds, and what it says.
+    /// Whether flockctl answers, and what it says.
     fn flockctl(&self, arguments: &[&str]) -> (bool, String) {
+        let (code, said) = self.exits(arguments);
+        // No node has an agent, so none is current.
+        (code == Some(0) || code == Some(1) && arguments[0] == "nodes", said)
+    }
+
+    /// What flockctl exits with, and what it says.
+    fn exits(&self, arguments: &[&str]) -> (Option<i32>, String) {
         let mut command = program(FLOCKCTL);
         command.env("KUBECONFIG", self.directory.path().join("kubeconfig")).args(arguments);
         let Output { status, stdout, stderr } = command.output().unwrap();
         let said = String::from_utf8([stdout, stderr].concat()).unwrap();
         assert!(!said.contains("eyJ"), "a token was printed: {said}");
-        (status.success(), said)
+        (status.code(), said)
     }
 }
 
 #[test]
 fn flockctl_goes_through_the_api_server_and_is_told_what_it_may_know() {
-    let cluster = Cluster::start();
+    let cluster = ClusterWithoutAgents::start();
     let mut said = String::new();
     wait_until("a word of the compiler", || {
         said = cluster.flockctl(&["nodes"]).1;
@@ -105,4 +122,32 @@ fn flockctl_goes_through_the_api_server_and_is_told_what_it_may_know() {
         assert!(!allowed && said.contains("cannot get resource \"policyexplanations\""), "{said}");
         assert!(said.contains(scope), "{said}");
     }
+}
+
+#[test]
+fn each_pod_of_the_compiler_is_asked_by_a_port_of_its_own() {
+    let mut cluster = ClusterWithoutAgents::start();
+    cluster.allow(NODE_SCRIPTS, None);
+    cluster.allow(POLICY_EXPLANATIONS, None);
+    wait_until("the nodes", || cluster.flockctl(&["nodes"]).0);
+    let (code, nodes) = cluster.exits(&["nodes"]);
+    assert_eq!(code, Some(1), "{nodes}");
+    assert!(nodes.contains("no agent") && nodes.contains("0 of 1 nodes enforce"), "{nodes}");
+
+    let other = cluster.another();
+    wait_until("both", || cluster.flockctl(&["nodes"]).1.contains("asked 2 of 2 replicas"));
+    let (_, nodes) = cluster.flockctl(&["nodes"]);
+    assert!(nodes.contains("no agent") && !nodes.contains("was not asked"), "{nodes}");
+    assert_eq!(nodes.lines().filter(|line| line.starts_with("n1")).count(), 1, "{nodes}");
+    let (_, problems) = cluster.flockctl(&["problems"]);
+    assert_eq!(problems.matches("NetworkPolicy shop/of-the-future").count(), 1, "{problems}");
+
+    cluster.compilers[1].kill();
+    let (code, nodes) = cluster.exits(&["nodes"]);
+    assert_eq!(code, Some(1), "{nodes}");
+    assert!(nodes.contains("not known") && !nodes.contains("no agent"), "{nodes}");
+    assert!(nodes.contains(&format!("pod {OURS}/{other} was not asked: ")), "{nodes}");
+    cluster.compilers[0].kill();
+    let (code, complaint) = cluster.exits(&["nodes"]);
+    assert_eq!(code, Some(3), "{complaint}");
 }

@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use flock_compiler_core::{Body, diff, render};
+use flock_compiler_core::{DeltaBody, diff, render};
 use flock_lab::{Namespace, Node, Pod, Probe, Protocol, patient, probe_all};
 use flock_shared::Superseded;
 
@@ -503,7 +503,7 @@ fn pods_come_and_go_by_deltas_of_real_nft() {
     node.nft(&text(&render(&before))).unwrap();
     for names in states {
         let after = of(names);
-        let body = Body::of(&diff(&before, &after).unwrap());
+        let body = DeltaBody::of(&diff(&before, &after).unwrap());
         let end = body.end(before.revision(), after.revision(), &Superseded::default());
         node.nft(&text(&body.script(&end))).unwrap();
         let by_delta = listed(node);

@@ -1,13 +1,9 @@
 //! Whole policy sets as people write them, over every pair, protocol and family; and every one again with all names
 //! in the script colliding.
 
-use flock_compiler_core::Options;
-use flock_compiler_core::translate::translate_with;
 use flock_lab::Protocol::{Sctp, Tcp, Udp};
 
-use crate::cluster::{Cluster, script};
-use crate::flow::{Flow, SERVICES};
-use crate::objects::Objects;
+use crate::flow::Flow;
 use crate::rows::{Row, check};
 
 const DENY: &str = "{podSelector: {}, policyTypes: [Ingress, Egress]}";
@@ -139,54 +135,4 @@ fn overlapping(flow: &Flow) -> bool {
 #[test]
 fn every_pair_protocol_and_family() {
     check("full", &SETS);
-}
-
-/// A short hash that is the same for everything.
-fn colliding() -> Options {
-    Options { names: |_| 7, ..Options::default() }
-}
-
-/// A short hash that is the same for everything must change names and nothing else.
-#[test]
-fn no_rules_are_merged_when_all_names_collide() {
-    let Some(cluster) = Cluster::of_all_members("collide") else {
-        return;
-    };
-    for set in &SETS[2..] {
-        let world = Objects::of_all_members().with_policies(set.policies).world();
-        let translation = translate_with(&world, colliding());
-        let script = script(&translation, &cluster.nodes[0]);
-        assert!(script.contains("_0000000000000007_"), "nothing collides:\n{script}");
-        cluster.enforce_translation(&translation);
-        let wrong = cluster.wrong(&SERVICES, set.allowed);
-        assert_eq!(wrong, Vec::<String>::new(), "{}", set.what);
-    }
-}
-
-/// Every member but one isolated by a policy of its own with a rule of its own: many chains, one hash.
-#[test]
-fn colliding_chains_keep_their_pods_apart() {
-    let Some(cluster) = Cluster::of_all_members("chains") else {
-        return;
-    };
-    let only = |app: &str, port: u16, protocol: &str| {
-        format!(
-            "{{podSelector: {{matchLabels: {{app: {app}}}}}, \
-             ingress: [{{ports: [{{port: {port}, protocol: {protocol}}}]}}]}}"
-        )
-    };
-    let objects = Objects::of_all_members()
-        .with_policy("shop", &only("web", 80, "TCP"))
-        .with_policy("shop", &only("api", 8080, "TCP"))
-        .with_policy("shop", &only("db", 80, "UDP"))
-        .with_policy("shop", &only("cache", 80, "SCTP"));
-    cluster.enforce_translation(&translate_with(&objects.world(), colliding()));
-    let wrong = cluster.wrong(&SERVICES, |flow| match flow.to.name {
-        "web" => flow.at(Tcp, 80),
-        "api" => flow.at(Tcp, 8080),
-        "db" => flow.at(Udp, 80),
-        "cache" => flow.at(Sctp, 80),
-        _ => true,
-    });
-    assert_eq!(wrong, Vec::<String>::new());
 }

@@ -54,7 +54,7 @@ const PEERS: usize = 8;
 /// Rules of a chain that ends in drop.
 const DENIED: usize = 12;
 /// Rules of a chain that checks the sources of an interface.
-const ANCHORED: usize = 12;
+const SOURCE_CHECKS: usize = 12;
 /// Rules of a chain for what begins in mid-stream or ends a tunnel: a few for each family, and those that follow.
 const ASIDE: usize = 16;
 /// Rules of the base chain of bridges.
@@ -72,12 +72,12 @@ impl ChainName {
     pub const fn rules_limit(&self) -> usize {
         match self {
             Self::Base(_) => BASE,
-            Self::Anchor | Self::Translated | Self::MidStream | Self::Reset | Self::Tunnel => ASIDE,
+            Self::Entering | Self::Translated | Self::MidStream | Self::Reset | Self::Tunnel => ASIDE,
             Self::Bridged => BRIDGED,
             Self::Frames | Self::FramesTo => FRAMES,
             Self::FromPorts | Self::ToPorts => PORTS,
             Self::FromPort | Self::Neighbours | Self::FromPortV6 | Self::ToPort => PORT,
-            Self::Anchored(_) => ANCHORED,
+            Self::SourceChecks(_) => SOURCE_CHECKS,
             Self::Denied(_) => DENIED,
             Self::RuleSet(..) => RULE_SET,
             Self::Peers(..) => PEERS,
@@ -92,7 +92,7 @@ impl ChainName {
 const LONGEST: usize = {
     let rule_set = RULE_SET + PEERS + DENIED;
     let direction = BASE + ASIDE + OWNERS_PER_ADDRESS + 1 + OWNERS_PER_ADDRESS * rule_set + ASIDE;
-    let entering = ASIDE + ANCHORED + ASIDE + ASIDE;
+    let entering = ASIDE + SOURCE_CHECKS + ASIDE + ASIDE;
     let (from_port, to_port) = (PORTS + 3 * PORT, PORTS + PORT);
     let bridged = from_port + BRIDGED + FRAMES + FRAMES + to_port;
     bridged + entering + 2 * direction

@@ -67,7 +67,7 @@ pub enum Why {
 /// What the tables that stand cost.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Costs {
-    chains: HashMap<ChainName, Chain>,
+    chains: HashMap<ChainName, ChainCost>,
     /// Sets and maps, with how many elements they have at most.
     objects: HashMap<Object, usize>,
     /// Revisions that have a marker, and those that have a chain.
@@ -93,7 +93,7 @@ pub struct Totals {
 
 /// A chain's rules.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-struct Chain {
+struct ChainCost {
     rules: usize,
     /// Sets without a name in them.
     unnamed: usize,
@@ -137,6 +137,7 @@ impl Costs {
     fn delete_table(&mut self, table: TableName) {
         self.chains.retain(|name, _| name.table() != table);
         self.objects.retain(|object, _| object.table() != table);
+        // Markers are in this table alone.
         if table == TableName::Inet {
             self.marked.clear();
             self.past.clear();
@@ -149,7 +150,7 @@ impl Costs {
     fn flush(&mut self, name: &ChainName) {
         if let Some(chain) = self.chains.get_mut(name) {
             self.unnamed = self.unnamed.saturating_sub(chain.unnamed);
-            *chain = Chain::default();
+            *chain = ChainCost::default();
         }
     }
 
@@ -194,11 +195,13 @@ impl Count {
     /// Counts a line.
     fn add(&mut self, line: Line) -> Result<(), Why> {
         let costs = &mut self.costs;
+        // Both hold for the very next line: whatever stands in between takes them back.
         let (mut flushed, mut created) = (None, None);
         self.step.objects += 1;
         match line {
             Line::Step => {
                 self.steps += 1;
+                // The limits of a transaction begin anew, those of the table do not.
                 self.step = Step::default();
             }
             Line::DeleteTable(table) => costs.delete_table(table),
@@ -219,6 +222,8 @@ impl Count {
             Line::DeleteElements(object, items) => {
                 self.step.elements += items.len();
                 if let Some(count) = costs.objects.get_mut(&object) {
+                    // A hostile script may delete what is not there. nft refuses it, and the count must not wrap before
+                    // that.
                     let gone = items.len().min(*count);
                     *count -= gone;
                     costs.elements -= gone;
@@ -273,6 +278,7 @@ impl Count {
 
     fn items(&mut self, items: &[Item]) -> Result<(), Why> {
         let Some(object) = &self.object else { return Ok(()) };
+        // A line of elements is no object: its elements are counted, and the set where it begins.
         self.step.objects -= 1;
         self.step.elements += items.len();
         self.costs.elements += items.len();
@@ -285,6 +291,7 @@ impl Count {
             {
                 continue;
             }
+            // It leads back, or is a jump, from which a packet comes back.
             if let Item::Mapped(_, verdict @ (Verdict::Goto(_) | Verdict::Jump(_))) = item {
                 return Err(Why::Way { from: map.to_string(), to: verdict.to_string() });
             }
@@ -307,6 +314,7 @@ impl Count {
             let from = name.to_string();
             return Err(Why::Way { from, to: statement(&rule.statement) });
         }
+        // Packets of the node itself pass these hooks, and a rule that looks at all of them could cut it off.
         let is_of_all =
             matches!(name.hook(), Some(Hook::Entering | Hook::Translated | Hook::FromPorts | Hook::ToPorts));
         if is_of_all && !leaves_node_alone(rule) {
@@ -342,6 +350,7 @@ fn statement(statement: &Statement) -> String {
 
 /// Returns true if a rule looks only at what passes some interfaces, or at datagrams to services.
 fn leaves_node_alone(rule: &Rule) -> bool {
+    // The key begins with the interface, so what passes another one cannot be in the set.
     let of_interfaces = |condition: &Match| match condition {
         Match::In(fields, _) => matches!(fields.first(), Some(Field::Inbound | Field::Outbound)),
         _ => false,
@@ -355,6 +364,3 @@ fn has_unnamed_set(condition: &Match) -> bool {
     matches!(condition, Match::TunnelPorts(_))
         || condition.phrase().is_some_and(|phrase| phrase.contains('{'))
 }
-
-#[cfg(test)]
-mod tests;

@@ -87,6 +87,7 @@ fn element(text: &str, object: &Object) -> Option<Element> {
         }
         SetType::Destinations(family) => {
             let (at, service) = halves()?;
+            // This is a hash, which knows no ranges.
             let port = ports(service).filter(PortRange::is_single)?;
             Some(Element::Destination(address(at, family)?, port))
         }
@@ -95,12 +96,14 @@ fn element(text: &str, object: &Object) -> Option<Element> {
             Some(Element::AddressPorts(address(at, family)?, range(numbers, object.protocol()?)?))
         }
         SetType::Interfaces => interface(text).map(Element::Interface),
-        SetType::Anchors(family) => {
+        SetType::SourceChecks(family) => {
             let (name, at) = halves()?;
-            Some(Element::Anchor(interface(name)?, address(at, family)?))
+            Some(Element::SourceCheck(interface(name)?, address(at, family)?))
         }
         SetType::Targets => {
             let (name, at) = halves()?;
+            // Signs, capitals and missing zeros pass here, and are refused when the line is compared with what is
+            // written of it.
             let bits = u128::from_str_radix(at.strip_prefix("0x")?, 16).ok()?;
             Some(Element::Target(interface(name)?, Ipv6Addr::from(bits)))
         }
@@ -134,6 +137,7 @@ fn block(text: &str, family: Family) -> Option<Block> {
         (address(first, family)?, address(last, family)?)
     } else if text.contains('/') {
         let net: ipnet::IpNet = text.parse().ok()?;
+        // Host bits are cut off here, and refused when the line is compared with what is written of it.
         (net.network(), net.broadcast())
     } else {
         let address = address(text, family)?;

@@ -172,6 +172,8 @@ pub(super) fn read(text: &str, place: &Place) -> Option<(Line, Place)> {
             _ => None,
         },
         Place::Head(object) => {
+            // What follows is not read: the object's name tells its type, and the line is compared with what is written
+            // of that.
             depth("\t\t")?.strip_prefix("typeof ")?;
             let next = match object.kind().flag() {
                 Some(flag) => Place::Flags(object.clone(), flag),
@@ -179,6 +181,7 @@ pub(super) fn read(text: &str, place: &Place) -> Option<(Line, Place)> {
             };
             Some((Line::TypeOf(object.clone()), next))
         }
+        // Nothing of the line is read, for the same reason.
         Place::Flags(object, flag) => Some((Line::Flags(flag), Place::Body(object.clone()))),
         Place::Body(object) if depth("\t\t").is_some() => {
             Some((Line::Elements, Place::Items(object.clone())))
@@ -266,10 +269,12 @@ fn statement(verb: &str, kind: &str, table: TableName, word: &str, rest: &str) -
             Line::DeleteElements(object, items)
         }
         ("flush", "chain") => Line::FlushChain(chain()?),
+        // The rule of such a chain is always the same, so what follows is left to the comparison.
         ("add", "rule") => match past() {
             Some(revision) => Line::PastRule(revision),
             None => Line::AddRule(chain()?, rule::rule(rest)?),
         },
+        // Outside of blocks only markers are added.
         ("add", "set") => Line::Mark(mark()?),
         ("create", "chain") => Line::CreatePast(past()?),
         ("add", "chain") => Line::AddPast(past()?),

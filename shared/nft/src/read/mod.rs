@@ -17,11 +17,15 @@ use std::fmt::{self, Write as _};
 /// What this reader takes, as a number that grows whenever it takes more. An agent says it of its guard, and a compiler
 /// sends no agent what its guard does not take.
 ///
-/// 1 is what there was before there was a number; 2 is 1 and [`crate::attended`].
-pub const GRAMMAR: u32 = 2;
+/// 1 is what there was before there was a number; 2 is 1 and [`crate::attended`]; 3 is 2 and names of 32 digits, which
+/// every script has.
+pub const GRAMMAR: u32 = 3;
 
 /// Since which [`GRAMMAR`] a script may ask whether somebody attends to the node.
 pub const GRAMMAR_ATTENDED: u32 = 2;
+
+/// The least [`GRAMMAR`] that takes any script of this version: names of sets and chains have 32 digits since.
+pub const GRAMMAR_LEAST: u32 = 3;
 
 /// The longest line, in bytes: 64 pairs of IPv6 addresses on a line that deletes take some 5,400.
 pub const LINE_BYTES: usize = 8192;
@@ -69,17 +73,21 @@ impl<'s> Lines<'s> {
     /// The next line, and where the one after it stands.
     fn read(&mut self, place: Place) -> Result<(Line, Place), Unreadable> {
         let mut line = self.rest.splitn(2, |byte| *byte == b'\n');
+        // The writer ends every line, so one without an end was cut off.
         let (Some(bytes), Some(rest)) = (line.next(), line.next()) else {
             return Err(Unreadable::Cut(place));
         };
+        // Before any of it is read or copied into an error.
         if bytes.len() > LINE_BYTES {
             return Err(Unreadable::TooLong);
         }
+        // What is no text reads as an empty line, and no value is written with such bytes.
         let text = std::str::from_utf8(bytes).unwrap_or_default();
         let Some((line, next)) = line::read(text, &place) else { return Err(unexpected(place, bytes)) };
         // Writing to a String cannot fail.
         self.written.clear();
         let _: fmt::Result = write!(self.written, "{line}");
+        // Reading is lenient: numbers may have a sign, addresses another spelling. This makes it strict.
         if self.written.as_bytes() != bytes {
             return Err(unexpected(place, bytes));
         }
@@ -97,6 +105,7 @@ impl Iterator for Lines<'_> {
     type Item = Result<Line, Unreadable>;
 
     fn next(&mut self) -> Option<Self::Item> {
+        // Behind an error there is no place to go on from, so the next call ends the iteration.
         let place = self.place.take()?;
         if self.rest.is_empty() {
             return (place != Place::Top).then_some(Err(Unreadable::Cut(place)));

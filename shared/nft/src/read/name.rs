@@ -81,12 +81,13 @@ pub(super) fn chain(text: &str) -> Option<ChainName> {
             .map(|(name, allow)| ChainName::Peers(direction, name, allow))
             .or_else(|| allowing(rest).map(|(name, allow)| ChainName::RuleSet(direction, name, allow)))
     };
-    let anchored = || after(text, &["anchor_"]).and_then(whole).map(ChainName::Anchored);
-    whole(text).or_else(anchored).or_else(|| Direction::ALL.into_iter().find_map(of))
+    let source_checks = || after(text, &["anchor_"]).and_then(whole).map(ChainName::SourceChecks);
+    whole(text).or_else(source_checks).or_else(|| Direction::ALL.into_iter().find_map(of))
 }
 
 /// An address in hexadecimal digits.
 fn address(digits: &str) -> Option<IpAddr> {
+    // All digits are written, zeros too, so the length tells the family.
     match digits.len() {
         8 => u32::from_str_radix(digits, 16).ok().map(|bits| Ipv4Addr::from(bits).into()),
         32 => u128::from_str_radix(digits, 16).ok().map(|bits| Ipv6Addr::from(bits).into()),

@@ -21,6 +21,7 @@ pub(super) fn rule(text: &str) -> Option<Rule> {
         if let Some(statement) = statement(rest) {
             return Some(Rule { matches, statement });
         }
+        // A hostile line could have as many conditions as fit into it.
         let (condition, more) = condition(rest).filter(|_| matches.len() < MATCHES)?;
         matches.push(condition);
         rest = more.strip_prefix(' ')?;
@@ -78,6 +79,7 @@ fn condition(text: &str) -> Option<(Match, &str)> {
 /// Ports up to a brace, and the rest.
 fn tunnel_ports(text: &str) -> Option<(Match, &str)> {
     let (ports, rest) = text.split_once(" }")?;
+    // Ports that come twice or out of order make the same set, which is then written in another way and refused.
     let ports: Option<BTreeSet<u16>> = ports.split(", ").map(|port| port.parse().ok()).collect();
     Some((Match::TunnelPorts(Arc::new(ports?)), rest))
 }

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use proptest::prelude::*;
 use proptest::sample::select;
 
-use super::super::cluster::Net;
+use flock_model::oracle::cluster::Net;
 
 /// Addresses that pods may have; they lie on both sides of the edge of a /29, as the IPv6 ones do of a /126.
 pub(super) fn pool_v4() -> impl Strategy<Value = Ipv4Addr> {

@@ -5,10 +5,10 @@ use std::net::IpAddr;
 use proptest::prelude::*;
 use proptest::sample::select;
 
-use super::super::flow::{Flow, State, Transport};
 use super::PORTS;
 use super::addresses::{outside_v4, outside_v6, pool_v4, pool_v6};
 use super::policies::protocol;
+use flock_model::oracle::flow::{Flow, State, Transport};
 
 /// A flow between two addresses of one family, biased to the pool and to the edges of what policies name.
 pub(crate) fn flow() -> impl Strategy<Value = Flow> {

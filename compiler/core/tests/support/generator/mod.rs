@@ -10,8 +10,8 @@ use proptest::option::weighted;
 use proptest::prelude::*;
 use proptest::sample::select;
 
-use super::cluster::{Cluster, ContainerPort, Interface, Namespace, Node, Phase, Pod, Text};
 use addresses::{pod_cidr, pool};
+use flock_model::oracle::cluster::{Cluster, ContainerPort, Interface, Namespace, Node, Phase, Pod, Text};
 use policies::{labels, policy, protocol};
 
 const NODES: &[Text] = &["n0", "n1", "n2", "n3"];

@@ -7,12 +7,12 @@ use proptest::option::weighted;
 use proptest::prelude::*;
 use proptest::sample::select;
 
-use super::super::cluster::{
+use super::addresses::{outside, pool_v4, pool_v6};
+use super::{NAMESPACES, PORT_NAMES, PORTS};
+use flock_model::oracle::cluster::{
     Direction, Expression, Labels, Net, Operator, Peer, Policy, PolicySpec, Port, PortNumber, Protocol, Rule,
     Selector, Text,
 };
-use super::addresses::{outside, pool_v4, pool_v6};
-use super::{NAMESPACES, PORT_NAMES, PORTS};
 
 const POLICY_NAMES: &[Text] = &["p", "q", "r", "s"];
 const KEYS: &[Text] = &["app", "tier", "env"];

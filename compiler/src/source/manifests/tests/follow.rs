@@ -47,7 +47,9 @@ impl Followed {
 /// Changes one by one.
 fn apart(event: &SourceEvent) -> Vec<SourceEvent> {
     match event {
-        SourceEvent::Changes { changes, progress: None } => changes.iter().cloned().map(Into::into).collect(),
+        SourceEvent::Changes { changes, progress: None, .. } => {
+            changes.iter().cloned().map(Into::into).collect()
+        }
         SourceEvent::Changes { .. } => panic!("manifests have no versions: {event:?}"),
         SourceEvent::Report { .. } => vec![event.clone()],
     }

@@ -1,8 +1,7 @@
-//! What end-to-end tests need of the machine: the built programs, processes that never outlive a test, waiting, the
-//! kernel's table, and a compiler whose every word is the test's.
+//! What end-to-end tests need of the machine: the built programs, processes that never outlive a test, waiting, and the
+//! kernel's table.
 #![allow(dead_code, reason = "each of the test programs that include this uses its part")]
 
-pub(crate) mod fake_compiler;
 pub(crate) mod process;
 pub(crate) mod programs;
 pub(crate) mod table;

@@ -65,6 +65,11 @@ impl Process {
         wait_until("a killed process to end", || self.child.try_wait().unwrap().is_some());
     }
 
+    /// Returns true if it has ended.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
+    }
+
     /// How it ends.
     pub(crate) fn ended(&mut self) -> ExitStatus {
         wait_for("a process to end", || self.child.try_wait().unwrap())

@@ -47,6 +47,8 @@ fn command(path: &Path) -> Command {
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("FLOCK_")) {
         command.env_remove(name);
     }
+    // Agents of several nodes are on this one host.
+    command.env("FLOCK_HEALTH_LISTEN", "none");
     command
 }
 

@@ -1,0 +1,181 @@
+//! `check` of what is installed: what the compilers say, as findings. Pure.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use flock_proto::NodeState;
+use flock_shared::listed;
+
+use super::finding::{Finding, Section};
+use crate::merge::{Asked, Row};
+
+/// What was asked of the compilers.
+pub(crate) struct Installation<'a> {
+    pub(crate) rows: &'a [Row],
+    pub(crate) asked: Asked,
+    /// The replicas that were not asked, and why.
+    pub(crate) missed: &'a [String],
+    /// The replicas that are at older objects, in words.
+    pub(crate) lagging: &'a [String],
+    /// How many problems of objects there are; `None`: they may not be seen.
+    pub(crate) problems: Option<usize>,
+    /// What is called to ask for more.
+    pub(crate) program: String,
+}
+
+const COMPILERS: Section = Section("compilers");
+const NODES: Section = Section("nodes");
+const DATAPATH: Section = Section("datapath");
+const OBJECTS: Section = Section("objects");
+
+/// So many nodes are told one by one.
+const TOLD: usize = 8;
+
+/// All findings of the compilers, their nodes and objects.
+pub(crate) fn judge(it: &Installation<'_>) -> Vec<Finding> {
+    let mut all = compilers(it);
+    all.extend(nodes(it));
+    all.extend(datapath(it.rows));
+    all.push(match it.problems {
+        None => OBJECTS.skipped("problems", "problems of objects may not be seen"),
+        Some(0) => OBJECTS.ok("problems", "no object is misunderstood or contradictory"),
+        Some(count) => OBJECTS.warn(
+            "problems",
+            format!("{count} problem(s) in the cluster's objects"),
+            &format!("{} problems", it.program),
+        ),
+    });
+    all
+}
+
+fn compilers(it: &Installation<'_>) -> Vec<Finding> {
+    let Asked { asked, total } = it.asked;
+    let ready = match total {
+        Some(total) if asked < total => COMPILERS.fail(
+            "ready",
+            format!("{asked} of {total} answer: {}", it.missed.join("; ")),
+            "kubectl -n flock-system describe pods -l app.kubernetes.io/name=flock-compiler",
+        ),
+        Some(total) => COMPILERS.ok("ready", format!("{asked} of {total} ready")),
+        None => COMPILERS.ok("ready", format!("{asked} answers; how many there are it cannot tell")),
+    };
+    let same = match it.lagging {
+        [] => COMPILERS.ok("objects", "at the same objects"),
+        lagging => COMPILERS.fail(
+            "objects",
+            lagging.join("; "),
+            "if it lasts: the log of that replica, and its way to the API server",
+        ),
+    };
+    vec![ready, same]
+}
+
+fn nodes(it: &Installation<'_>) -> Vec<Finding> {
+    let total = it.rows.len();
+    let in_state = |states: &[NodeState]| -> Vec<&str> {
+        let found = it.rows.iter().filter(|row| states.contains(&row.state));
+        found.map(|row| row.status.node.as_str()).collect()
+    };
+    if total == 0 {
+        return vec![NODES.fail("agents", "no node is known to the compilers", "kubectl get nodes")];
+    }
+    let program = &it.program;
+    let behind = format!("{program} nodes --behind");
+    let away = in_state(&[NodeState::NoAgent, NodeState::Offline]);
+    let hidden = in_state(&[NodeState::NotKnown]);
+    let connected = total - away.len() - hidden.len();
+    let mut all = vec![match (&away[..], &hidden[..]) {
+        ([], []) => NODES.ok("agents", format!("{connected} of {total} agents connected")),
+        ([], hidden) => NODES.fail(
+            "agents",
+            format!("{connected} of {total} agents connected; of {} it is not known", listed(hidden)),
+            "they may be with a replica that was not asked",
+        ),
+        (away, _) => NODES.fail(
+            "agents",
+            format!("{connected} of {total} agents connected; none on {}", listed(away)),
+            "kubectl -n flock-system get pods -o wide -l app.kubernetes.io/name=flock-node-agent",
+        ),
+    }];
+    let applied = it.rows.iter().filter(|row| enforces(row.state)).count();
+    let late: Vec<String> = it
+        .rows
+        .iter()
+        .filter(|row| row.state.is_served() && row.state != NodeState::Unknown && !enforces(row.state))
+        .map(|row| match row.status.last_error.lines().next() {
+            Some(error) => format!("{} is {}: {error}", row.status.node, row.state.as_str()),
+            None => format!("{} is {}", row.status.node, row.state.as_str()),
+        })
+        .collect();
+    all.push(match &late[..] {
+        [] if applied == total => {
+            NODES.ok("enforced", format!("{applied} of {total} enforce the desired revision"))
+        }
+        [] => NODES.fail("enforced", format!("{applied} of {total} enforce the desired revision"), &behind),
+        late => {
+            let found = format!("{applied} of {total} enforce the desired revision; {}", listed(late));
+            NODES.fail("enforced", found, &behind)
+        }
+    });
+    let unknown = in_state(&[NodeState::Unknown]);
+    if !unknown.is_empty() {
+        let found = format!("agents of no node: {}", listed(&unknown));
+        all.push(NODES.fail("names", found, "--node of the agent is not the name of its Node"));
+    }
+    all.extend(versions(it.rows));
+    all
+}
+
+/// Returns true if a node in this state has the rules that it should have, whatever passes them by.
+const fn enforces(state: NodeState) -> bool {
+    matches!(state, NodeState::Current | NodeState::NotJudged)
+}
+
+/// Several versions of agents at once: as it is during a rollout.
+fn versions(rows: &[Row]) -> Option<Finding> {
+    let mut all: BTreeMap<&str, usize> = BTreeMap::new();
+    for row in rows.iter().filter(|row| !row.status.agent_version.is_empty()) {
+        *all.entry(&row.status.agent_version).or_default() += 1;
+    }
+    let words: Vec<String> = all.iter().map(|(version, count)| format!("{version} on {count}")).collect();
+    match words.len() {
+        0 => None,
+        1 => {
+            Some(NODES.ok("versions", format!("agents are of version {}", all.keys().next().unwrap_or(&""))))
+        }
+        _ => Some(NODES.warn(
+            "versions",
+            format!("agents are of several versions: {}", listed(&words)),
+            "kubectl -n flock-system rollout status ds/flock-node-agent",
+        )),
+    }
+}
+
+/// What is not judged, node by node where there are few.
+fn datapath(rows: &[Row]) -> Vec<Finding> {
+    let unjudged: Vec<&Row> = rows.iter().filter(|row| !row.status.not_judged.is_empty()).collect();
+    let remedy = "flock-node-agent --check on the node says what to do";
+    if unjudged.is_empty() {
+        let seen = rows.iter().filter(|row| matches!(row.state, NodeState::Current)).count();
+        return vec![match seen {
+            0 => DATAPATH.skipped("judged", "no node enforces yet"),
+            _ => DATAPATH.ok("judged", format!("nothing passes the rules by on {seen} nodes")),
+        }];
+    }
+    let one = |row: &&Row| {
+        let found = format!("{}: {}", row.status.node, row.status.not_judged.join("; "));
+        DATAPATH.fail("judged", found, remedy)
+    };
+    let mut all: Vec<Finding> = unjudged.iter().take(TOLD).map(one).collect();
+    let more = unjudged.len().saturating_sub(TOLD);
+    if more > 0 {
+        let rest = unjudged.iter().skip(TOLD).flat_map(|row| &row.status.not_judged);
+        let reasons: BTreeSet<&String> = rest.collect();
+        let reasons: Vec<&&String> = reasons.iter().collect();
+        all.push(DATAPATH.fail("judged", format!("{more} nodes more: {}", listed(&reasons)), remedy));
+    }
+    all
+}
+
+#[cfg(test)]
+#[path = "after_tests.rs"]
+mod tests;

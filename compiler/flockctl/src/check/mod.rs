@@ -1,0 +1,127 @@
+//! `check`: is all well with what is installed; `check --pre`: is a cluster fit for an install.
+//!
+//! ```text
+//! API server ─ gather ─▶ Cluster ───▶ before (pure) ─┐
+//! compilers ─ nodes ───▶ Installation ▶ after (pure) ─┴▶ Report ─▶ table, short, json
+//! ```
+
+mod after;
+mod before;
+mod enforcers;
+mod finding;
+mod gather;
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::cli::CheckFormat;
+use crate::failure::{Failure, Kind};
+use crate::nodes::{self, say};
+use crate::run::{Asker, Outcome};
+use crate::target::{Cluster, Target, TargetError};
+use crate::words::words;
+use crate::{print, table};
+
+use self::after::Installation;
+use self::finding::{Finding, Report, Section};
+
+/// Between two looks of `--wait`.
+const PERIOD: Duration = Duration::from_secs(2);
+
+/// What is checked.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Question {
+    /// What an install needs, in place of what is installed.
+    pub(crate) pre: bool,
+    /// How long it is asked again and again until all is well.
+    pub(crate) wait: Duration,
+    pub(crate) format: CheckFormat,
+}
+
+/// Checks until all is well or the time is over, and prints what was found last.
+///
+/// # Errors
+/// When it cannot be asked, or nobody answers until the time is over.
+pub(crate) async fn check(
+    target: &Target,
+    question: Question,
+    asker: &Asker<'_>,
+) -> Result<Outcome, Failure> {
+    let deadline = Instant::now() + question.wait;
+    let mut told = String::new();
+    loop {
+        let found = match question.pre {
+            true => before(target).await,
+            false => after(target, asker).await,
+        };
+        let is_over = Instant::now() + PERIOD > deadline;
+        let state = match found {
+            Ok(report) if report.well || is_over => {
+                print::write(&shown(&report, question.format)?)?;
+                return Ok(if report.well { Outcome::Yes } else { Outcome::No });
+            }
+            Ok(report) => report.summary(),
+            Err(failure) if is_over || failure.kind == Kind::Question => return Err(failure),
+            Err(failure) => format!("{:#}", failure.error),
+        };
+        if state != told {
+            say(asker.program, &[format!("waiting: {state}")]);
+            told = state;
+        }
+        tokio::time::sleep(PERIOD).await;
+    }
+}
+
+fn shown(report: &Report, format: CheckFormat) -> Result<String, Failure> {
+    Ok(match format {
+        CheckFormat::Table => report.table(table::colour()),
+        CheckFormat::Short => report.short(),
+        CheckFormat::Json => serde_json::to_string_pretty(report).map_err(anyhow::Error::from)? + "\n",
+    })
+}
+
+async fn before(target: &Target) -> Result<Report, Failure> {
+    let Target::Cluster(cluster) = target else {
+        let message = "check --pre asks an API server: it needs a kubeconfig (--kubeconfig FILE), and no --compiler URL";
+        return Err(Failure::question(message.to_owned()));
+    };
+    let answers = gather::cluster(cluster.client(), cluster.namespace().as_str()).await;
+    let answers = answers.map_err(|error| TargetError::Request {
+        what: "ask the API server for its version".to_owned(),
+        reason: words(&error),
+    })?;
+    Ok(Report::new(before::judge(&answers)))
+}
+
+async fn after(target: &Target, asker: &Asker<'_>) -> Result<Report, Failure> {
+    let mut replicas = target.open().await?;
+    let view = nodes::look(&mut replicas).await?;
+    let problems = asker.count(&mut replicas).await?;
+    let missed: Vec<String> = replicas.missed.iter().map(ToString::to_string).collect();
+    let installation = Installation {
+        rows: &view.rows,
+        asked: view.asked,
+        missed: &missed,
+        lagging: &view.lagging,
+        problems,
+        program: asker.program.to_string(),
+    };
+    let mut findings = after::judge(&installation);
+    findings.extend(conflicts(target).await);
+    Ok(Report::new(findings))
+}
+
+/// Who else enforces, where there is an API server to ask.
+async fn conflicts(target: &Target) -> Vec<Finding> {
+    match target {
+        Target::Cluster(cluster) => others(cluster).await,
+        Target::Urls(_) | Target::Default(..) => {
+            vec![Section("conflicts").skipped("enforcers", "no API server is asked with --compiler URL")]
+        }
+    }
+}
+
+async fn others(cluster: &Cluster) -> Vec<Finding> {
+    before::enforcers(&gather::workloads(cluster.client()).await)
+}

@@ -1,0 +1,167 @@
+//! The replicas of the compiler that are connected to, and asking them: each one, at the same time.
+
+use std::fmt;
+
+use flock_proto::MAX_MESSAGE_BYTES;
+use flock_proto::v1::debug_service_client::DebugServiceClient;
+use flock_shared::token::BearerToken;
+use futures::future::join_all;
+use tonic::metadata::AsciiMetadataValue;
+use tonic::service::Interceptor;
+use tonic::service::interceptor::InterceptedService;
+use tonic::transport::Channel;
+use tonic::{Request, Status};
+
+use crate::failure::Failure;
+use crate::forward::Forward;
+
+pub(crate) type Client = DebugServiceClient<InterceptedService<Channel, Credentials>>;
+
+/// A replica that can be asked.
+pub(crate) struct Replica {
+    /// Its pod or its URL.
+    pub(crate) name: String,
+    pub(crate) client: Client,
+    /// What the channel goes through, if it does.
+    pub(crate) forward: Option<Forward>,
+}
+
+/// The replicas that can be asked, and those that cannot.
+pub(crate) struct Replicas {
+    pub(crate) open: Vec<Replica>,
+    pub(crate) missed: Vec<Missed>,
+    pub(crate) total: Total,
+}
+
+/// A replica that is not connected to, and why.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Missed {
+    pub(crate) name: String,
+    pub(crate) reason: String,
+}
+
+impl fmt::Display for Missed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} was not asked: {}", self.name, self.reason)
+    }
+}
+
+/// How many replicas there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Total {
+    /// So many pods run.
+    Running(usize),
+    /// So many URLs were given. The compilers may know better.
+    Named(usize),
+}
+
+/// Answers by the names of who gave them.
+pub(crate) type Given<T> = Vec<(String, T)>;
+
+/// What was answered, by the names of the replicas in their order, and what failed.
+pub(crate) struct Answers<T> {
+    pub(crate) given: Given<T>,
+    pub(crate) failed: Vec<(String, Failure)>,
+}
+
+impl Replica {
+    /// The replica of this name, over a channel that goes through `forward` if it is forwarded.
+    pub(crate) fn new(
+        name: String,
+        channel: Channel,
+        credentials: Credentials,
+        forward: Option<Forward>,
+    ) -> Self {
+        let client = DebugServiceClient::with_interceptor(channel, credentials)
+            .max_decoding_message_size(MAX_MESSAGE_BYTES);
+        Self { name, client, forward }
+    }
+}
+
+impl Replicas {
+    /// Not connected to any of so many.
+    pub(crate) const fn none_of(total: Total) -> Self {
+        Self { open: Vec::new(), missed: Vec::new(), total }
+    }
+
+    /// Asks all at the same time. Who fails is asked nothing more.
+    pub(crate) async fn ask<T>(&mut self, question: impl AsyncFn(Client) -> Result<T, Status>) -> Answers<T> {
+        let results = join_all(self.open.iter().map(|replica| question(replica.client.clone()))).await;
+        let mut answers = Answers { given: Vec::new(), failed: Vec::new() };
+        let mut standing = Vec::new();
+        for (replica, result) in std::mem::take(&mut self.open).into_iter().zip(results) {
+            match result {
+                Ok(answer) => {
+                    answers.given.push((replica.name.clone(), answer));
+                    standing.push(replica);
+                }
+                Err(status) => {
+                    let Replica { name, forward, .. } = replica;
+                    answers.failed.push((name, Failure::asked(&status, forward).await));
+                }
+            }
+        }
+        self.open = standing;
+        answers
+    }
+
+    /// Asks one after the other until an answer is as it should be; else the first answer.
+    pub(crate) async fn first<T>(
+        self,
+        question: impl AsyncFn(Client) -> Result<T, Status>,
+        is_right: impl Fn(&T) -> bool,
+    ) -> Result<T, Failure> {
+        let (mut first, mut failed) = (None, Vec::new());
+        for Replica { name, client, forward } in self.open {
+            match question(client).await {
+                Ok(answer) if is_right(&answer) => return Ok(answer),
+                Ok(answer) => drop(first.get_or_insert(answer)),
+                Err(status) => failed.push((name, Failure::asked(&status, forward).await)),
+            }
+        }
+        first.ok_or_else(|| Failure::of_all(failed))
+    }
+}
+
+impl<T> Answers<T> {
+    /// The answers, if there is any, and what failed beside them.
+    ///
+    /// # Errors
+    /// When nobody has answered.
+    pub(crate) fn any(self) -> Result<(Given<T>, Vec<Missed>), Failure> {
+        let Self { given, failed } = self;
+        if given.is_empty() {
+            return Err(Failure::of_all(failed));
+        }
+        let missed = failed.into_iter().map(|(name, failure)| {
+            let reason = format!("{:#}", failure.error);
+            Missed { name, reason }
+        });
+        Ok((given, missed.collect()))
+    }
+}
+
+/// What says to the compiler who asks, with every request.
+#[derive(Clone)]
+pub(crate) struct Credentials(Option<AsciiMetadataValue>);
+
+impl Credentials {
+    /// Says nothing.
+    pub(crate) const fn none() -> Self {
+        Self(None)
+    }
+
+    /// Shows a token.
+    pub(crate) fn new(token: &BearerToken) -> Self {
+        Self(Some(token.authorization()))
+    }
+}
+
+impl Interceptor for Credentials {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        if let Some(authorization) = &self.0 {
+            request.metadata_mut().insert("authorization", authorization.clone());
+        }
+        Ok(request)
+    }
+}

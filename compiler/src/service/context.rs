@@ -1,0 +1,45 @@
+//! What the services need.
+
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use super::limits::Limits;
+use crate::access::Access;
+use crate::attach::{AttachmentWriter, Store};
+use crate::engine::EngineHandle;
+use crate::fleet::Fleet;
+use crate::metrics::Metrics;
+use crate::replicas::Replicas;
+
+/// What the services need.
+#[derive(Debug, Clone)]
+pub struct Context {
+    /// The engine.
+    pub engine: EngineHandle,
+    /// Writes down what CNI does.
+    pub writer: AttachmentWriter,
+    /// The agents' status.
+    pub fleet: Arc<Fleet>,
+    /// Metrics.
+    pub metrics: Arc<Metrics>,
+    /// Who may ask.
+    pub access: Access,
+    /// Turns true when streams should end.
+    pub stopping: watch::Receiver<bool>,
+    /// Limits.
+    pub limits: Limits,
+    /// Where to see how many compilers there are.
+    pub replicas: Replicas,
+}
+
+impl Context {
+    /// What serves everybody on loopback, and keeps what CNI does in memory.
+    #[must_use]
+    pub fn in_memory(engine: EngineHandle, metrics: Arc<Metrics>, stopping: watch::Receiver<bool>) -> Self {
+        let fleet = Arc::new(Fleet::default());
+        let writer = AttachmentWriter::new(Store::memory(engine.clone()), engine.clone(), Arc::clone(&fleet));
+        let (access, limits, replicas) = (Access::Open, Limits::default(), Replicas::Alone);
+        Self { engine, writer, fleet, metrics, access, stopping, limits, replicas }
+    }
+}

@@ -1,0 +1,61 @@
+//! What other nodes revoke, until the agent of this one is told to look at the connections that it concerns.
+
+use std::sync::Arc;
+
+use flock_compiler_core::forget::{Elsewhere, isolated};
+use flock_shared::prefixes::Prefixes;
+use tokio::sync::broadcast::error::RecvError;
+
+use crate::engine::{EngineStopped, Published, Revocations};
+
+/// What has been revoked elsewhere.
+#[derive(Debug)]
+pub(super) struct RemoteRevocations {
+    revocations: Revocations,
+    /// Addresses of which the agent is to be told.
+    lost: Prefixes,
+}
+
+impl RemoteRevocations {
+    pub(super) fn new(revocations: Revocations) -> Self {
+        Self { revocations, lost: Prefixes::default() }
+    }
+
+    /// Waits for the next. May be dropped and called again.
+    pub(super) async fn next(&mut self) -> Result<Arc<Elsewhere>, RecvError> {
+        self.revocations.recv().await
+    }
+
+    /// Takes down what of that concerns a node that is to have `newest`.
+    pub(super) fn heard(
+        &mut self,
+        revoked: Result<Arc<Elsewhere>, RecvError>,
+        newest: Option<&Published>,
+    ) -> Result<(), EngineStopped> {
+        let Some(newest) = newest else { return Ok(()) };
+        let lost = match revoked {
+            Ok(revoked) => revoked.concerning(newest.output()),
+            // What was missed may have been about anybody.
+            Err(RecvError::Lagged(_)) => isolated(newest.output()),
+            Err(RecvError::Closed) => return Err(EngineStopped),
+        };
+        if !lost.is_empty() {
+            self.lost.extend(lost.iter().copied());
+        }
+        Ok(())
+    }
+
+    /// Everything may have been revoked for the isolated pods of `state`: there was nobody who heard of it.
+    pub(super) fn assume_all(&mut self, state: &Published) {
+        self.lost = isolated(state.output());
+    }
+
+    /// What the agent is to be told of; nothing is left then.
+    pub(super) fn take(&mut self) -> Prefixes {
+        std::mem::take(&mut self.lost)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.lost.is_empty()
+    }
+}
