@@ -150,7 +150,7 @@ def containers(items: list[dict[str, Any]]) -> Iterator[tuple[str, dict[str, Any
 
 
 def check_rendered() -> None:
-    for path, text in render.rendered_files().items():
+    for path, text in (render.copied_files() | render.rendered_files()).items():
         expect(path.exists() and path.read_text() == text, f"{path.name}: run deploy/test manifests render")
     same(objects((KUBERNETES / "install.yaml").read_text()), chart_objects({"namespace": {"create": True}}))
     same(kustomized(KUBERNETES / "base"), objects((KUBERNETES / "install.yaml").read_text()))

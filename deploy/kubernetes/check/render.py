@@ -1,7 +1,7 @@
 """The chart is the one source: what else there is of it is rendered here.
 
-`render.py` writes install.yaml, base/ and the rendered files of components/; `render.py --check` says which of them are
-not what the chart renders. Pure but for the last function.
+`render.py` writes install.yaml, base/, the rendered files of components/ and the chart's copies of deploy/monitoring;
+`render.py --check` says which of them are not what they should be. Pure but for the last function.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ RENDERED = "# Rendered from deploy/kubernetes/chart by deploy/kubernetes/check/r
 
 @functools.cache
 def chart_folder() -> str:
-    """A copy of the chart in which the link to deploy/monitoring is a folder, as in a package: Helm tells of each link."""
+    """A copy of the chart, in a folder of its name."""
     folder = tempfile.mkdtemp()
     atexit.register(shutil.rmtree, folder)
     return shutil.copytree(CHART, f"{folder}/flock-netpol")
@@ -81,6 +81,12 @@ def chart_objects(values: dict[str, Any], namespace: str = NAMESPACE) -> list[di
     return [it for text in templates(values, namespace).values() for it in objects(text)]
 
 
+def copied_files() -> dict[Path, str]:
+    """What the chart has of deploy/monitoring: a chart reads no file from beside it, and not every checkout has links."""
+    names = ["podmonitor.yaml", "rules.yaml", "dashboard.json"]
+    return {CHART / "files" / name: (KUBERNETES.parent / "monitoring" / name).read_text() for name in names}
+
+
 def rendered_files() -> dict[Path, str]:
     """Every file that is rendered, and what it has to hold."""
     default = templates({"namespace": {"create": True}})
@@ -94,14 +100,16 @@ def rendered_files() -> dict[Path, str]:
 
 def main(arguments: list[str]) -> int:
     stale = []
-    for path, text in rendered_files().items():
-        if path.exists() and path.read_text() == text:
-            continue
-        stale.append(path.relative_to(KUBERNETES))
-        if arguments != ["--check"]:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text)
-            print(f"wrote {path}")
+    # Those that are copied come first: the chart is rendered with them.
+    for files in (copied_files, rendered_files):
+        for path, text in files().items():
+            if path.exists() and path.read_text() == text:
+                continue
+            stale.append(path.relative_to(KUBERNETES))
+            if arguments != ["--check"]:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text(text)
+                print(f"wrote {path}")
     if arguments == ["--check"] and stale:
         print("not what the chart renders: " + ", ".join(map(str, stale)), file=sys.stderr)
         return 1
