@@ -126,6 +126,7 @@ async fn an_agent_that_was_killed_is_believed_for_half_a_minute_and_the_next_one
     let Some(mut stage) = Stage::new("attended-kill").await else { return };
     stage.session.apply(asking("a")).await;
     until(|| is_attended(&stage.namespace)).await;
+    stage.saved("a").await;
     stage
         .restart(Signal::KILL, |namespace| {
             assert!(left(namespace).iter().all(|seconds| *seconds < 30), "until then");

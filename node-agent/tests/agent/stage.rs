@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use flock_node_agent::state::StateDir;
 use flock_proto::{Outcome, Update, UpdateKind};
 use flock_testkit::compiler::{FakeCompiler, Session, patiently};
 use rustix::process::Signal;
@@ -48,7 +49,19 @@ impl Stage {
         session.apply(full()).await;
         session.apply(delta(1)).await;
         let table = namespace.table();
-        Some(Self { namespace, compiler, arguments, child, session, table, state })
+        let stage = Self { namespace, compiler, arguments, child, session, table, state };
+        stage.saved("1").await;
+        Some(stage)
+    }
+
+    /// Waits until it is written down that this stands: an agent acknowledges before that, so whoever kills it has to.
+    pub(crate) async fn saved(&self, state: &str) {
+        until(|| {
+            let folder = StateDir::found(self.state.path()).ok().flatten();
+            let saved = folder.and_then(|folder| folder.look().ok().flatten());
+            saved.is_some_and(|saved| saved.journal.last().revision == revision(state))
+        })
+        .await;
     }
 
     /// Ends the agent with `signal`, lets `meanwhile` happen, and starts another one.
