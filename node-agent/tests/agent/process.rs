@@ -271,8 +271,8 @@ async fn memory_does_not_grow_with_updates() {
         let kind = UpdateKind::Full(large(&name, 1 << 20));
         session.apply(Update::new(revision(&name), kind).into()).await;
     }
-    let (resident, own) = memory(&child);
-    println!("after 10 updates of 1 MiB: {resident} kB resident, {own} kB of them the agent's own");
+    let (resident, at_first) = memory(&child);
+    println!("after 10 updates of 1 MiB: {resident} kB resident, {at_first} kB of them the agent's own");
 
     let mut last = "large 9".to_owned();
     for update in 0..DELTAS {
@@ -282,4 +282,5 @@ async fn memory_does_not_grow_with_updates() {
     }
     let (resident, own) = memory(&child);
     println!("after {DELTAS} deltas on that: {resident} kB resident, {own} kB of them the agent's own");
+    assert!(own.saturating_sub(at_first) * 1024 < GROWTH, "{at_first} kB of its own have become {own}");
 }
