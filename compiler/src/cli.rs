@@ -8,15 +8,15 @@ use std::time::Duration;
 use clap::builder::NonEmptyStringValueParser;
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
-use flock_compiler_core::UnreadyPods;
 use flock_compiler_core::nft::read::GRAMMAR;
 use flock_compiler_core::revision::LAYOUT_VERSION;
 use flock_compiler_core::world::Trust;
+use flock_compiler_core::{KeepDrops, UnreadyPods};
 use flock_shared::{NamespaceName, NodeName, access};
 use flock_version::Version;
 
 use crate::access::ServiceAccount;
-use crate::convert::HostInterfaces;
+use flock_convert::HostInterfaces;
 
 /// The longest that CNI ADD may be held for others.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
@@ -58,6 +58,20 @@ pub enum Command {
     Render(Render),
     /// Follow a cluster and stream every node's script to its agent.
     Serve(Box<Serve>),
+    /// Prove a receipt: that objects ask for what nodes have acknowledged. Exits with 0 if that is proven, 1 if not, 2 if the
+    /// input is bad.
+    Verify(Verify),
+}
+
+/// Options of `verify`.
+#[derive(Debug, Args)]
+pub struct Verify {
+    /// The objects of that time: a file, a directory, or `-` for standard input, as `kubectl get … -o yaml` prints them.
+    #[arg(long, env = "FLOCK_MANIFESTS", value_name = "PATH")]
+    pub manifests: PathBuf,
+    /// The receipt, as `kubectl flock receipt` prints it.
+    #[arg(long, env = "FLOCK_RECEIPT", value_name = "FILE")]
+    pub receipt: PathBuf,
 }
 
 /// Options of `render`.
@@ -84,6 +98,9 @@ pub struct Render {
     /// What happens to pods whose addresses are not known yet.
     #[command(flatten)]
     pub unready: Unready,
+    /// What is taken down of what policies deny.
+    #[command(flatten)]
+    pub dropped: Dropped,
 }
 
 /// Options of `serve`.
@@ -110,9 +127,16 @@ pub struct Serve {
     /// What happens to pods whose addresses are not known yet.
     #[command(flatten)]
     pub unready: Unready,
+    /// What is taken down of what policies deny.
+    #[command(flatten)]
+    pub dropped: Dropped,
     /// How long CNI ADD is held at most for other nodes than the pod's own to open to it, such as 100ms.
     #[arg(long, env = "FLOCK_ATTACH_WAIT", value_name = "TIME", default_value = "100ms", value_parser = time)]
     pub attach_wait: Duration,
+    /// How often everything is translated from nothing and compared with what is published, such as 5m; 0s: this compiler
+    /// does not check itself.
+    #[arg(long, env = "FLOCK_SELF_CHECK_INTERVAL", value_name = "TIME", default_value = "5m", value_parser = period)]
+    pub self_check_interval: Duration,
 }
 
 /// How callers are known.
@@ -204,6 +228,24 @@ pub struct Unready {
     pub unready_pods: UnreadyPods,
 }
 
+/// What is taken down of what policies deny.
+#[derive(Debug, Args)]
+pub struct Dropped {
+    /// `on` or `off`: whether nodes take down which flows policies deny there, for `flockctl drops`. Every replica has to
+    /// have the same.
+    #[arg(long, env = "FLOCK_DROPS", value_name = "on|off", default_value_t)]
+    pub drops: KeepDrops,
+}
+
+/// A number of seconds, minutes or hours.
+fn period(text: &str) -> Result<Duration, String> {
+    let seconds = [("s", 1), ("m", 60), ("h", 3600)].into_iter().find_map(|(unit, seconds)| {
+        let number: u64 = text.strip_suffix(unit)?.parse().ok()?;
+        number.checked_mul(seconds)
+    });
+    seconds.map(Duration::from_secs).ok_or_else(|| format!("{text:?}: expected a time like 30s, 5m or 1h"))
+}
+
 /// A number of milliseconds or seconds, at most a minute.
 fn time(text: &str) -> Result<Duration, String> {
     let millis = match (text.strip_suffix("ms"), text.strip_suffix('s')) {
@@ -228,7 +270,7 @@ mod tests {
         let arguments = ["flock-compiler", "serve"].iter().chain(options);
         match Cli::try_parse_from(arguments).unwrap().command {
             Command::Serve(serve) => *serve,
-            Command::Render(_) => panic!("{options:?}"),
+            Command::Render(_) | Command::Verify(_) => panic!("{options:?}"),
         }
     }
 

@@ -3,8 +3,8 @@
 
 use flock_compiler_core::{World, render, translate};
 
-use crate::convert::HostInterfaces;
-use crate::source::manifests::Manifests;
+use flock_convert::HostInterfaces;
+use flock_convert::manifests::Manifests;
 
 /// Whatever a manifest holds, every node gets a script that is made of our own characters only.
 ///
@@ -16,7 +16,7 @@ pub fn manifests_render(bytes: &[u8]) {
         HostInterfaces::Annotation { key: "flock.example/veth".to_owned() },
     ];
     for interfaces in &schemes {
-        let manifests = Manifests::from_bytes([("fuzz.yaml", bytes)], interfaces);
+        let manifests = Manifests::from_bytes([("fuzz.yaml", bytes)], &interfaces.clone().into());
         for error in &manifests.errors {
             assert!(is_plain(&error.to_string().replace('\n', " ")), "message {error:?}");
         }

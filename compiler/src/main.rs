@@ -7,6 +7,7 @@ use clap::Parser as _;
 use flock_compiler::cli::{Cli, Command, LogFormat};
 use flock_compiler::render::{Rendering, render};
 use flock_compiler::serve::serve;
+use flock_compiler::verify::{Verification, verify};
 use flock_shared::telemetry;
 
 /// Exit status for bad input and wrong flags, as clap has it.
@@ -43,6 +44,17 @@ fn main() -> ExitCode {
                 Err(error) => {
                     complain(&format!("cannot print: {error}"));
                     ExitCode::FAILURE
+                }
+            }
+        }
+        Command::Verify(options) => {
+            match verify(&options, &mut io::stdout().lock(), &mut io::stderr().lock()) {
+                Ok(Verification::Proven) => ExitCode::SUCCESS,
+                Ok(Verification::NotProven) => ExitCode::FAILURE,
+                Ok(Verification::BadInput) => ExitCode::from(BAD_INPUT),
+                Err(error) => {
+                    complain(&format!("cannot print: {error}"));
+                    ExitCode::from(BAD_INPUT)
                 }
             }
         }

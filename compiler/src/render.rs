@@ -10,7 +10,7 @@ use flock_compiler_core::translate::translate_with;
 use flock_compiler_core::{Change, Edit, Options, Problem, World, render as render_output};
 
 use crate::cli::Render;
-use crate::source::manifests::Manifests;
+use flock_convert::manifests::Manifests;
 
 /// How rendering ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,13 +26,14 @@ pub enum Rendering {
 /// # Errors
 /// When `out` or `err` cannot be written.
 pub fn render(options: &Render, out: &mut impl Write, err: &mut impl Write) -> io::Result<Rendering> {
-    let manifests = Manifests::load(&options.manifests, &options.interfaces.host_iface);
+    let manifests = Manifests::load(&options.manifests, &options.interfaces.host_iface.clone().into());
     for note in &manifests.notes {
         writeln!(err, "note: {note}")?;
     }
     let settings = Options {
         unready_pods: options.unready.unready_pods,
         trust: options.interfaces.trust(),
+        drops: options.dropped.drops,
         ..Options::default()
     };
     let mut world = World::trusting(settings.trust);
@@ -40,7 +41,7 @@ pub fn render(options: &Render, out: &mut impl Write, err: &mut impl Write) -> i
         world.apply(change);
     }
     // What is rendered is what an agent of this release would be sent.
-    let facts = Facts { grammar: GRAMMAR, ..Facts::nothing_of(options.node.clone()) };
+    let facts = Facts { grammar: GRAMMAR, drops: true, ..Facts::nothing_of(options.node.clone()) };
     world.apply(Change::Facts(Edit::Upsert(facts)));
     let translation = translate_with(&world, settings);
     if let Some(broken) = translation.broken() {

@@ -60,7 +60,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::convert::{ClusterObject, Converted, Converter, HostInterfaces};
+    use flock_convert::{ClusterObject, Converted, Converter, HostInterfaces};
 
     /// A world with pods: namespace, name, label, node, and what else is in the status or metadata.
     fn world(pods: &[(&str, &str, &str, Option<&str>, &str)]) -> World {

@@ -23,17 +23,19 @@ use crate::access::Access;
 use crate::admin::{self, Pages};
 use crate::attach::{AttachmentWriter, Store};
 use crate::cli::Serve;
-use crate::convert::HostInterfaces;
+use crate::drops;
 use crate::engine::{Engine, EngineError};
 use crate::fleet::Fleet;
 use crate::listen::{self, PreAuthLimiter, listen};
 use crate::metrics::Metrics;
 use crate::replicas::Replicas;
 use crate::secured::{Protection, Upkeep};
+use crate::self_check::SelfCheck;
 use crate::service::{self, Context, Limits, ServeError};
 use crate::source::kubernetes::{self, KubernetesSource, ProbeSettings};
 use crate::source::manifests::ManifestsSource;
 use crate::source::{Source as _, SourceError, SourceEvent};
+use flock_convert::HostInterfaces;
 
 /// Events that may wait for the engine; a source that is ahead waits.
 const EVENT_QUEUE: usize = 4096;
@@ -56,9 +58,11 @@ pub async fn serve(options: Serve) -> anyhow::Result<()> {
 
     let secured = [options.listen, options.admin_listen].map(|address| options.is_secured(address));
     let trust = options.interfaces.trust();
-    let translation = Options { unready_pods: options.unready.unready_pods, trust, ..Options::default() };
+    let unready_pods = options.unready.unready_pods;
+    let translation = Options { unready_pods, trust, drops: options.dropped.drops, ..Options::default() };
     let (events, incoming) = mpsc::channel(EVENT_QUEUE);
     let host_iface = options.interfaces.host_iface;
+    let interfaces = host_iface.to_string();
     let Followed { source, metrics, client } = tokio::select! {
         _ = &mut requested => return Ok(()),
         followed = follow(options.manifests, options.kubeconfig.as_deref(), host_iface, events) => followed?,
@@ -86,12 +90,23 @@ pub async fn serve(options: Serve) -> anyhow::Result<()> {
         writer: AttachmentWriter::new(store, handle.clone(), Arc::clone(&fleet)),
         engine: handle,
         fleet,
+        drops: Arc::default(),
         metrics,
         access: access(grpc),
         stopping: stopping.clone(),
         limits: Limits { attach_wait: options.attach_wait, ..Limits::default() },
         replicas,
+        interfaces,
     };
+    if !options.self_check_interval.is_zero() {
+        let check =
+            SelfCheck::new(context.engine.clone(), Arc::clone(&context.metrics), options.self_check_interval);
+        // It ends with the engine, and nothing hangs on it.
+        tokio::spawn(check.run());
+    }
+    let counting =
+        drops::count(Arc::clone(&context.drops), context.engine.clone(), Arc::clone(&context.metrics));
+    tokio::spawn(counting);
     let pages = Pages {
         context: context.clone(),
         access: access(admin),

@@ -6,6 +6,7 @@
 mod access {
     mod admin;
     mod agents;
+    mod ask;
     mod bytes;
     mod certificates;
     mod cluster;

@@ -9,11 +9,11 @@ use std::time::Duration;
 
 use clap::Parser as _;
 use flock_compiler::cli::{Cli, Command};
-use flock_compiler::convert::HostInterfaces;
 use flock_compiler::render::{Rendering, render};
 use flock_compiler::source::manifests::ManifestsSource;
 use flock_compiler::source::{Source as _, SourceEvent};
 use flock_compiler_core::{World, translate};
+use flock_convert::HostInterfaces;
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/manifests/bad")

@@ -76,7 +76,7 @@ fn the_programs_find_what_they_look_for() {
     find(&objects, "ServiceAccount", access::CLIENT_ACCOUNT);
     let viewer = find(&objects, "ClusterRole", "flock-viewer");
     assert_eq!(viewer["rules"][0]["apiGroups"][0], access::API_GROUP);
-    let resources = [access::NODE_SCRIPTS, access::POLICY_EXPLANATIONS];
+    let resources = [access::NODE_SCRIPTS, access::POLICY_EXPLANATIONS, access::POLICY_DROPS];
     assert_eq!(viewer["rules"][0]["resources"], serde_json::json!(resources));
 
     let agent = find(&objects, "DaemonSet", access::AGENT_ACCOUNT);

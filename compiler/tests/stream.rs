@@ -6,10 +6,12 @@
 mod stream {
     mod agent;
     mod answers;
+    mod ask;
     mod attach;
     mod bytes;
     mod compiler;
     mod dead;
+    mod drops;
     mod facts;
     mod nodes;
     mod objects;

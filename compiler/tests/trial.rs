@@ -188,6 +188,7 @@ fn bridged() -> String {
             uid: None,
             node: Some(node.clone()),
             scheduled: None,
+            owner: Default::default(),
             labels: [("app", name)].into_iter().collect(),
             network: PodNetwork::own(addresses.into(), Some(interface)),
             lifecycle: Lifecycle::Live,
@@ -199,7 +200,7 @@ fn bridged() -> String {
         std::iter::once(Requirement { key: "app".into(), operator: Operator::In(["web".into()].into()) })
             .collect();
     let body = PolicyBody::Understood(PolicyRules { ingress: Some([].into()), egress: Some([].into()) });
-    let policy = Policy { key: PolicyKey::new("shop", "deny").unwrap(), pod_selector: subjects, body };
+    let policy = Policy::new(PolicyKey::new("shop", "deny").unwrap(), subjects, body);
     let mut translator = Translator::new();
     for change in [
         Change::Node(Edit::Upsert(Node { pod_cidrs: cidrs.into(), ..Node::new(node.clone()) })),

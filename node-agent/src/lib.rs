@@ -9,6 +9,7 @@ pub mod cni;
 pub mod conntrack;
 pub mod decide;
 pub mod drift;
+pub mod drops;
 pub mod event;
 pub mod executor;
 pub mod facts;

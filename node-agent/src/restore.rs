@@ -17,6 +17,7 @@ use tokio::time::timeout;
 
 use crate::child::ChildError;
 use crate::conntrack::request::SweepRequests;
+use crate::drops::DropsBell;
 use crate::health::Enforcement;
 use crate::nft::Nft;
 use crate::runner::{Applied, Outlets, Runner};
@@ -119,7 +120,8 @@ async fn restore(Restore { node, state_dir, nft, within }: Restore) -> Result<Re
     let enforcement = watch::channel(Enforcement::default()).0;
     let (full_needed, journal) = (watch::channel(0).0, watch::channel(None).0);
     let (sweeps, _requested) = SweepRequests::new();
-    let outlets = Outlets { acks, applied, enforcement, full_needed, journal, sweeps };
+    let outlets =
+        Outlets { acks, applied, enforcement, full_needed, journal, sweeps, drops: DropsBell::unheard() };
     Runner::new(nft, outlets, within).restore(saved.journal).await;
     if let Some(revision) = outlet.borrow().revision.clone() {
         return Ok(Restored::Done { node, revision });

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use flock_nft::read::GRAMMAR;
-use flock_proto::{Hello, Outcome};
+use flock_proto::{DropsWanted, Hello, Outcome};
 use flock_shared::{NodeName, Revision};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, timeout};
@@ -17,13 +17,14 @@ use crate::cni::client::{CompilerClient, Connection};
 use crate::cni::{Reception, Relay};
 use crate::conntrack::request::SweepRequests;
 use crate::conntrack::{CompilerLink, ConntrackSweeper};
+use crate::drops::DropsReader;
 use crate::facts::{Mode, Observer};
 use crate::health::{Contact, Enforcement, Health, HealthListen, HealthPort};
 use crate::nft::Nft;
 use crate::runner::{Applied, End, Outlets, Runner, Until};
 use crate::session::{self, Ended, Ends, SandboxFeed};
 use crate::state::{self, Claim, SavedJournal, Share, StateDir};
-use crate::trial;
+use crate::trial::{self, Trial};
 use flock_shared::backoff::Backoff;
 use flock_shared::dial::{self, CompilerUrl, DialError, Trust};
 use flock_shared::telemetry::causes;
@@ -142,7 +143,12 @@ pub async fn run(config: Config, stop: watch::Receiver<bool>) -> Result<(), RunE
     let (answers, answer_outlet) = mpsc::channel(1);
     let (is_answered, is_open) = watch::channel(false);
 
-    let outlets = Outlets { acks, applied, enforcement, full_needed, journal, sweeps };
+    let (drops_wanted, drops_wanted_outlet) = watch::channel(DropsWanted::default());
+    // One message waits; what comes meanwhile is added up.
+    let (told, drops) = mpsc::channel(1);
+    let (reader, bell) = DropsReader::new(config.nft.program().clone(), drops_wanted_outlet, told);
+
+    let outlets = Outlets { acks, applied, enforcement, full_needed, journal, sweeps, drops: bell };
     let mut runner = Runner::new(config.nft.clone(), outlets, config.check_interval);
     if config.until == Until::Stopped {
         // Before anything is applied: what comes after it is noticed.
@@ -184,6 +190,8 @@ pub async fn run(config: Config, stop: watch::Receiver<bool>) -> Result<(), RunE
         questions,
         answers,
         is_answered,
+        drops,
+        drops_wanted,
         sandboxes,
         connection,
         stream,
@@ -191,6 +199,11 @@ pub async fn run(config: Config, stop: watch::Receiver<bool>) -> Result<(), RunE
     };
     let link = CompilerLink { is_open, questions: question_inlet, answers: answer_outlet };
     let looking = ConntrackSweeper::new(config.nft.program().clone(), requested, link).run();
+    let is_staying = config.until == Until::Stopped;
+    let counting = async {
+        // Who goes after one update has nothing to tell.
+        if is_staying { reader.run().await } else { std::future::pending().await }
+    };
     let following = follow(&config, ends, applied_outlet, reports);
     let keeping = state::keep(state_dir, on_disk, journal_outlet);
 
@@ -207,6 +220,7 @@ pub async fn run(config: Config, stop: watch::Receiver<bool>) -> Result<(), RunE
         tokio::select! {
             ended = async { tokio::try_join!(following, keeping, observing) } => ended.map(drop),
             never = looking => match never {},
+            never = counting => match never {},
             never = relaying => match never {},
         }
     };
@@ -298,7 +312,7 @@ async fn follow(
     reports: Reports,
 ) -> Result<(), RunError> {
     let mut backoff = Backoff::new(FIRST_RECONNECT, LAST_RECONNECT);
-    let mut refused = None;
+    let mut trial = None;
     let mut turns = turns(&config.node, &config.compilers);
     let Some(mut compiler) = turns.next() else { return Ok(()) };
     let stream = ends.stream.subscribe();
@@ -319,12 +333,13 @@ async fn follow(
                 None => return Ok(()),
             }
         }
-        let trying = refused_by(&config.nft, &mut refused);
+        let trying = tried(&config.nft, &mut trial);
         let connecting = async { tokio::join!(connect(config, compiler), nft_version(&config.nft), trying) };
         let Some((connected, nft_version, ())) = unless_stopped(connecting, &mut ends).await else {
             return Ok(());
         };
-        reports.refused.send_replace(refused.clone().unwrap_or_default());
+        let refused = trial.as_ref().map(|trial| trial.refused.clone()).unwrap_or_default();
+        reports.refused.send_replace(refused.clone());
         uncalled = uncalled.saturating_sub(1);
         let away = |why: String| {
             if uncalled == 0 {
@@ -346,9 +361,10 @@ async fn follow(
                     drifts,
                     superseded,
                     facts: ends.facts.borrow_and_update().clone(),
-                    refused: refused.clone().unwrap_or_default(),
+                    refused,
                     grammar: GRAMMAR,
                     cni: config.cni_socket.is_some(),
+                    drops: trial.as_ref().is_some_and(|trial| trial.takes_drops),
                 };
                 let since = Instant::now();
                 let token_file = token.as_ref().and(config.token_file.clone());
@@ -457,10 +473,10 @@ async fn unless_stopped<T>(work: impl Future<Output = T>, ends: &mut Ends) -> Op
 }
 
 /// Learns what nft refuses, unless that is known: it does not change while an agent lives.
-async fn refused_by(nft: &Nft, known: &mut Option<Vec<String>>) {
+async fn tried(nft: &Nft, known: &mut Option<Trial>) {
     if known.is_none() {
-        match trial::refused(nft).await {
-            Ok(refused) => *known = Some(refused),
+        match trial::run(nft).await {
+            Ok(trial) => *known = Some(trial),
             Err(error) => warn!(error = ?error.to_string(), "what nft refuses could not be learned"),
         }
     }

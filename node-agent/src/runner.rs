@@ -18,6 +18,7 @@ use crate::attendance::{Attendance, BELIEVED, Word};
 use crate::conntrack::request::SweepRequests;
 use crate::decide::{Answer, Decider, Decision, Job, Scope};
 use crate::drift::Drift;
+use crate::drops::DropsBell;
 use crate::executor::{Execution, Executor, Left};
 use crate::generations::Observation;
 use crate::health::{Enforcement, Failure};
@@ -115,6 +116,8 @@ pub struct Outlets {
     pub journal: watch::Sender<Option<Journal>>,
     /// Whose connections are to be looked at.
     pub sweeps: SweepRequests,
+    /// Reads what a table has counted.
+    pub drops: DropsBell,
 }
 
 /// Owns what is enforced on this node.
@@ -343,6 +346,10 @@ impl Runner {
         let scope = job.scope;
         self.enforcement.applying = Some(Instant::now());
         self.publish();
+        // What the table that goes has counted goes with it. At the start there is nobody yet who would read it.
+        if scope != Scope::Delta && !matches!(cause, Cause::Restore | Cause::RestoreWithoutDeltas) {
+            self.outlets.drops.before_replacing().await;
+        }
         let (mut run, mut observation) = self.apply(&job).await;
         let is_whole = run.left == Left::Before;
         if scope == Scope::Delta && is_whole && run.result.as_ref().is_err_and(nft::may_have_committed) {

@@ -4,7 +4,9 @@ use std::future::pending;
 use std::time::Duration;
 
 use flock_proto::v1::node_service_client::NodeServiceClient;
-use flock_proto::{Ack, AgentMessage, Flows, Forget, Hello, MAX_MESSAGE_BYTES, NodeFacts, v1};
+use flock_proto::{
+    Ack, AgentMessage, Drops, DropsWanted, Flows, Forget, Hello, MAX_MESSAGE_BYTES, NodeFacts, v1,
+};
 use flock_shared::token::BearerToken;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, timeout};
@@ -62,6 +64,10 @@ pub struct Ends {
     pub answers: mpsc::Sender<Answered>,
     /// Whether there is a stream, and to a compiler that answers such questions: one that does not would end it.
     pub is_answered: watch::Sender<bool>,
+    /// Gives what was dropped.
+    pub drops: mpsc::Receiver<Drops>,
+    /// Takes what the compiler wants to be told of that, for as long as there is a stream.
+    pub drops_wanted: watch::Sender<DropsWanted>,
     /// Has the node's sandboxes, if the agent relays calls of CNI's plugin.
     pub sandboxes: Option<SandboxFeed>,
     /// Takes the connection to the compiler for such calls, while there is one.
@@ -105,8 +111,12 @@ impl Ends {
         while self.acks.recv().await.is_some() {}
     }
 
-    /// Takes an answer about connections out of the updates; gives back any other update.
+    /// Takes out of the updates an answer about connections, and what is wanted of drops; gives back any other update.
     fn keep(&self, update: v1::Update) -> Option<v1::Update> {
+        if let Some(wanted) = update.drops_wanted {
+            self.drops_wanted.send_replace(wanted.into());
+            return None;
+        }
         let Some(forget) = &update.forget else { return Some(update) };
         self.is_answered.send_if_modified(|is_answered| !std::mem::replace(is_answered, true));
         if !matches!(&forget.forget, Some(v1::forget::Forget::Answer(_))) {
@@ -132,6 +142,7 @@ pub async fn run(
     let ended = stream(connection, token, hello, ends).await;
     ends.stream.send_replace(None);
     ends.is_answered.send_replace(false);
+    ends.drops_wanted.send_replace(DropsWanted::default());
     ends.connection.send_replace(None);
     // Questions that found no stream are asked again.
     while ends.questions.try_recv().is_ok() {}
@@ -201,6 +212,11 @@ async fn stream(connection: Connection, token: Option<&BearerToken>, hello: Hell
                 }
             }
             Ok(()) = ends.full_needed.changed() => return Ended::FullNeeded,
+            Some(drops) = ends.drops.recv() => {
+                if say(AgentMessage::Drops(drops)).await.is_err() {
+                    return Ended::Closed;
+                }
+            }
             sandboxes = SandboxFeed::again(&mut ends.sandboxes) => {
                 if say(sandboxes).await.is_err() {
                     return Ended::Closed;

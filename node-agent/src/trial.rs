@@ -28,17 +28,31 @@ fn in_table(table: &str, objects: &str) -> String {
     format!("table {table} {{\n{objects}}}\n")
 }
 
-/// What is refused, in nft's words, a line each; nothing if all is taken.
+/// What a trial has shown.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trial {
+    /// What is refused, in nft's words, a line each; nothing if all is taken.
+    pub refused: Vec<String>,
+    /// Whether all is taken that takes down drops. Scripts do without where it is not.
+    pub takes_drops: bool,
+}
+
+/// Returns true if this takes down drops, or shows them.
+fn is_of_drops(objects: &str) -> bool {
+    objects.contains("flags dynamic") || objects.contains(" log group ")
+}
+
+/// Tries all constructs.
 ///
 /// # Errors
 /// When nft gives no answer.
-pub async fn refused(nft: &Nft) -> Result<Vec<String>, ChildError> {
+pub async fn run(nft: &Nft) -> Result<Trial, ChildError> {
     let whole =
         |(table, trial)| in_table(table, &constructs(trial).map(|(_, objects)| objects).collect::<String>());
     if nft.tried(&TRIALS.map(whole).concat()).await?.is_ok() {
-        return Ok(Vec::new());
+        return Ok(Trial { refused: Vec::new(), takes_drops: true });
     }
-    let mut refused = Vec::new();
+    let (mut refused, mut takes_drops) = (Vec::new(), true);
     for (table, trial) in TRIALS {
         // A kernel may do without the family where no pod hangs on a bridge; else nft refuses the script in these words.
         if table == BRIDGE_TRIAL_TABLE && nft.tried(&in_table(table, "")).await?.is_err() {
@@ -47,6 +61,7 @@ pub async fn refused(nft: &Nft) -> Result<Vec<String>, ChildError> {
         for (name, objects) in constructs(trial) {
             if let Err(complaint) = nft.tried(&in_table(table, objects)).await? {
                 let words = complaint.as_str().lines().next().unwrap_or_default();
+                takes_drops &= !is_of_drops(objects);
                 warn!(table, construct = name, words, "nft or the kernel refuses what scripts may hold");
                 if refused.len() < REFUSED_LINES {
                     refused.push(printable(&format!("{name}: {words}")));
@@ -54,7 +69,7 @@ pub async fn refused(nft: &Nft) -> Result<Vec<String>, ChildError> {
             }
         }
     }
-    Ok(refused)
+    Ok(Trial { refused, takes_drops })
 }
 
 fn printable(text: &str) -> String {
@@ -73,6 +88,8 @@ mod tests {
             names.sort_unstable();
             names.dedup();
             assert_eq!(names.len(), constructs(trial).count());
+            let of_drops = constructs(trial).filter(|(_, objects)| is_of_drops(objects)).count();
+            assert_eq!(of_drops > 5, !trial.contains("ether type"), "{of_drops}");
             assert!(!trial.contains(" hook "));
         }
     }

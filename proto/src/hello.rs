@@ -34,6 +34,8 @@ pub struct Hello {
     pub grammar: u32,
     /// Whether the agent takes calls of CNI's plugin.
     pub cni: bool,
+    /// Whether the node takes what takes down drops, and the agent tells them.
+    pub drops: bool,
 }
 
 impl From<Hello> for v1::Hello {
@@ -50,6 +52,7 @@ impl From<Hello> for v1::Hello {
             refused: facts::refused_to_wire(hello.refused),
             grammar: hello.grammar,
             cni: hello.cni,
+            drops: hello.drops,
         }
     }
 }
@@ -71,6 +74,7 @@ impl TryFrom<v1::Hello> for Hello {
             // An agent of before there was a number has the first.
             grammar: hello.grammar.max(1),
             cni: hello.cni,
+            drops: hello.drops,
         })
     }
 }
@@ -96,6 +100,7 @@ mod tests {
             refused: Vec::new(),
             grammar: 2,
             cni: true,
+            drops: true,
         }
     }
 

@@ -2,20 +2,24 @@
 
 mod ack;
 mod attach;
+mod drops;
 mod error;
 mod facts;
 mod flows;
 mod forget;
 mod framed;
 mod hello;
+mod json;
 mod message;
 mod node_state;
 mod position;
+mod receipt;
 mod text;
 mod update;
 
 pub use ack::{Ack, ERROR_LIMIT, Outcome, STRIKES_LIMIT};
 pub use attach::{Attach, Attached, BEHIND_LIMIT, Detach, SANDBOXES_LIMIT};
+pub use drops::{AGO_LIMIT, DROPS_LIMIT, DropDirection, DropKey, DroppedFlow, Drops, DropsWanted, Unlisted};
 pub use error::WireError;
 pub use facts::{
     Bridge, BridgeNf, BridgePort, FLOWTABLE_LIMIT, FactsError, NodeFacts, PortKind, REFUSED_LIMIT,
@@ -28,6 +32,7 @@ pub use hello::{Hello, VERSION_LIMIT};
 pub use message::AgentMessage;
 pub use node_state::{NodeState, Others, Sight};
 pub use position::{POSITION_LIMIT, Position, PositionError};
+pub use receipt::{NodeReceipt, PolicyReceipt, ReceiptFile};
 pub use update::{Update, UpdateKind};
 
 /// The generated messages, clients and servers of package `flock.netpol.v1`.

@@ -2,7 +2,7 @@
 
 use flock_shared::cni::Sandbox;
 
-use crate::{Ack, Flows, Hello, NodeFacts, WireError, attach, v1};
+use crate::{Ack, Drops, Flows, Hello, NodeFacts, WireError, attach, v1};
 
 /// One message of an agent. The first of a stream is the hello, and no other one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,6 +17,8 @@ pub enum AgentMessage {
     Flows(Flows),
     /// The node's sandboxes, at most [`crate::SANDBOXES_LIMIT`].
     Sandboxes(Vec<Sandbox>),
+    /// What policies denied.
+    Drops(Drops),
 }
 
 impl From<AgentMessage> for v1::AgentMessage {
@@ -26,6 +28,7 @@ impl From<AgentMessage> for v1::AgentMessage {
             AgentMessage::Ack(ack) => v1::agent_message::Message::Ack(ack.into()),
             AgentMessage::Facts(facts) => v1::agent_message::Message::Facts(facts.into()),
             AgentMessage::Flows(flows) => v1::agent_message::Message::Flows(flows.into()),
+            AgentMessage::Drops(drops) => v1::agent_message::Message::Drops(drops.into()),
             AgentMessage::Sandboxes(all) => v1::agent_message::Message::Sandboxes(attach::of_sandboxes(all)),
         };
         Self { message: Some(message) }
@@ -42,6 +45,7 @@ impl TryFrom<v1::AgentMessage> for AgentMessage {
             Some(v1::agent_message::Message::Facts(facts)) => NodeFacts::try_from(facts).map(Self::Facts),
             Some(v1::agent_message::Message::Flows(flows)) => Flows::try_from(flows).map(Self::Flows),
             Some(v1::agent_message::Message::Sandboxes(all)) => attach::sandboxes(all).map(Self::Sandboxes),
+            Some(v1::agent_message::Message::Drops(drops)) => Drops::try_from(drops).map(Self::Drops),
             None => Err(WireError::Missing { field: "agent_message.message" }),
         }
     }
@@ -70,6 +74,7 @@ mod tests {
             refused: Vec::new(),
             grammar: 1,
             cni: false,
+            drops: false,
         };
         let ack = Ack {
             revision: None,

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use flock_shared::{Revision, Script, ScriptHash, Superseded};
 
-use crate::{Forget, Position, WireError, text, v1};
+use crate::{DropsWanted, Forget, Position, WireError, text, v1};
 
 /// The way to the state that `revision` names.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,6 +20,8 @@ pub struct Update {
     pub forget: Option<Forget>,
     /// Whether the state is the closed form of what the objects ask for.
     pub closed: bool,
+    /// What is to be told of drops from here on; only where nothing else is said.
+    pub drops_wanted: Option<DropsWanted>,
 }
 
 impl Update {
@@ -33,6 +35,7 @@ impl Update {
             superseded: Superseded::default(),
             forget: None,
             closed: false,
+            drops_wanted: None,
         }
     }
 
@@ -47,6 +50,13 @@ impl Update {
     #[must_use]
     pub fn leaving(mut self, superseded: Superseded) -> Self {
         self.superseded = superseded;
+        self
+    }
+
+    /// The same, with what is to be told of drops.
+    #[must_use]
+    pub const fn wanting(mut self, drops: DropsWanted) -> Self {
+        self.drops_wanted = Some(drops);
         self
     }
 
@@ -88,7 +98,8 @@ impl From<Update> for v1::Update {
         let position = update.position.into_wire();
         let forget = update.forget.map(Into::into);
         let closed = update.closed;
-        Self { revision, base_revision, script, sha256, position, superseded, forget, closed }
+        let drops_wanted = update.drops_wanted.map(Into::into);
+        Self { revision, base_revision, script, sha256, position, superseded, forget, closed, drops_wanted }
     }
 }
 
@@ -118,7 +129,8 @@ impl TryFrom<v1::Update> for Update {
         if matches!(forget, Some(Forget::Answer { .. })) && kind != UpdateKind::Current {
             return Err(WireError::AnswerWithScript { revision });
         }
-        Ok(Self { revision, kind, position, superseded, forget, closed: update.closed })
+        let drops_wanted = update.drops_wanted.map(Into::into);
+        Ok(Self { revision, kind, position, superseded, forget, closed: update.closed, drops_wanted })
     }
 }
 

@@ -13,6 +13,9 @@ pub const NODE_SCRIPTS: &str = "nodescripts";
 /// What policies come to and what is wrong with them. In the namespace of the policies.
 pub const POLICY_EXPLANATIONS: &str = "policyexplanations";
 
+/// Flows that policies have dropped. In the namespace of either end.
+pub const POLICY_DROPS: &str = "policydrops";
+
 /// The namespace of the compiler.
 pub const NAMESPACE: &str = "flock-system";
 

@@ -40,6 +40,11 @@ pub trait Object: std::fmt::Debug + Clone + Eq + Send + Sync {
     type Key: std::fmt::Debug + Clone + Ord + Send;
     /// Its key.
     fn key(&self) -> &Self::Key;
+    /// Returns true if an object that is equal to this one says something else in what is
+    /// [`Untranslated`](crate::object::Untranslated).
+    fn differs_untranslated(&self, _equal: &Self) -> bool {
+        false
+    }
 }
 
 impl Object for Node {
@@ -54,6 +59,9 @@ impl Object for Namespace {
     fn key(&self) -> &NamespaceName {
         &self.name
     }
+    fn differs_untranslated(&self, equal: &Self) -> bool {
+        self.ignored_lints.0 != equal.ignored_lints.0
+    }
 }
 
 impl Object for Pod {
@@ -61,12 +69,18 @@ impl Object for Pod {
     fn key(&self) -> &PodKey {
         &self.key
     }
+    fn differs_untranslated(&self, equal: &Self) -> bool {
+        self.owner.0 != equal.owner.0
+    }
 }
 
 impl Object for Policy {
     type Key = PolicyKey;
     fn key(&self) -> &PolicyKey {
         &self.key
+    }
+    fn differs_untranslated(&self, equal: &Self) -> bool {
+        self.meta.0 != equal.meta.0
     }
 }
 

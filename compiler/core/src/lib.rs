@@ -25,6 +25,8 @@ pub use label::{Labels, Operator, Requirement, Selector};
 pub use layout::{layout, render};
 pub use output::{Output, revision};
 pub use problem::{Consequence, Problem};
-pub use translate::{NodeChange, Options, Pass, Translation, Translator, UnreadyPods, Work, translate};
+pub use translate::{
+    KeepDrops, NodeChange, Options, Pass, Translation, Translator, UnreadyPods, Work, translate,
+};
 pub use unjudged::Unjudged;
 pub use world::World;

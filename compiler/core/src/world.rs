@@ -13,16 +13,24 @@ use crate::change::{Change, Edit, Object};
 use crate::collections::parallel;
 use crate::invariant::bug;
 use crate::object::{
-    Attachment, Facts, HostInterface, Namespace, Node, NodePods, Overdue, Pod, PodNetwork, Policy,
+    Attachment, Facts, HostInterface, Namespace, Node, NodePods, Overdue, Owner, Pod, PodNetwork, Policy,
 };
 
-/// One object before and after a change; never equal.
+/// One object before and after a change. The two are equal only among [`Applied::untranslated`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Difference<T> {
     /// As it was; `None`: it is new.
     pub before: Option<Arc<T>>,
     /// As it is; `None`: it is gone.
     pub after: Option<Arc<T>>,
+}
+
+impl<T: PartialEq> Difference<T> {
+    /// Returns true if a rule may depend on what differs.
+    #[must_use]
+    pub fn is_translated(&self) -> bool {
+        self.before != self.after
+    }
 }
 
 impl<T> Difference<T> {
@@ -37,7 +45,17 @@ impl<T> Difference<T> {
     }
 }
 
-/// What a change did to the world, ordered by key.
+/// What a change did to the world.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Applied {
+    /// Objects that differ: translation follows these.
+    pub differences: Differences,
+    /// Objects of the same kind that are equal to what they were and say something else in what is
+    /// [`Untranslated`](crate::object::Untranslated): nothing follows from these, and whoever shows objects has to have them.
+    pub untranslated: Differences,
+}
+
+/// What became of objects of a kind, ordered by key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Differences {
     /// To nodes, and to their pods: whether an address may be one of theirs depends on a node's blocks.
@@ -60,15 +78,71 @@ impl Differences {
     /// Returns true if the objects are as they were.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
-        match self {
-            Self::Nodes(all, pods) => all.is_empty() && pods.is_empty(),
-            Self::Namespaces(all) => all.is_empty(),
-            Self::Pods(all) => all.is_empty(),
-            Self::Policies(all) => all.is_empty(),
-            Self::NodePods(all, pods) => all.is_empty() && pods.is_empty(),
-            Self::Facts(all) => all.is_empty(),
-            Self::Overdue(all) => all.is_empty(),
+        self.len() == 0
+    }
+
+    /// Returns true if a rule may depend on any of it.
+    #[must_use]
+    pub fn is_translated(&self) -> bool {
+        fn any<T: PartialEq>(all: &[Difference<T>]) -> bool {
+            all.iter().any(Difference::is_translated)
         }
+        match self {
+            Self::Nodes(all, pods) => any(all) || any(pods),
+            Self::Namespaces(all) => any(all),
+            Self::Pods(all) => any(all),
+            Self::Policies(all) => any(all),
+            Self::NodePods(all, pods) => any(all) || any(pods),
+            Self::Facts(all) => any(all),
+            Self::Overdue(all) => any(all),
+        }
+    }
+
+    /// How many objects differ.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        match self {
+            Self::Nodes(all, pods) => all.len() + pods.len(),
+            Self::Namespaces(all) => all.len(),
+            Self::Pods(all) => all.len(),
+            Self::Policies(all) => all.len(),
+            Self::NodePods(all, pods) => all.len() + pods.len(),
+            Self::Facts(all) => all.len(),
+            Self::Overdue(all) => all.len(),
+        }
+    }
+}
+
+/// A side of a difference.
+#[derive(Debug, Clone, Copy)]
+enum Side {
+    Before,
+    After,
+}
+
+impl Side {
+    const fn of<T>(self, difference: &Difference<T>) -> &Option<Arc<T>> {
+        match self {
+            Self::Before => &difference.before,
+            Self::After => &difference.after,
+        }
+    }
+}
+
+/// What an edit did to the objects of a kind.
+#[derive(Debug)]
+struct Edited<T> {
+    differences: Vec<Difference<T>>,
+    untranslated: Vec<Difference<T>>,
+}
+
+impl<T> Edited<T> {
+    const fn of(differences: Vec<Difference<T>>) -> Self {
+        Self { differences, untranslated: Vec::new() }
+    }
+
+    fn into(self, of: fn(Vec<Difference<T>>) -> Differences) -> Applied {
+        Applied { differences: of(self.differences), untranslated: of(self.untranslated) }
     }
 }
 
@@ -86,27 +160,44 @@ impl<T: Object> Default for Listing<T> {
 }
 
 impl<T: Object> Listing<T> {
-    fn apply(&mut self, edit: Edit<T>) -> Vec<Difference<T>> {
+    fn apply(&mut self, edit: Edit<T>) -> Edited<T> {
         match edit {
             Edit::Upsert(object) => {
                 let key = object.key().clone();
-                if self.objects.get(&key).is_some_and(|known| **known == object) {
-                    return Vec::new();
+                if let Some(known) = self.objects.get_mut(&key).filter(|known| ***known == object) {
+                    let mut edited = Edited::of(Vec::new());
+                    if known.differs_untranslated(&object) {
+                        let after = Arc::new(object);
+                        let before = Some(std::mem::replace(known, Arc::clone(&after)));
+                        edited.untranslated.push(Difference { before, after: Some(after) });
+                    }
+                    return edited;
                 }
                 let after = Arc::new(object);
                 let before = self.objects.insert(key, Arc::clone(&after));
-                vec![Difference { before, after: Some(after) }]
+                Edited::of(vec![Difference { before, after: Some(after) }])
             }
             Edit::Delete(key) => {
-                let before = self.objects.remove(&key);
-                before.map(|before| Difference { before: Some(before), after: None }).into_iter().collect()
+                let before = self.objects.remove(&key).into_iter();
+                Edited::of(before.map(|before| Difference { before: Some(before), after: None }).collect())
             }
             Edit::Replace(objects) => self.replace(objects),
         }
     }
 
+    /// Takes over one side of each difference.
+    fn turn(&mut self, differences: &[Difference<T>], side: impl Fn(&Difference<T>) -> &Option<Arc<T>>) {
+        for difference in differences {
+            let Some(known) = difference.newest() else { continue };
+            match side(difference) {
+                Some(object) => self.objects.insert(object.key().clone(), Arc::clone(object)),
+                None => self.objects.remove(known.key()),
+            };
+        }
+    }
+
     /// Objects that did not change stay the values that others share.
-    fn replace(&mut self, objects: Vec<T>) -> Vec<Difference<T>> {
+    fn replace(&mut self, objects: Vec<T>) -> Edited<T> {
         self.listed = true;
         let keyed = objects.into_iter().map(|object| (object.key().clone(), Arc::new(object)));
         let mut listed: Vec<(T::Key, Arc<T>)> = keyed.collect();
@@ -114,13 +205,17 @@ impl<T: Object> Listing<T> {
         let listed: BTreeMap<T::Key, Arc<T>> = listed.into_iter().collect();
         if self.objects.is_empty() {
             self.objects = listed;
-            return all(&self.objects);
+            return Edited::of(all(&self.objects));
         }
         let mut before = std::mem::take(&mut self.objects);
-        let mut differences = Vec::with_capacity(listed.len());
+        let (mut differences, mut untranslated) = (Vec::with_capacity(listed.len()), Vec::new());
         self.objects = listed
             .into_iter()
             .map(|(key, object)| match before.remove(&key) {
+                Some(known) if known == object && known.differs_untranslated(&object) => {
+                    untranslated.push(Difference { before: Some(known), after: Some(Arc::clone(&object)) });
+                    (key, object)
+                }
                 Some(known) if known == object => (key, known),
                 known => {
                     differences.push(Difference { before: known, after: Some(Arc::clone(&object)) });
@@ -129,7 +224,14 @@ impl<T: Object> Listing<T> {
             })
             .collect();
         differences.extend(before.into_values().map(|gone| Difference { before: Some(gone), after: None }));
-        differences
+        Edited { differences, untranslated }
+    }
+}
+
+/// Pods of one workload mostly lie side by side, for their names begin with its own: what names it is kept once.
+fn share_owner(pod: &mut Pod, other: &Owner) {
+    if *pod.owner == *other {
+        pod.owner.0.clone_from(other);
     }
 }
 
@@ -169,37 +271,82 @@ impl World {
 
     /// Applies a change; what differs from before.
     pub fn apply(&mut self, change: Change) -> Differences {
+        self.apply_fully(change).differences
+    }
+
+    /// Applies a change; what differs from before, also in what no rule depends on.
+    pub fn apply_fully(&mut self, change: Change) -> Applied {
         match change {
             Change::Node(edit) => {
-                let differences = self.nodes.apply(edit);
+                let Edited { differences, .. } = self.nodes.apply(edit);
                 // A node's blocks decide which of the addresses that CNI gave are believed.
                 let pods = self.review_pods_of(differences.iter().filter_map(|difference| {
                     let cidrs = |node: &Option<Arc<Node>>| node.as_ref().map(|node| node.pod_cidrs.clone());
                     let name = &difference.after.as_ref().or(difference.before.as_ref())?.name;
                     (cidrs(&difference.before) != cidrs(&difference.after)).then(|| name.clone())
                 }));
-                Differences::Nodes(differences, pods)
+                let untranslated = Differences::Nodes(Vec::new(), Vec::new());
+                Applied { differences: Differences::Nodes(differences, pods), untranslated }
             }
-            Change::Namespace(edit) => Differences::Namespaces(self.namespaces.apply(edit)),
+            Change::Namespace(edit) => self.namespaces.apply(edit).into(Differences::Namespaces),
             Change::Pod(mut edit) => {
                 match &mut edit {
-                    Edit::Upsert(pod) => self.look_up(pod),
+                    Edit::Upsert(pod) => {
+                        self.look_up(pod);
+                        let before = self.pods.objects.range(..=&pod.key).next_back();
+                        before.into_iter().for_each(|(_, before)| share_owner(pod, &before.owner));
+                    }
                     Edit::Replace(pods) => {
+                        let mut last = Owner::Nobody;
+                        for pod in &mut *pods {
+                            share_owner(pod, &last);
+                            last.clone_from(&pod.owner);
+                        }
                         let found = parallel::map(pods, |pod| self.attachment_of(pod).map(Arc::new));
                         pods.iter_mut().zip(found).for_each(|(pod, found)| self.take_over(pod, found));
                     }
                     Edit::Delete(_) => {}
                 }
-                Differences::Pods(self.pods.apply(edit))
+                self.pods.apply(edit).into(Differences::Pods)
             }
-            Change::Policy(edit) => Differences::Policies(self.policies.apply(edit)),
+            Change::Policy(edit) => self.policies.apply(edit).into(Differences::Policies),
             Change::NodePods(edit) => {
-                let differences = self.node_pods.apply(edit);
+                let Edited { differences, .. } = self.node_pods.apply(edit);
                 let pods = self.review_pods_in(&differences);
-                Differences::NodePods(differences, pods)
+                let untranslated = Differences::NodePods(Vec::new(), Vec::new());
+                Applied { differences: Differences::NodePods(differences, pods), untranslated }
             }
-            Change::Facts(edit) => Differences::Facts(self.facts.apply(edit)),
-            Change::Overdue(edit) => Differences::Overdue(self.overdue.apply(edit)),
+            Change::Facts(edit) => self.facts.apply(edit).into(Differences::Facts),
+            Change::Overdue(edit) => self.overdue.apply(edit).into(Differences::Overdue),
+        }
+    }
+
+    /// Goes the way of another world, of which this is a copy: of both the objects are the same values. Twice is as good as
+    /// once.
+    pub fn follow(&mut self, differences: &Differences) {
+        self.turn(differences, Side::After);
+    }
+
+    /// Goes a step back on the way of another world, of which this is a copy.
+    pub fn rewind(&mut self, differences: &Differences) {
+        self.turn(differences, Side::Before);
+    }
+
+    fn turn(&mut self, differences: &Differences, side: Side) {
+        match differences {
+            Differences::Nodes(nodes, pods) => {
+                self.nodes.turn(nodes, |it| side.of(it));
+                self.pods.turn(pods, |it| side.of(it));
+            }
+            Differences::Namespaces(all) => self.namespaces.turn(all, |it| side.of(it)),
+            Differences::Pods(all) => self.pods.turn(all, |it| side.of(it)),
+            Differences::Policies(all) => self.policies.turn(all, |it| side.of(it)),
+            Differences::NodePods(node_pods, pods) => {
+                self.node_pods.turn(node_pods, |it| side.of(it));
+                self.pods.turn(pods, |it| side.of(it));
+            }
+            Differences::Facts(all) => self.facts.turn(all, |it| side.of(it)),
+            Differences::Overdue(all) => self.overdue.turn(all, |it| side.of(it)),
         }
     }
 
@@ -298,7 +445,7 @@ impl World {
             let Some(known) = self.pods.objects.get(&key) else { continue };
             let mut pod = Pod::clone(known);
             self.look_up(&mut pod);
-            differences.extend(self.pods.apply(Edit::Upsert(pod)));
+            differences.extend(self.pods.apply(Edit::Upsert(pod)).differences);
         }
         differences
     }

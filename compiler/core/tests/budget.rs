@@ -193,7 +193,7 @@ fn while_something_is_over_budget_only_what_concerns_it_asks_for_a_new_look_at_t
     let before = named(&translator);
 
     let labels = Labels::from_iter([("a", "b")]);
-    let namespace = Namespace { name: NamespaceName::new("elsewhere").unwrap(), labels };
+    let namespace = Namespace::new(NamespaceName::new("elsewhere").unwrap(), labels);
     translator.apply(Change::Namespace(Edit::Upsert(namespace)));
     assert!(!translator.pass().problems, "a namespace that concerns nobody");
 

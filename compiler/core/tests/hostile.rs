@@ -72,9 +72,9 @@ fn translator_within(budgets: Budgets, pods: u32, policies: Vec<Policy>) -> Tran
     let (mut all_pods, mut all_policies) = decent();
     all_pods.extend((0..pods).map(|number| pod("hostile", number, "shared")));
     all_policies.extend(policies);
-    let namespaces = ["decent", "hostile"].map(|name| Namespace {
-        name: NamespaceName::new(name).unwrap(),
-        labels: Labels::from_iter([("kubernetes.io/metadata.name", name)]),
+    let namespaces = ["decent", "hostile"].map(|name| {
+        let labels = Labels::from_iter([("kubernetes.io/metadata.name", name)]);
+        Namespace::new(NamespaceName::new(name).unwrap(), labels)
     });
     let mut translator = Translator::with(Options { budgets, ..Options::default() });
     translator.apply(Change::Namespace(Edit::Replace(namespaces.to_vec())));
@@ -342,7 +342,7 @@ fn a_script_is_not_too_large_by_what_an_owner_of_an_address_elsewhere_looks_up()
     let translated = |policies: &[&Policy]| {
         let mut translator = Translator::with(Options { budgets, ..Options::default() });
         let namespaces = ["claims", "decent", "hostile"]
-            .map(|name| Namespace { name: NamespaceName::new(name).unwrap(), labels: Labels::default() });
+            .map(|name| Namespace::new(NamespaceName::new(name).unwrap(), Labels::default()));
         translator.apply(Change::Namespace(Edit::Replace(namespaces.to_vec())));
         let elsewhere = (0..1_000).map(|number| pod("hostile", number, "elsewhere"));
         let contested = Pod { network: pod("hostile", 0, "shared").network, ..pod("claims", 0, "shared") };

@@ -120,8 +120,10 @@ impl Agents {
                         }
                         None => {
                             assert!(change.body.is_none(), "{node}");
+                            // Whether drops are taken down is up to the agent, and no delta changes it.
+                            let keeps = |output: &Output| output.node_rules().drops;
+                            counts.fulls += usize::from(keeps(before) == keeps(&change.after));
                             *agent = Agent::full(&change.after);
-                            counts.fulls += 1;
                         }
                     }
                     agent.held = Arc::clone(&change.after);

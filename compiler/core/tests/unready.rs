@@ -230,13 +230,14 @@ fn a_namespace_that_is_not_waited_for_any_more_is_told_and_others_are_waited_for
 
 #[test]
 fn an_agent_that_does_not_say_that_it_attends_has_its_node_closed_always_as_with_drop() {
-    let (mut translator, drop) = (cluster(UnreadyPods::Expected), cluster(UnreadyPods::Drop));
+    let (mut translator, mut drop) = (cluster(UnreadyPods::Expected), cluster(UnreadyPods::Drop));
     let text = |translator: &Translator| render(&translator.output(&name(1)).unwrap());
     assert_eq!(text(&translator), text(&drop), "byte for byte");
     assert_eq!(nodes(&made(&mut translator, attends(1))), ["n1"]);
     assert_eq!((closing(&translator, 1), closing(&translator, 2)), (NOBODY, Closing::Always));
     let old = Facts { grammar: 1, ..Facts::nothing_of(name(1)) };
-    assert_eq!(nodes(&made(&mut translator, Change::Facts(Edit::Upsert(old)))), ["n1"]);
+    assert_eq!(nodes(&made(&mut translator, Change::Facts(Edit::Upsert(old.clone())))), ["n1"]);
+    made(&mut drop, Change::Facts(Edit::Upsert(old)));
     assert_eq!(text(&translator), text(&drop));
 }
 

@@ -5,8 +5,14 @@
 
 #![allow(clippy::unwrap_used, reason = "a helper of tests may panic as tests do")]
 
+#[path = "verdicts/index.rs"]
+mod index;
 #[path = "verdicts/judge.rs"]
 mod judge;
+#[path = "verdicts/mend.rs"]
+mod mend;
+#[path = "verdicts/over_budget.rs"]
+mod over_budget;
 mod support;
 
 use std::cell::RefCell;

@@ -6,6 +6,7 @@ use clap::{Arg, ArgAction, Command};
 use clap_complete::Shell;
 
 use crate::Program;
+use crate::cli::shape;
 
 /// The hidden first argument by which Cobra asks: the words so far follow, the last one as far as it was typed.
 pub(crate) const ASKED: &str = "__complete";
@@ -71,13 +72,13 @@ impl<'a> Place<'a> {
     /// Words and what they are, all that could stand here.
     fn candidates(&self, typed: &str) -> (Vec<(String, String)>, &'static str) {
         if let Some(option) = self.option {
-            return (values(option), directive(option));
+            return (self.values(option), directive(option));
         }
         if let Some((name, _)) = typed.split_once('=')
             && let Some(option) = self.named(name)
         {
             let with_name =
-                values(option).into_iter().map(|(value, about)| (format!("{name}={value}"), about));
+                self.values(option).into_iter().map(|(value, about)| (format!("{name}={value}"), about));
             return (with_name.collect(), directive(option));
         }
         if typed.starts_with('-') {
@@ -92,6 +93,17 @@ impl<'a> Place<'a> {
         found.extend(self.command.get_positionals().flat_map(values));
         (found, NO_FILES)
     }
+
+    /// The values of an option; of `--output` those that this command prints.
+    fn values(&self, option: &Arg) -> Vec<(String, String)> {
+        let mut all = values(option);
+        if option.get_long() == Some("output") {
+            let printed: Vec<String> =
+                shape::of(self.command.get_name()).iter().map(|shape| shape.word()).collect();
+            all.retain(|(value, _)| printed.contains(value));
+        }
+        all
+    }
 }
 
 fn takes_value(option: &Arg) -> bool {
@@ -104,7 +116,11 @@ fn values(argument: &Arg) -> Vec<(String, String)> {
 }
 
 fn directive(option: &Arg) -> &'static str {
-    let file = option.get_value_names().unwrap_or_default().iter().any(|name| name == "FILE");
+    let file = option
+        .get_value_names()
+        .unwrap_or_default()
+        .iter()
+        .any(|name| name.contains("FILE") || name == "PATH");
     if file { FILES } else { NO_FILES }
 }
 
@@ -130,15 +146,24 @@ mod tests {
     fn what_may_follow_is_told() {
         let told = |words: &[&str]| answered(words).0;
         let all = told(&[""]);
-        for name in ["nodes", "script", "problems", "completion", "version"] {
+        for name in
+            ["nodes", "script", "problems", "completion", "version", "explain", "can", "who-can", "lint"]
+        {
             assert!(all.iter().any(|it| it == name), "{name}: {all:?}");
         }
         assert!(!all.iter().any(|it| it.starts_with('_')), "{all:?}");
         assert_eq!(told(&["no"]), ["nodes"]);
+        assert_eq!(answered(&["lint", "--manifests", ""]), (vec![], FILES.to_owned()));
+        assert_eq!(answered(&["preview", "-f", ""]), (vec![], FILES.to_owned()));
         assert_eq!(told(&["--context", "nodes", "pro"]), ["problems"]);
         for words in [&["nodes", "-o", ""][..], &["--output", ""]] {
-            assert_eq!(told(words), ["table", "json", "yaml", "short"], "{words:?}");
+            assert_eq!(told(words)[..2], ["table", "wide"], "{words:?}");
         }
+        assert_eq!(told(&["nodes", "-o", ""]), ["table", "wide", "json", "yaml"]);
+        assert_eq!(told(&["check", "-o", ""]), ["table", "json", "short"]);
+        assert!(told(&["lint", "-o", ""]).contains(&"sarif".to_owned()));
+        assert_eq!(told(&["lint", "--min-severity", ""]), ["info", "warning", "error"]);
+        assert_eq!(told(&["who-can", "re"]), ["reach"]);
         assert_eq!(told(&["nodes", "--output=j"]), ["--output=json"]);
         assert_eq!(told(&["nodes", "--beh"]), ["--behind"]);
         assert_eq!(told(&["problems", "--beh"]), [""; 0]);

@@ -51,6 +51,9 @@ impl Failure {
             return Self { kind, error: anyhow!(exit_reason) };
         }
         let error = match status.message() {
+            "" if status.code() == Code::Unimplemented => {
+                anyhow!("the compiler is older than this program, and cannot be asked this")
+            }
             "" => anyhow!(status.clone()),
             words => anyhow!("{}", words.to_owned()),
         };

@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod ask;
 mod check;
 mod cli;
 mod completion;
@@ -9,6 +10,7 @@ mod merge;
 mod nodes;
 mod print;
 mod replica;
+mod report;
 mod run;
 mod table;
 mod target;
@@ -61,13 +63,13 @@ pub fn command(program: Program) -> clap::Command {
     cli::command(program)
 }
 
-/// The whole program: 0 when it did what it was asked for, 1 when `nodes` are not all current, `check` finds
-/// something that is not well or a watch has ended, 2 for
-/// what cannot be asked, 3 when no compiler can be reached.
+/// The whole program: 0 when it did what it was asked for, 1 when the answer is no (`nodes` are not all current, `check`
+/// finds something that is not well, a flow is denied, …) or a watch has ended, 2 for what cannot be asked, 3 when no
+/// compiler can be reached, 4 when objects and a node's table contradict each other.
 #[must_use]
 pub fn main(program: Program) -> ExitCode {
     let options = match cli::parse(program, std::env::args_os()) {
-        Ok(cli::Call::Ask(options)) => options,
+        Ok(cli::Call::Ask(options)) => *options,
         Ok(cli::Call::Print(text)) => {
             return match io::stdout().lock().write_all(&text) {
                 Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
@@ -91,11 +93,15 @@ pub fn main(program: Program) -> ExitCode {
     match ended {
         Ok(Outcome::Yes) => ExitCode::SUCCESS,
         Ok(Outcome::No) => ExitCode::FAILURE,
+        Ok(Outcome::Contradiction) => ExitCode::from(CONTRADICTION),
         // `flockctl … | head` closes our output: that is no failure.
         Err(failure) if is_closed_pipe(&failure.error) => ExitCode::SUCCESS,
         Err(failure) => fail(program, &failure),
     }
 }
+
+/// What objects say and what a table does differ: a bug of the compiler.
+const CONTRADICTION: u8 = 4;
 
 fn fail(program: Program, failure: &Failure) -> ExitCode {
     // Nothing is left to tell if standard error is gone too.

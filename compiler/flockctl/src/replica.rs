@@ -3,6 +3,7 @@
 use std::fmt;
 
 use flock_proto::MAX_MESSAGE_BYTES;
+use flock_proto::v1::ask_service_client::AskServiceClient;
 use flock_proto::v1::debug_service_client::DebugServiceClient;
 use flock_shared::token::BearerToken;
 use futures::future::join_all;
@@ -16,12 +17,14 @@ use crate::failure::Failure;
 use crate::forward::Forward;
 
 pub(crate) type Client = DebugServiceClient<InterceptedService<Channel, Credentials>>;
+pub(crate) type AskClient = AskServiceClient<InterceptedService<Channel, Credentials>>;
 
 /// A replica that can be asked.
 pub(crate) struct Replica {
     /// Its pod or its URL.
     pub(crate) name: String,
     pub(crate) client: Client,
+    pub(crate) ask: AskClient,
     /// What the channel goes through, if it does.
     pub(crate) forward: Option<Forward>,
 }
@@ -72,9 +75,12 @@ impl Replica {
         credentials: Credentials,
         forward: Option<Forward>,
     ) -> Self {
-        let client = DebugServiceClient::with_interceptor(channel, credentials)
+        let client = DebugServiceClient::with_interceptor(channel.clone(), credentials.clone())
             .max_decoding_message_size(MAX_MESSAGE_BYTES);
-        Self { name, client, forward }
+        let ask = AskServiceClient::with_interceptor(channel, credentials)
+            .max_decoding_message_size(MAX_MESSAGE_BYTES)
+            .max_encoding_message_size(MAX_MESSAGE_BYTES);
+        Self { name, client, ask, forward }
     }
 }
 
@@ -87,6 +93,45 @@ impl Replicas {
     /// Asks all at the same time. Who fails is asked nothing more.
     pub(crate) async fn ask<T>(&mut self, question: impl AsyncFn(Client) -> Result<T, Status>) -> Answers<T> {
         let results = join_all(self.open.iter().map(|replica| question(replica.client.clone()))).await;
+        self.told(results).await
+    }
+
+    /// The same of questions about policy.
+    pub(crate) async fn inquire<T>(
+        &mut self,
+        question: impl AsyncFn(AskClient) -> Result<T, Status>,
+    ) -> Answers<T> {
+        let results = join_all(self.open.iter().map(|replica| question(replica.ask.clone()))).await;
+        self.told(results).await
+    }
+
+    /// Asks one after the other about policy until one answers: objects are the same everywhere.
+    ///
+    /// # Errors
+    /// When nobody answers.
+    pub(crate) async fn inquire_any<T>(
+        &mut self,
+        question: impl AsyncFn(AskClient) -> Result<T, Status>,
+    ) -> Result<T, Failure> {
+        let mut failed = Vec::new();
+        let mut untried = std::mem::take(&mut self.open).into_iter();
+        while let Some(replica) = untried.next() {
+            match question(replica.ask.clone()).await {
+                Ok(answer) => {
+                    // Who has answered may be asked again, and so may those that were not needed.
+                    self.open = std::iter::once(replica).chain(untried).collect();
+                    return Ok(answer);
+                }
+                Err(status) => {
+                    let Replica { name, forward, .. } = replica;
+                    failed.push((name, Failure::asked(&status, forward).await));
+                }
+            }
+        }
+        Err(Failure::of_all(failed))
+    }
+
+    async fn told<T>(&mut self, results: Vec<Result<T, Status>>) -> Answers<T> {
         let mut answers = Answers { given: Vec::new(), failed: Vec::new() };
         let mut standing = Vec::new();
         for (replica, result) in std::mem::take(&mut self.open).into_iter().zip(results) {
@@ -112,7 +157,7 @@ impl Replicas {
         is_right: impl Fn(&T) -> bool,
     ) -> Result<T, Failure> {
         let (mut first, mut failed) = (None, Vec::new());
-        for Replica { name, client, forward } in self.open {
+        for Replica { name, client, forward, .. } in self.open {
             match question(client).await {
                 Ok(answer) if is_right(&answer) => return Ok(answer),
                 Ok(answer) => drop(first.get_or_insert(answer)),

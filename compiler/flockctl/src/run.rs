@@ -6,12 +6,12 @@ use flock_proto::v1;
 use flock_shared::NamespaceName;
 use tonic::{Code, Status};
 
-use crate::cli::{Command, Format, Options};
+use crate::cli::{Command, Format, Options, Whom};
 use crate::failure::Failure;
 use crate::nodes::{self, Query, say};
 use crate::replica::{Client, Replicas};
 use crate::target::Target;
-use crate::{Program, check, print, watch};
+use crate::{Program, ask, check, print, watch};
 
 /// What an answer comes to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,6 +20,8 @@ pub(crate) enum Outcome {
     Yes,
     /// Something is not.
     No,
+    /// What objects say and what a node's table does differ.
+    Contradiction,
 }
 
 /// Who asks, and how it is to be printed.
@@ -31,10 +33,20 @@ pub(crate) struct Asker<'a> {
 
 /// Does what was asked for.
 pub(crate) async fn run(program: Program, options: Options) -> Result<Outcome, Failure> {
-    let Options { command, output: format, namespace, target } = options;
-    let target = Target::find(target).await?;
+    let Options { command, output: format, namespace, whom } = options;
     let asker = Asker { program, namespace: namespace.as_ref(), format };
+    let choice = match whom {
+        Whom::Compilers(choice) => choice,
+        Whom::Manifests(paths) => {
+            let Command::Ask { question, shape } = command else {
+                return Err(Failure::question("--manifests is for questions about policy".to_owned()));
+            };
+            return ask::of_manifests(&paths, question, shape, &asker).await;
+        }
+    };
+    let target = Target::find(choice).await?;
     match command {
+        Command::Ask { question, shape } => return ask::of_compilers(target, question, shape, &asker).await,
         Command::Watch { node } => return Err(watch::watch(&target, &node, &asker).await),
         Command::Nodes { names, behind, watch } => {
             let query = Query { names, behind };
@@ -78,10 +90,19 @@ impl Asker<'_> {
     }
 
     async fn problems(&self, mut replicas: Replicas) -> Result<(), Failure> {
+        let problems = self.all_problems(&mut replicas).await?;
+        Ok(print::problems(&problems, self.namespace, self.format)?)
+    }
+
+    /// The problems that any replica tells; who was not asked is said.
+    ///
+    /// # Errors
+    /// When no replica answers.
+    pub(crate) async fn all_problems(&self, replicas: &mut Replicas) -> Result<Vec<v1::Problem>, Failure> {
         let (problems, failed) = replicas.ask(async |client| self.list(client).await).await.any()?;
         let missed = replicas.missed.iter().chain(&failed);
         say(self.program, &missed.map(ToString::to_string).collect::<Vec<_>>());
-        Ok(print::problems(&together(problems), self.namespace, self.format)?)
+        Ok(together(problems))
     }
 
     async fn list(&self, mut client: Client) -> Result<Vec<v1::Problem>, Status> {

@@ -33,9 +33,17 @@ impl Cell {
 
 /// A cell of some tone.
 pub(crate) fn cell(text: impl Into<String>, tone: Tone) -> Cell {
-    // A table is one line per row, whatever an agent said.
-    let text: String = text.into().chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-    Cell { text, tone }
+    Cell { text: one_line(&text.into()), tone }
+}
+
+/// Text that stays on one line and tells a terminal nothing, whatever a tenant or an agent said.
+pub(crate) fn one_line(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() || is_invisible(c) { ' ' } else { c }).collect()
+}
+
+/// Returns true for what turns the direction of text or takes no room.
+fn is_invisible(c: char) -> bool {
+    matches!(c, '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
 /// Paints `text` if `colour` is on.
@@ -83,6 +91,14 @@ pub(crate) fn write(
         writeln!(out, "{}", line.trim_end())?;
     }
     Ok(())
+}
+
+/// The same as text.
+pub(crate) fn text(heading: &[&str], rows: &[Vec<Cell>], colour: bool) -> String {
+    let mut out = Vec::new();
+    // Writing into memory cannot fail.
+    let _ = write(&mut out, heading, rows, colour);
+    String::from_utf8_lossy(&out).into_owned()
 }
 
 #[cfg(test)]

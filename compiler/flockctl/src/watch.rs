@@ -166,7 +166,7 @@ impl Watch<'_> {
 }
 
 /// Watches a node at one replica until that ends.
-async fn follow(Replica { name, client, forward }: Replica, node: String, tell: mpsc::Sender<Event>) {
+async fn follow(Replica { name, client, forward, .. }: Replica, node: String, tell: mpsc::Sender<Event>) {
     let status = match statuses(client, &name, node, &tell).await {
         Ok(()) => Status::unavailable("the compiler ended the watch"),
         Err(status) => status,

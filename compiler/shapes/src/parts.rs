@@ -36,7 +36,7 @@ pub fn object_name(name: &str) -> ObjectName {
 
 /// A namespace.
 pub fn namespace(name: NamespaceName, labels: impl IntoIterator<Item = Pair>) -> Namespace {
-    Namespace { name, labels: labels.into_iter().collect() }
+    Namespace::new(name, labels.into_iter().collect())
 }
 
 /// The address of the pod with this number: counted up from 10.0.0.1.
@@ -63,6 +63,7 @@ pub fn pod(
         lifecycle: Lifecycle::Live,
         ports: ports.iter().cloned().collect(),
         scheduled: None,
+        owner: Default::default(),
         faults: Vec::new(),
     }
 }
@@ -102,7 +103,7 @@ pub fn policy(
 ) -> Policy {
     let (ingress, egress) = (ingress.map(Into::into), egress.map(Into::into));
     let body = PolicyBody::Understood(PolicyRules { ingress, egress });
-    Policy { key: PolicyKey { namespace: namespace.clone(), name: name.clone() }, pod_selector, body }
+    Policy::new(PolicyKey { namespace: namespace.clone(), name: name.clone() }, pod_selector, body)
 }
 
 /// A copy of a policy with one more rule in a direction; unchanged where it does not isolate in it.

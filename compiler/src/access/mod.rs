@@ -19,9 +19,11 @@ mod permission;
 mod presented;
 mod reviews;
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use flock_shared::NamespaceName;
 use http::HeaderMap;
 
 pub use account::{ServiceAccount, ServiceAccountError};
@@ -31,6 +33,15 @@ pub use permission::{Permission, Resource};
 pub use reviews::{ReviewSettings, Reviews};
 
 use reviews::Role;
+
+/// The namespaces that a client may ask about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Allowed {
+    /// All.
+    All,
+    /// These; at least one.
+    In(BTreeSet<NamespaceName>),
+}
 
 /// Which callers are let in.
 #[derive(Debug, Clone)]
@@ -61,6 +72,54 @@ impl Access {
         permission: Permission,
     ) -> Result<Grant, Denied> {
         self.admit(headers, peer, Role::Client(permission)).await
+    }
+
+    /// Lets anybody in whom the API server knows; what they may is not looked at.
+    ///
+    /// # Errors
+    /// [`Denied`] says why it is nobody, after it was logged and counted.
+    pub async fn anybody(&self, headers: &HeaderMap, peer: Option<IpAddr>) -> Result<Grant, Denied> {
+        self.admit(headers, peer, Role::Anybody).await
+    }
+
+    /// Lets a debug client ask about what is in namespaces, `of` each of which says what has to be allowed, and `of(None)` for
+    /// all of them. What it may not see of these namespaces is no refusal, unless it may see none.
+    ///
+    /// # Errors
+    /// [`Denied`] says why it may see none of them, after it was logged and counted.
+    pub async fn asker(
+        &self,
+        headers: &HeaderMap,
+        peer: Option<IpAddr>,
+        of: impl Fn(Option<NamespaceName>) -> Permission,
+        namespaces: &BTreeSet<NamespaceName>,
+    ) -> Result<(Grant, Allowed), Denied> {
+        let Self::Reviewed(reviews) = self else { return Ok((Grant::open(), Allowed::All)) };
+        let admitted = async {
+            let token = presented::token(headers)?;
+            let review = |namespace| {
+                let role = Role::Client(of(namespace));
+                Grant::new(Arc::clone(reviews), token.clone(), role, peer)
+            };
+            let mut refused = match review(None).await {
+                Ok(grant) => return Ok((grant, Allowed::All)),
+                Err(refused @ Denied::Forbidden { .. }) => refused,
+                Err(other) => return Err(other),
+            };
+            let (mut first, mut seen) = (None, BTreeSet::new());
+            for namespace in namespaces {
+                match review(Some(namespace.clone())).await {
+                    Ok(grant) => {
+                        seen.insert(namespace.clone());
+                        first.get_or_insert(grant);
+                    }
+                    Err(why @ Denied::Forbidden { .. }) => refused = why,
+                    Err(other) => return Err(other),
+                }
+            }
+            first.map(|grant| (grant, Allowed::In(seen))).ok_or(refused)
+        };
+        Box::pin(admitted).await.inspect_err(|denied| reviews.report(denied, peer))
     }
 
     async fn admit(&self, headers: &HeaderMap, peer: Option<IpAddr>, role: Role) -> Result<Grant, Denied> {

@@ -23,6 +23,8 @@ pub enum Resource {
     NodeScripts(Option<NodeName>),
     /// `policyexplanations`: what is wrong with policies, in a namespace or everywhere.
     PolicyExplanations(Option<NamespaceName>),
+    /// `policydrops`: flows that were dropped at the pods of a namespace, or everywhere.
+    PolicyDrops(Option<NamespaceName>),
 }
 
 impl Permission {
@@ -46,6 +48,9 @@ impl Permission {
             Self::Get(Resource::PolicyExplanations(namespace))
             | Self::Watch(Resource::PolicyExplanations(namespace)) => {
                 (access::POLICY_EXPLANATIONS, namespace.as_ref().map(ToString::to_string), None)
+            }
+            Self::Get(Resource::PolicyDrops(namespace)) | Self::Watch(Resource::PolicyDrops(namespace)) => {
+                (access::POLICY_DROPS, namespace.as_ref().map(ToString::to_string), None)
             }
         };
         let attributes = ResourceAttributes {
@@ -80,8 +85,12 @@ impl fmt::Display for Resource {
                 write!(f, "resource \"{}\" in API group {group:?}", access::NODE_SCRIPTS)?;
                 node.as_ref().map_or(Ok(()), |node| write!(f, " named {:?}", node.as_str()))
             }
-            Self::PolicyExplanations(namespace) => {
-                write!(f, "resource \"{}\" in API group {group:?} ", access::POLICY_EXPLANATIONS)?;
+            Self::PolicyExplanations(namespace) | Self::PolicyDrops(namespace) => {
+                let resource = match self {
+                    Self::PolicyDrops(_) => access::POLICY_DROPS,
+                    _ => access::POLICY_EXPLANATIONS,
+                };
+                write!(f, "resource \"{resource}\" in API group {group:?} ")?;
                 match namespace {
                     Some(namespace) => write!(f, "in the namespace {:?}", namespace.as_str()),
                     None => f.write_str("in all namespaces"),

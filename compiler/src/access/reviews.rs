@@ -78,6 +78,8 @@ pub(super) enum Role {
     Agent,
     /// A client that wants to do one thing.
     Client(Permission),
+    /// A client of which it is not known yet what it wants.
+    Anybody,
 }
 
 /// For whom a review is.
@@ -166,7 +168,7 @@ impl Reviews {
         // Prometheus brings the token that it has, which is for the API server.
         let audience = match role {
             Role::Client(Permission::Page(_)) => None,
-            Role::Agent | Role::Client(_) => Some(self.settings.audience.as_str()),
+            Role::Agent | Role::Client(_) | Role::Anybody => Some(self.settings.audience.as_str()),
         };
         let key = key(&[token.secret(), audience.unwrap_or_default()]);
         let ask = || self.identify(token, audience, caller);
@@ -178,6 +180,7 @@ impl Reviews {
         }
         let node = match role {
             Role::Agent => Some(identity.node(&self.settings.agents)?),
+            Role::Anybody => None,
             Role::Client(what) => {
                 let key = self::key(&[token.secret(), audience.unwrap_or_default(), &what.to_string()]);
                 self.decisions.get(key, max_age, self.decide(&identity, what, caller)).await??;

@@ -141,6 +141,7 @@ mod tests {
             lifecycle: Lifecycle::Live,
             ports: [].into(),
             scheduled: None,
+            owner: Default::default(),
             faults: Vec::new(),
         }
     }

@@ -8,7 +8,7 @@ use flock_shared::{NodeName, PodKey};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::convert::MOST_SANDBOXES;
+use flock_convert::MOST_SANDBOXES;
 
 /// A sandbox.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -315,7 +315,7 @@ mod tests {
         });
         assert_eq!(object, expected);
         assert_eq!(Record::of(&object), record);
-        let converter = crate::convert::Converter::new("test", crate::convert::HostInterfaces::None);
+        let converter = flock_convert::Converter::new("test", flock_convert::HostInterfaces::None);
         assert_eq!(converter.node_pods(&object), Ok(record.object(NodeName::new("n1").unwrap())));
         for odd in
             [json!({}), json!({ "spec": 7 }), json!({ "spec": { "sandboxes": [7, {}, { "id": "a/b" }] } })]

@@ -22,9 +22,9 @@ use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 use super::record::{Entry, RecordEdit};
 use super::store::{Store, StoreError, StoredRecord};
 use super::token_bucket::TokenBucket;
-use crate::convert::MOST_SANDBOXES;
 use crate::engine::EngineHandle;
 use crate::fleet::Fleet;
+use flock_convert::MOST_SANDBOXES;
 
 /// How long a task stays after its last call, and with it the object that it wrote: pods that start one after the other
 /// then cost a write each, and no read.

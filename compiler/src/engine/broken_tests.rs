@@ -56,6 +56,7 @@ fn pod() -> Pod {
         lifecycle: Lifecycle::Live,
         ports: [].into(),
         scheduled: None,
+        owner: Default::default(),
         faults: Vec::new(),
     }
 }

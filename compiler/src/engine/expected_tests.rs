@@ -26,6 +26,7 @@ fn coming(pod: &str) -> Pod {
         lifecycle: Lifecycle::Live,
         ports: [].into(),
         scheduled: None,
+        owner: Default::default(),
         faults: Vec::new(),
     }
 }
@@ -46,11 +47,11 @@ impl Scene {
         let (events, incoming) = mpsc::channel(16);
         tokio::spawn(engine.run(incoming));
         let cidr = PodCidr::new("10.1.1.0/24".parse().unwrap()).unwrap();
-        let deny = Policy {
-            key: PolicyKey::new("bank", "deny").unwrap(),
-            pod_selector: Selector::everything(),
-            body: PolicyBody::Understood(PolicyRules { ingress: Some([].into()), egress: None }),
-        };
+        let deny = Policy::new(
+            PolicyKey::new("bank", "deny").unwrap(),
+            Selector::everything(),
+            PolicyBody::Understood(PolicyRules { ingress: Some([].into()), egress: None }),
+        );
         let changes = vec![
             Change::Node(Edit::Replace(vec![Node { pod_cidrs: [cidr].into(), ..Node::new(name()) }])),
             Change::Namespace(Edit::Replace(Vec::new())),

@@ -13,6 +13,7 @@ use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use super::published::{Published, Sequence};
 use super::released::Released;
 use super::replica_progress::ReplicaProgress;
+use crate::mirror::{Mirror, Snapshot};
 
 /// What passes have revoked, for the nodes that do not judge it themselves.
 pub type Revocations = broadcast::Receiver<Arc<Elsewhere>>;
@@ -35,6 +36,8 @@ pub(super) enum Request {
     Attached(NodePods),
     /// A look at the world.
     Look(Look),
+    /// What is published is wrong: a pass from nothing.
+    StartOver,
 }
 
 /// Looks at what is published; to be quick, for everything else waits.
@@ -60,6 +63,7 @@ pub struct EngineHandle {
     pub(super) passed: watch::Receiver<Sequence>,
     pub(super) progress: watch::Receiver<ReplicaProgress>,
     pub(super) revocations: broadcast::Sender<Arc<Elsewhere>>,
+    pub(super) mirror: Mirror,
 }
 
 /// The engine has stopped; the process is about to end.
@@ -124,6 +128,31 @@ impl EngineHandle {
         ready.wait_for(|ready| *ready).await.map_err(|_| EngineStopped)?;
         // An asker that went away does not want the answer any more.
         self.request(|reply| Request::Look(Box::new(move |view| drop(reply.send(look(view)))))).await
+    }
+
+    /// The objects as they are published, for whatever takes longer than a look.
+    #[must_use]
+    pub const fn mirror(&self) -> &Mirror {
+        &self.mirror
+    }
+
+    /// What is mirrored, once the world is complete and the mirror knows what is published by then.
+    ///
+    /// # Errors
+    /// When the engine has stopped.
+    pub async fn snapshot(&self) -> Result<Snapshot, EngineStopped> {
+        let mut ready = self.ready.clone();
+        ready.wait_for(|ready| *ready).await.map_err(|_| EngineStopped)?;
+        let passed = *self.passed.borrow();
+        Ok(self.mirror.snapshot_of(passed).await)
+    }
+
+    /// Has everything translated from nothing and published, where what is published has turned out to be wrong.
+    ///
+    /// # Errors
+    /// When the engine has stopped.
+    pub async fn start_over(&self) -> Result<(), EngineStopped> {
+        self.requests.send(Request::StartOver).await.map_err(|_| EngineStopped)
     }
 
     /// The newest pass that is published.

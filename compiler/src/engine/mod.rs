@@ -20,6 +20,7 @@ use flock_compiler_core::forget::Elsewhere;
 use flock_compiler_core::object::UnixTime;
 use flock_compiler_core::{Broken, Change, Edit, Options, Pass, Problem, Translator, UnreadyPods};
 use tokio::sync::{broadcast, mpsc, watch};
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 pub use handle::{Desired, EngineHandle, EngineStopped, Revocations, View};
@@ -34,6 +35,7 @@ use self::pod_waits::{Clocks, PodWaits};
 use self::problem_log::ProblemLog;
 use self::replica_progress::ProgressRecord;
 use crate::metrics::Metrics;
+use crate::mirror::{FeedWriter, Mirror};
 use crate::source::SourceEvent;
 use flock_shared::pause::until;
 
@@ -90,6 +92,10 @@ pub struct Engine {
     revocations: broadcast::Sender<Arc<Elsewhere>>,
     /// When the oldest change was observed that no pass has taken up yet.
     observed: Option<Instant>,
+    /// When the newest pass began.
+    pass_began: Instant,
+    mirror: Mirror,
+    feed: FeedWriter,
     metrics: Arc<Metrics>,
 }
 
@@ -109,6 +115,7 @@ impl Engine {
         let (passed, passes) = watch::channel(Sequence::default());
         let (progress, replica_progress) = ProgressRecord::new();
         let revocations = broadcast::channel(REVOCATIONS).0;
+        let (mirror, feed) = Mirror::new(options);
         let engine = Self {
             translator: Translator::with(options),
             pod_waits: (options.unready_pods == UnreadyPods::Expected).then(PodWaits::default),
@@ -124,6 +131,9 @@ impl Engine {
             passed,
             revocations: revocations.clone(),
             observed: None,
+            pass_began: Instant::now(),
+            mirror: mirror.clone(),
+            feed,
             metrics,
         };
         let handle = EngineHandle {
@@ -133,6 +143,7 @@ impl Engine {
             passed: passes,
             progress: replica_progress,
             revocations,
+            mirror,
         };
         (engine, handle)
     }
@@ -142,6 +153,9 @@ impl Engine {
     /// # Errors
     /// [`EngineError`] says why the engine stopped.
     pub async fn run(mut self, mut events: mpsc::Receiver<SourceEvent>) -> Result<(), EngineError> {
+        // It ends with the engine.
+        let mut mirroring = JoinSet::new();
+        mirroring.spawn(self.mirror.clone().run());
         loop {
             // Asked anew each time: what was just applied may have begun or ended a wait.
             let overdue_at = self.pod_waits.as_ref().and_then(PodWaits::due);
@@ -154,6 +168,7 @@ impl Engine {
                         Burst::World | Burst::Reports => self.review_problems(),
                         Burst::Nothing => {}
                     }
+                    self.feed.without_pass(self.node_states.sequence(), self.translator.world());
                     // What could not be published is still to be reached.
                     if self.translator.world().is_complete() && self.is_sound() {
                         self.progress.published();
@@ -192,9 +207,9 @@ impl Engine {
                 for change in changes {
                     // Before the world has it: whether a pod was waited for is known of the world as it was.
                     let overdue = self.observe(&change);
-                    changed |= self.translator.apply(change);
+                    changed |= self.change(change);
                     for change in overdue {
-                        changed |= self.translator.apply(change);
+                        changed |= self.change(change);
                     }
                 }
                 if let Some(progress) = progress {
@@ -222,6 +237,12 @@ impl Engine {
         }
     }
 
+    /// Applies a change, and takes down for the mirror what it came to. Returns true if anything differs.
+    fn change(&mut self, change: Change) -> bool {
+        let Self { translator, feed, .. } = self;
+        translator.apply_telling(change, |differences| feed.note(differences))
+    }
+
     /// The world has changed by what was observed at a moment.
     fn changed(&mut self, observed: Instant) {
         self.observed = Some(self.observed.map_or(observed, |oldest| oldest.min(observed)));
@@ -244,7 +265,7 @@ impl Engine {
         let decided = pod_waits.expire(Instant::now(), |pod| self.translator.expects(pod));
         let mut changed = false;
         for change in decided {
-            changed |= self.translator.apply(change);
+            changed |= self.change(change);
         }
         if changed {
             self.changed(Instant::now());
@@ -262,6 +283,7 @@ impl Engine {
     /// Translates off the async threads: the world goes there and comes back.
     async fn publish(mut self) -> Result<Self, EngineError> {
         let started = Instant::now();
+        self.pass_began = started;
         // Before the pass: as soon as a state is there, an agent may take it, and its position has to name what it knows.
         self.progress.publishing();
         self = tokio::task::spawn_blocking(move || {
@@ -299,9 +321,10 @@ impl Engine {
         if !self.is_sound() {
             return;
         }
-        if pass.problems {
+        let over_budget = pass.problems.then(|| {
             self.world_problems = self.translator.problems();
-        }
+            self.translator.over_budget()
+        });
         self.metrics.passed(&pass.work);
         self.problems_stale |= pass.problems;
         // Of the states that are about to be replaced, so before they are.
@@ -311,8 +334,13 @@ impl Engine {
             let nodes = pass.changes.iter().map(|change| change.after.node());
             self.metrics.published(self.node_states.sequence().next(), observed, nodes);
         }
-        for node in self.node_states.publish(pass, &self.translator) {
-            self.translator.apply(Change::Facts(Edit::Delete(node)));
+        let changed = pass.changes.iter().map(|change| Arc::clone(&change.after)).collect();
+        let gone = pass.gone.clone();
+        let forgotten = self.node_states.publish(pass, &self.translator);
+        let header = (self.node_states.sequence(), self.pass_began.elapsed());
+        self.feed.pass(header, (changed, gone), over_budget, self.translator.world());
+        for node in forgotten {
+            self.change(Change::Facts(Edit::Delete(node)));
         }
         // What it revokes is published: whoever asks is answered by that.
         revoked.map(tokio::task::spawn_blocking);
@@ -399,7 +427,11 @@ impl Engine {
             // Only of nodes that have a place, with which what they say is forgotten.
             Request::Observe(facts) if self.node_states.has(&facts.node) => Edit::Upsert(facts.clone()),
             Request::Attached(object) => {
-                return self.translator.apply(Change::NodePods(Edit::Upsert(object.clone())));
+                return self.change(Change::NodePods(Edit::Upsert(object.clone())));
+            }
+            Request::StartOver => {
+                self.translator.start_over();
+                return true;
             }
             Request::Observe(_)
             | Request::Subscribe(..)
@@ -408,7 +440,7 @@ impl Engine {
             | Request::Look(_)
             | Request::Outputs(..) => return false,
         };
-        self.translator.apply(Change::Facts(edit))
+        self.change(Change::Facts(edit))
     }
 
     const fn view(&self) -> View<'_> {
@@ -422,7 +454,7 @@ impl Engine {
     fn answer(&mut self, request: Request) {
         // An asker that went away does not want the answer any more.
         match request {
-            Request::Observe(_) | Request::Attached(_) => {}
+            Request::Observe(_) | Request::Attached(_) | Request::StartOver => {}
             Request::Look(look) => look(&self.view()),
             Request::Subscribe(node, reply) | Request::SubscribeAgent(node, _, reply) => {
                 // Of a new node nothing is known while the translation is broken, not even that nothing names it.
@@ -431,7 +463,7 @@ impl Engine {
             }
             Request::Nodes(reply) => {
                 for node in self.node_states.sweep() {
-                    self.translator.apply(Change::Facts(Edit::Delete(node)));
+                    self.change(Change::Facts(Edit::Delete(node)));
                 }
                 drop(reply.send(self.node_states.all()));
             }

@@ -46,7 +46,7 @@ impl NodeStates {
             let Some(sender) = self.senders.get(node) else { continue };
             let output = translator.elsewhere(node.clone());
             let unchanged = sender.borrow().as_ref().is_some_and(|published| {
-                published.presence() == Presence::Unknown && *published.output() == output
+                published.presence() == Presence::Unknown && **published.output() == output
             });
             if !unchanged {
                 let published = Published::new(Arc::new(output), None, Presence::Unknown, sequence);

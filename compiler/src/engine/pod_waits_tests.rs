@@ -1,6 +1,3 @@
-use flock_compiler_core::Labels;
-use flock_compiler_core::object::Lifecycle;
-
 use super::*;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -9,15 +6,10 @@ const BEGINNING: i64 = 1_000_000;
 
 fn pod(name: &str, scheduled: Option<i64>) -> Pod {
     Pod {
-        key: PodKey::new("shop", name).unwrap(),
         uid: Some(PodUid::new(name).unwrap()),
         node: Some(NodeName::new("n1").unwrap()),
-        labels: Labels::default(),
-        network: PodNetwork::own([].into(), None),
-        lifecycle: Lifecycle::Live,
-        ports: [].into(),
         scheduled: scheduled.and_then(UnixTime::new),
-        faults: Vec::new(),
+        ..Pod::new(PodKey::new("shop", name).unwrap())
     }
 }
 

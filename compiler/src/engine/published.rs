@@ -34,6 +34,12 @@ pub(super) struct DeltaStep {
 pub struct Sequence(u64);
 
 impl Sequence {
+    /// The number; the first pass has 1.
+    #[must_use]
+    pub const fn number(self) -> u64 {
+        self.0
+    }
+
     /// The pass after this one.
     pub(crate) const fn next(self) -> Self {
         Self(self.0 + 1)
@@ -106,7 +112,7 @@ impl Published {
 
     /// What was translated, for the debug service.
     #[must_use]
-    pub fn output(&self) -> &Output {
+    pub const fn output(&self) -> &Arc<Output> {
         &self.output
     }
 

@@ -1,5 +1,6 @@
 //! What the agents say of themselves. It feeds status and metrics, never translation.
 
+mod acknowledged;
 mod status;
 mod stream;
 
@@ -19,6 +20,7 @@ use tokio::time::Instant;
 use crate::engine::Versions;
 use crate::facts;
 
+pub use self::acknowledged::{NodeAcks, Standing};
 pub use self::status::{AgentStatus, StreamId, UpdateFailure};
 pub use self::stream::OpenStream;
 
@@ -30,6 +32,7 @@ pub struct Fleet {
     /// Tells this process from every other one.
     instance: String,
     agents: Mutex<BTreeMap<NodeName, AgentEntry>>,
+    acks: Mutex<BTreeMap<NodeName, Arc<Mutex<NodeAcks>>>>,
     /// Positions that this replica has not reached, and since when they have been asked for.
     out_of_reach: Mutex<BTreeMap<NodeName, (Versions, Instant)>>,
     streams: AtomicU64,
@@ -39,8 +42,8 @@ impl Default for Fleet {
     fn default() -> Self {
         // Each has random keys.
         let instance = format!("{:016x}", RandomState::new().hash_one(std::process::id()));
-        let (agents, out_of_reach) = (Mutex::default(), Mutex::default());
-        Self { instance, agents, out_of_reach, streams: AtomicU64::default() }
+        let (agents, acks, out_of_reach) = (Mutex::default(), Mutex::default(), Mutex::default());
+        Self { instance, agents, acks, out_of_reach, streams: AtomicU64::default() }
     }
 }
 
@@ -81,7 +84,9 @@ impl Fleet {
             }
         });
         drop(agents);
-        OpenStream { agent, node: hello.node.clone(), id, drifts }
+        let acks = Arc::clone(self.acks.lock().entry(hello.node.clone()).or_default());
+        acks.lock().opened(hello.applied.as_ref());
+        OpenStream { agent, acks, node: hello.node.clone(), id, drifts }
     }
 
     /// An agent has applied `wanted`, which this replica has not reached. Since when the agent has asked for something
@@ -107,6 +112,13 @@ impl Fleet {
         self.out_of_reach.lock().remove(node);
     }
 
+    /// What a node has acknowledged to this replica.
+    #[must_use]
+    pub fn acks(&self, node: &NodeName) -> Option<NodeAcks> {
+        let acks = self.acks.lock().get(node).map(Arc::clone);
+        acks.map(|acks| acks.lock().clone())
+    }
+
     /// The status of every agent that is known.
     #[must_use]
     pub fn all(&self) -> BTreeMap<NodeName, AgentStatus> {
@@ -125,6 +137,7 @@ impl Fleet {
             agent.receiver_count() > 0 || agent.borrow().stream.is_some() || !gone(node)
         });
         self.out_of_reach.lock().retain(|node, _| !gone(node));
+        self.acks.lock().retain(|node, acks| Arc::strong_count(acks) > 1 || !gone(node));
     }
 }
 
@@ -156,6 +169,7 @@ mod tests {
             refused,
             grammar: 1,
             cni: false,
+            drops: false,
         }
     }
 

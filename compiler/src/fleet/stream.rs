@@ -6,10 +6,12 @@ use std::time::SystemTime;
 use flock_compiler_core::object::Facts;
 use flock_proto::{Ack, NodeFacts};
 use flock_shared::NodeName;
+use parking_lot::Mutex;
 use tokio::sync::watch;
 
+use super::acknowledged::NodeAcks;
 use super::status::{AgentStatus, StreamId};
-use crate::engine::Sequence;
+use crate::engine::{Published, Sequence};
 use crate::facts;
 
 /// What is said where the words are not known.
@@ -22,6 +24,7 @@ pub(super) type AgentEntry = Arc<watch::Sender<AgentStatus>>;
 #[derive(Debug)]
 pub struct OpenStream {
     pub(super) agent: AgentEntry,
+    pub(super) acks: Arc<Mutex<NodeAcks>>,
     pub(super) node: NodeName,
     pub(super) id: StreamId,
     pub(super) drifts: u32,
@@ -38,13 +41,14 @@ impl OpenStream {
         drifts
     }
 
-    /// What stands on the node is what this pass has published for it. Returns true if that is news.
-    pub fn reached(&self, sequence: Sequence) -> bool {
+    /// What stands on the node is this state, which this pass has published for it. Returns true if that is news.
+    pub fn reached(&self, sequence: Sequence, state: &Arc<Published>) -> bool {
         self.agent.send_if_modified(|status| {
             // Of an older stream nothing counts: the agent may have come again with an older table.
             let is_news = status.stream == Some(self.id) && status.acknowledged < Some(sequence);
             if is_news {
                 status.acknowledged = Some(sequence);
+                self.acks.lock().reached(sequence, state, SystemTime::now());
             }
             is_news
         })

@@ -12,11 +12,11 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use flock_compiler_core::object::Overdue;
+use flock_compiler_core::object::{Direction, Overdue};
 use flock_compiler_core::{Problem, Unjudged, Work, World};
 use flock_proto::{Ack, NodeState, Outcome};
 use flock_shared::cni::Reach;
-use flock_shared::{NodeName, Script, telemetry};
+use flock_shared::{NamespaceName, NodeName, Script, telemetry};
 use parking_lot::Mutex;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::{encode_eof, encode_registry};
@@ -110,12 +110,18 @@ pub struct Metrics {
     pub cut: Counter,
     /// Invariants of the translation that turned out to be broken.
     pub invariants: Counter,
+    /// Flows of which the API's words and the table of one revision say different things, and nodes whose tables differ from
+    /// those of a translation from nothing.
+    pub contradictions: Counter,
+    /// Translations from nothing that were compared with what is published.
+    pub self_checks: Counter,
     problems: Family<Label, Gauge>,
     sent_bytes: Family<Label, Counter>,
     updates: Family<Label, Counter>,
     acks: Family<Label, Counter>,
     dropped: Family<Label, Counter>,
     denied: Family<Label, Counter>,
+    policy_drops: Family<Vec<(&'static str, String)>, Counter>,
     reviews: Family<Label, Counter>,
     /// Absent without a certificate.
     certificate_expiry: Family<Label, Gauge>,
@@ -153,12 +159,15 @@ impl Default for Metrics {
             drifts: Counter::default(),
             cut: Counter::default(),
             invariants: Counter::default(),
+            contradictions: Counter::default(),
+            self_checks: Counter::default(),
             problems: Family::default(),
             sent_bytes: Family::default(),
             updates: Family::default(),
             acks: Family::default(),
             dropped: Family::default(),
             denied: Family::default(),
+            policy_drops: Family::default(),
             reviews: Family::default(),
             certificate_expiry: Family::default(),
             ready: Gauge::default(),
@@ -215,6 +224,11 @@ impl Metrics {
         registry.register_with_unit("translation", help, seconds(), self.translation.clone());
         let help = "Invariants of the translation that turned out to be broken: mistakes of this program";
         registry.register("invariants", help, self.invariants.clone());
+        let help = "Flows that the API's words and a table of the same objects judge in different ways, and nodes that a \
+                    translation from nothing gives another table: mistakes of this program";
+        registry.register("contradictions", help, self.contradictions.clone());
+        let help = "Translations from nothing that were compared with what is published";
+        registry.register("self_checks", help, self.self_checks.clone());
 
         registry.register("nodes", "Nodes by state, as this replica knows it", self.nodes.clone());
         let help = "Nodes on which something passes past the rules, by why";
@@ -251,6 +265,9 @@ impl Metrics {
         let help = "Agents taken back because what they had applied is no more";
         registry.register("rollbacks", help, self.rollbacks.clone());
 
+        let help =
+            "Packets that policies dropped, by the namespace of the isolated pod, direction and reason";
+        registry.register("policy_drops", help, self.policy_drops.clone());
         let help = "Agents and debug clients that were dropped, by what they did";
         registry.register("dropped", help, self.dropped.clone());
         registry.register("denied", "Calls and streams that were not let in, by why", self.denied.clone());
@@ -305,6 +322,20 @@ impl Metrics {
             let labels = vec![("reason", unready.reason())];
             self.not_ready.get_or_create(&labels).set(i64::from(readiness == unready));
         }
+    }
+
+    /// Counts packets that policies dropped. `None`: of no pod that is known, or of a namespace that is not told apart.
+    pub fn policy_drops(
+        &self,
+        namespace: Option<&NamespaceName>,
+        direction: Direction,
+        reason: &'static str,
+        packets: u64,
+    ) {
+        let namespace = namespace.map(ToString::to_string).unwrap_or_default();
+        let labels =
+            [("namespace", namespace), ("direction", direction.to_string()), ("reason", reason.to_owned())];
+        self.policy_drops.get_or_create(&labels.into()).inc_by(packets);
     }
 
     /// Counts a peer that was dropped: its updates stayed `unanswered`, or bytes stayed `unread`; it was `slow` to read a

@@ -120,6 +120,7 @@ fn what_is_known_begins_with_none() {
         "not_ready{reason=\"alone\"}",
         "ready",
         "invariants_total",
+        "contradictions_total",
     ] {
         assert!(text.contains(&format!("\nflock_compiler_{series} 0\n")), "{series}: {text}");
     }

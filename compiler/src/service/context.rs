@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
+use flock_convert::HostInterfaces;
 use tokio::sync::watch;
 
 use super::limits::Limits;
 use crate::access::Access;
 use crate::attach::{AttachmentWriter, Store};
+use crate::drops::DropsHub;
 use crate::engine::EngineHandle;
 use crate::fleet::Fleet;
 use crate::metrics::Metrics;
@@ -21,6 +23,8 @@ pub struct Context {
     pub writer: AttachmentWriter,
     /// The agents' status.
     pub fleet: Arc<Fleet>,
+    /// What agents tell of drops.
+    pub drops: Arc<DropsHub>,
     /// Metrics.
     pub metrics: Arc<Metrics>,
     /// Who may ask.
@@ -31,6 +35,8 @@ pub struct Context {
     pub limits: Limits,
     /// Where to see how many compilers there are.
     pub replicas: Replicas,
+    /// How pods' host interfaces are found, as the command line has it.
+    pub interfaces: String,
 }
 
 impl Context {
@@ -40,6 +46,8 @@ impl Context {
         let fleet = Arc::new(Fleet::default());
         let writer = AttachmentWriter::new(Store::memory(engine.clone()), engine.clone(), Arc::clone(&fleet));
         let (access, limits, replicas) = (Access::Open, Limits::default(), Replicas::Alone);
-        Self { engine, writer, fleet, metrics, access, stopping, limits, replicas }
+        let drops = Arc::default();
+        let interfaces = HostInterfaces::None.to_string();
+        Self { engine, writer, fleet, drops, metrics, access, stopping, limits, replicas, interfaces }
     }
 }

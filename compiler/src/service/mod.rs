@@ -3,12 +3,14 @@
 //! ```text
 //! listen ─▶ Connection ─ HTTP/2 ─▶ peers that need not authenticate ─┬─▶ authenticate ─▶ node
 //!           (limits, backlog)      (tower, all services)             ├─▶ debug: lets in by method
+//!                                                                    ├─▶ authenticate ─▶ ask: lets in by what is asked
 //!                                                                    └─▶ health, reflection: anybody
 //! ```
 //!
 //! A panic ends the process of a release, which is built to abort, and kubelet starts it again. In a debug build HTTP/2 ends
 //! the connection that it happened on, and tests see that.
 
+mod ask;
 mod connection;
 mod context;
 mod debug;
@@ -115,6 +117,7 @@ pub async fn serve<C: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
         .http2_max_header_list_size(Some(MAX_HEADERS))
         .add_service(node::service(context.clone(), for_agents))
         .add_service(debug)
+        .add_service(ask::service(context.clone()))
         .add_service(health_service)
         .add_service(reflection)
         .serve_with_incoming_shutdown(incoming.map_ok(|it| Connection::open(it, &connections)), stop);
@@ -161,6 +164,7 @@ async fn forget(context: &Context) {
         // Without an engine the process is about to end.
         if let Ok(nodes) = context.engine.nodes().await {
             context.fleet.forget(|node| !nodes.contains_key(node));
+            context.drops.forget(|node| !nodes.contains_key(node));
         }
     }
 }

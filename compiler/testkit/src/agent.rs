@@ -56,6 +56,7 @@ pub fn hello_of(node: NodeName) -> Hello {
         refused: Vec::new(),
         grammar: GRAMMAR,
         cni: false,
+        drops: true,
     }
 }
 

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use flock_compiler::access::{Access, ReviewSettings, Reviews, ServiceAccount};
-use flock_compiler::convert::HostInterfaces;
 use flock_compiler::engine::Engine;
 use flock_compiler::listen::{self, PreAuthLimiter, TlsSettings};
 use flock_compiler::metrics::Metrics;
@@ -14,6 +13,7 @@ use flock_compiler::source::Source;
 use flock_compiler::source::kubernetes::{KubernetesSource, client};
 use flock_compiler::tls::Certificate;
 use flock_compiler::tls::own::{CertificateLocation, CertificateManager, Lifetimes};
+use flock_convert::HostInterfaces;
 use flock_shared::access::{AGENT_ACCOUNT, AUDIENCE, CA_CONFIG_MAP, CA_KEY, NAMESPACE, TLS_SECRET};
 use flock_shared::dial::{self, CompilerUrl, DialError, Trust};
 use rustls::pki_types::pem::PemObject as _;

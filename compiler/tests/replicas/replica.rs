@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use flock_compiler::attach::{AttachmentWriter, Store};
-use flock_compiler::convert::HostInterfaces;
 use flock_compiler::engine::{Engine, EngineHandle};
 use flock_compiler::listen;
 use flock_compiler::metrics::Metrics;
 use flock_compiler::service::{self, Context};
 use flock_compiler::source::Source as _;
 use flock_compiler::source::kubernetes::{KubernetesSource, WatchSettings, client};
+use flock_convert::HostInterfaces;
 use flock_shared::Revision;
 use flock_shared::backoff::Backoff;
 use flock_testkit::wait_until;

@@ -22,13 +22,13 @@ pub(super) fn cluster(nodes: usize, elsewhere: usize) -> Vec<SourceEvent> {
     let namespace = NamespaceName::new(NAMESPACE).unwrap();
     let peer = PodPeer { namespaces: NamespaceScope::Named(namespace.clone()), pods: Selector::everything() };
     let rule = Rule { peers: PeerMatch::OneOf(vec![Peer::Pods(Arc::new(peer))]), ports: RulePorts::Any };
-    let policy = Policy {
-        key: PolicyKey::new(NAMESPACE, "own").unwrap(),
-        pod_selector: Selector::everything(),
-        body: PolicyBody::Understood(PolicyRules { ingress: Some([rule].into()), egress: None }),
-    };
+    let policy = Policy::new(
+        PolicyKey::new(NAMESPACE, "own").unwrap(),
+        Selector::everything(),
+        PolicyBody::Understood(PolicyRules { ingress: Some([rule].into()), egress: None }),
+    );
     let nodes_listed = (0..nodes).map(|number| Node::new(node_name(number))).collect();
-    let namespaces = vec![Namespace { name: namespace, labels: [("", ""); 0].into_iter().collect() }];
+    let namespaces = vec![Namespace::new(namespace, Default::default())];
     [
         Change::Node(Edit::Replace(nodes_listed)),
         Change::Namespace(Edit::Replace(namespaces)),
@@ -54,6 +54,7 @@ pub(super) fn pod(number: usize, on: usize) -> Pod {
         lifecycle: Lifecycle::Live,
         ports: [].into(),
         scheduled: None,
+        owner: Default::default(),
         faults: Vec::new(),
     }
 }

@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use flock_compiler::access::Access;
 use flock_compiler::admin::{self, Pages};
-use flock_compiler::convert::HostInterfaces;
 use flock_compiler::engine::Engine;
 use flock_compiler::listen;
 use flock_compiler::metrics::Metrics;
 use flock_compiler::service::Context;
 use flock_compiler::source::Source as _;
 use flock_compiler::source::kubernetes::{KubernetesSource, ProbeSettings, Statistics, anonymous, client};
+use flock_convert::HostInterfaces;
 use flock_testkit::{AccountToken, ApiServer, Failure, Settings, Verb, wait_until};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};

@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use flock_compiler::convert::HostInterfaces;
 use flock_compiler::source::Source;
 use flock_compiler::source::kubernetes::{ConnectError, KubernetesSource, connect};
+use flock_convert::HostInterfaces;
 use tokio::sync::mpsc;
 
 use super::harness::server;

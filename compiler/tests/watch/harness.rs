@@ -6,11 +6,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use flock_compiler::convert::{Converter, HostInterfaces};
 use flock_compiler::source::kubernetes::{KubernetesSource, Statistics, WatchSettings, client};
 use flock_compiler::source::{Source, SourceError, SourceEvent};
 use flock_compiler_core::change::Object;
 use flock_compiler_core::{Change, Edit, Problem};
+use flock_convert::{Converter, HostInterfaces};
 use flock_shared::backoff::Backoff;
 use flock_testkit::{ApiServer, Kind, NAMESPACE, NETWORK_POLICY, NODE, NODE_PODS, POD};
 use serde_json::{Value, json};

@@ -7,9 +7,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use flock_compiler::convert::HostInterfaces;
 use flock_compiler::source::Source as _;
 use flock_compiler::source::kubernetes::{KubernetesSource, WatchSettings};
+use flock_convert::HostInterfaces;
 use flock_shared::backoff::Backoff;
 use futures::stream::{self, BoxStream, StreamExt as _};
 use http::{Request, Response};

@@ -18,7 +18,6 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use clap::Parser;
-use flock_compiler::convert::HostInterfaces;
 use flock_compiler::engine::Engine;
 use flock_compiler::listen::{self, PreAuthLimiter, TlsSettings};
 use flock_compiler::metrics::Metrics;
@@ -26,6 +25,7 @@ use flock_compiler::service::{self, Context};
 use flock_compiler::source::Source as _;
 use flock_compiler::source::manifests::ManifestsSource;
 use flock_compiler::tls::Certificate;
+use flock_convert::HostInterfaces;
 use flock_lab::figures::{Cell, Progress, Table, machine, summary};
 use flock_lab::{Family, Lab, Node};
 use flock_proto::Outcome;

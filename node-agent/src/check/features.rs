@@ -44,6 +44,9 @@ pub(super) enum Tried {
 }
 
 const NOTHING: &str = "no NetworkPolicy is enforced on this node: nft refuses the whole table";
+/// The one feature that tables do without where it is missing.
+pub(super) const DROPS: &str = "drops";
+
 const BRIDGES: &str = "frames between pods of one bridge are not judged: nft refuses the table for bridges";
 
 /// All features, the family of a table before what is in it.
@@ -117,6 +120,17 @@ pub(super) const FEATURES: &[Feature] = &[
         means: "nft refuses the whole table where --unready-pods is expected, which is the default",
         objects: "\tset s {\n\t\ttypeof meta nfproto\n\t\tflags timeout\n\t}\n\
                   \tchain c {\n\t\tmeta nfproto != @s counter drop\n\t}\n",
+    },
+    Feature {
+        name: DROPS,
+        room: Room::Routed,
+        provider: "CONFIG_NFT_LIMIT, CONFIG_NFT_LOG, CONFIG_NETFILTER_NETLINK_LOG (nft_limit, nft_log, nfnetlink_log)",
+        means: "all is enforced, but flows that policies deny are not taken down: flockctl drops shows none of this node",
+        objects: "\tset s {\n\t\ttypeof ip saddr . ip daddr . meta l4proto . th dport\n\t\tsize 4096\n\t\tflags dynamic,timeout\n\t\ttimeout 1m\n\t}\n\
+                  \tset t {\n\t\ttypeof ip saddr\n\t\tsize 4096\n\t\tflags dynamic,timeout\n\t\ttimeout 1m\n\t}\n\
+                  \tchain c {\n\t\tupdate @t { ip saddr limit rate over 256/minute burst 256 packets } counter drop\n\
+                  \t\tlimit rate 100/second burst 100 packets log group 47117 snaplen 128\n\
+                  \t\tupdate @s { ip saddr . ip daddr . meta l4proto . th dport counter }\n\t}\n",
     },
     Feature {
         name: "connection-tracking",

@@ -3,7 +3,7 @@
 use flock_proto::{BridgeNf, BridgePort, NodeFacts, PortKind};
 use flock_shared::{TABLE, listed};
 
-use super::features::{Room, Tried};
+use super::features::{DROPS, Room, Tried};
 use super::finding::Finding;
 use super::seen::{Cni, Memory, Network, Privileges, Seen, StateFolder};
 use super::traces::{Strength, found};
@@ -142,6 +142,9 @@ fn features(seen: &Seen, bridges: Option<&Bridges>) -> Vec<Finding> {
             Tried::Omitted => Finding::skipped(name, "not tried: the family of its table is missing"),
             Tried::Refused(words) if feature.room == Room::Bridged && !has_bridges => {
                 Finding::skipped(name, format!("missing, and not needed: no pod hangs on a bridge ({words})"))
+            }
+            Tried::Refused(words) if feature.name == DROPS => {
+                Finding::skipped(name, format!("missing ({words}): {}; {}", feature.means, feature.provider))
             }
             Tried::Refused(words) => {
                 let remedy = format!("{}: load the module, or use a kernel that has it", feature.provider);

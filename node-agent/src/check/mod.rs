@@ -73,8 +73,8 @@ async fn look(check: &Check) -> seen::Seen {
     let is_all =
         |tried: &Vec<(_, features::Tried)>| tried.iter().all(|(_, it)| *it == features::Tried::Taken);
     let refused = match &features {
-        Ok(tried) if is_all(tried) => match trial::refused(nft).await {
-            Ok(refused) => refused,
+        Ok(tried) if is_all(tried) => match trial::run(nft).await {
+            Ok(trial) => trial.refused,
             Err(error) => vec![error.to_string()],
         },
         _ => Vec::new(),

@@ -3,6 +3,7 @@
 
 mod bounds;
 mod deltas;
+mod drops;
 mod statements;
 mod verdicts;
 

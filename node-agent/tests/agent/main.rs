@@ -14,6 +14,7 @@ mod cni_socket;
 mod connections;
 mod disk;
 mod drift;
+mod dropped;
 mod facts;
 mod fake_nft;
 mod health;

@@ -1,6 +1,7 @@
 //! What a name alone says of the object that has it. A script that says otherwise is not ours.
 
 use crate::direction::Direction;
+use crate::drops::FLOWS_PER_SET;
 use crate::model::{Hook, SetType};
 use crate::name::{Allow, ChainName, MapName, SetName};
 
@@ -28,6 +29,8 @@ impl SetName {
             Self::SourceChecks(family) | Self::PortAddresses(family) => SetType::SourceChecks(*family),
             Self::PortTargets => SetType::Targets,
             Self::Attended => SetType::TimedFamilies,
+            Self::Drops(_, family) => SetType::Drops(*family),
+            Self::DropSources(_, family) => SetType::DropSources(*family),
         }
     }
 }
@@ -61,14 +64,31 @@ impl SetType {
         matches!(self, Self::AddressRanges(_) | Self::AddressPorts(_) | Self::PortRanges)
     }
 
-    /// What is said of it behind `flags`, if anything is.
+    /// What is said of it behind `typeof`, a line each.
     #[must_use]
-    pub const fn flag(self) -> Option<&'static str> {
+    pub const fn properties(self) -> &'static [&'static str] {
         match self {
-            Self::TimedFamilies => Some("timeout"),
-            _ if self.is_interval() => Some("interval"),
-            _ => None,
+            Self::TimedFamilies => &["flags timeout"],
+            // The size and the time are those of `drops`: a test compares them.
+            Self::Drops(_) | Self::DropSources(_) => &["size 4096", "flags dynamic,timeout", "timeout 1m"],
+            _ if self.is_interval() => &["flags interval"],
+            _ => &[],
         }
+    }
+
+    /// How many elements it may get by packets.
+    #[must_use]
+    pub const fn size(self) -> usize {
+        match self {
+            Self::Drops(_) | Self::DropSources(_) => FLOWS_PER_SET,
+            _ => 0,
+        }
+    }
+
+    /// Returns true if a script may say what its elements are.
+    #[must_use]
+    pub const fn has_elements(self) -> bool {
+        !matches!(self, Self::TimedFamilies | Self::Drops(_) | Self::DropSources(_))
     }
 }
 
@@ -86,6 +106,8 @@ impl ChainName {
             Self::ToPorts => Some(Hook::ToPorts),
             Self::SourceChecks(_)
             | Self::Denied(_)
+            | Self::Unkept(..)
+            | Self::Portless(..)
             | Self::RuleSet(..)
             | Self::Peers(..)
             | Self::All(..)
@@ -117,6 +139,8 @@ impl ChainName {
             Self::RuleSet(..) | Self::FromPortV6 => 4,
             Self::Peers(..) => 6,
             Self::Denied(_) | Self::Reset => 7,
+            Self::Unkept(..) => 8,
+            Self::Portless(..) => 9,
         }
     }
 

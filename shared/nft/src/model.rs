@@ -10,6 +10,8 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use crate::block::Ranges;
+use crate::direction::Direction;
+use crate::drops::Kept;
 use crate::identity::{Identity, Name};
 use crate::interface::InterfaceName;
 use crate::members::{Member, Members};
@@ -82,6 +84,10 @@ pub enum SetType {
     Families,
     /// Address families, each for as long as whoever adds it says. Only the agent does.
     TimedFamilies,
+    /// Source, destination, protocol and port of what is dropped: see [`crate::drops`]. Only packets add to it.
+    Drops(Family),
+    /// Sources of what is dropped, with how much is taken down of each. Only packets add to it.
+    DropSources(Family),
     /// Protocol and port.
     Ports,
     /// Port ranges of one protocol: an interval set.
@@ -230,6 +236,12 @@ pub enum Statement {
     Counted(Verdict),
     /// Count it, answer with a TCP reset, and drop it.
     Reset,
+    /// The flow of what is dropped is taken down, and its packets are counted. If there is no room, the rule ends here.
+    Keep(Kept),
+    /// The same, and then what is counted is dropped. If there is no room, it is the next rule that drops.
+    KeepAndDrop(Kept),
+    /// Shown to whoever listens to the group of the direction, as long as not too much is.
+    Show(Direction),
     /// What the map says of these fields; a key that is not there: go on with the next rule.
     Map(Fields, MapName),
 }
@@ -284,6 +296,12 @@ pub enum Match {
     Family(Family),
     /// The fields are an element of the set.
     In(Fields, SetName),
+    /// The flow of what is dropped is not taken down.
+    NotKept(Kept),
+    /// More flows of the source of what is dropped would be taken down than may be.
+    OverBound(Direction, Family),
+    /// Of a protocol without ports: ICMP, or what is neither TCP, UDP nor SCTP.
+    Portless,
     /// `meta nfproto != @attended`: no agent has said lately that a compiler attends to the node.
     Unattended,
     /// The field, an address, is in the block.

@@ -89,6 +89,10 @@ pub enum SetName {
     PortTargets,
     /// The families, for as long as a compiler attends to the node: see [`crate::attended`].
     Attended,
+    /// Flows that a direction has dropped lately: see [`crate::drops`].
+    Drops(Direction, Family),
+    /// Sources of such flows.
+    DropSources(Direction, Family),
 }
 
 /// A table of ours.
@@ -238,6 +242,10 @@ pub enum ChainName {
     SourceChecks(SetName),
     /// Where flows end that no rule allows.
     Denied(Direction),
+    /// Where those end that were not taken down before: see [`crate::drops`].
+    Unkept(Direction, Family),
+    /// Those of them without ports.
+    Portless(Direction, Family),
     /// The rules of a rule set.
     RuleSet(Direction, Name, Allow),
     /// The peers of some ports.

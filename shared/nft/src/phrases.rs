@@ -85,6 +85,7 @@ phrases!(Match {
     [Self::Family(Family::V4)] => "meta nfproto ipv4",
     [Self::Family(Family::V6)] => "meta nfproto ipv6",
     [Self::Unattended] => "meta nfproto != @attended",
+    [Self::Portless] => "meta l4proto != { tcp, udp, sctp }",
     // A lookup of routes names the address of either family alike.
     [Self::NotLocal(Field::Source(Family::V4))] => "fib saddr type != local",
     [Self::NotLocal(Field::Source(Family::V6))] => "fib saddr type != local",
@@ -154,6 +155,14 @@ phrases!(SetName {
     [Self::PortAddresses(Family::V6)] => "port_addresses6",
     [Self::PortTargets] => "port_targets6",
     [Self::Attended] => "attended",
+    [Self::Drops(Ingress, Family::V4)] => "ingress_drops4",
+    [Self::DropSources(Ingress, Family::V4)] => "ingress_drop_sources4",
+    [Self::Drops(Ingress, Family::V6)] => "ingress_drops6",
+    [Self::DropSources(Ingress, Family::V6)] => "ingress_drop_sources6",
+    [Self::Drops(Egress, Family::V4)] => "egress_drops4",
+    [Self::DropSources(Egress, Family::V4)] => "egress_drop_sources4",
+    [Self::Drops(Egress, Family::V6)] => "egress_drops6",
+    [Self::DropSources(Egress, Family::V6)] => "egress_drop_sources6",
 });
 
 phrases!(MapName {
@@ -171,6 +180,14 @@ phrases!(ChainName {
     [Self::Translated] => "translated",
     [Self::Denied(Ingress)] => "ingress_denied",
     [Self::Denied(Egress)] => "egress_denied",
+    [Self::Unkept(Ingress, Family::V4)] => "ingress_unkept4",
+    [Self::Portless(Ingress, Family::V4)] => "ingress_portless4",
+    [Self::Unkept(Ingress, Family::V6)] => "ingress_unkept6",
+    [Self::Portless(Ingress, Family::V6)] => "ingress_portless6",
+    [Self::Unkept(Egress, Family::V4)] => "egress_unkept4",
+    [Self::Portless(Egress, Family::V4)] => "egress_portless4",
+    [Self::Unkept(Egress, Family::V6)] => "egress_unkept6",
+    [Self::Portless(Egress, Family::V6)] => "egress_portless6",
     [Self::MidStream] => "midstream",
     [Self::Reset] => "midstream_denied",
     [Self::Tunnel] => "tunnel_ends",

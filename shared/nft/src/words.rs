@@ -4,6 +4,7 @@ use std::borrow::Borrow;
 use std::fmt;
 use std::net::IpAddr;
 
+use crate::drops::{Keep, NotKept, OverBound, Show};
 use crate::members::{Member, Service};
 use crate::model::{Element, Field, Hook, Match, Rule, SetType, Statement, Verdict};
 use crate::phrases::Phrases as _;
@@ -12,26 +13,26 @@ use crate::text::{Decimals, v4};
 
 /// The fields that the elements of a set are made of. A set serves sources and destinations alike: only the data
 /// type of its `typeof` counts.
-pub(crate) fn fields_of(kind: SetType) -> [Option<Field>; 3] {
+pub(crate) fn fields_of(kind: SetType) -> [Option<Field>; 4] {
+    use Field::{Destination, DestinationPort, Inbound, NeighbourTarget, Protocol, Source};
     match kind {
-        SetType::Addresses(family) | SetType::AddressRanges(family) => {
-            [Some(Field::Source(family)), None, None]
+        SetType::Addresses(family) | SetType::AddressRanges(family) | SetType::DropSources(family) => {
+            [Some(Source(family)), None, None, None]
         }
-        SetType::AddressPairs(family) => {
-            [Some(Field::Source(family)), Some(Field::Destination(family)), None]
-        }
+        SetType::AddressPairs(family) => [Some(Source(family)), Some(Destination(family)), None, None],
         SetType::Destinations(family) => {
-            [Some(Field::Destination(family)), Some(Field::Protocol), Some(Field::DestinationPort)]
+            [Some(Destination(family)), Some(Protocol), Some(DestinationPort), None]
         }
-        SetType::AddressPorts(family) => {
-            [Some(Field::Destination(family)), Some(Field::DestinationPort), None]
+        SetType::AddressPorts(family) => [Some(Destination(family)), Some(DestinationPort), None, None],
+        SetType::Families | SetType::TimedFamilies => [Some(Field::Family), None, None, None],
+        SetType::Interfaces => [Some(Inbound), None, None, None],
+        SetType::SourceChecks(family) => [Some(Inbound), Some(Source(family)), None, None],
+        SetType::Targets => [Some(Inbound), Some(NeighbourTarget), None, None],
+        SetType::PortRanges => [Some(DestinationPort), None, None, None],
+        SetType::Ports => [Some(Protocol), Some(DestinationPort), None, None],
+        SetType::Drops(family) => {
+            [Some(Source(family)), Some(Destination(family)), Some(Protocol), Some(DestinationPort)]
         }
-        SetType::Families | SetType::TimedFamilies => [Some(Field::Family), None, None],
-        SetType::Interfaces => [Some(Field::Inbound), None, None],
-        SetType::SourceChecks(family) => [Some(Field::Inbound), Some(Field::Source(family)), None],
-        SetType::Targets => [Some(Field::Inbound), Some(Field::NeighbourTarget), None],
-        SetType::PortRanges => [Some(Field::DestinationPort), None, None],
-        SetType::Ports => [Some(Field::Protocol), Some(Field::DestinationPort), None],
     }
 }
 
@@ -51,6 +52,9 @@ pub(crate) fn word(field: Field) -> &'static str {
 
 /// What stands before the ports of tunnels.
 pub(crate) const TUNNEL_PORTS: &str = "udp dport { ";
+
+/// What counts and drops.
+pub(crate) const COUNTED_DROP: &str = "counter drop";
 
 /// What answers with a reset.
 pub(crate) const RESET: &str = "counter reject with tcp reset";
@@ -164,6 +168,9 @@ impl fmt::Display for Rule {
                 verdict.fmt(f)
             }
             Statement::Reset => f.write_str(RESET),
+            Statement::Keep(kept) => Keep(*kept).fmt(f),
+            Statement::KeepAndDrop(kept) => write!(f, "{} {COUNTED_DROP}", Keep(*kept)),
+            Statement::Show(direction) => Show(*direction).fmt(f),
             Statement::Map(fields, map) => {
                 write_key(f, fields.iter().copied())?;
                 f.write_str(" vmap @")?;
@@ -191,6 +198,8 @@ impl fmt::Display for Match {
             Self::Between(field, first, last) => {
                 write!(f, "{} {}-{}", word(*field), Plain(*first), Plain(*last))
             }
+            Self::NotKept(kept) => NotKept(*kept).fmt(f),
+            Self::OverBound(direction, family) => OverBound(*direction, *family).fmt(f),
             Self::TunnelPorts(ports) => {
                 f.write_str(TUNNEL_PORTS)?;
                 for (index, port) in ports.iter().enumerate() {

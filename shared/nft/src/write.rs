@@ -103,7 +103,7 @@ pub(crate) fn map_to<T: fmt::Display>(
     out.push_str(" {\n\t\ttypeof ");
     write_key(out, fields_of(kind).into_iter().flatten())?;
     out.push_str(" : verdict\n");
-    write_flags(out, kind);
+    write_properties(out, kind);
     write_elements(out, elements, 1)?;
     out.push_str("\t}\n");
     Ok(())
@@ -141,7 +141,7 @@ fn set_with<T: fmt::Display>(
     out.push_str(" {\n\t\ttypeof ");
     write_key(out, fields_of(kind).into_iter().flatten())?;
     out.push('\n');
-    write_flags(out, kind);
+    write_properties(out, kind);
     write_elements(out, elements, per_line)?;
     out.push_str("\t}\n");
     Ok(())
@@ -183,9 +183,9 @@ pub(crate) fn delete_elements<T: fmt::Display>(
     Ok(())
 }
 
-fn write_flags(out: &mut String, kind: SetType) {
-    if let Some(flag) = kind.flag() {
-        for part in ["\t\tflags ", flag, "\n"] {
+fn write_properties(out: &mut String, kind: SetType) {
+    for property in kind.properties() {
+        for part in ["\t\t", property, "\n"] {
             out.push_str(part);
         }
     }

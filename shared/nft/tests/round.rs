@@ -7,6 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use flock_nft::direction::Direction;
+use flock_nft::drops::{FlowPort, Kept};
 use flock_nft::identity::Name;
 use flock_nft::pod_cidr::PodCidr;
 use flock_nft::port::{PortRange, Protocol};
@@ -41,6 +42,10 @@ fn sets() -> Vec<SetName> {
             SetName::BridgePods(family),
             SetName::PortAddresses(family),
         ]);
+        for direction in Direction::ALL {
+            all.push(SetName::Drops(direction, family));
+            all.push(SetName::DropSources(direction, family));
+        }
         for name in [NAME, "0123456789abcdef".parse().unwrap()] {
             all.push(SetName::Pods(family, name));
             all.push(SetName::Blocks(family, name));
@@ -90,6 +95,10 @@ fn chains() -> Vec<ChainName> {
         all.extend([
             ChainName::Base(direction),
             ChainName::Denied(direction),
+            ChainName::Unkept(direction, Family::V4),
+            ChainName::Unkept(direction, Family::V6),
+            ChainName::Portless(direction, Family::V4),
+            ChainName::Portless(direction, Family::V6),
             ChainName::All(direction, IpAddr::V4(Ipv4Addr::LOCALHOST)),
             ChainName::All(direction, IpAddr::V6(Ipv6Addr::LOCALHOST)),
         ]);
@@ -106,6 +115,7 @@ fn fields(kind: SetType) -> SmallVec<[Field; 3]> {
     use Field::{Destination, DestinationPort, Inbound, Protocol, Source};
     match kind {
         SetType::Addresses(family) | SetType::AddressRanges(family) => smallvec![Destination(family)],
+        SetType::Drops(_) | SetType::DropSources(_) => unreachable!("no rule looks these up by fields"),
         SetType::AddressPairs(family) => smallvec![Source(family), Destination(family)],
         SetType::Destinations(family) => smallvec![Source(family), Protocol, DestinationPort],
         SetType::AddressPorts(family) => smallvec![Destination(family), DestinationPort],
@@ -118,12 +128,24 @@ fn fields(kind: SetType) -> SmallVec<[Field; 3]> {
     }
 }
 
+/// Every kind of flow that is taken down.
+fn kept() -> impl Iterator<Item = Kept> {
+    Direction::ALL.into_iter().flat_map(|direction| {
+        Family::ALL
+            .into_iter()
+            .flat_map(move |family| FlowPort::ALL.map(move |port| Kept { direction, family, port }))
+    })
+}
+
 /// Every condition; one that is missing here does not compile.
 fn conditions() -> Vec<Match> {
     let v4 = |text: &str| text.parse::<IpAddr>().unwrap();
-    let mut all: Vec<Match> = sets().into_iter().map(|set| Match::In(fields(set.kind()), set)).collect();
+    let looked_up = |set: &SetName| !matches!(set.kind(), SetType::Drops(_) | SetType::DropSources(_));
+    let named = sets().into_iter().filter(looked_up);
+    let mut all: Vec<Match> = named.map(|set| Match::In(fields(set.kind()), set)).collect();
     all.extend([
         Match::Reply,
+        Match::Portless,
         Match::Unattended,
         Match::NeighbourDiscovery,
         Match::AddressDetection,
@@ -161,6 +183,10 @@ fn conditions() -> Vec<Match> {
         Match::Between(Field::Source(Family::V4), v4("10.0.0.1"), v4("10.0.0.254")),
         Match::Between(Field::Destination(Family::V6), v4("fd00::1"), v4("fd00::ffff")),
     ]);
+    all.extend(kept().map(Match::NotKept));
+    for direction in Direction::ALL {
+        all.extend(Family::ALL.map(|family| Match::OverBound(direction, family)));
+    }
     all.extend(Family::ALL.map(Match::Family));
     all.extend(Family::ALL.map(Match::RelatedError));
     all.extend(Protocol::ALL.map(Match::Protocol));
@@ -172,6 +198,9 @@ fn conditions() -> Vec<Match> {
     for condition in &all {
         match condition {
             Match::Reply
+            | Match::NotKept(_)
+            | Match::OverBound(..)
+            | Match::Portless
             | Match::Unattended
             | Match::Family(_)
             | Match::In(..)
@@ -219,6 +248,8 @@ fn statements() -> Vec<Statement> {
     all.extend(verdicts.into_iter().map(Statement::Verdict));
     all.extend(maps().into_iter().map(|map| Statement::Map(fields(map.kind()), map)));
     all.push(Statement::Reset);
+    all.extend(kept().flat_map(|kept| [Statement::Keep(kept), Statement::KeepAndDrop(kept)]));
+    all.extend(Direction::ALL.map(Statement::Show));
     all
 }
 
@@ -230,8 +261,10 @@ fn element(kind: SetType, protocol: Protocol) -> Option<Element> {
     let range = PortRange::new(protocol, 1, 65_535).unwrap();
     Some(match kind {
         SetType::Addresses(family) => Element::Address(address(family)),
-        // Those of ranges are no elements, and those that the agent adds none of a script's.
-        SetType::AddressRanges(_) | SetType::TimedFamilies => return None,
+        // Those of ranges are no elements, and those that the agent or packets add none of a script's.
+        SetType::AddressRanges(_) | SetType::TimedFamilies | SetType::Drops(_) | SetType::DropSources(_) => {
+            return None;
+        }
         SetType::AddressPairs(family) => Element::Pair(address(family), address(family)),
         SetType::Destinations(family) => {
             Element::Destination(address(family), PortRange::single(Protocol::Sctp, 9))

@@ -13,7 +13,7 @@ use super::markers::MarkerUpdate;
 use super::shared::SharedChange;
 use super::{Delta, diff, fits};
 use crate::nft::{Transaction, sets_in_steps};
-use crate::output::{Form, Output};
+use crate::output::{Form, NodeRules, Output};
 
 /// The statements of a delta, without those that change the marker: many nodes may share them.
 #[derive(Debug, Clone)]
@@ -138,7 +138,8 @@ impl DeltaCache {
     /// script leads there.
     pub fn body(&mut self, old: &Output, new: &Output) -> Option<DeltaBody> {
         let is_closed = [old, new].iter().any(|output| output.form() == Form::Closed);
-        if is_closed || old.node_rules().families != new.node_rules().families {
+        let differ = |same: fn(&NodeRules, &NodeRules) -> bool| !same(old.node_rules(), new.node_rules());
+        if is_closed || differ(|a, b| a.families == b.families) || differ(|a, b| a.drops == b.drops) {
             return diff(old, new).as_ref().map(DeltaBody::of);
         }
         let comparison = Comparison::of(old, new);

@@ -157,8 +157,8 @@ impl<'a> Comparison<'a> {
         }
         let guard = |node_rules: &'a NodeRules| node_rules.guard.as_ref().map(|it| (&it.cidrs, it.closing));
         if guarded && guard(self.old) != guard(self.new) {
-            node_rules::base_chains(&mut old, self.old.guard.as_deref());
-            node_rules::base_chains(&mut new, self.new.guard.as_deref());
+            node_rules::base_chains(&mut old, self.old.guard.as_deref(), self.old.drops);
+            node_rules::base_chains(&mut new, self.new.guard.as_deref(), self.new.drops);
         }
         Transaction::between(&old.table, &new.table)
     }

@@ -56,8 +56,8 @@ const LAST_STEP_OBJECTS: usize = 20_000;
 /// ```
 ///
 /// What both share is compared by identity first; only what differs is laid out. `None`: only a full script leads there.
-/// That is so where too much differs for one step, where families come or go in a way that no transaction says, and from
-/// or to the closed form, which is small.
+/// That is so where too much differs for one step, where families come or go in a way that no transaction says, where
+/// drops come to be taken down or no longer, and from or to the closed form, which is small.
 ///
 /// ```
 /// use flock_compiler_core::layout::layout;
@@ -81,6 +81,10 @@ pub fn diff(old: &Output, new: &Output) -> Option<Delta> {
 
 fn difference(old: &Output, new: &Output) -> Option<Delta> {
     if [old, new].iter().any(|output| output.form() == Form::Closed) {
+        return None;
+    }
+    // Rare, and a full script says it plainly.
+    if old.node_rules().drops != new.node_rules().drops {
         return None;
     }
     if old.node_rules().families != new.node_rules().families {

@@ -22,23 +22,28 @@
 //! assert_eq!(judge.judge(&flow).ingress, Verdict::Open);
 //! ```
 
+mod index;
+mod over_budget;
 mod place;
 mod rules;
 mod verdict;
 mod words;
 
-use std::collections::HashMap;
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use flock_shared::NodeName;
+use flock_shared::{NamespaceName, NodeName};
+use smallvec::SmallVec;
 
 use crate::object::{Direction, Pod, Policy};
 use crate::translate::UnreadyPods;
 use crate::world::World;
 
+pub use index::Index;
+pub use over_budget::OverBudget;
 pub use place::Place;
-pub use rules::{PeerMiss, PeerWhy, PortMiss, PortWhy};
+pub use rules::{Allowed, PeerMiss, PeerWhy, PortMiss, PortWhy};
 pub use verdict::{Cite, Exempt, IsolatingPolicy, Judgement, Matched, Miss, Opinion, Verdict};
 
 use rules::Question;
@@ -68,27 +73,56 @@ pub struct Flow {
 pub struct Judge<'w> {
     world: &'w World,
     unready: UnreadyPods,
-    /// The pods that claim each address; `None`: they are looked for when asked.
-    claims: Option<HashMap<IpAddr, Vec<&'w Arc<Pod>>>>,
+    lookup: Lookup<'w>,
+    /// The pods that are over budget; `None`: nobody is.
+    over_budget: Option<&'w OverBudget>,
+}
+
+/// How objects are found.
+#[derive(Debug)]
+enum Lookup<'w> {
+    /// They are looked for among all.
+    Scan,
+    /// In an index of its own.
+    Own(Box<Index>),
+    /// In one that somebody keeps up to date.
+    Shared(&'w Index),
 }
 
 impl<'w> Judge<'w> {
-    /// For some questions: addresses are looked for among all pods.
+    /// For some questions in a small world: addresses are looked for among all pods.
     #[must_use]
     pub const fn new(world: &'w World, unready: UnreadyPods) -> Self {
-        Self { world, unready, claims: None }
+        Self { world, unready, lookup: Lookup::Scan, over_budget: None }
     }
 
-    /// For many questions: addresses are looked up.
+    /// For many questions: it indexes the world first.
     #[must_use]
     pub fn indexed(world: &'w World, unready: UnreadyPods) -> Self {
-        let mut claims: HashMap<IpAddr, Vec<&Arc<Pod>>> = HashMap::new();
-        for pod in world.pods().values() {
-            for address in pod.addresses().into_iter().flatten() {
-                claims.entry(*address).or_default().push(pod);
-            }
+        Self { lookup: Lookup::Own(Box::new(Index::new(world))), ..Self::new(world, unready) }
+    }
+
+    /// For any question at once: with an index that is up to date with the world.
+    #[must_use]
+    pub const fn with_index(world: &'w World, unready: UnreadyPods, index: &'w Index) -> Self {
+        Self { world, unready, lookup: Lookup::Shared(index), over_budget: None }
+    }
+
+    /// The index, if there is one.
+    #[must_use]
+    pub fn index(&self) -> Option<&Index> {
+        match &self.lookup {
+            Lookup::Scan => None,
+            Lookup::Own(index) => Some(index),
+            Lookup::Shared(index) => Some(index),
         }
-        Self { world, unready, claims: Some(claims) }
+    }
+
+    /// Takes these pods for closed because their policies cost more than is allowed.
+    #[must_use]
+    pub fn with_over_budget(mut self, pods: &'w OverBudget) -> Self {
+        self.over_budget = Some(pods).filter(|pods| !pods.is_empty());
+        self
     }
 
     /// The world.
@@ -103,6 +137,12 @@ impl<'w> Judge<'w> {
         let owners = self.owners(address);
         let host = if owners.is_empty() { self.host_at(address) } else { None };
         Place { address: Some(address), owners, host }
+    }
+
+    /// Returns true if it is known that no two pods claim this address, so that a pod which does owns it.
+    #[must_use]
+    pub fn is_uncontested(&self, address: IpAddr) -> bool {
+        self.index().is_some_and(|index| index.claimants(address).len() <= 1)
     }
 
     /// Where a pod is: a place for each of its addresses, or one without an address, where it has none (yet). Other pods may
@@ -129,8 +169,8 @@ impl<'w> Judge<'w> {
     /// The pods whose claim to an address is the strongest: CNI's word before a status, a live pod before one that is being
     /// deleted.
     fn owners(&self, address: IpAddr) -> Vec<Arc<Pod>> {
-        let mut claimants: Vec<&Arc<Pod>> = match &self.claims {
-            Some(claims) => claims.get(&address).cloned().unwrap_or_default(),
+        let mut claimants: SmallVec<[&Arc<Pod>; 2]> = match self.index() {
+            Some(index) => index.claimants(address).iter().collect(),
             None => {
                 let claims = |pod: &&Arc<Pod>| pod.addresses().is_some_and(|own| own.contains(&address));
                 self.world.pods().values().filter(claims).collect()
@@ -138,11 +178,16 @@ impl<'w> Judge<'w> {
         };
         let strongest = claimants.iter().map(|pod| pod.claim()).max();
         claimants.retain(|pod| Some(pod.claim()) == strongest);
-        claimants.into_iter().cloned().collect()
+        // Likewise, what is shown of a pod and no verdict depends on.
+        let newest = |pod| self.index().and_then(|_| self.world.pods().get(pod));
+        claimants.into_iter().map(|pod| Arc::clone(newest(&pod.key).unwrap_or(pod))).collect()
     }
 
     /// The node that has this address itself: as its own object says, or as a bridge of pods, which is what its agent says.
     fn host_at(&self, address: IpAddr) -> Option<NodeName> {
+        if let Some(index) = self.index() {
+            return index.host_at(address).cloned();
+        }
         let mut nodes = self.world.nodes().values();
         let by_object = nodes.find(|node| node.addresses.contains(&address)).map(|node| &node.name);
         let at_bridge = || {
@@ -168,6 +213,31 @@ impl<'w> Judge<'w> {
         Direction::ALL.into_iter().all(|direction| self.direction_passes(direction, flow))
     }
 
+    /// What one direction lets pass between the ends of a flow, whatever it carries: what all of these allow. None: it lets
+    /// everything pass.
+    #[must_use]
+    pub fn allowed(&self, direction: Direction, flow: &Flow) -> Vec<Allowed> {
+        let (own, other) = flow.ends(direction);
+        if own.owners.is_empty() {
+            return self.closed_on(direction, own).map(|_| Allowed::nothing()).into_iter().collect();
+        }
+        if exempt(own, other).is_some() {
+            return Vec::new();
+        }
+        let each = pairs(own, other).map(|(subject, peer)| {
+            if self.is_over_budget(direction, subject) {
+                return Allowed::nothing();
+            }
+            let question = Question { world: self.world, direction, subject, peer, other, flow };
+            let mut isolating = self.isolating(direction, subject).peekable();
+            match isolating.peek() {
+                None => Allowed::Everything,
+                Some(_) => question.allowed(isolating),
+            }
+        });
+        each.filter(|allowed| *allowed != Allowed::Everything).collect()
+    }
+
     fn direction_passes(&self, direction: Direction, flow: &Flow) -> bool {
         let (own, other) = flow.ends(direction);
         if own.owners.is_empty() {
@@ -175,6 +245,9 @@ impl<'w> Judge<'w> {
         }
         exempt(own, other).is_some()
             || pairs(own, other).all(|(subject, peer)| {
+                if self.is_over_budget(direction, subject) {
+                    return false;
+                }
                 let question = Question { world: self.world, direction, subject, peer, other, flow };
                 let mut isolating = self.isolating(direction, subject).peekable();
                 isolating.peek().is_none() || isolating.any(|policy| question.is_allowed_by(policy))
@@ -187,6 +260,8 @@ impl<'w> Judge<'w> {
             return match (&own.host, self.closed_on(direction, own)) {
                 (Some(_), _) => Verdict::Exempt(Exempt::HostNetwork),
                 (None, Some(node)) => Verdict::Unready(node),
+                // Whatever is not known to be a pod's has an address, but for a host's network on no known node.
+                (None, None) if own.address.is_none() => Verdict::Exempt(Exempt::HostNetwork),
                 (None, None) => Verdict::Open,
             };
         }
@@ -214,7 +289,11 @@ impl<'w> Judge<'w> {
 
     /// What the policies of one pod say, given who the other end is.
     fn opinion(&self, question: &Question<'_>) -> Verdict {
-        let isolating: Vec<&Arc<Policy>> = self.isolating(question.direction, question.subject).collect();
+        let isolating = self.isolating(question.direction, question.subject);
+        let isolating: Vec<&Arc<Policy>> = isolating.map(|policy| self.newest(policy)).collect();
+        if self.is_over_budget(question.direction, question.subject) {
+            return Verdict::OverBudget(isolating.into_iter().cloned().collect());
+        }
         if isolating.is_empty() {
             return Verdict::Open;
         }
@@ -237,13 +316,40 @@ impl<'w> Judge<'w> {
         if cites.is_empty() { Verdict::Denied(denied) } else { Verdict::Allowed(cites) }
     }
 
+    /// About how many policies have to be looked at to judge a flow.
+    #[must_use]
+    pub fn effort(&self, flow: &Flow) -> usize {
+        let owners = [&flow.source, &flow.destination].into_iter().flat_map(|place| &place.owners);
+        owners.map(|pod| self.policies_of(&pod.key.namespace).count()).sum()
+    }
+
+    fn is_over_budget(&self, direction: Direction, pod: &Pod) -> bool {
+        self.over_budget.is_some_and(|pods| pods.contains(&pod.key, direction))
+    }
+
+    /// The policies of a namespace, by name.
+    fn policies_of<'a>(&'a self, namespace: &'a NamespaceName) -> impl Iterator<Item = &'a Arc<Policy>> {
+        let index = self.index();
+        let scanned = index.is_none().then(|| self.world.policies_of(namespace));
+        let indexed = index.map(|index| index.policies_of(namespace));
+        indexed.into_iter().flatten().chain(scanned.into_iter().flatten())
+    }
+
+    /// A policy as it is cited: what no verdict depends on changes without a difference that an index could follow.
+    fn newest<'a>(&'a self, policy: &'a Arc<Policy>) -> &'a Arc<Policy> {
+        match self.index() {
+            Some(_) => self.world.policies().get(&policy.key).unwrap_or(policy),
+            None => policy,
+        }
+    }
+
     /// The policies that isolate a pod in a direction, by name.
     pub fn isolating<'a>(
         &'a self,
         direction: Direction,
         subject: &'a Pod,
     ) -> impl Iterator<Item = &'a Arc<Policy>> {
-        self.world.policies_of(&subject.key.namespace).filter(move |policy| {
+        self.policies_of(&subject.key.namespace).filter(move |policy| {
             policy.rules(direction).is_some() && policy.pod_selector.matches(&subject.labels)
         })
     }
@@ -254,11 +360,15 @@ impl<'w> Judge<'w> {
         if self.unready == UnreadyPods::Allow || self.world.policies().is_empty() {
             return None;
         }
-        let around = |node: &&NodeName| {
-            let blocks = self.world.nodes().get(*node).map(|node| &node.pod_cidrs);
-            blocks.into_iter().flatten().any(|block| block.contains(address))
+        let around: BTreeSet<&NodeName> = match self.index() {
+            Some(index) => index.nodes_around(address),
+            None => {
+                let has =
+                    |node: &crate::object::Node| node.pod_cidrs.iter().any(|block| block.contains(address));
+                self.world.nodes().iter().filter(|(_, node)| has(node)).map(|(name, _)| name).collect()
+            }
         };
-        self.world.nodes().keys().filter(around).find(|node| self.is_closing(direction, node)).cloned()
+        around.into_iter().find(|node| self.is_closing(direction, node)).cloned()
     }
 
     /// Returns true if a node closes its blocks in a direction: always, or while a pod is on its way there that a policy
@@ -268,9 +378,15 @@ impl<'w> Judge<'w> {
         if self.unready == UnreadyPods::Drop || !may_expect {
             return true;
         }
-        let is_expected = |pod: &&Arc<Pod>| pod.node.as_ref() == Some(node) && self.world.awaits(pod);
-        let mut expected = self.world.pods().values().filter(is_expected);
-        expected.any(|pod| self.isolating(direction, pod).next().is_some())
+        let isolates =
+            |pod: &Arc<Pod>| self.world.awaits(pod) && self.isolating(direction, pod).next().is_some();
+        match self.index() {
+            Some(index) => index.on_their_way(node).any(isolates),
+            None => {
+                let mut pods = self.world.pods().values();
+                pods.any(|pod| pod.node.as_ref() == Some(node) && isolates(pod))
+            }
+        }
     }
 }
 
@@ -296,7 +412,11 @@ fn pairs<'a>(own: &'a Place, other: &'a Place) -> impl Iterator<Item = (&'a Arc<
 
 /// Why no policy is asked.
 fn exempt(own: &Place, other: &Place) -> Option<Exempt> {
-    let is_same_pod = matches!((&*own.owners, &*other.owners), ([own], [other]) if own.key == other.key);
+    // What stands for several pods is at both ends of what these send to each other.
+    let is_same_pod = matches!(
+        (&*own.owners, &*other.owners),
+        ([own], [other]) if own.key == other.key && !own.stands_for_others()
+    );
     if is_same_pod || (own.address.is_some() && own.address == other.address) {
         return Some(Exempt::Itself);
     }

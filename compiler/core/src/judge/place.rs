@@ -10,7 +10,7 @@ use crate::object::Pod;
 /// One end of a flow.
 #[derive(Debug, Clone)]
 pub struct Place {
-    /// Its address; `None`: it is not known, and no `ipBlock` has it.
+    /// Its address; `None`: it is not known, and no `ipBlock` has it. Where nobody owns it, it is a node's all the same.
     pub address: Option<IpAddr>,
     /// The pods that own the address; several: it is contested. Pods of host networks own none.
     pub owners: Vec<Arc<Pod>>,

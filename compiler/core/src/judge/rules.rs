@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use flock_shared::NamespaceName;
+use ipnet::IpNet;
 
 use super::verdict::Miss;
 use super::{Carries, Flow, Place};
@@ -48,8 +49,18 @@ pub enum PeerWhy {
     },
     /// It is a block, and the other end has no address that is known.
     NoAddress,
-    /// It is a block that does not have the address.
-    OutsideBlock,
+    /// The address is not in `cidr`.
+    OutsideBlock {
+        /// `cidr`.
+        cidr: IpNet,
+    },
+    /// The address is in `cidr`, and in what is taken out of it.
+    Excepted {
+        /// `cidr`.
+        cidr: IpNet,
+        /// The first `except` that has it.
+        except: IpNet,
+    },
 }
 
 /// A peer that does not match.
@@ -97,6 +108,21 @@ pub struct PortMiss {
     pub why: PortWhy,
 }
 
+/// What is allowed, whatever a flow carries.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Allowed {
+    /// All ports of all protocols, and protocols without ports.
+    Everything,
+    /// These ports, in no order; they may overlap.
+    Ports(Vec<PortRange>),
+}
+
+impl Allowed {
+    pub(super) const fn nothing() -> Self {
+        Self::Ports(Vec::new())
+    }
+}
+
 /// A flow in one direction, for one owner of each end.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Question<'a> {
@@ -114,6 +140,30 @@ impl Question<'_> {
     pub(super) fn is_allowed_by(&self, policy: &Policy) -> bool {
         let rules = policy.rules(self.direction).unwrap_or_default();
         rules.iter().any(|rule| self.has_port(rule) && self.has_peer(policy, rule))
+    }
+
+    /// What these policies allow, whatever the flow carries.
+    pub(super) fn allowed<'p>(&self, policies: impl Iterator<Item = &'p Arc<Policy>>) -> Allowed {
+        let mut allowed = Vec::new();
+        for policy in policies {
+            for rule in policy.rules(self.direction).unwrap_or_default() {
+                if !self.has_peer(policy, rule) {
+                    continue;
+                }
+                let RulePorts::OneOf(ports) = &rule.ports else { return Allowed::Everything };
+                for port in ports {
+                    match port {
+                        PortMatch::Range(range) => allowed.push(*range),
+                        PortMatch::Named { protocol, name } => {
+                            let numbers =
+                                self.destination().into_iter().flat_map(|pod| pod.numbers(*protocol, name));
+                            allowed.extend(numbers.map(|number| PortRange::single(*protocol, number)));
+                        }
+                    }
+                }
+            }
+        }
+        Allowed::Ports(allowed)
     }
 
     fn has_peer(&self, policy: &Policy, rule: &Rule) -> bool {
@@ -149,7 +199,11 @@ impl Question<'_> {
         match peer {
             Peer::Block(block) => match self.other.address {
                 None => Some(PeerWhy::NoAddress),
-                Some(address) => (!block.blocks().contains(address)).then_some(PeerWhy::OutsideBlock),
+                Some(address) if block.blocks().contains(address) => None,
+                Some(address) => Some(match block.excluded_by(address) {
+                    None => PeerWhy::OutsideBlock { cidr: block.cidr() },
+                    Some(except) => PeerWhy::Excepted { cidr: block.cidr(), except },
+                }),
             },
             Peer::Pods(selected) => match self.peer {
                 None if self.other.host.is_some() => Some(PeerWhy::Host),

@@ -23,6 +23,12 @@ impl Judgement {
         self.egress.passes() && self.ingress.passes()
     }
 
+    /// About how many reasons it has: cites, and peers and ports that do not match.
+    #[must_use]
+    pub fn lines(&self) -> usize {
+        self.egress.lines() + self.ingress.lines()
+    }
+
     /// What is said in a direction.
     #[must_use]
     pub const fn of(&self, direction: Direction) -> &Verdict {
@@ -34,6 +40,9 @@ impl Judgement {
 }
 
 /// What is said of a flow in one direction.
+///
+/// Of a packet that enters by the interface of a pod with a source address that is not one of that pod nothing is said here:
+/// a flow has addresses, and whoever owns the source's is its source.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
     /// No policy isolates the pod, or no pod is there.
@@ -44,6 +53,9 @@ pub enum Verdict {
     Allowed(Vec<Cite>),
     /// The policies that isolate the pod, by name, of whose rules none allows it; at least one.
     Denied(Vec<IsolatingPolicy>),
+    /// The pod's policies cost more than is allowed, so that it is closed; the policies that isolate it, by name. None: the
+    /// namespace as a whole is closed, whatever its policies select.
+    OverBudget(Vec<Arc<Policy>>),
     /// The address is in a block of this node's pods and nobody is known to own it: it is taken for that of an isolated pod
     /// that has just started.
     Unready(NodeName),
@@ -52,12 +64,28 @@ pub enum Verdict {
 }
 
 impl Verdict {
+    /// Returns true if a policy that was not understood has its part in a denial: nobody knows what it would have allowed.
+    #[must_use]
+    pub fn is_not_understood(&self) -> bool {
+        matches!(self, Self::Denied(isolating) if isolating.iter().any(|one| !one.policy.faults().is_empty()))
+    }
+
+    fn lines(&self) -> usize {
+        match self {
+            Self::Open | Self::Exempt(_) | Self::Unready(_) => 1,
+            Self::Allowed(cites) => cites.len(),
+            Self::OverBudget(policies) => policies.len(),
+            Self::Denied(isolating) => isolating.iter().flat_map(|one| &one.rules).map(Miss::lines).sum(),
+            Self::Contested(opinions) => opinions.iter().map(|one| one.verdict.lines()).sum(),
+        }
+    }
+
     /// Returns true if it lets the flow pass.
     #[must_use]
     pub fn passes(&self) -> bool {
         match self {
             Self::Open | Self::Exempt(_) | Self::Allowed(_) => true,
-            Self::Denied(_) | Self::Unready(_) => false,
+            Self::Denied(_) | Self::OverBudget(_) | Self::Unready(_) => false,
             Self::Contested(opinions) => opinions.iter().all(|one| one.verdict.passes()),
         }
     }
@@ -135,6 +163,11 @@ impl Miss {
         Self { rule, peers: None, ports: None }
     }
 
+    fn lines(&self) -> usize {
+        let peers = self.peers.as_ref().map_or(0, |(_, missed)| missed.len());
+        1 + peers + self.ports.as_ref().map_or(0, |(_, missed)| missed.len())
+    }
+
     /// Returns true if a peer matches.
     #[must_use]
     pub fn has_peer(&self) -> bool {
@@ -145,6 +178,12 @@ impl Miss {
     #[must_use]
     pub fn has_port(&self) -> bool {
         self.ports.as_ref().is_none_or(|(matched, _)| !matched.is_empty())
+    }
+
+    /// How much of it matches: 0, 1 (the peer or the port) or 2, for a rule that allows the flow.
+    #[must_use]
+    pub fn nearness(&self) -> u8 {
+        u8::from(self.has_peer()) + u8::from(self.has_port())
     }
 
     /// What matches, if the rule allows the flow.
@@ -158,12 +197,11 @@ impl Miss {
 }
 
 impl IsolatingPolicy {
-    /// The rule that comes nearest: one of which a peer or a port matches, the peer first.
+    /// The rule that comes nearest: the first of which a peer or a port matches; else the first.
     #[must_use]
     pub fn nearest(&self) -> Option<&Miss> {
-        let nearness = |miss: &&Miss| (miss.has_peer(), miss.has_port());
         // Of several the first, as people read them.
-        self.rules.iter().rev().max_by_key(nearness)
+        self.rules.iter().rev().max_by_key(|miss| miss.nearness())
     }
 }
 

@@ -62,7 +62,8 @@ impl fmt::Display for PeerWhy {
                 write!(f, "wants pods with {wanted}; this one has {}", Has(&wanted.key, has.as_deref()))
             }
             Self::NoAddress => f.write_str("is a block, and no address is known"),
-            Self::OutsideBlock => f.write_str("is a block that does not have the address"),
+            Self::OutsideBlock { cidr } => write!(f, "{cidr} does not have the address"),
+            Self::Excepted { cidr, except } => write!(f, "{cidr} except {except} excludes it"),
         }
     }
 }

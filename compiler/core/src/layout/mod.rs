@@ -4,7 +4,7 @@
 //! forward  egress:  ct direction reply accept; mid-stream? then by verdict map the source's chain; else: unready?
 //!          ingress: ct direction reply accept, then by verdict map the destination's chain; else: unready?
 //! chain of a rule set: peers of every port, named destinations, ports by verdict map → peers' chain
-//! denied:  hairpin, related errors and neighbour discovery pass, everything else is counted and dropped
+//! denied:  hairpin, related errors and neighbour discovery pass, everything else is taken down, counted and dropped
 //! ```
 //!
 //! `accept` ends its own base chain only, so both directions judge every flow.
@@ -16,6 +16,7 @@
 
 pub(crate) mod bridge;
 mod closed;
+mod drops;
 mod guard;
 mod mid_stream;
 pub(crate) mod node_rules;

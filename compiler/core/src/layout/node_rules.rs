@@ -13,11 +13,11 @@ use crate::nft::{
     SetType, Statement, Verdict,
 };
 use crate::object::Direction;
-use crate::output::{IsolatedPod, Isolation, NodeRules, PodCidrGuard, RuleSet};
+use crate::output::{Drops, IsolatedPod, Isolation, NodeRules, PodCidrGuard, RuleSet};
 
 /// All but the chains of rule sets and the sets that they look up.
 pub(crate) fn all<O: Objects>(layout: &mut Layout<O>, node_rules: &NodeRules) {
-    base_chains(layout, node_rules.guard.as_deref());
+    base_chains(layout, node_rules.guard.as_deref(), node_rules.drops);
     dispatches(layout, node_rules);
     let isolated = node_rules.isolated.iter();
     hairpins(layout, &isolated);
@@ -43,7 +43,7 @@ pub(super) fn dispatches<O: Objects>(layout: &mut Layout<O>, node_rules: &NodeRu
 }
 
 /// The two base chains and the chains that end in drop.
-pub(crate) fn base_chains<O: Objects>(layout: &mut Layout<O>, guard: Option<&PodCidrGuard>) {
+pub(crate) fn base_chains<O: Objects>(layout: &mut Layout<O>, guard: Option<&PodCidrGuard>, drops: Drops) {
     // A map and not a rule, for its elements are gone as soon as the table is: see the head of this room.
     let open = Family::ALL.map(|family| (Element::Family(family), Verdict::Accept));
     layout
@@ -72,6 +72,9 @@ pub(crate) fn base_chains<O: Objects>(layout: &mut Layout<O>, guard: Option<&Pod
         }
         rules.extend(Family::ALL.map(|family| when([Match::RelatedError(family)], Verdict::Accept)));
         rules.push(when([Match::NeighbourDiscovery], Verdict::Accept));
+        if drops == Drops::Kept {
+            rules.extend(super::drops::rules(layout, direction));
+        }
         rules.push(Rule { matches: SmallVec::new(), statement: Statement::Counted(Verdict::Drop) });
         layout.add_chain(ChainName::Denied(direction), None, rules);
     }

@@ -1,5 +1,8 @@
 //! `ipBlock`: address blocks of peers.
 
+use std::fmt;
+use std::net::IpAddr;
+
 use ipnet::IpNet;
 
 use crate::block::Blocks;
@@ -7,7 +10,11 @@ use crate::block::Blocks;
 /// `ipBlock`: a CIDR block and what is taken out of it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct IpBlock {
+    /// What it comes to.
     blocks: Blocks,
+    /// As written, which answers to people quote.
+    cidr: IpNet,
+    except: Box<[IpNet]>,
 }
 
 /// Why an `ipBlock` is refused.
@@ -31,18 +38,47 @@ impl IpBlock {
     /// # Errors
     /// When an except is not strictly within the block, as the API server checks.
     pub fn new(cidr: IpNet, except: &[IpNet]) -> Result<Self, IpBlockError> {
-        let (cidr, outer) = (cidr.trunc(), cidr);
+        let outer = cidr.trunc();
         for (index, hole) in except.iter().enumerate() {
-            if !cidr.contains(&hole.trunc()) || hole.prefix_len() <= cidr.prefix_len() {
-                return Err(IpBlockError::ExceptOutside { index, except: *hole, cidr: outer });
+            if !outer.contains(&hole.trunc()) || hole.prefix_len() <= cidr.prefix_len() {
+                return Err(IpBlockError::ExceptOutside { index, except: *hole, cidr });
             }
         }
-        Ok(Self { blocks: Blocks::of(&cidr, except) })
+        Ok(Self { blocks: Blocks::of(&outer, except), cidr, except: except.into() })
+    }
+
+    /// `cidr`, as written.
+    #[must_use]
+    pub const fn cidr(&self) -> IpNet {
+        self.cidr
+    }
+
+    /// `except`, as written.
+    #[must_use]
+    pub const fn except(&self) -> &[IpNet] {
+        &self.except
+    }
+
+    /// The first `except` that has an address.
+    #[must_use]
+    pub fn excluded_by(&self, address: IpAddr) -> Option<IpNet> {
+        self.except.iter().find(|hole| hole.contains(&address)).copied()
     }
 
     /// The addresses of the block.
     #[must_use]
     pub const fn blocks(&self) -> &Blocks {
         &self.blocks
+    }
+}
+
+impl fmt::Display for IpBlock {
+    /// Such as `10.0.0.0/8 except 10.1.0.0/16, 10.2.0.0/16`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.cidr)?;
+        for (index, hole) in self.except.iter().enumerate() {
+            write!(f, "{}{hole}", if index == 0 { " except " } else { ", " })?;
+        }
+        Ok(())
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use flock_nft::read::GRAMMAR_ATTENDED;
+use flock_nft::read::{GRAMMAR_ATTENDED, GRAMMAR_DROPS};
 use flock_shared::NodeName;
 use ipnet::IpNet;
 
@@ -37,6 +37,8 @@ pub struct Facts {
     pub grammar: u32,
     /// Whether it takes the calls of CNI's plugin.
     pub cni: bool,
+    /// Whether its nft and kernel take what takes down drops ([`flock_nft::drops`]), and its agent reads that.
+    pub drops: bool,
 }
 
 impl Facts {
@@ -51,6 +53,12 @@ impl Facts {
     #[must_use]
     pub const fn attends(&self) -> bool {
         self.grammar >= GRAMMAR_ATTENDED
+    }
+
+    /// Returns true if its table may take down what it drops: its guard and its kernel take that.
+    #[must_use]
+    pub const fn keeps_drops(&self) -> bool {
+        self.grammar >= GRAMMAR_DROPS && self.drops
     }
 
     /// A node of which nothing is known that matters: no bridge, no tunnel, nothing that goes past the rules, an agent of
@@ -71,6 +79,7 @@ impl Facts {
             refused: Vec::new(),
             grammar: 1,
             cni: false,
+            drops: false,
         }
     }
 }

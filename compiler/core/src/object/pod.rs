@@ -1,5 +1,6 @@
 //! A pod: where it runs, what it is labelled, which addresses it owns and how its ports are called.
 
+use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,6 +11,8 @@ use super::attachment::{Attachment, PodUid};
 use super::fault::Fault;
 use super::interface::HostInterface;
 use super::port::{NamedPort, PortName};
+use super::untranslated::Untranslated;
+use super::workload::{Owner, Workload};
 use crate::collections::sorted::Sorted;
 use crate::label::Labels;
 use crate::port::Protocol;
@@ -34,6 +37,8 @@ pub struct Pod {
     /// Since when it is on its way to its node, as the API server says; `None` where it says nothing, and for pods that have
     /// arrived.
     pub scheduled: Option<UnixTime>,
+    /// The workload that it belongs to, as its own metadata say: whoever may write the pod decides.
+    pub owner: Untranslated<Owner>,
     /// What was not understood and left out: such a port does not match, such an address owns nothing.
     pub faults: Vec<Fault>,
 }
@@ -104,8 +109,36 @@ impl Pod {
             lifecycle: Lifecycle::Live,
             ports: Sorted::new(),
             scheduled: None,
+            owner: Untranslated::default(),
             faults: Vec::new(),
         }
+    }
+
+    /// The workload that it belongs to, or stands for.
+    #[must_use]
+    pub fn workload(&self) -> Option<&Arc<Workload>> {
+        self.owner.workload()
+    }
+
+    /// Returns true if there is no such pod, but a workload that will make pods like this one.
+    #[must_use]
+    pub const fn stands_for_others(&self) -> bool {
+        matches!(self.owner.0, Owner::StandsFor(_))
+    }
+
+    /// Its name as people know it: `shop/api-5f6b`, and `shop/deploy/api` of a pod that stands for its workload.
+    pub fn title(&self) -> impl fmt::Display {
+        struct Title<'a>(&'a Pod);
+        impl fmt::Display for Title<'_> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                let Pod { key, owner, .. } = self.0;
+                match &owner.0 {
+                    Owner::StandsFor(workload) => write!(f, "{}/{workload}", key.namespace),
+                    Owner::Workload(_) | Owner::Nobody => write!(f, "{key}"),
+                }
+            }
+        }
+        Title(self)
     }
 
     /// Returns true if it uses its node's network: no policy applies to it, and no selector peer matches it.

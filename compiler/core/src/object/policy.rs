@@ -6,8 +6,11 @@ use flock_shared::PolicyKey;
 
 use super::direction::{Direction, Types};
 use super::fault::Fault;
+use super::lint_code::LintCode;
 use super::peer::PeerMatch;
 use super::port::RulePorts;
+use super::untranslated::Untranslated;
+use crate::collections::sorted::Sorted;
 use crate::label::Selector;
 
 /// `networking.k8s.io/v1 NetworkPolicy`.
@@ -19,6 +22,21 @@ pub struct Policy {
     pub pod_selector: Selector,
     /// What it says about them.
     pub body: PolicyBody,
+    /// What tells its versions apart, and what is not told of it.
+    pub meta: Untranslated<PolicyMeta>,
+}
+
+/// What a policy's metadata say.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PolicyMeta {
+    /// `metadata.uid`; `None` where it has none, as in manifests.
+    pub uid: Option<Arc<str>>,
+    /// `metadata.resourceVersion`; `None` where it has none, as in manifests.
+    pub resource_version: Option<Arc<str>>,
+    /// Findings that are not told of it.
+    pub ignored_lints: Sorted<LintCode>,
+    /// The directions that `spec.policyTypes` leaves out although there are rules for them, which nobody looks at.
+    pub unused_rules: Option<Types>,
 }
 
 /// What a policy says about the pods that it selects.
@@ -45,6 +63,12 @@ pub struct PolicyRules {
 }
 
 impl Policy {
+    /// A policy of which nothing is known but what it says.
+    #[must_use]
+    pub fn new(key: PolicyKey, pod_selector: Selector, body: PolicyBody) -> Self {
+        Self { key, pod_selector, body, meta: Untranslated::default() }
+    }
+
     /// The rules in `direction` if the policy isolates in it.
     #[must_use]
     pub fn rules(&self, direction: Direction) -> Option<&[Rule]> {

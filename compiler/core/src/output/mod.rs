@@ -25,7 +25,7 @@ pub use address_set::{AddressSet, Membership, PeerPort, ServicePort, SetDefiniti
 pub use guard::{Closing, PodCidrGuard};
 pub use isolated::IsolatedPods;
 pub use links::{Links, NodeAddresses};
-pub use node_rules::{Families, IsolatedPod, Isolation, NodeRules, Owners};
+pub use node_rules::{Drops, Families, IsolatedPod, Isolation, NodeRules, Owners};
 pub use rule_set::{Bits, BlockSet, Fingerprint, NamedRanges, RuleSet, Union};
 
 /// What one node enforces, before it is a table.
@@ -110,6 +110,8 @@ impl Output {
             isolated: isolated.collect(),
             source_checks,
             guard,
+            // Sets that packets add to are constructs that it may be refused for.
+            drops: Drops::Counted,
             ..NodeRules::clone(&self.node_rules)
         };
         let (tree, node_rules_digest) = (SetTree::of(&[]), NodeRulesDigest::of(&node_rules));

@@ -34,6 +34,18 @@ pub struct NodeRules {
     pub guard: Option<Arc<PodCidrGuard>>,
     /// By which ways frames and tunnelled packets come to the pods.
     pub links: Arc<Links>,
+    /// Whether flows are taken down that a policy denies.
+    pub drops: Drops,
+}
+
+/// Whether a node takes down the flows that it drops by a decision of policy.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Drops {
+    /// It counts packets, and no more: its agent or its kernel can do nothing else, or it is told not to.
+    #[default]
+    Counted,
+    /// It does ([`flock_nft::drops`]).
+    Kept,
 }
 
 /// The pods that own an address: one, unless it is contested. In order.
@@ -154,6 +166,9 @@ impl NodeRulesDigest {
         }
         if *node_rules.links != Links::default() {
             digest.inner(&node_rules.links.digest());
+        }
+        if node_rules.drops == Drops::Kept {
+            digest.text("drops");
         }
         Self(digest.finish())
     }

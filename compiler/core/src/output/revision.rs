@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! revision ─┬─ rules: families, source checks, chunks of isolated pods with the digests of their rule sets; where unready pods are
-//!           │  isolated: pod CIDRs, chunks of known addresses, when they are closed
+//!           │  isolated: pod CIDRs, chunks of known addresses, when they are closed; whether drops are taken down
 //!           └─ 16 buckets of sets, by the first digit of their names ── set: name ── chunks of members
 //! ```
 //!
@@ -20,7 +20,7 @@ use crate::identity::{Digest, Identity, Name};
 
 /// Raised when the same output is laid out or written in another way: replicas of different versions must not give
 /// different tables the same revision.
-pub const LAYOUT_VERSION: u8 = 8;
+pub const LAYOUT_VERSION: u8 = 9;
 
 const BUCKETS: usize = 16;
 

@@ -34,6 +34,7 @@ fn pod(name: &str, app: &str, address: &str, at: &str) -> Pod {
         lifecycle: Lifecycle::Live,
         ports: [].into(),
         scheduled: None,
+        owner: Default::default(),
         faults: Vec::new(),
     }
 }
@@ -47,11 +48,11 @@ fn policy(name: &str, to: &str, from: &str) -> Policy {
     let bank = NamespaceName::new("bank").unwrap();
     let from = PodPeer { namespaces: NamespaceScope::Named(bank), pods: app(from) };
     let rule = Rule { peers: PeerMatch::OneOf(vec![Peer::Pods(from.into())]), ports: RulePorts::Any };
-    Policy {
-        key: PolicyKey::new("bank", name).unwrap(),
-        pod_selector: app(to),
-        body: PolicyBody::Understood(PolicyRules { ingress: Some([rule].into()), egress: None }),
-    }
+    Policy::new(
+        PolicyKey::new("bank", name).unwrap(),
+        app(to),
+        PolicyBody::Understood(PolicyRules { ingress: Some([rule].into()), egress: None }),
+    )
 }
 
 fn objects() -> [Change; 3] {
@@ -235,4 +236,26 @@ fn a_first_pass_that_breaks_says_nothing_of_any_node() {
     let pass = translator.pass();
     assert!(pass.changes.is_empty() && pass.broken.is_some_and(|broken| !broken.is_mended));
     assert_eq!(translator.output(&node("n1")), None);
+}
+
+#[test]
+fn starting_over_comes_to_the_same_and_follows_what_changes_meanwhile() {
+    let mut translator = Translator::default();
+    for change in objects() {
+        translator.apply(change);
+    }
+    let first = translator.pass();
+    assert!(!first.changes.is_empty());
+    translator.start_over();
+    let again = translator.pass();
+    assert!(again.changes.is_empty() && again.gone.is_empty() && again.broken.is_none(), "{again:?}");
+    // Between the decision and the pass, and with nothing indexed.
+    translator.start_over();
+    translator.start_over();
+    translator.apply(Change::Pod(Edit::Upsert(pod("till-9", "till", "10.0.1.9", "n1"))));
+    translator.pass();
+    let fresh = translate_with(translator.world(), Options::default());
+    for (name, output) in fresh.nodes() {
+        assert_eq!(translator.output(name).unwrap().revision(), output.revision());
+    }
 }

@@ -16,7 +16,7 @@ use super::index::policies::PolicyIndex;
 use super::node::expected::Expected;
 use super::node::guards::PodCidrGuards;
 use super::node::links::AddressIndex;
-use super::options::Options;
+use super::options::{KeepDrops, Options};
 use super::pass::distinct;
 use super::problems::Faulty;
 use super::rules::applied_to::AppliedToGroups;
@@ -56,6 +56,8 @@ pub(super) struct Indexes {
     /// The families of the cluster's addresses, as of the last pass.
     pub(super) families: Families,
     pub(super) budgets: Budgets,
+    /// Whether nodes are to take down what they drop.
+    pub(super) drops: KeepDrops,
     pub(super) dirty: Dirty,
 }
 
@@ -93,6 +95,7 @@ impl Indexes {
             problems: Faulty::default(),
             families: Families::default(),
             budgets: options.budgets,
+            drops: options.drops,
             dirty: Dirty { all: true, ..Dirty::default() },
         }
     }
@@ -196,14 +199,13 @@ impl Indexes {
         let Some(facts) = difference.newest() else { return };
         let Difference { before, after } = difference;
         self.dirty.problems = true;
-        let links = |facts: &Option<Arc<Facts>>| {
-            facts
-                .as_ref()
-                .map(|facts| (facts.bridges.clone(), facts.tunnel_ports.clone()))
-                .unwrap_or_default()
+        let of_facts = |facts: &Option<Arc<Facts>>| {
+            let laid_out =
+                |facts: &Arc<Facts>| (facts.bridges.clone(), facts.tunnel_ports.clone(), facts.keeps_drops());
+            facts.as_ref().map_or_else(|| (Vec::new(), BTreeSet::new(), true), laid_out)
         };
         // Nothing else of its facts is laid out, and no other report has its node assembled.
-        if links(before) != links(after) {
+        if of_facts(before) != of_facts(after) {
             self.dirty.nodes.extend(self.cluster.node_id(&facts.node));
         }
         let may_expect = |facts: &Option<Arc<Facts>>| facts.as_ref().is_some_and(|facts| facts.may_expect());

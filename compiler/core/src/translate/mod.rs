@@ -34,16 +34,17 @@ use flock_shared::{NodeName, PodKey};
 pub use budget::Budgets;
 pub use budget::load::Load;
 pub use once::{Translation, translate, translate_with};
-pub use options::{Options, UnreadyPods, UnreadyPodsError};
+pub use options::{KeepDrops, KeepDropsError, Options, UnreadyPods, UnreadyPodsError};
 pub use pass::{NodeChange, Pass, Work};
 
 use self::anew::Kept;
 use self::indexes::Indexes;
 use crate::change::Change;
 use crate::invariant::{Broken, Watch};
+use crate::judge::OverBudget;
 use crate::output::Output;
 use crate::problem::Problem;
-use crate::world::World;
+use crate::world::{Applied, Differences, World};
 
 /// A world and the output of each of its nodes, kept up to date.
 ///
@@ -75,16 +76,17 @@ use crate::world::World;
 /// #     labels: Default::default(),
 /// #     ports: [].into_iter().collect(),
 /// #     scheduled: None,
+/// #     owner: Default::default(),
 /// #     faults: Vec::new(),
 /// })));
 /// assert_eq!(translator.pass().changes.len(), 1);
 ///
 /// // A policy that selects all pods of its namespace and allows nothing in.
-/// let deny = Policy {
-///     key: ObjectKey::new("shop", "deny").unwrap(),
-///     pod_selector: Selector::everything(),
-///     body: PolicyBody::Understood(PolicyRules { ingress: Some([].into()), egress: None }),
-/// };
+/// let deny = Policy::new(
+///     ObjectKey::new("shop", "deny").unwrap(),
+///     Selector::everything(),
+///     PolicyBody::Understood(PolicyRules { ingress: Some([].into()), egress: None }),
+/// );
 /// assert!(translator.apply(Change::Policy(Edit::Upsert(deny.clone()))));
 /// let pass = translator.pass();
 /// assert_eq!(pass.changes[0].after.node(), &worker);
@@ -184,10 +186,24 @@ impl Translator {
         self.watch.over(|| problems::of(&self.indexes, &self.world))
     }
 
+    /// The pods that are closed because their policies cost more than is allowed, as of the last pass. It looks at every pod
+    /// that is on a node or in a group where that is so, and at nothing where nobody is.
+    #[must_use]
+    pub fn over_budget(&self) -> OverBudget {
+        self.watch.over(|| problems::pods_over_budget(&self.indexes))
+    }
+
     /// Applies a change to the world. Returns true if anything differs.
     pub fn apply(&mut self, change: Change) -> bool {
-        let differences = self.world.apply(change);
+        self.apply_telling(change, |_| ())
+    }
+
+    /// The same, which tells what has become of the objects, also of those that differ in nothing that is translated
+    /// ([`Difference::is_translated`](crate::world::Difference::is_translated)).
+    pub fn apply_telling(&mut self, change: Change, mut tell: impl FnMut(&Differences)) -> bool {
+        let Applied { differences, untranslated } = self.world.apply_fully(change);
         let differs = !differences.is_empty();
+        [&differences, &untranslated].into_iter().filter(|it| !it.is_empty()).for_each(&mut tell);
         // Nothing is indexed, so there is nothing that could follow: the next pass indexes the world as it finds it.
         if self.indexes.dirty.all {
             self.kept.follow(&differences);
@@ -223,6 +239,15 @@ impl Translator {
             self.start_anew((pass, gone));
         }
         Pass { broken: Some(Broken { count, first, is_mended: false }), ..Pass::default() }
+    }
+
+    /// Has the next pass bring the outputs up to date from nothing. What is published stays until then, and what it changes is
+    /// told as of any other pass.
+    pub fn start_over(&mut self) {
+        // Nothing is indexed yet, so the next pass begins from nothing as it is.
+        if !self.indexes.dirty.all {
+            self.start_anew((Pass::default(), Vec::new()));
+        }
     }
 
     /// A pass on the condition that no invariant breaks, and the last outputs of the nodes that are gone.

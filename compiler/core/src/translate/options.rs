@@ -12,12 +12,57 @@ use crate::world::Trust;
 pub struct Options {
     /// What happens to addresses that no known pod owns yet.
     pub unready_pods: UnreadyPods,
+    /// Whether nodes take down what they drop, as far as they can.
+    pub drops: KeepDrops,
     /// What is believed of what CNI says.
     pub trust: Trust,
     /// What policies may come to; a parameter, so that a test can exceed it.
     pub budgets: Budgets,
     /// What comes of a broken invariant; a parameter, so that a test can see what a release does.
     pub on_break: OnBreak,
+}
+
+/// Whether nodes take down the flows that policies deny there.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum KeepDrops {
+    /// Those whose agent and kernel can.
+    #[default]
+    On,
+    /// None.
+    Off,
+}
+
+impl KeepDrops {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::On, Self::Off];
+
+    /// As the command line has it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::On => "on",
+            Self::Off => "off",
+        }
+    }
+}
+
+impl fmt::Display for KeepDrops {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// A word that says nothing of drops.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("expected on or off")]
+pub struct KeepDropsError;
+
+impl FromStr for KeepDrops {
+    type Err = KeepDropsError;
+
+    fn from_str(text: &str) -> Result<Self, KeepDropsError> {
+        Self::ALL.into_iter().find(|one| one.as_str() == text).ok_or(KeepDropsError)
+    }
 }
 
 /// What happens to an address in a node's pod CIDRs that no known pod owns yet: mostly that of a pod which has just

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use flock_shared::{NamespaceName, NodeName, PodKey, PolicyKey};
 
 use super::indexes::{Indexes, rules};
-use crate::collections::ids::{NamespaceId, RulesId};
+use crate::collections::ids::{NamespaceId, PodId, RulesId};
+use crate::judge;
 use crate::object::{Direction, Facts, Node, Pod, Policy};
 use crate::problem::{self, Consequence, Problem};
 use crate::translate::budget::load::{Load, LoadKind};
@@ -152,6 +153,39 @@ fn groups_over_budget(indexes: &Indexes, world: &World) -> Vec<Problem> {
     problems.sort_unstable();
     problems.dedup();
     problems
+}
+
+/// The pods that are closed because their policies cost more than is allowed.
+pub(super) fn pods_over_budget(indexes: &Indexes) -> judge::OverBudget {
+    let Indexes { cluster, groups, .. } = indexes;
+    let mut found: Vec<(PodKey, Direction)> = Vec::new();
+    let mut closed = |pod: PodId, direction| {
+        found.extend(cluster.pod(pod).map(|entry| (entry.pod.key.clone(), direction)));
+    };
+    if indexes.any_over_budget() {
+        let is_over =
+            |group: &&AppliedToGroup| over(indexes, group).is_some() || is_namespace_over(indexes, group);
+        for group in groups.iter().map(|(_, group)| group).filter(is_over) {
+            group.pods.iter().for_each(|pod| closed(pod, group.direction()));
+        }
+    }
+    for (_, node) in cluster.nodes().filter(|(_, node)| !node.closed.is_empty()) {
+        let pods = node.pods.iter().filter_map(|id| Some((id, cluster.pod(id)?)));
+        for (id, entry) in pods.filter(|(_, entry)| node.closed.contains_key(&entry.namespace)) {
+            for direction in Direction::ALL {
+                let group = entry.group(direction).and_then(|group| groups.get(group));
+                if group.is_some_and(|group| matches!(group.outcome, Outcome::Rules(_))) {
+                    closed(id, direction);
+                }
+            }
+        }
+    }
+    found.into_iter().collect()
+}
+
+/// Returns true if a group has rules of a namespace whose rules look up too much.
+fn is_namespace_over(indexes: &Indexes, group: &AppliedToGroup) -> bool {
+    matches!(group.outcome, Outcome::Rules(_)) && indexes.rule_sets.is_namespace_over(group.namespace())
 }
 
 /// The policies of a namespace by the rules that they have in a direction, each list in order.

@@ -47,14 +47,8 @@ pub(crate) fn policy(
     ingress: Option<Vec<Rule>>,
     egress: Option<Vec<Rule>>,
 ) -> Policy {
-    Policy {
-        key: policy_key(namespace, name),
-        pod_selector: Selector::everything(),
-        body: PolicyBody::Understood(PolicyRules {
-            ingress: ingress.map(Into::into),
-            egress: egress.map(Into::into),
-        }),
-    }
+    let rules = PolicyRules { ingress: ingress.map(Into::into), egress: egress.map(Into::into) };
+    Policy::new(policy_key(namespace, name), Selector::everything(), PolicyBody::Understood(rules))
 }
 
 /// A policy of ingress alone.

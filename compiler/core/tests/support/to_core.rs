@@ -76,10 +76,8 @@ fn key(namespace: &str, name: &str) -> ObjectKey {
 }
 
 pub(crate) fn namespace(namespace: &Namespace) -> object::Namespace {
-    object::Namespace {
-        name: NamespaceName::new(namespace.name).unwrap(),
-        labels: namespace.labels.iter().map(|(key, value)| (*key, *value)).collect(),
-    }
+    let labels = namespace.labels.iter().map(|(key, value)| (*key, *value));
+    object::Namespace::new(NamespaceName::new(namespace.name).unwrap(), labels.collect())
 }
 
 pub(crate) fn pod(pod: &Pod) -> object::Pod {
@@ -114,6 +112,7 @@ pub(crate) fn pod(pod: &Pod) -> object::Pod {
             })
             .collect(),
         scheduled: None,
+        owner: Default::default(),
         faults: Vec::new(),
     }
 }
@@ -158,11 +157,7 @@ pub(crate) fn policy(policy: &Policy) -> object::Policy {
             })
         }
     };
-    object::Policy {
-        key: key(policy.namespace, policy.name),
-        pod_selector: selector(&policy.pod_selector),
-        body,
-    }
+    object::Policy::new(key(policy.namespace, policy.name), selector(&policy.pod_selector), body)
 }
 
 fn rule(own_namespace: Text, rule: &Rule) -> object::Rule {

@@ -73,6 +73,14 @@ pub(crate) async fn check(
     }
 }
 
+/// What is found of what is installed.
+///
+/// # Errors
+/// When nobody answers.
+pub(crate) async fn report(target: &Target, asker: &Asker<'_>) -> Result<impl serde::Serialize, Failure> {
+    after(target, asker).await
+}
+
 fn shown(report: &Report, format: CheckFormat) -> Result<String, Failure> {
     Ok(match format {
         CheckFormat::Table => report.table(table::colour()),

@@ -100,6 +100,28 @@ impl Target {
         }
     }
 
+    /// What asks the API server with the user's own rights; by a compiler's URL, that of the kubeconfig's current context.
+    /// The inner error: there is no kubeconfig, and where it was looked for.
+    ///
+    /// # Errors
+    /// When the kubeconfig cannot be used.
+    pub(crate) async fn api(&self) -> Result<Result<kube::Client, String>, TargetError> {
+        if let Self::Cluster(cluster) = self {
+            return Ok(Ok(cluster.client().clone()));
+        }
+        match kubeconfig::find(None, &kubeconfig::Places::here())? {
+            kubeconfig::Found::Nothing { looked } => Ok(Err(looked)),
+            kubeconfig::Found::Config(config) => {
+                let (config, context) = kubeconfig::context(*config, None).await?;
+                let client = kube::Client::try_from(config).map_err(|error| TargetError::Request {
+                    what: format!("use context {context:?}"),
+                    reason: words(&error),
+                })?;
+                Ok(Ok(client))
+            }
+        }
+    }
+
     /// Returns true if what has ended may be taken up again: with another replica, or with another token.
     pub(crate) const fn goes_on(&self) -> bool {
         match self {

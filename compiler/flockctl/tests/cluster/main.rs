@@ -5,9 +5,12 @@
 
 mod check;
 mod forwarding;
+mod manifests;
 mod merged;
 mod missing;
 mod plugin;
+mod questions;
+mod screens;
 mod site;
 mod target;
 mod url;

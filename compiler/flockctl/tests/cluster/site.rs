@@ -32,6 +32,7 @@ impl Site {
     pub(crate) async fn start() -> Self {
         let mut settings = Settings { closed: true, ..Settings::default() };
         settings.kinds.extend(crate::check::KINDS);
+        settings.kinds.push(crate::questions::ENDPOINT_SLICE);
         let api = ApiServer::start_with(settings).await.unwrap();
         api.identities().register(USER_TOKEN, Identity::user("alice"));
         let compiler = FakeCompiler::start_tls().await;

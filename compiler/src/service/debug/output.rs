@@ -168,11 +168,7 @@ mod tests {
         translator.pass();
         let shown = |translator: &Translator| to_wire(&translator.output(&name).unwrap()).unready;
         assert_eq!(shown(&translator), None);
-        translator.apply(Change::Policy(Edit::Upsert(Policy {
-            key,
-            pod_selector: Selector::everything(),
-            body,
-        })));
+        translator.apply(Change::Policy(Edit::Upsert(Policy::new(key, Selector::everything(), body))));
         translator.pass();
         let pod_cidrs = vec!["10.244.1.0/24".to_owned()];
         let always = v1::Closed::Always.into();

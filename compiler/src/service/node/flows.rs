@@ -92,16 +92,17 @@ mod tests {
             lifecycle: Lifecycle::Live,
             ports: Sorted::default(),
             scheduled: None,
+            owner: Default::default(),
             faults: Vec::new(),
         };
         translator.apply(Change::Pod(Edit::Upsert(pod)));
         translator.pass();
         let open = translator.output(&node).unwrap();
-        translator.apply(Change::Policy(Edit::Upsert(Policy {
-            key: PolicyKey::new("shop", "deny").unwrap(),
-            pod_selector: Selector::everything(),
-            body: PolicyBody::Understood(PolicyRules { ingress: Some([].into()), ..PolicyRules::default() }),
-        })));
+        translator.apply(Change::Policy(Edit::Upsert(Policy::new(
+            PolicyKey::new("shop", "deny").unwrap(),
+            Selector::everything(),
+            PolicyBody::Understood(PolicyRules { ingress: Some([].into()), ..PolicyRules::default() }),
+        ))));
         translator.pass();
         [open, translator.output(&node).unwrap()]
     }

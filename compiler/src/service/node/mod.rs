@@ -7,6 +7,7 @@
 
 mod attach;
 mod authenticate;
+mod dropped;
 mod facts;
 mod flows;
 mod quota;

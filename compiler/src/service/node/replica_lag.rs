@@ -128,7 +128,7 @@ fn acknowledge(
         }
         // It asks again: what it has is not known here yet.
         Ok(AgentMessage::Flows(_)) => Ok(()),
-        Ok(AgentMessage::Sandboxes(_)) => Ok(()),
+        Ok(AgentMessage::Sandboxes(_) | AgentMessage::Drops(_)) => Ok(()),
         Ok(AgentMessage::Hello(_)) => Err(Status::invalid_argument("a second hello")),
         Err(error) => Err(Status::invalid_argument(error.to_string())),
     }

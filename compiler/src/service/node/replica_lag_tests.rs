@@ -78,7 +78,7 @@ impl Replica {
     /// A namespace that appears at a version.
     async fn appear(&self, at: u32) {
         let name = format!("n{at}").parse().unwrap();
-        let change = Change::Namespace(Edit::Upsert(Namespace { name, labels: Default::default() }));
+        let change = Change::Namespace(Edit::Upsert(Namespace::new(name, Default::default())));
         self.read(Kind::Namespace, Reached::Event(version(at)), vec![change]).await;
     }
 
@@ -141,6 +141,7 @@ fn hello(position: &str) -> Hello {
         refused: Vec::new(),
         grammar: 1,
         cni: false,
+        drops: false,
     }
 }
 

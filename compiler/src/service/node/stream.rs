@@ -12,6 +12,7 @@ use tokio::time::timeout;
 use tokio_stream::StreamExt as _;
 use tonic::{Code, Status, Streaming};
 
+use super::dropped::StreamDrops;
 use super::replica_lag;
 use super::shared::NodeShared;
 use super::subscription::{Outbound, StreamCount, Subscription, SubscriptionParts};
@@ -86,6 +87,7 @@ impl AgentStream {
                 AgentMessage::Ack(_)
                 | AgentMessage::Facts(_)
                 | AgentMessage::Flows(_)
+                | AgentMessage::Drops(_)
                 | AgentMessage::Sandboxes(_),
             ) => Err(Status::invalid_argument("the first message must be a hello")),
             Err(error) => Err(Status::invalid_argument(error.to_string())),
@@ -120,7 +122,8 @@ impl AgentStream {
         };
         // What it has said while it waited is due.
         let has_facts = fleet.facts().as_deref() != told.as_ref();
-        let parts = SubscriptionParts { grant, desired, revocations, position, fleet, counted };
+        let drops = StreamDrops::new(&context.drops, hello.drops);
+        let parts = SubscriptionParts { grant, desired, revocations, position, fleet, drops, counted };
         Ok(Subscription::new(hello, parts, has_facts, context.limits))
     }
 }

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use tokio_stream::StreamExt as _;
 use tonic::{Code, Status, Streaming};
 
+use super::dropped::StreamDrops;
 use super::facts::FactsDue;
 use super::flows::{self, Others};
 use super::replica_lag::StreamPosition;
@@ -63,6 +64,7 @@ pub(super) struct SubscriptionParts {
     pub(super) revocations: Revocations,
     pub(super) position: StreamPosition,
     pub(super) fleet: fleet::OpenStream,
+    pub(super) drops: StreamDrops,
     pub(super) counted: StreamCount,
 }
 
@@ -75,6 +77,7 @@ pub(super) struct Subscription {
     facts: FactsDue,
     /// The agent's last question about connections, until it is answered.
     asked: Option<Box<Flows>>,
+    drops: StreamDrops,
     /// In a box: it is rare, and streams are many.
     remote: Box<RemoteRevocations>,
     position: StreamPosition,
@@ -85,7 +88,7 @@ pub(super) struct Subscription {
 impl Subscription {
     /// After a hello; `has_facts`: something else has been said of the node since.
     pub(super) fn new(hello: Hello, parts: SubscriptionParts, has_facts: bool, limits: Limits) -> Self {
-        let SubscriptionParts { grant, desired, revocations, position, fleet, counted } = parts;
+        let SubscriptionParts { grant, desired, revocations, position, fleet, drops, counted } = parts;
         Self {
             node: hello.node,
             grant,
@@ -93,6 +96,7 @@ impl Subscription {
             session: Session::new(hello.applied, hello.superseded, hello.grammar, limits),
             facts: FactsDue::new(has_facts),
             asked: None,
+            drops,
             remote: Box::new(RemoteRevocations::new(revocations)),
             position,
             fleet,
@@ -152,6 +156,13 @@ impl Subscription {
             {
                 return Ok(self.look(shared, state));
             }
+            // Behind all that is enforced. It is about a state that the agent has, and changes none.
+            if let Some(state) = self.session.state()
+                && let Some(wanted) = self.drops.due()
+            {
+                let update = Update::new(state.revision().clone(), UpdateKind::Current).wanting(wanted);
+                return Ok(Outbound { update, room: None });
+            }
             // Others may make their scripts while this stream waits.
             permit = None;
             tokio::select! {
@@ -161,6 +172,7 @@ impl Subscription {
                 },
                 changed = self.desired.changed() => changed.map_err(|_| EngineStopped)?,
                 () = until(wake) => {}
+                () = self.drops.changed() => {}
                 () = until(self.facts.due()) => {}
                 // In a box: nothing else that is waited for here takes as much room.
                 revoked = Box::pin(self.remote.next()) => {
@@ -182,7 +194,7 @@ impl Subscription {
             |newest: &&Published| newest.revision() == state.revision() && !self.session.is_under_way();
         let newest = newest.filter(is_same);
         let reached = newest.unwrap_or(state).sequence();
-        if self.fleet.reached(reached) {
+        if self.fleet.reached(reached, state) {
             self.counted.reached(reached);
         }
     }
@@ -288,6 +300,7 @@ impl Subscription {
                 self.fleet.said(&facts);
                 self.facts.said(shared.context.limits.facts);
             }
+            Ok(AgentMessage::Drops(drops)) => self.drops.told(&shared.context.drops, &self.node, drops),
             Ok(AgentMessage::Flows(flows)) => self.asked = Some(Box::new(flows)),
             Ok(AgentMessage::Sandboxes(all)) => shared.quotas.said(&shared.context, &self.node, all),
             Ok(AgentMessage::Hello(_)) => return Err(Status::invalid_argument("a second hello")),

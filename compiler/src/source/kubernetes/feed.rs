@@ -13,8 +13,8 @@ use super::ORIGIN;
 use super::failure::Absence;
 use super::raw::RawObject;
 use super::watched::Watched;
-use crate::convert::Converter;
 use crate::source::{KindProgress, Reached, SourceEvent, Version};
+use flock_convert::Converter;
 
 /// All objects of a kind at one version, converted while the pages come in.
 pub(super) struct Listing<W: Watched> {
@@ -211,8 +211,8 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::convert::HostInterfaces;
     use crate::source::Kind;
+    use flock_convert::HostInterfaces;
 
     fn feed() -> Feed<Pod> {
         Feed::new(Converter::new(ORIGIN, HostInterfaces::None))

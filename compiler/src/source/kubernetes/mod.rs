@@ -33,7 +33,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
 use super::{Events, Kind, Source, SourceError};
-use crate::convert::{Converter, HostInterfaces};
+use flock_convert::{Converter, HostInterfaces};
 use probe::AnonymousProbe;
 use watch::Watcher;
 use watched::Watched;

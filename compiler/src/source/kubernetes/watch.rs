@@ -24,8 +24,8 @@ use super::feed::{Feed, Listing};
 use super::raw::RawObject;
 use super::statistics::{KindStatistics, Statistics};
 use super::watched::Watched;
-use crate::convert::Converter;
 use crate::source::{Events, SourceEvent, Version};
+use flock_convert::Converter;
 
 /// A watch has to last this long, or to bring an event, before it counts as open.
 const SHORT_WATCH: Duration = Duration::from_secs(1);

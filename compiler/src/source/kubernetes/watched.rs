@@ -8,8 +8,8 @@ use serde_json::Value;
 
 use super::raw::RawObject;
 use super::statistics::{KindStatistics, Statistics};
-use crate::convert::{ConvertError, Converter};
 use crate::source::Kind;
+use flock_convert::{ConvertError, Converter};
 
 /// The namespace of a namespaced object that names none, as the converter reads it.
 const DEFAULT_NAMESPACE: &str = "default";

@@ -10,12 +10,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use flock_compiler_core::{Change, Problem};
+use flock_convert::manifests::files::{self, FileStamp, Scan, Stable};
+use flock_convert::manifests::{ManifestError, Merged, Objects, Parsed, merge, parse};
+use flock_convert::{Converter, HostInterfaces};
 
-use super::error::ManifestError;
-use super::files::{self, FileStamp, Scan, Stable};
-use super::objects::{Merged, Objects, merge};
-use super::parse::{Parsed, parse};
-use crate::convert::{Converter, HostInterfaces};
 use crate::source::SourceEvent;
 
 /// Scans after which a directory that changes all the time is read, as far as it stands still.
@@ -176,7 +174,7 @@ impl Follower {
         loop {
             let counting = self.files.iter().filter_map(|(path, file)| {
                 let parsed = file.counting(held.contains(path))?;
-                Some((&file.origin, parsed.objects.as_slice()))
+                Some((&file.origin, &**parsed))
             });
             let merged = merge(counting);
             let contradicting: Vec<(&PathBuf, &FileState)> = self
@@ -187,7 +185,7 @@ impl Follower {
             let mut newly_held = BTreeSet::new();
             for contradiction in &merged.ambiguous {
                 for (path, file) in &contradicting {
-                    if let Some(problem) = contradiction.of(&file.origin) {
+                    if let Some(problem) = contradiction.contradiction_of(&file.origin) {
                         newly_held.insert(PathBuf::clone(path));
                         problems.entry(Arc::clone(&file.origin)).or_default().push(problem);
                     }

@@ -1,27 +1,16 @@
-//! Manifests: cluster objects from files, read once (`render`) or followed as they change (`serve`).
+//! Manifests, followed as they change. How they are read is `flock_convert::manifests`' business.
 
-mod document;
-mod error;
-mod files;
 mod follow;
-mod load;
-mod objects;
-mod parse;
 #[cfg(test)]
-mod tests;
+mod follow_tests;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
+use flock_convert::HostInterfaces;
 use tokio::time::MissedTickBehavior;
 
-pub use error::{ManifestError, ObjectError};
-pub use load::Manifests;
-pub use objects::Objects;
-pub use parse::{Parsed, parse};
-
 use super::{Events, Source, SourceError};
-use crate::convert::HostInterfaces;
 use follow::Follower;
 
 /// Time between two looks at the directory. A change is taken at the second look that sees it, well within a second.

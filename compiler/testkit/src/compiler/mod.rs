@@ -4,11 +4,13 @@
 //! agent ─ Subscribe ─▶ NodeServer ─▶ Session   (the test sends updates, and reads acks, facts, flows, sandboxes)
 //! agent ─ Attach ────▶     "      ─▶ CniCall   (the test answers)
 //! flockctl ──────────▶ DebugServer ◀─ DebugAnswers (the test says what is answered)
+//! flockctl ──────────▶ AskServer ◀─── AskAnswers          "
 //! ```
 //!
 //! Helpers panic as tests do: an answer that does not come within [`PATIENCE`] fails the test.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests may panic as tests do")]
 
+mod ask;
 mod blocking;
 mod debug;
 mod node;
@@ -18,6 +20,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use flock_proto::v1::ask_service_server::AskServiceServer;
 use flock_proto::v1::debug_service_server::DebugServiceServer;
 use flock_proto::v1::node_service_server::NodeServiceServer;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
@@ -27,11 +30,13 @@ use tokio::task::JoinHandle;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::transport::{Identity, Server, ServerTlsConfig};
 
+pub use ask::AskAnswers;
 pub use blocking::{BlockingCompiler, BlockingSession};
 pub use debug::{DebugAnswers, quiet, served};
 pub use node::{CniCall, CniChange, Session};
 
 use crate::patience::patient;
+use ask::AskServer;
 use debug::DebugServer;
 use node::NodeServer;
 
@@ -61,6 +66,8 @@ pub struct FakeCompiler {
     pub ca: String,
     /// What it answers to flockctl, and what flockctl has shown and asked.
     pub debug: Arc<DebugAnswers>,
+    /// What it answers to questions about policy, and what was asked.
+    pub ask: Arc<AskAnswers>,
     sessions: mpsc::UnboundedReceiver<Session>,
     calls: mpsc::UnboundedReceiver<CniCall>,
     server: JoinHandle<()>,
@@ -90,6 +97,7 @@ impl FakeCompiler {
         let (session_inlet, sessions) = mpsc::unbounded_channel();
         let (call_inlet, calls) = mpsc::unbounded_channel();
         let debug = Arc::new(DebugAnswers::default());
+        let ask = Arc::new(AskAnswers::default());
         let mut server = Server::builder().max_concurrent_streams(STREAMS);
         if let Some(tls) = tls {
             server = server.tls_config(tls).unwrap();
@@ -97,9 +105,10 @@ impl FakeCompiler {
         let serving = server
             .add_service(NodeServiceServer::new(NodeServer { sessions: session_inlet, calls: call_inlet }))
             .add_service(DebugServiceServer::new(DebugServer(Arc::clone(&debug))))
+            .add_service(AskServiceServer::new(AskServer(Arc::clone(&ask))))
             .serve_with_incoming(TcpListenerStream::new(listener));
         let server = tokio::spawn(async { serving.await.unwrap() });
-        Self { address, ca, debug, sessions, calls, server }
+        Self { address, ca, debug, ask, sessions, calls, server }
     }
 
     /// Its URL in plain text.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use flock_proto::v1::node_service_server::NodeService;
-use flock_proto::{Ack, AgentMessage, Attach, Attached, Detach, Flows, Hello, NodeFacts, Outcome, v1};
+use flock_proto::{Ack, AgentMessage, Attach, Attached, Detach, Drops, Flows, Hello, NodeFacts, Outcome, v1};
 use flock_shared::cni::{Reach, Sandbox};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
@@ -23,6 +23,7 @@ pub struct Session {
     facts: mpsc::UnboundedReceiver<NodeFacts>,
     questions: mpsc::UnboundedReceiver<Flows>,
     sandboxes: mpsc::UnboundedReceiver<Vec<Sandbox>>,
+    drops: mpsc::UnboundedReceiver<Drops>,
     updates: mpsc::Sender<Result<v1::Update, Status>>,
 }
 
@@ -84,6 +85,11 @@ impl Session {
     /// The sandboxes of the node, as the agent says them next.
     pub async fn sandboxes(&mut self) -> Vec<Sandbox> {
         patiently(self.sandboxes.recv()).await.expect("the agent closed the stream")
+    }
+
+    /// What the agent tells of drops next.
+    pub async fn drops(&mut self) -> Drops {
+        patiently(self.drops.recv()).await.expect("the agent closed the stream")
     }
 
     /// Returns true if sandboxes have been said that nobody has looked at.
@@ -178,6 +184,7 @@ impl NodeService for NodeServer {
         let (facts_inlet, facts) = mpsc::unbounded_channel();
         let (question_inlet, questions) = mpsc::unbounded_channel();
         let (sandbox_inlet, sandboxes) = mpsc::unbounded_channel();
+        let (drop_inlet, drops) = mpsc::unbounded_channel();
         let (updates, mut relayed) = mpsc::channel(1);
         let (outbound, stream) = mpsc::channel(1);
         // Either side's end is the stream's: the test drops its session, or the agent closes its half.
@@ -191,6 +198,7 @@ impl NodeService for NodeServer {
                             Ok(AgentMessage::Facts(facts)) => facts_inlet.send(facts).is_ok(),
                             Ok(AgentMessage::Sandboxes(all)) => sandbox_inlet.send(all).is_ok(),
                             Ok(AgentMessage::Flows(flows)) => question_inlet.send(flows).is_ok(),
+                            Ok(AgentMessage::Drops(drops)) => drop_inlet.send(drops).is_ok(),
                             Ok(AgentMessage::Hello(_)) | Err(_) => false,
                         };
                         if !is_heard {
@@ -207,7 +215,7 @@ impl NodeService for NodeServer {
             }
         });
         // A test that has ended wants no more sessions.
-        let _ = self.sessions.send(Session { hello, acks, facts, questions, sandboxes, updates });
+        let _ = self.sessions.send(Session { hello, acks, facts, questions, sandboxes, drops, updates });
         Ok(Response::new(ReceiverStream::new(stream)))
     }
 

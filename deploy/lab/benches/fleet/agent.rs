@@ -190,6 +190,7 @@ impl Agent {
             refused: Vec::new(),
             grammar: GRAMMAR,
             cni: false,
+            drops: true,
         };
         out.send_data(framed(AgentMessage::Hello(hello)), false)?;
         let mut body = response.await?.into_body();

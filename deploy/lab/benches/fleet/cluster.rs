@@ -35,10 +35,8 @@ pub(crate) fn listings(shape: Shape) -> Result<Vec<SourceEvent>, NameError> {
     let nodes: Result<Vec<_>, _> = (0..shape.nodes).map(|number| Ok(Node::new(node(number)?))).collect();
     let namespaces: Result<Vec<_>, _> = (0..NAMESPACES)
         .map(|number| {
-            Ok(Namespace {
-                name: NamespaceName::new(&format!("team-{number}"))?,
-                labels: [("team", number.to_string())].into_iter().collect(),
-            })
+            let name = NamespaceName::new(&format!("team-{number}"))?;
+            Ok(Namespace::new(name, [("team", number.to_string())].into_iter().collect()))
         })
         .collect();
     let pods: Result<Vec<_>, _> =
@@ -73,6 +71,7 @@ fn pod(number: usize, on: usize, app: &'static str) -> Result<Pod, NameError> {
         lifecycle: Lifecycle::Live,
         ports: [].into(),
         scheduled: None,
+        owner: Default::default(),
         faults: Vec::new(),
     })
 }
@@ -90,11 +89,11 @@ fn policy(number: usize) -> Result<Policy, NameError> {
         peers: peer(NamespaceScope::Matching(Selector::everything()), app("monitor")),
         ports: RulePorts::OneOf(vec![port]),
     };
-    Ok(Policy {
-        key: PolicyKey::new(&namespace, "web")?,
-        pod_selector: app("web"),
-        body: PolicyBody::Understood(PolicyRules { ingress: Some([own, monitors].into()), egress: None }),
-    })
+    Ok(Policy::new(
+        PolicyKey::new(&namespace, "web")?,
+        app("web"),
+        PolicyBody::Understood(PolicyRules { ingress: Some([own, monitors].into()), egress: None }),
+    ))
 }
 
 fn app(value: &str) -> Selector {

@@ -112,6 +112,8 @@ fn verdicts_are_those_of_before_or_after_each_change_and_kept_connections_never_
         assert_eq!(differences(&table(run.ground.node(node)), &lines), Vec::<String>::new(), "{node}");
         assert!(lines.len() > 10);
     }
+    // All along it has judged flows of these nodes by words and by table.
+    assert_eq!(run.compiler.metric("flock_compiler_contradictions_total"), Some(0.0));
     // What deltas do not change keeps its counters.
     let updates = |kind| run.compiler.metric(&format!("flock_compiler_updates_total{{kind=\"{kind}\"}}"));
     assert!(updates("delta").is_some_and(|count| count > 0.0), "no deltas");

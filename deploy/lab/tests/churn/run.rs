@@ -21,7 +21,7 @@ use crate::objects;
 use crate::plan::Plan;
 use crate::stage::{Place, Role, places, settle};
 use crate::support::process::Process;
-use crate::support::table::counted;
+use crate::support::table::denied;
 use crate::support::wait::wait_until;
 use crate::timeline::{State, Timeline, is_conclusive, through};
 use crate::traffic::{Record, Traffic};
@@ -30,9 +30,6 @@ use flock_model::oracle::cluster::Cluster;
 
 /// Steps from one move of the mover to the next.
 const STEPS_PER_MOVE: usize = 60;
-
-/// The chain that every packet which is dropped on its way in ends in. Keepers are isolated, so it always stands.
-const DROPS: &str = "ingress_denied";
 
 /// Everything that a churn needs and leaves.
 pub(crate) struct Run {
@@ -117,7 +114,7 @@ impl Run {
             }
             if step % STEPS_PER_MOVE == 0 {
                 self.move_mover();
-                self.drops.push(NODES.map(|node| counted(self.ground.node(node), DROPS).unwrap()));
+                self.drops.push(NODES.map(|node| denied(self.ground.node(node), "ingress").unwrap()));
             }
             self.step();
             // Now and then nothing happens for a moment, so that verdicts of one state alone are seen too.

@@ -86,6 +86,13 @@ fn a_history_of_deltas_ends_where_the_full_script_does() {
         };
         let (revision, body) = (change.after.revision(), change.body);
         match held.replace(Arc::clone(&change.after)) {
+            // Whether drops are taken down is up to the agent, and no delta changes it.
+            Some(before) if before.node_rules().drops != change.after.node_rules().drops => {
+                assert!(body.is_none());
+                journal = render(&change.after).bytes().to_vec();
+                load(&followed, &Script::new(journal.clone()), "a full script");
+                superseded = Superseded::default();
+            }
             None => {
                 journal = render(&change.after).bytes().to_vec();
                 load(&followed, &Script::new(journal.clone()), "a full script");

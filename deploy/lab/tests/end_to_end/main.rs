@@ -9,6 +9,7 @@ mod closed;
 mod compiler;
 mod conntrack;
 mod debug;
+mod drops;
 mod e2e;
 mod edit;
 mod ending;

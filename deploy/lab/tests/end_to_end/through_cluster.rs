@@ -3,7 +3,8 @@
 use std::process::Output;
 
 use flock_shared::access::{
-    API_GROUP, CLIENT_ACCOUNT, NAMESPACE as OURS, NODE_SCRIPTS, POLICY_EXPLANATIONS, PORT, SERVICE,
+    API_GROUP, CLIENT_ACCOUNT, NAMESPACE as OURS, NODE_SCRIPTS, POLICY_DROPS, POLICY_EXPLANATIONS, PORT,
+    SERVICE,
 };
 use flock_testkit::{Grant, NAMESPACE, NETWORK_POLICY, NODE, POD, SERVICE_ACCOUNT, Subject};
 use serde_json::json;
@@ -150,4 +151,69 @@ fn each_pod_of_the_compiler_is_asked_by_a_port_of_its_own() {
     cluster.compilers[0].kill();
     let (code, complaint) = cluster.exits(&["nodes"]);
     assert_eq!(code, Some(3), "{complaint}");
+}
+
+#[test]
+fn a_tenant_is_answered_through_the_api_server_and_told_nothing_of_others() {
+    let cluster = ClusterWithoutAgents::start();
+    let labels = json!({ "vault": "topsecret" });
+    cluster.api.put(
+        POD,
+        json!({
+            "metadata": { "namespace": "bank", "name": "safe", "labels": labels },
+            "spec": { "nodeName": "n7" },
+            "status": { "phase": "Running", "podIPs": [{ "ip": "10.9.0.1" }] },
+        }),
+    );
+    cluster.api.put(
+        NETWORK_POLICY,
+        json!({
+            "metadata": { "namespace": "bank", "name": "hidden-rules" },
+            "spec": { "podSelector": { "matchLabels": labels }, "policyTypes": ["Ingress"] },
+        }),
+    );
+    for resource in [POLICY_EXPLANATIONS, POLICY_DROPS] {
+        cluster.allow(resource, Some("shop"));
+    }
+    let explain = ["explain", "shop/web", "bank/safe", "443"];
+    wait_until("the denial", || cluster.exits(&explain).1.starts_with("DENIED"));
+    let file = cluster.directory.path().join("new.yaml");
+    let kind = "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy";
+    let policy = "metadata: {namespace: shop, name: new}\nspec: {podSelector: {}, policyTypes: [Egress]}";
+    std::fs::write(&file, format!("{kind}\n{policy}\n")).unwrap();
+    let questions: [(&[&str], &[i32]); 12] = [
+        (&explain, &[1]),
+        (&["can", "shop/web", "reach", "bank/safe:443"], &[1]),
+        (&["who-can", "reach", "shop/web"], &[0]),
+        (&["reach", "shop/web"], &[0]),
+        (&["matrix", "-n", "shop"], &[0]),
+        (&["open", "-n", "shop"], &[0]),
+        (&["policies", "-n", "shop"], &[0]),
+        (&["lint", "-n", "shop"], &[0, 1]),
+        (&["history", "-n", "shop"], &[0]),
+        (&["receipt", "-n", "shop"], &[0]),
+        (&["drops", "-n", "shop"], &[0]),
+        (&["preview", "-f", file.to_str().unwrap()], &[0, 1]),
+    ];
+    for (question, codes) in questions {
+        for shape in [&[][..], &["-o", "json"]] {
+            let (code, said) = cluster.exits(&[question, shape].concat());
+            assert!(code.is_some_and(|code| codes.contains(&code)), "{question:?}: {code:?}: {said}");
+            for secret in ["hidden-rules", "topsecret", "vault", "10.9.0.1", "n7"] {
+                assert!(!said.contains(secret), "{question:?}: {secret}: {said}");
+            }
+        }
+    }
+    let refused: [&[&str]; 5] = [
+        &["explain", "bank/safe", "bank/safe", "443"],
+        &["policies", "-n", "bank"],
+        &["drops", "-n", "bank"],
+        &["drops"],
+        &["matrix", "-A"],
+    ];
+    for question in refused {
+        let (code, said) = cluster.exits(question);
+        assert_eq!(code, Some(2), "{question:?}: {said}");
+        assert!(!said.contains("hidden-rules") && !said.contains("topsecret"), "{said}");
+    }
 }

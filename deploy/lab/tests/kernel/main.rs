@@ -12,6 +12,7 @@ mod cluster;
 mod connections;
 mod contested;
 mod directions;
+mod drops;
 mod flow;
 mod full_matrix;
 mod icmp;

@@ -1,9 +1,12 @@
 //! Kubernetes objects as manifest text, and what the compiler makes of them.
 
-use flock_compiler::convert::HostInterfaces;
-use flock_compiler::source::manifests::Manifests;
+use flock_compiler_core::nft::read::GRAMMAR;
+use flock_compiler_core::object::Facts;
 use flock_compiler_core::translate::translate_with;
-use flock_compiler_core::{Options, Problem, Translation, UnreadyPods, World, translate};
+use flock_compiler_core::{Change, Edit, Options, Problem, Translation, UnreadyPods, World, translate};
+use flock_convert::HostInterfaces;
+use flock_convert::manifests::Manifests;
+use flock_shared::NodeName;
 
 use crate::members::{MEMBERS, Member, NAMESPACES, NODES};
 
@@ -109,11 +112,18 @@ impl Objects {
     /// The world of these objects. A fault that is not on purpose is a mistake in the test.
     pub(crate) fn world(&self) -> World {
         let text = self.documents.join("\n---\n");
-        let manifests = Manifests::from_bytes([("test.yaml", text.as_bytes())], &self.interfaces);
+        let manifests =
+            Manifests::from_bytes([("test.yaml", text.as_bytes())], &self.interfaces.clone().into());
         assert!(manifests.errors.is_empty(), "{:?}", manifests.errors);
         let mut world = World::default();
         for change in manifests.listings() {
             world.apply(change);
+        }
+        // As agents of this version would say it: nodes take down what they drop, and wait for nobody.
+        for name in NODES {
+            let node = NodeName::new(name).unwrap();
+            let facts = Facts { grammar: GRAMMAR, drops: true, cni: true, ..Facts::nothing_of(node) };
+            world.apply(Change::Facts(Edit::Upsert(facts)));
         }
         let translation = translate(&world);
         let faults: Vec<&Problem> =

@@ -17,8 +17,9 @@ pub use limits::{
     TUNNEL_PORTS_PER_RULE,
 };
 
+use crate::direction::Direction;
 use crate::model::{Field, Hook, Match, Rule, Statement, Verdict};
-use crate::name::{ChainName, SetName, TableName};
+use crate::name::{ChainName, Family, SetName, TableName};
 use crate::phrases::Phrases as _;
 use crate::read::{Item, Line, Lines, Object, Unreadable};
 
@@ -59,6 +60,9 @@ pub enum Why {
         "a rule of {0} has to ask for a set of interfaces, or for ports of tunnels of services: packets of the node pass there"
     )]
     Entering(ChainName),
+    /// A rule that takes down or shows what passes somewhere else than where it is dropped.
+    #[error("{0} takes down or shows what is dropped elsewhere")]
+    Drops(ChainName),
     /// A rule is added to a chain that was not flushed just before.
     #[error("rules are added to {0} only behind its flush")]
     NotFlushed(String),
@@ -206,7 +210,11 @@ impl Count {
             }
             Line::DeleteTable(table) => costs.delete_table(table),
             Line::Object(object) => {
-                costs.objects.entry(object.clone()).or_default();
+                // What packets may add to a set is there from its beginning: nobody asks before they do.
+                let size = object.kind().size();
+                let is_new = !costs.objects.contains_key(&object);
+                costs.objects.entry(object.clone()).or_insert(size);
+                costs.elements += if is_new { size } else { 0 };
                 self.object = Some(object);
             }
             Line::Items(items, _) => self.items(&items)?,
@@ -265,7 +273,7 @@ impl Count {
             Line::AddTable(_)
             | Line::Table(_)
             | Line::TypeOf(_)
-            | Line::Flags(_)
+            | Line::Property(_)
             | Line::Elements
             | Line::EndElements
             | Line::Hook(_)
@@ -308,7 +316,7 @@ impl Count {
                 Verdict::Jump(to) => name.may_jump_to(to),
                 Verdict::Accept | Verdict::Drop | Verdict::Return => true,
             },
-            Statement::Reset => true,
+            Statement::Reset | Statement::Keep(_) | Statement::KeepAndDrop(_) | Statement::Show(_) => true,
         };
         if !allowed {
             let from = name.to_string();
@@ -319,6 +327,9 @@ impl Count {
             matches!(name.hook(), Some(Hook::Entering | Hook::Translated | Hook::FromPorts | Hook::ToPorts));
         if is_of_all && !leaves_node_alone(rule) {
             return Err(Why::Entering(name.clone()));
+        }
+        if !is_about_own_drops(name, rule) {
+            return Err(Why::Drops(name.clone()));
         }
         // Each is an element to the kernel, like those of sets that have a name.
         for condition in &rule.matches {
@@ -357,6 +368,28 @@ fn leaves_node_alone(rule: &Rule) -> bool {
     };
     let is_of_service = matches!(rule.matches.as_slice(), [Match::TunnelPorts(_), Match::Translated]);
     is_of_service || rule.matches.iter().any(of_interfaces)
+}
+
+/// Returns true if a rule takes down and shows nothing, or what this chain drops: so nobody is shown what passes.
+fn is_about_own_drops(name: &ChainName, rule: &Rule) -> bool {
+    let is_of = |direction: Direction, of: Option<Family>| match name {
+        ChainName::Denied(own) => *own == direction,
+        ChainName::Unkept(own, family) | ChainName::Portless(own, family) => {
+            *own == direction && of.is_none_or(|of| of == *family)
+        }
+        _ => false,
+    };
+    let is_condition_of = |condition: &Match| match condition {
+        Match::NotKept(kept) => is_of(kept.direction, Some(kept.family)),
+        Match::OverBound(direction, family) => is_of(*direction, Some(*family)),
+        _ => true,
+    };
+    let is_statement_of = match &rule.statement {
+        Statement::Keep(kept) | Statement::KeepAndDrop(kept) => is_of(kept.direction, Some(kept.family)),
+        Statement::Show(direction) => is_of(*direction, None),
+        Statement::Verdict(_) | Statement::Counted(_) | Statement::Reset | Statement::Map(..) => true,
+    };
+    is_statement_of && rule.matches.iter().all(is_condition_of)
 }
 
 /// Returns true if nft makes a set of this condition.

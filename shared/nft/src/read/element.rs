@@ -80,7 +80,7 @@ fn element(text: &str, object: &Object) -> Option<Element> {
         // A block is no element of the model.
         SetType::AddressRanges(_) => None,
         // Whose elements a compiler never says.
-        SetType::TimedFamilies => None,
+        SetType::TimedFamilies | SetType::Drops(_) | SetType::DropSources(_) => None,
         SetType::AddressPairs(family) => {
             let (source, destination) = halves()?;
             Some(Element::Pair(address(source, family)?, address(destination, family)?))

@@ -36,8 +36,8 @@ pub enum Line {
     Object(Object),
     /// `typeof …`.
     TypeOf(Object),
-    /// `flags …`, the one word that belongs to what is there.
-    Flags(&'static str),
+    /// What belongs to what is there: its flags, its size, how long elements stay.
+    Property(&'static str),
     /// `elements = {`.
     Elements,
     /// Elements, and whether more follow on the next line.
@@ -87,8 +87,8 @@ pub enum Place {
     Table(TableName),
     /// Behind the head of a set or map.
     Head(Object),
-    /// Where the flags of a set or map that has some are.
-    Flags(Object, &'static str),
+    /// Where the properties of a set or map that has some are: these are left.
+    Properties(Object, &'static [&'static str]),
     /// Where elements may begin.
     Body(Object),
     /// Among elements.
@@ -149,7 +149,7 @@ impl fmt::Display for Place {
             Self::Top => f.write_str("a statement on our table"),
             Self::Table(_) => f.write_str("a set, map or chain of ours, or the end of the table"),
             Self::Head(object) => write!(f, "what {object} holds, by typeof"),
-            Self::Flags(object, _) => write!(f, "the flags of {object}"),
+            Self::Properties(object, _) => write!(f, "a property of {object}"),
             Self::Body(object) => write!(f, "the elements or the end of {object}"),
             Self::Items(object) => write!(f, "elements of {object}"),
             Self::LastItem(object) => write!(f, "the end of the elements of {object}"),
@@ -175,14 +175,13 @@ pub(super) fn read(text: &str, place: &Place) -> Option<(Line, Place)> {
             // What follows is not read: the object's name tells its type, and the line is compared with what is written
             // of that.
             depth("\t\t")?.strip_prefix("typeof ")?;
-            let next = match object.kind().flag() {
-                Some(flag) => Place::Flags(object.clone(), flag),
-                None => Place::Body(object.clone()),
-            };
-            Some((Line::TypeOf(object.clone()), next))
+            Some((Line::TypeOf(object.clone()), behind(object, object.kind().properties())))
         }
         // Nothing of the line is read, for the same reason.
-        Place::Flags(object, flag) => Some((Line::Flags(flag), Place::Body(object.clone()))),
+        Place::Properties(object, left) => {
+            let (property, left) = left.split_first()?;
+            Some((Line::Property(property), behind(object, left)))
+        }
         Place::Body(object) if depth("\t\t").is_some() => {
             Some((Line::Elements, Place::Items(object.clone())))
         }
@@ -204,6 +203,11 @@ pub(super) fn read(text: &str, place: &Place) -> Option<(Line, Place)> {
             None => Some((Line::EndObject, Place::Table(chain.table()))),
         },
     }
+}
+
+/// Where a line stands while so many properties of the object are left to say.
+fn behind(object: &Object, left: &'static [&'static str]) -> Place {
+    if left.is_empty() { Place::Body(object.clone()) } else { Place::Properties(object.clone(), left) }
 }
 
 /// The head of an object in the block of a table.
@@ -305,7 +309,7 @@ impl fmt::Display for Line {
                 write_key(f, fields_of(object.kind()).into_iter().flatten())?;
                 f.write_str(if matches!(object, Object::Map(_)) { " : verdict" } else { "" })
             }
-            Self::Flags(flag) => write!(f, "\t\tflags {flag}"),
+            Self::Property(property) => write!(f, "\t\t{property}"),
             Self::Elements => f.write_str("\t\telements = {"),
             Self::Items(items, more) => {
                 f.write_str("\t\t\t")?;

@@ -18,11 +18,14 @@ use std::fmt::{self, Write as _};
 /// sends no agent what its guard does not take.
 ///
 /// 1 is what there was before there was a number; 2 is 1 and [`crate::attended`]; 3 is 2 and names of 32 digits, which
-/// every script has.
-pub const GRAMMAR: u32 = 3;
+/// every script has; 4 is 3 and [`crate::drops`].
+pub const GRAMMAR: u32 = 4;
 
 /// Since which [`GRAMMAR`] a script may ask whether somebody attends to the node.
 pub const GRAMMAR_ATTENDED: u32 = 2;
+
+/// Since which [`GRAMMAR`] a script may take down what it drops.
+pub const GRAMMAR_DROPS: u32 = 4;
 
 /// The least [`GRAMMAR`] that takes any script of this version: names of sets and chains have 32 digits since.
 pub const GRAMMAR_LEAST: u32 = 3;

@@ -6,11 +6,13 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use super::name;
+use crate::direction::Direction;
+use crate::drops::{FlowPort, Keep, Kept, NotKept, OverBound, Show};
 use crate::model::{Field, Fields, Match, Rule, SetType, Statement, Verdict};
 use crate::name::Family;
 use crate::phrases::Phrases as _;
 use crate::pod_cidr::PodCidr;
-use crate::words::{RESET, TUNNEL_PORTS, fields_of};
+use crate::words::{COUNTED_DROP, RESET, TUNNEL_PORTS, fields_of};
 
 /// Conditions of a rule; ours have two at most.
 const MATCHES: usize = 4;
@@ -32,6 +34,9 @@ fn statement(text: &str) -> Option<Statement> {
     if text == RESET {
         return Some(Statement::Reset);
     }
+    if let Some(dropped) = dropped(text) {
+        return Some(dropped);
+    }
     if let Some(counted) = text.strip_prefix("counter ") {
         return verdict(counted).map(Statement::Counted);
     }
@@ -41,6 +46,52 @@ fn statement(text: &str) -> Option<Statement> {
     let (fields, rest) = fields(text)?;
     let map = name::map(rest.strip_prefix(" vmap @")?)?;
     fit(&fields, map.kind()).then_some(Statement::Map(fields, map))
+}
+
+/// What becomes of a flow that is dropped, beside that it is.
+fn dropped(text: &str) -> Option<Statement> {
+    let verb = text.split(' ').next()?;
+    match verb {
+        "update" => all_kept().find_map(|kept| {
+            let behind = text.strip_prefix(&Keep(kept).to_string())?;
+            match behind {
+                "" => Some(Statement::Keep(kept)),
+                _ => (behind.strip_prefix(' ')? == COUNTED_DROP).then_some(Statement::KeepAndDrop(kept)),
+            }
+        }),
+        "limit" => Direction::ALL
+            .into_iter()
+            .find(|direction| text == Show(*direction).to_string())
+            .map(Statement::Show),
+        _ => None,
+    }
+}
+
+/// What can be taken down.
+fn all_kept() -> impl Iterator<Item = Kept> {
+    Direction::ALL.into_iter().flat_map(|direction| {
+        Family::ALL.into_iter().flat_map(move |family| {
+            FlowPort::ALL.into_iter().map(move |port| Kept { direction, family, port })
+        })
+    })
+}
+
+/// The condition about what is taken down that a text begins with, and the rest.
+fn drop_condition(text: &str) -> Option<(Match, &str)> {
+    let behind = |said: String| text.strip_prefix(&said);
+    if text.starts_with("update ") {
+        return Direction::ALL.into_iter().find_map(|direction| {
+            Family::ALL.into_iter().find_map(|family| {
+                let rest = behind(OverBound(direction, family).to_string())?;
+                Some((Match::OverBound(direction, family), rest))
+            })
+        });
+    }
+    // A cheap look first: rules that look up sets are most of what there is to read.
+    if !text.contains(" != @") {
+        return None;
+    }
+    all_kept().find_map(|kept| Some((Match::NotKept(kept), behind(NotKept(kept).to_string())?)))
 }
 
 pub(super) fn verdict(text: &str) -> Option<Verdict> {
@@ -56,6 +107,9 @@ fn condition(text: &str) -> Option<(Match, &str)> {
     }
     if let Some(text) = text.strip_prefix(TUNNEL_PORTS) {
         return tunnel_ports(text);
+    }
+    if let Some(of_drops) = drop_condition(text) {
+        return Some(of_drops);
     }
     let (fields, rest) = fields(text)?;
     let rest = rest.strip_prefix(' ')?;
@@ -100,8 +154,11 @@ fn fields(text: &str) -> Option<(Fields, &str)> {
 }
 
 /// Returns true if these fields make a key of this kind: sources and destinations alike, also of ARP, and either
-/// interface.
+/// interface. What is taken down of drops is looked up by no rule but those of [`crate::drops`].
 fn fit(fields: &[Field], kind: SetType) -> bool {
+    if matches!(kind, SetType::Drops(_) | SetType::DropSources(_)) {
+        return false;
+    }
     let side = |field: Field| match field {
         Field::Destination(family) => Field::Source(family),
         Field::Outbound => Field::Inbound,

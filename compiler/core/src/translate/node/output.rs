@@ -4,17 +4,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use flock_shared::NodeName;
 use smallvec::SmallVec;
 
 use crate::collections::ids::{NamespaceId, NodeId, PodId, RuleSetId, SetId};
 use crate::invariant::bug;
 use crate::nft::costs::OWNERS_PER_ADDRESS;
 use crate::object::{Direction, HostInterface, Pod, PodNetwork};
-use crate::output::{AddressSet, IsolatedPod, Isolation, NodeRules, Output, Owners, RuleSet};
+use crate::output::{AddressSet, Drops, IsolatedPod, Isolation, NodeRules, Output, Owners, RuleSet};
 use crate::translate::budget::load::{Load, LoadKind};
 use crate::translate::index::cluster::{NodeEntry, PodEntry};
 use crate::translate::indexes::Indexes;
 use crate::translate::node::links::links_of;
+use crate::translate::options::KeepDrops;
 use crate::translate::rules::applied_to::{AppliedToGroup, Outcome};
 use crate::world::World;
 
@@ -161,6 +163,7 @@ impl NodeSources<'_> {
             source_checks: Arc::new(source_checks),
             guard,
             links,
+            drops: self.drops(&node.name),
         };
         rule_sets.sort_unstable();
         rule_sets.dedup();
@@ -174,6 +177,13 @@ impl NodeSources<'_> {
         members.sort_unstable_by_key(|(_, a)| a.definition.name);
         let (sets, members) = members.into_iter().unzip();
         (Output::new(node.name.clone(), Arc::new(node_rules), members), sets, rule_sets)
+    }
+
+    /// Whether a node takes down what it drops. One whose agent has not come yet is sent nothing: it counts as one of this
+    /// version, for which nothing changes once it has come.
+    fn drops(&self, node: &NodeName) -> Drops {
+        let can = self.world.facts().get(node).is_none_or(|facts| facts.keeps_drops());
+        if can && self.indexes.drops == KeepDrops::On { Drops::Kept } else { Drops::Counted }
     }
 
     /// The members of a set that some rule set within budget looks up. A set that is left out would be one that chains

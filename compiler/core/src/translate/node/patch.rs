@@ -79,8 +79,15 @@ impl NodePatch<'_> {
         let isolated = known.isolated.edited(edits);
         let (source_checks, guard) = (Arc::clone(&known.source_checks), known.guard.clone());
         let links = Arc::clone(&known.links);
-        let node_rules =
-            NodeRules { families: known.families, isolated, owners, source_checks, guard, links };
+        let node_rules = NodeRules {
+            families: known.families,
+            isolated,
+            owners,
+            source_checks,
+            guard,
+            links,
+            drops: known.drops,
+        };
         used.sort_unstable();
         used.dedup();
         let SetChanges { lost, mut gained } = self.sets(&node_rules, &used, gone);

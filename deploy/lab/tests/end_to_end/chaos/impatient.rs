@@ -4,13 +4,13 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use flock_compiler::convert::HostInterfaces;
 use flock_compiler::engine::Engine;
 use flock_compiler::listen;
 use flock_compiler::metrics::Metrics;
 use flock_compiler::service::{self, Context, Limits};
 use flock_compiler::source::Source as _;
 use flock_compiler::source::manifests::ManifestsSource;
+use flock_convert::HostInterfaces;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, watch};

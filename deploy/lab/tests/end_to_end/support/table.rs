@@ -1,11 +1,11 @@
-//! The kernel's table as comparable lines, and its drop counter.
+//! The kernel's table as comparable lines, and what it has dropped.
 
 use flock_lab::Node;
 use flock_shared::{MARKER_PREFIX, PAST_PREFIX};
 use serde_json::Value;
 
-/// The table of a node as nft lists it, without what differs between equal tables: handles, counts, the order of
-/// objects and of elements, and markers that were left behind. One line for each object; rules stay in their order. Empty if there is no table.
+/// The table of a node as nft lists it, without what differs between equal tables: handles, counts, what
+/// packets have put into sets, the order of objects and of elements, and markers that were left behind. One line for each object; rules stay in their order. Empty if there is no table.
 pub(crate) fn table(node: &Node) -> Vec<String> {
     let Ok(listed) = node.run("nft", &["-j", "-s", "list", "table", "inet", "flock_netpol"], "") else {
         return Vec::new();
@@ -52,12 +52,19 @@ pub(crate) fn differences(first: &[String], second: &[String]) -> Vec<String> {
     found
 }
 
-/// How many packets the last rule of a chain has counted; `None` if there is no such chain or it counts nothing.
-pub(crate) fn counted(node: &Node, chain: &str) -> Option<u64> {
-    let listed = node.run("nft", &["-j", "list", "chain", "inet", "flock_netpol", chain], "").ok()?;
-    let rules = objects(&listed);
-    let (_, last) = rules.iter().rfind(|(kind, _)| kind == "rule")?;
-    last["expr"].as_array()?.iter().find_map(|part| part["counter"]["packets"].as_u64())
+/// How many packets the chains have dropped in which a direction ends, that is the chains with names like
+/// `ingress_denied` and `ingress_unkept4`; `None` if there is no table.
+pub(crate) fn denied(node: &Node, direction: &str) -> Option<u64> {
+    let listed = node.run("nft", &["-j", "list", "table", "inet", "flock_netpol"], "").ok()?;
+    let ends = ["denied", "unkept", "portless"].map(|end| format!("{direction}_{end}"));
+    let of = |(kind, rule): &(String, Value)| {
+        let chain = rule["chain"].as_str().unwrap_or_default();
+        let parts = rule["expr"].as_array().filter(|_| kind == "rule")?;
+        let drops = ends.iter().any(|end| chain.starts_with(end))
+            && parts.iter().any(|part| part.get("drop").is_some());
+        parts.iter().find_map(|part| part["counter"]["packets"].as_u64()).filter(|_| drops)
+    };
+    Some(objects(&listed).iter().filter_map(of).sum())
 }
 
 /// What nft lists, by kind.
@@ -68,7 +75,12 @@ fn objects(listed: &str) -> Vec<(String, Value)> {
         .flat_map(|entry| entry.as_object().unwrap().clone())
         .filter(|(kind, _)| kind != "metainfo")
         .map(|(kind, mut object)| {
-            object.as_object_mut().unwrap().remove("handle");
+            let fields = object.as_object_mut().unwrap();
+            fields.remove("handle");
+            // Packets put their flows into these.
+            if kind == "set" && fields["name"].as_str().is_some_and(|name| name.contains("_drop")) {
+                fields.remove("elem");
+            }
             sort_elements(&mut object);
             (kind, object)
         })

@@ -1,0 +1,144 @@
+//! FLK008: an `ipBlock` within the addresses of pods or Services.
+//!
+//! Pods have addresses in the CIDRs of their nodes (`spec.podCIDRs`): a block is told if all of it lies in those, or in what
+//! they have in common, or if it has all of them and is no larger than what clusters use ([`LARGEST`]). Where nodes have no
+//! CIDRs, and in any case of a small block ([`SMALL`]), one is told that has the address of a pod. Addresses of Services are
+//! known only where Services are.
+
+use std::net::IpAddr;
+
+use flock_compiler_core::block::{AddressBits, Blocks, Ranges};
+use flock_compiler_core::object::{Peer, Policy};
+use flock_shared::PodKey;
+
+use super::code::Lint;
+use super::findings::{Findings, Found, path};
+use super::ground::{Ground, peers, rules};
+
+/// As many addresses as a /16, and as a /48: larger blocks that have every pod CIDR have much else.
+const LARGEST: (u128, u128) = (1 << 16, 1 << 80);
+/// As many addresses as a /24, and as a /120.
+const SMALL: u128 = 256;
+
+/// Addresses of a cluster's own.
+#[derive(Debug)]
+pub(super) struct Own {
+    /// The CIDRs of all nodes.
+    cidrs: Blocks,
+    /// What all of them have in common, of each family.
+    common: Blocks,
+    /// Addresses of pods, in order, and whose they are.
+    pods: Vec<(IpAddr, PodKey)>,
+}
+
+impl Own {
+    pub(super) fn of(ground: &Ground<'_>) -> Self {
+        let world = ground.cluster.world;
+        let (mut v4, mut v6) = (Vec::new(), Vec::new());
+        for cidr in world.nodes().values().flat_map(|node| &node.pod_cidrs) {
+            match cidr.first() {
+                IpAddr::V4(first) => v4.push(range_of(u32::from(first), cidr.prefix())),
+                IpAddr::V6(first) => v6.push(range_of(u128::from(first), cidr.prefix())),
+            }
+        }
+        let cidrs = Blocks { v4: Ranges::union_of(v4), v6: Ranges::union_of(v6) };
+        let common = Blocks { v4: common(&cidrs.v4), v6: common(&cidrs.v6) };
+        let mut pods: Vec<(IpAddr, PodKey)> = world
+            .pods()
+            .values()
+            .flat_map(|pod| pod.addresses().into_iter().flatten().map(|at| (*at, pod.key.clone())))
+            .collect();
+        pods.sort_unstable();
+        Self { cidrs, common, pods }
+    }
+
+    /// What a block is, if it is addresses of the cluster.
+    fn is(&self, ground: &Ground<'_>, block: &Blocks) -> Option<String> {
+        if block.is_empty() {
+            return None;
+        }
+        let has_cidrs =
+            |v4: bool, v6: bool| (!v4 || !self.cidrs.v4.is_empty()) && (!v6 || !self.cidrs.v6.is_empty());
+        let is_known = has_cidrs(!block.v4.is_empty(), !block.v6.is_empty());
+        if is_known && block.without(&self.common).is_empty() {
+            return Some("is within the addresses of pods".to_owned());
+        }
+        let (v4, v6) = (size(&block.v4), size(&block.v6));
+        let has_all = |own: &Blocks, size: u128, largest: u128| {
+            !own.is_empty() && size > 0 && size <= largest && own.without(block).is_empty()
+        };
+        let of_v4 = Blocks { v4: self.cidrs.v4.clone(), v6: Ranges::default() };
+        let of_v6 = Blocks { v4: Ranges::default(), v6: self.cidrs.v6.clone() };
+        if has_all(&of_v4, v4, LARGEST.0) || has_all(&of_v6, v6, LARGEST.1) {
+            return Some("is the addresses of all pods, and few others".to_owned());
+        }
+        if v4 > SMALL || v6 > SMALL {
+            return None;
+        }
+        let pod = self.pod_in(block)?;
+        Some(match ground.sight.sees(&pod.1.namespace) {
+            true => format!("has {}, the address of pod {}", pod.0, pod.1),
+            false => "has the address of a pod".to_owned(),
+        })
+    }
+
+    /// The first pod with an address in a block.
+    fn pod_in(&self, block: &Blocks) -> Option<&(IpAddr, PodKey)> {
+        let v4 = block
+            .v4
+            .iter()
+            .map(|(first, last)| (IpAddr::from(first.address()), IpAddr::from(last.address())));
+        let v6 = block
+            .v6
+            .iter()
+            .map(|(first, last)| (IpAddr::from(first.address()), IpAddr::from(last.address())));
+        v4.chain(v6).find_map(|(first, last)| {
+            let index = self.pods.partition_point(|(address, _)| *address < first);
+            self.pods.get(index).filter(|(address, _)| *address <= last)
+        })
+    }
+}
+
+/// The first and the last address of a block.
+fn range_of<T: AddressBits + Into<u128> + TryFrom<u128>>(first: T, prefix: u8) -> (T, T) {
+    let host = T::BITS.saturating_sub(prefix.into());
+    let mask = u128::MAX.checked_shr(128 - host.min(128)).unwrap_or(0);
+    let last = T::try_from(first.into() | mask).unwrap_or(first);
+    (first, last)
+}
+
+/// What all addresses have in common: the smallest block that has them all, if it is no larger than clusters use.
+fn common<T: AddressBits + Into<u128> + TryFrom<u128>>(ranges: &Ranges<T>) -> Ranges<T> {
+    let (first, last) = (ranges.iter().next(), ranges.iter().last());
+    let (Some((first, _)), Some((_, last))) = (first, last) else { return Ranges::default() };
+    let differing = 128 - (first.into() ^ last.into()).leading_zeros();
+    let largest = if T::BITS == 32 { LARGEST.0 } else { LARGEST.1 };
+    let mask = u128::MAX.checked_shr(128 - differing).unwrap_or(0);
+    let block = (T::try_from(first.into() & !mask), T::try_from(first.into() | mask));
+    match block {
+        (Ok(first), Ok(last)) if mask < largest => Ranges::union_of([(first, last)]),
+        _ => ranges.clone(),
+    }
+}
+
+/// How many addresses there are, at most.
+fn size<T: AddressBits + Into<u128>>(ranges: &Ranges<T>) -> u128 {
+    ranges
+        .iter()
+        .fold(0u128, |sum, (first, last)| sum.saturating_add((last.into() - first.into()).saturating_add(1)))
+}
+
+/// Looks at the blocks of a policy.
+pub(super) fn policy(ground: &Ground<'_>, own: &Own, policy: &Policy, findings: &mut Findings<'_>) {
+    for (direction, index, rule) in rules(policy) {
+        for (position, peer) in peers(rule).iter().enumerate() {
+            let Peer::Block(block) = peer else { continue };
+            let Some(what) = own.is(ground, block.blocks()) else { continue };
+            let first = block.blocks().display().next().unwrap_or_default();
+            let message = format!("{first} {what}: pods get other addresses when they are made anew");
+            let suggestion = "podSelector and namespaceSelector in place of ipBlock".to_owned();
+            let field = format!("{}.ipBlock.cidr", path::peer(direction, index, position));
+            findings.of_policy(Lint::FLK008, policy, Found { field, message, suggestion });
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! `matrix`: what may reach what, by workload: a table of the pods as sources, and one of them as destinations of others.
+
+use flock_compiler_core::object::{Direction, Lifecycle};
+use flock_proto::v1;
+use flock_proto::v1::end::End;
+use flock_shared::NamespaceName;
+
+use super::others::Wanted;
+use super::table::Table;
+use super::{Asked, Layout, port, rows};
+use crate::{AskError, Cluster, Sight, ends};
+
+/// So many pods are sources.
+const PODS: usize = 20_000;
+
+/// What may reach what: of a namespace, each cell between its workloads, and what passes to and from other namespaces, the
+/// internet and blocks that its policies name; or each cell between all workloads that may be seen. Nodes have no cells:
+/// those of the pods always reach them.
+///
+/// # Errors
+/// If there is no such namespace, the asker may not see it, a port cannot be asked about, or there is too much to tell.
+pub fn matrix(
+    cluster: &Cluster<'_>,
+    request: &v1::MatrixRequest,
+    sight: &Sight,
+) -> Result<Vec<v1::MatrixRow>, AskError> {
+    let judge = cluster.judge_of_many();
+    let selection = v1::PodSelection { namespace: request.namespace.clone(), selector: String::new() };
+    let end = v1::End { end: Some(End::Selection(selection)) };
+    sight.may_ask(&judge, [Some(&end), None])?;
+    let within = (!request.namespace.is_empty()).then(|| NamespaceName::new(&request.namespace)).transpose();
+    let within = within.map_err(|error| AskError::Bad(format!("namespace: {error}")))?;
+    if let Some(namespace) = &within {
+        if !cluster.has_namespace(namespace) {
+            return Err(AskError::NotFound(format!("no namespace {:?}", namespace.as_str())));
+        }
+        if cluster.world.pods_of(namespace).next().is_none() {
+            return Ok(Vec::new());
+        }
+    }
+    let mut asked = ends(cluster, &judge, Some(&end), sight)?;
+    asked.at.retain(|at| {
+        at.pod.as_ref().is_some_and(|pod| !pod.is_of_host_network() && pod.lifecycle != Lifecycle::Finished)
+    });
+    if asked.at.len() > PODS {
+        return Err(AskError::TooLarge(format!(
+            "{} pods: a matrix has at most {PODS}; ask about one namespace (`-n`)",
+            asked.at.len()
+        )));
+    }
+    let ports = request.ports.iter().map(port).collect::<Result<Vec<_>, _>>()?;
+    let is_all = within.is_none();
+    let question = Asked { ports, layout: Layout::Matrix(within.clone()) };
+    let mut found = Vec::new();
+    for direction in [Direction::Egress, Direction::Ingress] {
+        // What pods send each other is told once.
+        let wanted = match direction {
+            Direction::Egress => Wanted { nodes: false, without: None, pods: true },
+            Direction::Ingress => Wanted { nodes: false, without: within.as_ref(), pods: !is_all },
+        };
+        let table = Table::of(cluster, &judge, Some(&end), &asked, direction, wanted)?;
+        found.extend(rows::rows(&table, sight, &question)?.into_iter().map(|row| {
+            let v1::ReachRow { end, other, ports, .. } = row;
+            let everything = ports.iter().any(|atom| atom.protocol == "any");
+            let (from, to) = match direction {
+                Direction::Egress => (end, other),
+                Direction::Ingress => (other, end),
+            };
+            v1::MatrixRow { from, to, ports, everything }
+        }));
+    }
+    Ok(found)
+}

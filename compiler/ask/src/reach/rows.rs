@@ -1,0 +1,566 @@
+//! Rows of an answer: other ends that agree, as few as people read.
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use flock_compiler_core::object::{Direction, Pod};
+use flock_proto::v1;
+use flock_shared::{NamespaceName, NodeName};
+
+use super::answers::{Answer, own_node};
+use super::because::{because, mentions};
+use super::others::End;
+use super::table::{Between, Group, Outcome, Table, Via};
+use super::{Asked, Layout};
+use crate::ports::{Mentions, Ports};
+use crate::{AskError, Sight, shown, workload};
+
+/// Where there are more workloads, rows are by namespace; where there are more of those, by what passes.
+const ROWS: usize = 1_000;
+/// So many rows an answer has.
+const MOST: usize = 20_000;
+/// So many blocks are named that are taken out of one.
+const EXCEPTS: usize = 5;
+
+/// Which addresses a row is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+enum Way {
+    Any,
+    Family {
+        is_v4: bool,
+    },
+    /// Of the asked end and of the other one, as far as they are known or there are several.
+    Addresses(Option<IpAddr>, Option<IpAddr>),
+}
+
+impl Way {
+    /// Returns true if addresses of this family may be meant.
+    fn is_of(self, is_v4: bool) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Family { is_v4: own } => own == is_v4,
+            Self::Addresses(asked, other) => asked.or(other).is_none_or(|address| address.is_ipv4() == is_v4),
+        }
+    }
+
+    /// Words of a row, with what they are about before them.
+    fn said(self, direction: Direction, words: String) -> String {
+        let between = match (self, direction) {
+            (Self::Any, _) | (Self::Addresses(None, None), _) => return words,
+            (Self::Family { is_v4: true }, _) => "over IPv4".to_owned(),
+            (Self::Family { is_v4: false }, _) => "over IPv6".to_owned(),
+            (Self::Addresses(Some(asked), Some(other)), Direction::Egress) => {
+                format!("from {asked} to {other}")
+            }
+            (Self::Addresses(Some(asked), Some(other)), Direction::Ingress) => {
+                format!("from {other} to {asked}")
+            }
+            (Self::Addresses(Some(source), None), Direction::Egress)
+            | (Self::Addresses(None, Some(source)), Direction::Ingress) => format!("from {source}"),
+            (Self::Addresses(Some(destination), None), Direction::Ingress)
+            | (Self::Addresses(None, Some(destination)), Direction::Egress) => format!("to {destination}"),
+        };
+        format!("{between}: {words}")
+    }
+}
+
+/// Where something passes to or from nodes: the way, and what passes.
+type NodesBy<'w> = BTreeMap<(Way, Answer), (Vec<&'w NodeName>, Between)>;
+/// Pods that agree, by what they are part of.
+type PodsBy<'w, K> = BTreeMap<(K, Way, Answer), Pods<'w>>;
+
+/// Pods that agree.
+struct Pods<'w> {
+    first: &'w Arc<Pod>,
+    between: Between,
+    pods: u32,
+    namespaces: u32,
+}
+
+/// One pod, and what passes.
+struct Item<'w> {
+    pod: &'w Arc<Pod>,
+    way: Way,
+    answer: Answer,
+    between: Between,
+}
+
+pub(super) fn rows(
+    table: &Table<'_, '_>,
+    sight: &Sight,
+    asked: &Asked,
+) -> Result<Vec<v1::ReachRow>, AskError> {
+    let mut rows = Vec::new();
+    for group in &table.groups {
+        Writer::new(table, group, sight, asked).write(&mut rows)?;
+        if rows.len() > MOST {
+            return Err(AskError::TooLarge(format!(
+                "more than {MOST} answers differ: ask about one pod, one namespace (`-n`) or one port"
+            )));
+        }
+    }
+    Ok(rows)
+}
+
+/// Writes the rows of one group.
+struct Writer<'t, 'a, 'w> {
+    table: &'t Table<'a, 'w>,
+    group: &'t Group,
+    sight: &'t Sight,
+    layout: &'t Layout,
+    /// Only these.
+    only: Option<Ports>,
+    passing: HashMap<Answer, Ports>,
+}
+
+impl<'t, 'a, 'w> Writer<'t, 'a, 'w> {
+    fn new(table: &'t Table<'a, 'w>, group: &'t Group, sight: &'t Sight, asked: &'t Asked) -> Self {
+        let target = table.places_of(group).next().and_then(|(_, at)| at.target_port);
+        let only = asked.ports.iter().map(|port| port.ports(target)).reduce(|all, one| all.or(&one));
+        Self { table, group, sight, layout: &asked.layout, only, passing: HashMap::new() }
+    }
+
+    /// Returns true if pods of a namespace are named.
+    fn names(&self, namespace: &NamespaceName) -> bool {
+        let is_within = match self.layout {
+            Layout::Matrix(Some(within)) => within == namespace,
+            Layout::Matrix(None) | Layout::Reach => true,
+        };
+        is_within && self.sight.sees(namespace)
+    }
+
+    /// What passes of what is asked about.
+    fn passing(&mut self, answer: Answer) -> &Ports {
+        let (table, only) = (self.table, &self.only);
+        self.passing.entry(answer).or_insert_with(|| {
+            let all = table.answers.sets.ports(answer).cloned().unwrap_or_default();
+            only.as_ref().map_or_else(|| all.clone(), |only| all.and(only))
+        })
+    }
+
+    fn write(&mut self, rows: &mut Vec<v1::ReachRow>) -> Result<(), AskError> {
+        let (items, hidden, totals) = self.items();
+        let mut found: BTreeMap<(String, String, usize), v1::ReachRow> = BTreeMap::new();
+        self.pods(&items, &totals, &mut found)?;
+        for (namespace, (ports, between)) in hidden {
+            let shown = v1::ShownEnd {
+                name: format!("namespace {namespace}"),
+                namespace: Some(namespace.to_string()),
+                ..v1::ShownEnd::default()
+            };
+            if let Some(row) = self.row(shown, &ports, between, Way::Any, false) {
+                found.insert((namespace.to_string(), String::new(), found.len()), row);
+            }
+        }
+        rows.extend(found.into_values());
+        if *self.layout == Layout::Reach {
+            self.nodes(rows);
+        }
+        self.addresses(rows);
+        Ok(())
+    }
+
+    /// What passes to or from each pod that may be seen, and any pod of namespaces that may not; and how many pods there are.
+    #[allow(clippy::type_complexity, reason = "three lists that are made in one go")]
+    fn items(
+        &mut self,
+    ) -> (Vec<Item<'w>>, BTreeMap<&'w NamespaceName, (Ports, Between)>, HashMap<&'w NamespaceName, u32>) {
+        let (mut items, mut hidden, mut totals) = (Vec::new(), BTreeMap::new(), HashMap::new());
+        let only_self = match &*self.group.members {
+            [_] => {
+                let at = self.table.places_of(self.group).next().map(|(_, at)| at);
+                at.and_then(|at| match (&at.pod, &*at.place.owners) {
+                    (Some(pod), _) | (None, [pod]) => Some(pod),
+                    _ => None,
+                })
+            }
+            _ => None,
+        };
+        let mut last: Option<(&NamespaceName, bool)> = None;
+        for (end, list) in &self.table.others.all {
+            let End::Pod(pod) = end else { break };
+            if only_self.is_some_and(|own| own.key == pod.key) {
+                continue;
+            }
+            let namespace = &pod.key.namespace;
+            let is_seen = match last {
+                Some((known, is_seen)) if known == namespace => is_seen,
+                _ => {
+                    let is_seen = self.names(namespace);
+                    last = Some((namespace, is_seen));
+                    is_seen
+                }
+            };
+            *totals.entry(namespace).or_insert(0) += 1;
+            for (via, answer, between) in entries(self.group.outcomes.get(*list as usize)) {
+                let is_cell = is_seen && *self.layout != Layout::Reach;
+                let ports = self.passing(answer);
+                if ports.is_empty() && !is_cell {
+                    continue;
+                }
+                if is_seen {
+                    items.push(Item { pod, way: self.way(via, end), answer, between });
+                    continue;
+                }
+                let (all, _) = hidden.entry(namespace).or_insert_with(|| (Ports::default(), between));
+                if *all != *ports {
+                    *all = all.or(ports);
+                }
+            }
+        }
+        (items, hidden, totals)
+    }
+
+    /// The addresses that an answer is about.
+    fn way(&self, via: Via, other: &End<'w>) -> Way {
+        let Via::Places { asked, other: position } = via else {
+            return match via {
+                Via::Family { is_v4 } => Way::Family { is_v4 },
+                Via::Any | Via::Places { .. } => Way::Any,
+            };
+        };
+        let judge = self.table.judge;
+        let address = match other {
+            End::Pod(pod) => judge.places_of_pod(pod).get(position).and_then(|place| place.address),
+            End::Node(node) => {
+                judge.world().nodes().get(*node).and_then(|node| node.addresses.get(position)).copied()
+            }
+            End::Internet | End::Block(_) => None,
+        };
+        Way::Addresses(self.table.places.get(asked).and_then(|at| at.place.address), address)
+    }
+
+    fn pods(
+        &mut self,
+        items: &[Item<'w>],
+        totals: &HashMap<&'w NamespaceName, u32>,
+        rows: &mut BTreeMap<(String, String, usize), v1::ReachRow>,
+    ) -> Result<(), AskError> {
+        let by_workload = collect(items, |item| {
+            let made_by = workload(item.pod).unwrap_or_else(|| item.pod.key.name.to_string());
+            (&item.pod.key.namespace, made_by)
+        });
+        if let Some(found) = by_workload {
+            for (((namespace, name), way, answer), pods) in found {
+                let end = self.workload(&pods, &name);
+                self.push(rows, (namespace.to_string(), name), end, answer, &pods, way);
+            }
+            return Ok(());
+        }
+        if let Some(found) = collect(items, |item| &item.pod.key.namespace) {
+            for ((namespace, way, answer), pods) in found {
+                let name = match totals.get(namespace).is_some_and(|total| *total == pods.pods) {
+                    true => format!("namespace {namespace}"),
+                    false => format!("{} pods of namespace {namespace}", pods.pods),
+                };
+                let namespace = namespace.to_string();
+                let end = v1::ShownEnd {
+                    name,
+                    namespace: Some(namespace.clone()),
+                    pods: pods.pods,
+                    ..v1::ShownEnd::default()
+                };
+                self.push(rows, (namespace, String::new()), end, answer, &pods, way);
+            }
+            return Ok(());
+        }
+        let Some(found) = collect(items, |_| ()) else {
+            return Err(AskError::TooLarge(format!(
+                "more than {ROWS} answers differ: ask about one port (`:PORT`), or with `explain`"
+            )));
+        };
+        for (((), way, answer), pods) in found {
+            let name = format!("{} pods of {} namespaces", pods.pods, pods.namespaces);
+            let end = v1::ShownEnd { name, pods: pods.pods, ..v1::ShownEnd::default() };
+            self.push(rows, (String::new(), String::new()), end, answer, &pods, way);
+        }
+        Ok(())
+    }
+
+    fn workload(&self, pods: &Pods<'w>, name: &str) -> v1::ShownEnd {
+        let namespace = &pods.first.key.namespace;
+        if pods.pods > 1 {
+            return v1::ShownEnd {
+                name: format!("{namespace}/{name}"),
+                namespace: Some(namespace.to_string()),
+                workload: Some(name.to_owned()),
+                pods: pods.pods,
+                ..v1::ShownEnd::default()
+            };
+        }
+        let places = self.table.judge.places_of_pod(pods.first);
+        let mut end = match places.first() {
+            Some(place) => shown(place, Some(pods.first), self.sight),
+            None => v1::ShownEnd::default(),
+        };
+        if places.len() > 1 {
+            end.address = None;
+        }
+        end
+    }
+
+    fn push(
+        &mut self,
+        rows: &mut BTreeMap<(String, String, usize), v1::ReachRow>,
+        (namespace, name): (String, String),
+        end: v1::ShownEnd,
+        answer: Answer,
+        pods: &Pods<'w>,
+        way: Way,
+    ) {
+        let ports = self.passing(answer).clone();
+        if let Some(mut row) = self.row(end, &ports, pods.between, way, true) {
+            if pods.namespaces > 1 {
+                row.words = format!("{}, as {} for one", row.words, pods.first.key);
+            }
+            rows.insert((namespace, name, rows.len()), row);
+        }
+    }
+
+    fn row(
+        &self,
+        mut other: v1::ShownEnd,
+        ports: &Ports,
+        between: Between,
+        way: Way,
+        is_named: bool,
+    ) -> Option<v1::ReachRow> {
+        let table = self.table;
+        let (at, place) = table.between(between)?;
+        let flow = super::answers::flow(table.direction, &at.place, place);
+        let mentions = match is_named && self.only.is_none() {
+            true => mentions(table.judge, &flow.source, &flow.destination, self.sight),
+            false => Mentions::default(),
+        };
+        let (because, words) = match self.layout {
+            Layout::Reach => because(table.judge, &flow, ports, self.sight),
+            Layout::Matrix(_) => (Vec::new(), String::new()),
+        };
+        let words = way.said(table.direction, words);
+        let mut end = table.shown(self.group, between.0);
+        if let Way::Addresses(of_end, of_other) = way {
+            end.address = of_end.map(|address| address.to_string());
+            other.address = of_other.map(|address| address.to_string());
+        }
+        Some(v1::ReachRow {
+            end: Some(end),
+            other: Some(other),
+            ports: ports.atoms(&mentions),
+            because,
+            words,
+        })
+    }
+
+    fn nodes(&mut self, rows: &mut Vec<v1::ReachRow>) {
+        let table = self.table;
+        let one = self.group.members.len() == 1;
+        let Some((first, at)) = table.places_of(self.group).next() else { return };
+        // Owners of a contested address may be on several nodes.
+        let is_own = |(_, other): (usize, &crate::At)| own_node(&other.place) == own_node(&at.place);
+        let own = own_node(&at.place).filter(|_| !one || table.places_of(self.group).all(is_own));
+        if let (Some(node), Some(answer)) = (own, table.answers.of_own_node(first)) {
+            let ports = self.passing(answer).clone();
+            let end = v1::ShownEnd {
+                name: if one { format!("node/{node}") } else { "its own node".to_owned() },
+                node: one.then(|| node.to_string()),
+                ..v1::ShownEnd::default()
+            };
+            let words = "between a pod and its own node everything passes".to_owned();
+            if !ports.is_empty() {
+                rows.push(v1::ReachRow {
+                    end: Some(table.shown(self.group, first)),
+                    other: Some(end),
+                    ports: ports.atoms(&Mentions::default()),
+                    because: Vec::new(),
+                    words,
+                });
+            }
+        }
+        let mut found: NodesBy<'_> = BTreeMap::new();
+        for (end, list) in &table.others.all {
+            let End::Node(node) = end else { continue };
+            if one && own == Some(node) {
+                continue;
+            }
+            for (via, answer, between) in entries(self.group.outcomes.get(*list as usize)) {
+                found
+                    .entry((self.way(via, end), answer))
+                    .or_insert_with(|| (Vec::new(), between))
+                    .0
+                    .push(node);
+            }
+        }
+        for ((way, answer), (nodes, between)) in found {
+            let ports = self.passing(answer).clone();
+            let name = match &*nodes {
+                _ if !self.sight.sees_everything() => "nodes".to_owned(),
+                [node] => format!("node/{node}"),
+                all => format!("{} nodes", all.len()),
+            };
+            let node = match &*nodes {
+                [node] if self.sight.sees_everything() => Some(node.to_string()),
+                _ => None,
+            };
+            let end = v1::ShownEnd { name, node, ..v1::ShownEnd::default() };
+            if !ports.is_empty() {
+                rows.extend(self.row(end, &ports, between, way, true));
+            }
+        }
+    }
+
+    /// The internet, and the blocks that differ from it or from those that they are within; from each address of the
+    /// asked end where these differ.
+    fn addresses(&mut self, rows: &mut Vec<v1::ReachRow>) {
+        let table = self.table;
+        let is_outside = |end: &End<'_>| matches!(end, End::Internet | End::Block(_));
+        let outside = || table.others.all.iter().filter(|(end, _)| is_outside(end));
+        let by_place = outside().any(|(_, list)| {
+            entries(self.group.outcomes.get(*list as usize))
+                .any(|(via, ..)| matches!(via, Via::Places { .. }))
+        });
+        if !by_place {
+            self.addresses_of(None, rows);
+            return;
+        }
+        let places: Vec<usize> = table.places_of(self.group).map(|(place, _)| place).collect();
+        for place in places {
+            self.addresses_of(Some(place), rows);
+        }
+    }
+
+    /// What passes between the asked places, or one of them, and an end outside.
+    fn outside(&self, place: Option<usize>, list: u32) -> Vec<(Way, Answer, Between)> {
+        let table = self.table;
+        let Some(place) = place else {
+            let all = entries(self.group.outcomes.get(list as usize));
+            return all
+                .map(|(via, answer, between)| (self.way(via, &End::Internet), answer, between))
+                .collect();
+        };
+        let way = Way::Addresses(table.places.get(place).and_then(|at| at.place.address), None);
+        let classes = table.others.lists.get(list as usize).map_or(&[][..], |classes| classes);
+        let answers = classes.iter().filter_map(|class| Some((*class, table.answers.at(place, *class)?)));
+        answers.map(|(class, answer)| (way, answer, (place, class))).collect()
+    }
+
+    fn addresses_of(&mut self, only: Option<usize>, rows: &mut Vec<v1::ReachRow>) {
+        let table = self.table;
+        let regions = &table.others.lens.regions.all;
+        // By region, with the internet's of each family first.
+        let mut outcomes: Vec<Option<(Way, Answer, Between)>> = vec![None; regions.len()];
+        let mut internet: [Option<Answer>; 2] = [None, None];
+        let mut last: Vec<(Way, Answer, Between)> = Vec::new();
+        for (end, list) in &table.others.all {
+            let classes = table.others.lists.get(*list as usize).map_or(&[][..], |classes| classes);
+            match end {
+                End::Internet => {
+                    last = self.outside(only, *list);
+                    for class in classes {
+                        let is_v4 = table.others.classes.get(*class as usize).and_then(|it| it.is_v4);
+                        let mut places = table
+                            .places_of(self.group)
+                            .filter(|(place, _)| only.is_none_or(|only| only == *place));
+                        let answer = places.find_map(|(place, _)| table.answers.at(place, *class));
+                        internet[usize::from(is_v4 == Some(false))] = answer;
+                    }
+                }
+                End::Block(region) => {
+                    let first = self.outside(only, *list).first().copied();
+                    if let Some(slot) = outcomes.get_mut(*region) {
+                        *slot = first;
+                    }
+                }
+                _ => {}
+            }
+        }
+        // The region whose row has this one, too; `None`: that of the internet.
+        let mut heads: Vec<Option<usize>> = Vec::with_capacity(regions.len());
+        let mut of_internet = Vec::new();
+        let mut excepts: Vec<Vec<usize>> = vec![Vec::new(); regions.len()];
+        for (index, region) in regions.iter().enumerate() {
+            let head = region.parent.and_then(|parent| heads.get(parent).copied().flatten());
+            let around = match head {
+                Some(head) => outcomes.get(head).copied().flatten().map(|(_, answer, _)| answer),
+                None => internet[usize::from(region.block.addr().is_ipv6())],
+            };
+            let own = outcomes.get(index).copied().flatten().map(|(_, answer, _)| answer);
+            let differs = match (own, around) {
+                (Some(own), Some(around)) => self.passing(own).clone() != *self.passing(around),
+                (Some(_), None) => true,
+                (None, _) => false,
+            };
+            if differs {
+                let around = head.and_then(|head| excepts.get_mut(head));
+                around.unwrap_or(&mut of_internet).push(index);
+            }
+            heads.push(if differs { Some(index) } else { head });
+        }
+        let except = |holes: &[usize]| {
+            let blocks =
+                holes.iter().take(EXCEPTS).filter_map(|hole| Some(regions.get(*hole)?.block.to_string()));
+            let mut names: Vec<String> = blocks.collect();
+            if holes.len() > EXCEPTS {
+                names.push(format!("and {} more", holes.len() - EXCEPTS));
+            }
+            if names.is_empty() { String::new() } else { format!(" except {}", names.join(", ")) }
+        };
+        for (index, region) in regions.iter().enumerate() {
+            let Some((way, answer, between)) = outcomes.get(index).copied().flatten() else { continue };
+            // A block tells its family.
+            let way = if only.is_some() { way } else { Way::Any };
+            let ports = self.passing(answer).clone();
+            if ports.is_empty() || heads.get(index) != Some(&Some(index)) {
+                continue;
+            }
+            let except = except(excepts.get(index).map_or(&[], |holes| holes));
+            let end = v1::ShownEnd { name: format!("{}{except}", region.block), ..v1::ShownEnd::default() };
+            rows.extend(self.row(end, &ports, between, way, true));
+        }
+        for (way, answer, between) in last {
+            let ports = self.passing(answer).clone();
+            let is_of = |hole: &&usize| {
+                regions.get(**hole).is_none_or(|region| way.is_of(region.block.addr().is_ipv4()))
+            };
+            let holes: Vec<usize> = of_internet.iter().filter(is_of).copied().collect();
+            let end = v1::ShownEnd { name: format!("internet{}", except(&holes)), ..v1::ShownEnd::default() };
+            if !ports.is_empty() {
+                rows.extend(self.row(end, &ports, between, way, true));
+            }
+        }
+    }
+}
+
+/// What passes, by addresses where that differs.
+fn entries(outcome: Option<&Outcome>) -> impl Iterator<Item = (Via, Answer, Between)> + use<'_> {
+    let (same, split) = match outcome {
+        Some(Outcome::Same(answer, between)) => (Some((Via::Any, *answer, *between)), &[][..]),
+        Some(Outcome::Split(all)) => (None, &**all),
+        _ => (None, &[][..]),
+    };
+    same.into_iter().chain(split.iter().copied())
+}
+
+/// Pods that agree, by what they are part of; `None`: there are too many of these.
+fn collect<'w, K: Ord>(items: &[Item<'w>], key: impl Fn(&Item<'w>) -> K) -> Option<PodsBy<'w, K>> {
+    let mut found: PodsBy<'w, K> = BTreeMap::new();
+    let mut last: HashMap<(Way, Answer), &NamespaceName> = HashMap::new();
+    for item in items {
+        let namespace = &item.pod.key.namespace;
+        let pods = found.entry((key(item), item.way, item.answer)).or_insert_with(|| Pods {
+            first: item.pod,
+            between: item.between,
+            pods: 0,
+            namespaces: 0,
+        });
+        pods.pods += 1;
+        // Items are in order of namespaces.
+        if last.insert((item.way, item.answer), namespace) != Some(namespace) || pods.namespaces == 0 {
+            pods.namespaces += 1;
+        }
+        if found.len() > ROWS {
+            return None;
+        }
+    }
+    Some(found)
+}

@@ -1,0 +1,164 @@
+//! Questions to manifests: no cluster, no kubeconfig.
+
+use std::process::Command;
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::site::{Ended, bare, end};
+
+const SHOP: &str = "
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: api, namespace: shop}
+spec:
+  selector: {matchLabels: {app: api}}
+  template:
+    metadata: {labels: {app: api}}
+    spec: {containers: [{name: api, image: api}]}
+---
+apiVersion: apps/v1
+kind: StatefulSet
+metadata: {name: database, namespace: shop}
+spec:
+  selector: {matchLabels: {app: database}}
+  template:
+    metadata: {labels: {app: database}}
+    spec: {containers: [{name: pg, image: pg, ports: [{name: pg, containerPort: 5432}]}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: db, namespace: shop}
+spec:
+  selector: {app: database}
+  ports: [{port: 15432, targetPort: pg}]
+---
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: database, namespace: shop}
+spec:
+  podSelector: {matchLabels: {app: database}}
+  ingress:
+    - from: [{podSelector: {matchLabels: {app: apii}}}]
+      ports: [{port: 5432}]
+";
+
+const FIXED: &str = "
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: database, namespace: shop}
+spec:
+  podSelector: {matchLabels: {app: database}}
+  ingress:
+    - from: [{podSelector: {matchLabels: {app: api}}}]
+      ports: [{port: 5432}]
+";
+
+struct Folder(TempDir);
+
+impl Folder {
+    fn new() -> Self {
+        let folder = Self(TempDir::new().unwrap());
+        std::fs::create_dir(folder.0.path().join("base")).unwrap();
+        folder.write("base/shop.yaml", SHOP);
+        folder.write("fixed.yaml", FIXED);
+        folder
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        std::fs::write(self.0.path().join(name), text).unwrap();
+    }
+
+    /// flockctl in the folder, with a kubeconfig that leads nowhere.
+    async fn run(&self, arguments: &str) -> Ended {
+        let mut command: Command = bare(env!("CARGO_BIN_EXE_flockctl"), self.0.path());
+        command.current_dir(self.0.path()).env("KUBECONFIG", "nowhere").args(arguments.split_whitespace());
+        end(command).await
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn manifests_answer_without_a_cluster() {
+    let folder = Folder::new();
+    let denied = folder.run("explain shop/deploy/api shop/svc/db 15432 --manifests base").await;
+    assert_eq!((denied.code, &*denied.stderr), (Some(1), ""), "{denied:?}");
+    for part in ["DENIED", "TCP 5432", "shop/database ingress[0]", "peer no", "apii"] {
+        assert!(denied.stdout.contains(part), "no {part} in {denied:?}");
+    }
+    let fixed = folder
+        .run("can shop/deploy/api reach shop/sts/database:5432 --manifests fixed.yaml --manifests base")
+        .await;
+    assert!(
+        fixed.code == Some(2) || fixed.stderr.contains("database"),
+        "the same policy twice is said: {fixed:?}"
+    );
+
+    let who = folder.run("who-can reach shop/sts/database --manifests base").await;
+    assert_eq!((who.code, &*who.stderr), (Some(0), ""), "{who:?}");
+    let reached = folder.run("reach shop/deploy/api --manifests base -o json").await;
+    let rows: Value = serde_json::from_str(&reached.stdout).unwrap();
+    assert!(rows.is_array(), "{reached:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_preview_of_manifests_tells_what_opens_and_fails_as_asked() {
+    let folder = Folder::new();
+    let table = folder.run("preview -f fixed.yaml --manifests base").await;
+    assert_eq!((table.code, &*table.stderr), (Some(1), ""), "{table:?}");
+    for part in ["opened, 0 closed", "FROM", "shop/deploy/api", "shop/sts/database", "TCP 5432"] {
+        assert!(table.stdout.contains(part), "no {part} in {table:?}");
+    }
+    assert_eq!(folder.run("preview -f fixed.yaml --manifests base --fail-on closed").await.code, Some(0));
+    assert_eq!(folder.run("preview -f base --manifests base").await.code, Some(0));
+    let closed = folder.run("preview --delete networkpolicy/shop/database --manifests base").await;
+    assert_eq!(closed.code, Some(1), "{closed:?}");
+    let sarif: Value =
+        serde_json::from_str(&folder.run("preview -f fixed.yaml --manifests base -o sarif").await.stdout)
+            .unwrap();
+    assert_eq!(sarif["version"], "2.1.0");
+    assert!(folder.run("preview -f fixed.yaml --manifests base -o md").await.stdout.contains("opened"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lint_of_manifests_finds_a_typo() {
+    let folder = Folder::new();
+    let table = folder.run("lint --manifests base").await;
+    assert_eq!((table.code, &*table.stderr), (Some(1), ""), "{table:?}");
+    assert!(table.stdout.contains("FLK002") && table.stdout.contains("shop/database"), "{table:?}");
+    let sarif: Value =
+        serde_json::from_str(&folder.run("lint --manifests base -o sarif").await.stdout).unwrap();
+    assert_eq!(sarif["version"], "2.1.0");
+    assert!(folder.run("lint --manifests base -o md").await.stdout.contains("FLK002"));
+    assert_eq!(folder.run("lint --manifests base --min-severity error").await.code, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_manifests_lack_is_said() {
+    let folder = Folder::new();
+    folder.write("broken.yaml", "apiVersion: v1\nkind: Pod\nmetadata: {name: [\n");
+    folder.write("other.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: x}\n");
+    for (arguments, told) in [
+        ("explain shop/deploy/api nosuch/web 80 --manifests base", "no namespace \"nosuch\""),
+        ("explain shop/deploy/web shop/sts/database 80 --manifests base", "shop/deploy/web"),
+        ("explain shop/deploy/api shop/svc/web 80 --manifests base", "no Service shop/web"),
+        ("explain shop/deploy/api shop/svc/db 80 --manifests base", "it has 15432/TCP"),
+        ("reach shop/deploy/api --manifests nosuch", "nosuch: No such file"),
+        (
+            "reach shop/deploy/api --manifests broken.yaml",
+            "nothing in the manifests can be used: broken.yaml",
+        ),
+        ("reach shop/deploy/api --manifests other.yaml", "nothing in the manifests can be used"),
+        ("lint -n nosuch --manifests base", "no namespace \"nosuch\""),
+        ("preview -f broken.yaml --manifests base", "broken.yaml"),
+        ("preview -f other.yaml --manifests base", "no NetworkPolicy and no Namespace"),
+        ("preview --delete netpol/shop/nosuch --manifests base", "no NetworkPolicy shop/nosuch"),
+    ] {
+        let ended = folder.run(arguments).await;
+        assert_eq!((ended.code, &*ended.stdout), (Some(2), ""), "{arguments}: {ended:?}");
+        assert!(ended.stderr.contains(told), "{arguments}: no {told} in {ended:?}");
+    }
+    let partly = folder
+        .run("can shop/deploy/api reach shop/sts/database:5432 --manifests base --manifests broken.yaml")
+        .await;
+    assert!(partly.code == Some(1) && partly.stderr.contains("broken.yaml"), "{partly:?}");
+}
