@@ -119,7 +119,7 @@ async fn it_never_ends_while_it_has_a_bundle() {
     let calls = async {
         loop {
             leap(Duration::from_secs(1)).await;
-            tokio::time::sleep(Duration::from_millis(10)).await;
+            tokio::time::sleep(Duration::from_millis(50)).await;
         }
     };
     let mut session = tokio::select! {

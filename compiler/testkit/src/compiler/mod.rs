@@ -36,6 +36,7 @@ pub use debug::{DebugAnswers, quiet, served};
 pub use node::{CniCall, CniChange, Session};
 
 use crate::patience::patient;
+use crate::wait::within_real_time;
 use ask::AskServer;
 use debug::DebugServer;
 use node::NodeServer;
@@ -52,9 +53,9 @@ const STREAMS: u32 = 1024;
 /// What `work` gives; a test that would wait forever fails instead.
 ///
 /// # Panics
-/// When it takes longer than [`PATIENCE`].
+/// When it takes longer than [`PATIENCE`] by the machine's clock.
 pub async fn patiently<T>(work: impl Future<Output = T>) -> T {
-    tokio::time::timeout(patient(PATIENCE), work).await.expect("this should have happened long ago")
+    within_real_time(patient(PATIENCE), work).await.expect("this should have happened long ago")
 }
 
 /// A compiler that listens on a loopback port until it is dropped.

@@ -6,12 +6,12 @@ use flock_proto::v1::node_service_server::NodeService;
 use flock_proto::{Ack, AgentMessage, Attach, Attached, Detach, Drops, Flows, Hello, NodeFacts, Outcome, v1};
 use flock_shared::cni::{Reach, Sandbox};
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::timeout;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::patiently;
 use crate::patience::patient;
+use crate::wait::within_real_time;
 
 /// One stream, seen from the compiler. Dropping it closes the stream.
 #[derive(Debug)]
@@ -50,7 +50,7 @@ impl Session {
 
     /// The next ack, which may take so long.
     pub async fn ack_within(&mut self, limit: Duration) -> Ack {
-        let acked = timeout(patient(limit), self.acks.recv()).await;
+        let acked = within_real_time(patient(limit), self.acks.recv()).await;
         acked.expect("the agent should have answered").expect("the agent closed the stream")
     }
 
