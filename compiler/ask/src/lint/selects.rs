@@ -7,7 +7,8 @@ use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
 use flock_compiler_core::object::{
-    Direction, NamespaceScope, Peer, PeerMatch, PodPeer, Policy, PortMatch, PortName, Rule, RulePorts,
+    Direction, IpBlock, NamespaceScope, Peer, PeerMatch, PodPeer, Policy, PortMatch, PortName, Rule,
+    RulePorts,
 };
 use flock_compiler_core::port::Protocol;
 use flock_compiler_core::{Operator, Selector};
@@ -28,8 +29,11 @@ pub(super) fn policy(ground: &Ground<'_>, words: &Words, policy: &Policy, findin
     }
     for (direction, index, rule) in rules(policy) {
         for (position, peer) in peers(rule).iter().enumerate() {
-            let Peer::Pods(peer) = peer else { continue };
-            if let Some(found) = idle_peer(ground, words, policy, peer) {
+            let found = match peer {
+                Peer::Pods(peer) => idle_peer(ground, words, policy, peer),
+                Peer::Block(block) => idle_block(block),
+            };
+            if let Some(found) = found {
                 let at = path::peer(direction, index, position);
                 let field = format!("{at}.{}", found.field);
                 findings.of_policy(Lint::FLK002, policy, Found { field, ..found });
@@ -58,6 +62,13 @@ fn no_pod(ground: &Ground<'_>, words: &Words, policy: &Policy, has_host: bool) -
         words.pods(ground, std::slice::from_ref(namespace), &policy.pod_selector);
     let message = format!("no pod of {namespace} has {selector}: {found}");
     Found { field, message, suggestion }
+}
+
+/// FLK002: what is wrong with a block of which nothing is left; the field within the peer.
+fn idle_block(block: &IpBlock) -> Option<Found> {
+    let field = "ipBlock.except".to_owned();
+    let message = "selects no address: its excepts take out all of its cidr".to_owned();
+    block.blocks().is_empty().then_some(Found { field, message, suggestion: String::new() })
 }
 
 /// FLK002: what is wrong with a peer that selects nothing; the field within the peer.

@@ -6,8 +6,9 @@
 //!     ── the family of its address ───────────────────────────────────────────────────────────────────────────┘
 //! ```
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::IpAddr;
+use std::ops::Range;
 use std::sync::Arc;
 
 use flock_compiler_core::judge::{Judge, Place};
@@ -15,6 +16,8 @@ use flock_compiler_core::object::{
     Direction, Lifecycle, NamedPort, NamespaceScope, Peer, PeerMatch, Pod, Policy, RulePorts,
 };
 use flock_shared::{NamespaceName, NodeName};
+use fnv::FnvHashMap;
+use smallvec::{SmallVec, smallvec};
 
 use super::regions::Regions;
 use crate::{Cluster, internet};
@@ -24,14 +27,14 @@ const SCOPES: usize = 4_000_000;
 
 /// What the policies of the asked ends tell apart in other ends.
 pub(super) struct Lens<'w> {
-    keys: HashSet<&'w str>,
+    keys: BTreeSet<&'w str>,
     scopes: Vec<&'w NamespaceScope>,
     pub(super) regions: Regions,
 }
 
 impl<'w> Lens<'w> {
     pub(super) fn of(policies: &[&'w Arc<Policy>], direction: Direction) -> Self {
-        let (mut keys, mut scopes) = (HashSet::new(), HashSet::new());
+        let (mut keys, mut scopes) = (BTreeSet::new(), HashSet::new());
         let rules = policies.iter().flat_map(|policy| policy.rules(direction).unwrap_or_default());
         for rule in rules {
             let PeerMatch::OneOf(peers) = &rule.peers else { continue };
@@ -86,9 +89,11 @@ pub(super) struct Wanted<'a> {
 pub(super) struct Others<'w> {
     pub(super) classes: Vec<Class>,
     /// The classes of the places of ends, each list once.
-    pub(super) lists: Vec<Vec<u32>>,
+    pub(super) lists: Vec<List>,
     /// Pods by key, then the others.
     pub(super) all: Vec<(End<'w>, u32)>,
+    /// The namespaces of the pods, in order, and where theirs are among all.
+    pub(super) namespaces: Vec<(&'w NamespaceName, Range<usize>)>,
     /// What it costs to judge one of these by its own policies.
     pub(super) weights: Vec<usize>,
     pub(super) lens: Lens<'w>,
@@ -106,8 +111,11 @@ struct Key {
     node: u32,
 }
 
-type Pairs<'w> = Vec<(&'w str, &'w str)>;
+type Pairs<'w> = SmallVec<[(&'w str, &'w str); 4]>;
+/// The classes of the places of an end.
+pub(super) type List = SmallVec<[u32; 2]>;
 
+/// What tenants choose is looked up by no hash that they could make collide.
 struct Finder<'a, 'w> {
     cluster: &'a Cluster<'w>,
     judge: &'a Judge<'w>,
@@ -116,15 +124,15 @@ struct Finder<'a, 'w> {
     /// Whether pods on different nodes differ, as they do to a node.
     by_node: bool,
     others: Others<'w>,
-    known: HashMap<Key, u32>,
-    lists: HashMap<Vec<u32>, u32>,
+    known: FnvHashMap<Key, u32>,
+    lists: FnvHashMap<List, u32>,
     seen: HashMap<(u32, Pairs<'w>, u32), u32>,
-    seen_at: HashMap<(u32, Option<usize>, Option<bool>), u32>,
+    seen_at: FnvHashMap<(u32, Option<usize>, Option<bool>), u32>,
     own: HashMap<(Vec<usize>, bool, u32), u32>,
     ports: HashMap<&'w [NamedPort], u32>,
     signatures: HashMap<Signature<'w>, u32>,
     nodes: HashMap<&'w NodeName, u32>,
-    contested: HashMap<IpAddr, u32>,
+    contested: FnvHashMap<IpAddr, u32>,
 }
 
 /// What peers tell of a namespace.
@@ -139,8 +147,8 @@ enum Signature<'w> {
 struct Namespace<'w> {
     signature: u32,
     policies: Vec<&'w Arc<Policy>>,
-    keys: HashSet<&'w str>,
-    known: HashMap<(Pairs<'w>, bool, u32), (u32, u32)>,
+    keys: BTreeSet<&'w str>,
+    known: BTreeMap<(Pairs<'w>, bool, u32), (u32, u32)>,
 }
 
 /// Finds the other ends. `direction` is that of the asked ends, which the lens is of.
@@ -156,22 +164,29 @@ pub(super) fn find<'w>(
         Direction::Ingress => Direction::Egress,
         Direction::Egress => Direction::Ingress,
     };
-    let others = Others { classes: Vec::new(), lists: Vec::new(), all: Vec::new(), weights: vec![0], lens };
+    let others = Others {
+        classes: Vec::new(),
+        lists: Vec::new(),
+        all: Vec::new(),
+        namespaces: Vec::new(),
+        weights: vec![0],
+        lens,
+    };
     let mut finder = Finder {
         cluster,
         judge,
         direction,
         by_node,
         others,
-        known: HashMap::new(),
-        lists: HashMap::new(),
-        seen: HashMap::new(),
-        seen_at: HashMap::new(),
-        own: HashMap::new(),
-        ports: HashMap::new(),
-        signatures: HashMap::new(),
-        nodes: HashMap::new(),
-        contested: HashMap::new(),
+        known: FnvHashMap::default(),
+        lists: FnvHashMap::default(),
+        seen: HashMap::default(),
+        seen_at: FnvHashMap::default(),
+        own: HashMap::default(),
+        ports: HashMap::default(),
+        signatures: HashMap::default(),
+        nodes: HashMap::default(),
+        contested: FnvHashMap::default(),
     };
     if wanted.pods {
         finder.pods(wanted.without);
@@ -199,11 +214,16 @@ impl<'w> Finder<'_, 'w> {
             }
             if current.as_ref().is_none_or(|(name, _)| **name != pod.key.namespace) {
                 current = Some((&pod.key.namespace, self.namespace(&pod.key.namespace)));
+                let next = self.others.all.len();
+                self.others.namespaces.push((&pod.key.namespace, next..next));
             }
             let Some((_, namespace)) = &mut current else { continue };
             let (seen, own) = self.of_labels(namespace, pod);
             let list = self.list_of(pod, seen, own);
             self.others.all.push((End::Pod(pod), list));
+            if let Some((_, range)) = self.others.namespaces.last_mut() {
+                range.end = self.others.all.len();
+            }
         }
     }
 
@@ -213,7 +233,7 @@ impl<'w> Finder<'_, 'w> {
         let policies: Vec<&Arc<Policy>> = all.collect();
         let keys = policies.iter().flat_map(|policy| policy.pod_selector.requirements().map(|it| &*it.key));
         let keys = keys.collect();
-        Namespace { signature: self.signature(name), policies, keys, known: HashMap::new() }
+        Namespace { signature: self.signature(name), policies, keys, known: BTreeMap::new() }
     }
 
     /// What the peers in play say of a namespace.
@@ -239,7 +259,7 @@ impl<'w> Finder<'_, 'w> {
         let is_in_play =
             |(key, _): &(&str, &str)| self.others.lens.keys.contains(key) || namespace.keys.contains(key);
         let labels: Pairs<'w> = match self.others.lens.keys.is_empty() && namespace.keys.is_empty() {
-            true => Vec::new(),
+            true => Pairs::new(),
             false => pod.labels.iter().filter(is_in_play).collect(),
         };
         // Names of ports are looked up on the destination.
@@ -251,10 +271,11 @@ impl<'w> Finder<'_, 'w> {
             Direction::Egress => 0,
         };
         let is_closed = self.cluster.over_budget.is_some_and(|all| all.contains(&pod.key, self.direction));
-        if let Some(known) = namespace.known.get(&(labels.clone(), is_closed, ports)) {
+        let key = (labels, is_closed, ports);
+        if let Some(known) = namespace.known.get(&key) {
             return *known;
         }
-        let seen = labels.iter().filter(|(key, _)| self.others.lens.keys.contains(key)).copied().collect();
+        let seen = key.0.iter().filter(|(key, _)| self.others.lens.keys.contains(key)).copied().collect();
         let next = number(self.seen.len());
         let seen = *self.seen.entry((namespace.signature, seen, ports)).or_insert(next);
         let isolating: Vec<&Arc<Policy>> = namespace
@@ -275,7 +296,7 @@ impl<'w> Finder<'_, 'w> {
                 own
             }
         };
-        namespace.known.insert((labels, is_closed, ports), (seen, own));
+        namespace.known.insert(key, (seen, own));
         (seen, own)
     }
 
@@ -290,9 +311,13 @@ impl<'w> Finder<'_, 'w> {
         };
         if addresses.iter().all(|address| self.judge.is_uncontested(*address)) {
             let place = |address| Place { address, owners: vec![Arc::clone(pod)], host: None };
-            let list = match addresses {
+            let list: List = match addresses {
                 [] => {
-                    vec![self.class(Key { seen, own, region: None, is_v4: None, node }, || place(None), true)]
+                    smallvec![self.class(
+                        Key { seen, own, region: None, is_v4: None, node },
+                        || place(None),
+                        true
+                    )]
                 }
                 all => {
                     let each = all.iter().map(|address| {
@@ -372,7 +397,7 @@ impl<'w> Finder<'_, 'w> {
         class
     }
 
-    fn list(&mut self, classes: Vec<u32>) -> u32 {
+    fn list(&mut self, classes: List) -> u32 {
         let next = number(self.others.lists.len());
         if let Some(known) = self.lists.get(&classes) {
             return *known;
@@ -388,7 +413,7 @@ impl<'w> Finder<'_, 'w> {
         for (name, node) in self.judge.world().nodes() {
             let place = |address| Place { address, owners: Vec::new(), host: Some(name.clone()) };
             let list = match &*node.addresses {
-                [] => vec![self.class(
+                [] => smallvec![self.class(
                     Key { seen: NODE, own: OPEN, region: None, is_v4: None, node: 0 },
                     || place(None),
                     false,
@@ -418,7 +443,7 @@ impl<'w> Finder<'_, 'w> {
                 self.others.lens.regions.all.get(region).is_some_and(|it| it.block.prefix_len() > 0);
             if let Some(place) = place.filter(|_| is_part) {
                 let class = self.alone(place, false);
-                let list = self.list(vec![class]);
+                let list = self.list(smallvec![class]);
                 self.others.all.push((End::Block(region), list));
             }
         }

@@ -1,12 +1,14 @@
 //! Rows of an answer: other ends that agree, as few as people read.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
+use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use flock_compiler_core::object::{Direction, Pod};
+use flock_compiler_core::object::{Direction, Pod, Workload};
 use flock_proto::v1;
-use flock_shared::{NamespaceName, NodeName};
+use flock_shared::{NamespaceName, NodeName, ObjectName};
+use fnv::FnvHashMap;
 
 use super::answers::{Answer, own_node};
 use super::because::{because, mentions};
@@ -14,7 +16,7 @@ use super::others::End;
 use super::table::{Between, Group, Outcome, Table, Via};
 use super::{Asked, Layout};
 use crate::ports::{Mentions, Ports};
-use crate::{AskError, Sight, shown, workload};
+use crate::{AskError, Sight, shown};
 
 /// Where there are more workloads, rows are by namespace; where there are more of those, by what passes.
 const ROWS: usize = 1_000;
@@ -73,14 +75,40 @@ type PodsBy<'w, K> = BTreeMap<(K, Way, Answer), Pods<'w>>;
 /// Pods that agree.
 struct Pods<'w> {
     first: &'w Arc<Pod>,
+    /// The namespace of the last one, by position.
+    last: usize,
     between: Between,
     pods: u32,
     namespaces: u32,
 }
 
+/// What a row is about within a namespace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Part<'w> {
+    Workload(&'w Workload),
+    Pod(&'w ObjectName),
+}
+
+impl<'w> Part<'w> {
+    fn of(pod: &'w Pod) -> Self {
+        pod.workload().map_or(Self::Pod(&pod.key.name), |workload| Self::Workload(workload))
+    }
+}
+
+impl fmt::Display for Part<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Workload(workload) => workload.fmt(f),
+            Self::Pod(name) => name.fmt(f),
+        }
+    }
+}
+
 /// One pod, and what passes.
 struct Item<'w> {
     pod: &'w Arc<Pod>,
+    /// Its namespace, by position. There may be very many pods, so that none is looked at that need not be.
+    namespace: usize,
     way: Way,
     answer: Answer,
     between: Between,
@@ -111,14 +139,14 @@ struct Writer<'t, 'a, 'w> {
     layout: &'t Layout,
     /// Only these.
     only: Option<Ports>,
-    passing: HashMap<Answer, Ports>,
+    passing: FnvHashMap<Answer, Ports>,
 }
 
 impl<'t, 'a, 'w> Writer<'t, 'a, 'w> {
     fn new(table: &'t Table<'a, 'w>, group: &'t Group, sight: &'t Sight, asked: &'t Asked) -> Self {
         let target = table.places_of(group).next().and_then(|(_, at)| at.target_port);
         let only = asked.ports.iter().map(|port| port.ports(target)).reduce(|all, one| all.or(&one));
-        Self { table, group, sight, layout: &asked.layout, only, passing: HashMap::new() }
+        Self { table, group, sight, layout: &asked.layout, only, passing: FnvHashMap::default() }
     }
 
     /// Returns true if pods of a namespace are named.
@@ -161,12 +189,11 @@ impl<'t, 'a, 'w> Writer<'t, 'a, 'w> {
         Ok(())
     }
 
-    /// What passes to or from each pod that may be seen, and any pod of namespaces that may not; and how many pods there are.
+    /// What passes to or from each pod that may be seen, and any pod of namespaces that may not; and how many pods there are in
+    /// each namespace.
     #[allow(clippy::type_complexity, reason = "three lists that are made in one go")]
-    fn items(
-        &mut self,
-    ) -> (Vec<Item<'w>>, BTreeMap<&'w NamespaceName, (Ports, Between)>, HashMap<&'w NamespaceName, u32>) {
-        let (mut items, mut hidden, mut totals) = (Vec::new(), BTreeMap::new(), HashMap::new());
+    fn items(&mut self) -> (Vec<Item<'w>>, BTreeMap<&'w NamespaceName, (Ports, Between)>, Vec<u32>) {
+        let (mut items, mut hidden, mut totals) = (Vec::new(), BTreeMap::new(), Vec::new());
         let only_self = match &*self.group.members {
             [_] => {
                 let at = self.table.places_of(self.group).next().map(|(_, at)| at);
@@ -177,37 +204,34 @@ impl<'t, 'a, 'w> Writer<'t, 'a, 'w> {
             }
             _ => None,
         };
-        let mut last: Option<(&NamespaceName, bool)> = None;
-        for (end, list) in &self.table.others.all {
-            let End::Pod(pod) = end else { break };
-            if only_self.is_some_and(|own| own.key == pod.key) {
-                continue;
-            }
-            let namespace = &pod.key.namespace;
-            let is_seen = match last {
-                Some((known, is_seen)) if known == namespace => is_seen,
-                _ => {
-                    let is_seen = self.names(namespace);
-                    last = Some((namespace, is_seen));
-                    is_seen
-                }
-            };
-            *totals.entry(namespace).or_insert(0) += 1;
-            for (via, answer, between) in entries(self.group.outcomes.get(*list as usize)) {
-                let is_cell = is_seen && *self.layout != Layout::Reach;
-                let ports = self.passing(answer);
-                if ports.is_empty() && !is_cell {
+        for (position, (namespace, range)) in self.table.others.namespaces.iter().enumerate() {
+            let is_seen = self.names(namespace);
+            let own = only_self.filter(|own| own.key.namespace == **namespace);
+            let mut total = 0;
+            for (end, list) in self.table.others.all.get(range.clone()).unwrap_or_default() {
+                let End::Pod(pod) = end else { continue };
+                if own.is_some_and(|own| own.key == pod.key) {
                     continue;
                 }
-                if is_seen {
-                    items.push(Item { pod, way: self.way(via, end), answer, between });
-                    continue;
-                }
-                let (all, _) = hidden.entry(namespace).or_insert_with(|| (Ports::default(), between));
-                if *all != *ports {
-                    *all = all.or(ports);
+                total += 1;
+                for (via, answer, between) in entries(self.group.outcomes.get(*list as usize)) {
+                    let is_cell = is_seen && *self.layout != Layout::Reach;
+                    let ports = self.passing(answer);
+                    if ports.is_empty() && !is_cell {
+                        continue;
+                    }
+                    if is_seen {
+                        let way = self.way(via, end);
+                        items.push(Item { pod, namespace: position, way, answer, between });
+                        continue;
+                    }
+                    let (all, _) = hidden.entry(*namespace).or_insert_with(|| (Ports::default(), between));
+                    if *all != *ports {
+                        *all = all.or(ports);
+                    }
                 }
             }
+            totals.push(total);
         }
         (items, hidden, totals)
     }
@@ -234,23 +258,21 @@ impl<'t, 'a, 'w> Writer<'t, 'a, 'w> {
     fn pods(
         &mut self,
         items: &[Item<'w>],
-        totals: &HashMap<&'w NamespaceName, u32>,
+        totals: &[u32],
         rows: &mut BTreeMap<(String, String, usize), v1::ReachRow>,
     ) -> Result<(), AskError> {
-        let by_workload = collect(items, |item| {
-            let made_by = workload(item.pod).unwrap_or_else(|| item.pod.key.name.to_string());
-            (&item.pod.key.namespace, made_by)
-        });
-        if let Some(found) = by_workload {
-            for (((namespace, name), way, answer), pods) in found {
+        if let Some(found) = collect(items, |item| (item.namespace, Part::of(item.pod))) {
+            for (((_, name), way, answer), pods) in found {
+                let (namespace, name) = (&pods.first.key.namespace, name.to_string());
                 let end = self.workload(&pods, &name);
                 self.push(rows, (namespace.to_string(), name), end, answer, &pods, way);
             }
             return Ok(());
         }
-        if let Some(found) = collect(items, |item| &item.pod.key.namespace) {
-            for ((namespace, way, answer), pods) in found {
-                let name = match totals.get(namespace).is_some_and(|total| *total == pods.pods) {
+        if let Some(found) = collect(items, |item| item.namespace) {
+            for ((position, way, answer), pods) in found {
+                let namespace = &pods.first.key.namespace;
+                let name = match totals.get(position).is_some_and(|total| *total == pods.pods) {
                     true => format!("namespace {namespace}"),
                     false => format!("{} pods of namespace {namespace}", pods.pods),
                 };
@@ -541,22 +563,24 @@ fn entries(outcome: Option<&Outcome>) -> impl Iterator<Item = (Via, Answer, Betw
     same.into_iter().chain(split.iter().copied())
 }
 
-/// Pods that agree, by what they are part of; `None`: there are too many of these.
+/// Pods that agree, by what they are part of; `None`: there are too many of these. Items are in order of namespaces, and those
+/// of one part mostly follow each other: each such run is looked up once.
 fn collect<'w, K: Ord>(items: &[Item<'w>], key: impl Fn(&Item<'w>) -> K) -> Option<PodsBy<'w, K>> {
     let mut found: PodsBy<'w, K> = BTreeMap::new();
-    let mut last: HashMap<(Way, Answer), &NamespaceName> = HashMap::new();
-    for item in items {
-        let namespace = &item.pod.key.namespace;
-        let pods = found.entry((key(item), item.way, item.answer)).or_insert_with(|| Pods {
-            first: item.pod,
-            between: item.between,
+    let is_run = |a: &Item<'w>, b: &Item<'w>| (a.way, a.answer) == (b.way, b.answer) && key(a) == key(b);
+    for run in items.chunk_by(is_run) {
+        let [first, ..] = run else { continue };
+        let pods = found.entry((key(first), first.way, first.answer)).or_insert_with(|| Pods {
+            first: first.pod,
+            last: first.namespace,
+            between: first.between,
             pods: 0,
-            namespaces: 0,
+            namespaces: 1,
         });
-        pods.pods += 1;
-        // Items are in order of namespaces.
-        if last.insert((item.way, item.answer), namespace) != Some(namespace) || pods.namespaces == 0 {
-            pods.namespaces += 1;
+        for item in run {
+            pods.pods += 1;
+            pods.namespaces += u32::from(pods.last != item.namespace);
+            pods.last = item.namespace;
         }
         if found.len() > ROWS {
             return None;

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use flock_shared::{NamespaceName, NodeName, PodKey, PolicyKey};
+use fnv::FnvHashSet;
 use ipnet::IpNet;
 use smallvec::SmallVec;
 
@@ -21,6 +22,8 @@ use crate::world::{Difference, Differences, World};
 pub struct Index {
     /// The pods that claim an address, most often one.
     claims: HashMap<IpAddr, SmallVec<[Arc<Pod>; 1]>>,
+    /// The addresses that several pods claim: few, so that all pods can be asked about quickly.
+    contested: FnvHashSet<IpAddr>,
     /// The nodes that have an address themselves, those whose objects say so before those whose agents do.
     hosts: HashMap<IpAddr, BTreeSet<(HostWord, NodeName)>>,
     /// The nodes with a block of pods.
@@ -95,6 +98,11 @@ impl Index {
         self.claims.get(&address).map_or(&[], |pods| pods)
     }
 
+    /// Returns true if several pods claim an address.
+    pub(super) fn is_contested(&self, address: IpAddr) -> bool {
+        self.contested.contains(&address)
+    }
+
     /// The node that has an address itself.
     pub(super) fn host_at(&self, address: IpAddr) -> Option<&NodeName> {
         self.hosts.get(&address)?.first().map(|(_, node)| node)
@@ -128,6 +136,9 @@ impl Index {
             let claimants = self.claims.entry(*address).or_default();
             let place = claimants.partition_point(|other| other.key < pod.key);
             claimants.insert(place, Arc::clone(pod));
+            if claimants.len() > 1 {
+                self.contested.insert(*address);
+            }
         }
         if let (true, Some(node)) = (pod.is_on_its_way(), &pod.node) {
             let expected = self.on_their_way.entry(node.clone()).or_default();
@@ -142,6 +153,9 @@ impl Index {
         for address in pod.addresses().into_iter().flatten() {
             let Some(claimants) = self.claims.get_mut(address) else { continue };
             claimants.retain(|other| other.key != pod.key);
+            if claimants.len() <= 1 {
+                self.contested.remove(address);
+            }
             if claimants.is_empty() {
                 self.claims.remove(address);
             }

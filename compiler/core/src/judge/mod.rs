@@ -142,7 +142,7 @@ impl<'w> Judge<'w> {
     /// Returns true if it is known that no two pods claim this address, so that a pod which does owns it.
     #[must_use]
     pub fn is_uncontested(&self, address: IpAddr) -> bool {
-        self.index().is_some_and(|index| index.claimants(address).len() <= 1)
+        self.index().is_some_and(|index| !index.is_contested(address))
     }
 
     /// Where a pod is: a place for each of its addresses, or one without an address, where it has none (yet). Other pods may

@@ -5,6 +5,7 @@ use std::process::Command;
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::screens::golden;
 use crate::site::{Ended, bare, end};
 
 const SHOP: &str = "
@@ -161,4 +162,26 @@ async fn what_manifests_lack_is_said() {
         .run("can shop/deploy/api reach shop/sts/database:5432 --manifests base --manifests broken.yaml")
         .await;
     assert!(partly.code == Some(1) && partly.stderr.contains("broken.yaml"), "{partly:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn five_mistakes_in_thirty_namespaces_are_found_and_explained() {
+    let folder = Folder::new();
+    folder.write("world.yaml", include_str!("mistakes/world.yaml"));
+    folder.write("mended.yaml", include_str!("mistakes/mended.yaml"));
+    let questions = [
+        "lint --manifests world.yaml",
+        "explain billing/deploy/api kube-system/deploy/coredns 53/udp --manifests world.yaml",
+        "explain checkout/deploy/api payments/deploy/api 8080 --manifests world.yaml",
+        "explain inventory/deploy/api inventory/deploy/db 5432 --manifests world.yaml",
+        "explain orders/deploy/api orders/deploy/db 5432 --manifests world.yaml",
+        "explain shipping/deploy/api 198.51.100.200 443 --manifests world.yaml",
+        "preview -f mended.yaml --manifests world.yaml",
+    ];
+    let mut shown = Vec::new();
+    for question in questions {
+        shown.push((question, folder.run(question).await));
+    }
+    let shown: Vec<(&str, &Ended)> = shown.iter().map(|(question, ended)| (*question, ended)).collect();
+    golden("mistakes", &shown);
 }

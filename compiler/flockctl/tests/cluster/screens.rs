@@ -10,7 +10,7 @@ use crate::site::{Ended, Site};
 
 /// Compares what is printed, below the command line and the exit status.
 #[track_caller]
-fn golden(name: &str, shown: &[(&str, &Ended)]) {
+pub(crate) fn golden(name: &str, shown: &[(&str, &Ended)]) {
     let shown: Vec<String> = shown
         .iter()
         .map(|(arguments, ended)| {

@@ -9,7 +9,7 @@ use flock_lab::figures::{Cell, Summary, Table, summary, time};
 use flock_proto::v1;
 use flock_proto::v1::end::End;
 
-/// What an answer may take, in seconds.
+/// What it may take to tell who can reach a pod, in seconds.
 const REACH: f64 = 0.100;
 /// What a matrix may take, in seconds.
 const MATRIX: f64 = 5.0;
@@ -19,9 +19,10 @@ pub(crate) fn rows(cluster: &Cluster<'_>, count: usize, table: &mut Table) -> an
     let pods = cluster.world.pods();
     let step = (pods.len() / count.max(1)).max(1);
     let some = || pods.values().step_by(step).take(count);
-    for (name, direction) in
-        [("who-can reach a pod", v1::Direction::Ingress), ("reach from a pod", v1::Direction::Egress)]
-    {
+    for (name, direction, bar) in [
+        ("who-can reach a pod", v1::Direction::Ingress, Some(REACH)),
+        ("reach from a pod", v1::Direction::Egress, None),
+    ] {
         let mut seconds = Vec::new();
         for pod in some() {
             let request = v1::ReachRequest { end: Some(end(pod)), direction: direction.into(), port: None };
@@ -30,7 +31,7 @@ pub(crate) fn rows(cluster: &Cluster<'_>, count: usize, table: &mut Table) -> an
             seconds.push(started.elapsed().as_secs_f64());
             ensure!(answer.is_ok_and(|rows| !rows.is_empty()), "{} has no answer", pod.key);
         }
-        table.row(row(name, &summary(seconds), REACH));
+        table.row(row(name, &summary(seconds), bar));
     }
     let mut seconds = Vec::new();
     for pod in some() {
@@ -40,15 +41,15 @@ pub(crate) fn rows(cluster: &Cluster<'_>, count: usize, table: &mut Table) -> an
         seconds.push(started.elapsed().as_secs_f64());
         ensure!(matches!(answer, Ok(_) | Err(AskError::TooLarge(_))), "{}: {answer:?}", pod.key);
     }
-    table.row(row("matrix of a namespace", &summary(seconds), MATRIX));
+    table.row(row("matrix of a namespace", &summary(seconds), Some(MATRIX)));
     Ok(())
 }
 
-fn row(name: &str, all: &Summary, bar: f64) -> [Cell; 5] {
+fn row(name: &str, all: &Summary, bar: Option<f64>) -> [Cell; 5] {
     [
         name.into(),
         time(all.median).into(),
-        Cell::at_most(time(all.p99), all.p99, Some(bar)),
+        Cell::at_most(time(all.p99), all.p99, bar),
         time(all.most).into(),
         all.count.to_string().into(),
     ]

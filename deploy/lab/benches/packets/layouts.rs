@@ -5,14 +5,17 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use anyhow::ensure;
+use flock_compiler_core::nft::read::GRAMMAR;
 use flock_compiler_core::object::Facts;
-use flock_compiler_core::{Change, Edit, World, render, translate};
+use flock_compiler_core::{Change, Edit, KeepDrops, World, render, translate};
 
 use crate::ancestor::{self, Ancestor};
 use crate::clusters;
 
 /// The table of family bridge that stands beside ours.
 const BRIDGE_TABLE: &str = "bridge flock_netpol";
+/// What takes down a flow that is dropped.
+const KEPT: &str = "goto egress_unkept4";
 /// What sends to a chain of its own whatever begins in mid-stream.
 const TO_MID_STREAM: &str = "goto midstream";
 
@@ -49,6 +52,8 @@ pub(crate) enum Rules {
     Ours(usize),
     /// Ours without the rules that send aside what begins in mid-stream.
     WithoutMidStream(usize),
+    /// Ours where the node counts what it drops, and takes down no flow of it.
+    WithoutDrops(usize),
     /// The ancestor's, with this number of pods: one jump per pod and direction.
     Ancestor(usize),
     /// Ours, with this number of policies that select the server, on such ports.
@@ -103,9 +108,10 @@ impl Layout {
                 "table inet other {\n\tchain forward {\n\t\ttype filter hook forward priority filter; policy accept;\n\
                  \t\tct direction reply accept\n\t}\n}\n",
             )),
-            Rules::Ours(pods) => self.ours(clusters::of_pods(*pods)),
+            Rules::Ours(pods) => self.ours(clusters::of_pods(*pods), KeepDrops::On),
+            Rules::WithoutDrops(pods) => self.ours(clusters::of_pods(*pods), KeepDrops::Off),
             Rules::WithoutMidStream(pods) => {
-                let script = self.ours(clusters::of_pods(*pods))?;
+                let script = self.ours(clusters::of_pods(*pods), KeepDrops::On)?;
                 let (aside, others): (Vec<&str>, Vec<&str>) =
                     script.split_inclusive('\n').partition(|line| line.trim_end().ends_with(TO_MID_STREAM));
                 ensure!(!aside.is_empty(), "no rule of ours ends in `{TO_MID_STREAM}`");
@@ -115,16 +121,20 @@ impl Layout {
                 let world = clusters::of_pods(*pods);
                 Ok(Ancestor::new(&world).script(&clusters::node(), usize::MAX).text)
             }
-            Rules::Policies(policies, ports) => self.ours(clusters::of_policies(*policies, *ports)),
+            Rules::Policies(policies, ports) => {
+                self.ours(clusters::of_policies(*policies, *ports), KeepDrops::On)
+            }
             Rules::File(path) => Ok(std::fs::read_to_string(path)?),
         }
     }
 
-    fn ours(&self, mut world: World) -> anyhow::Result<String> {
+    fn ours(&self, mut world: World, drops: KeepDrops) -> anyhow::Result<String> {
         let facts = match self.way {
             Way::Routed => Facts::nothing_of(clusters::node()),
             Way::Bridged => clusters::bridged(),
         };
+        // As an agent of this build says it.
+        let facts = Facts { grammar: GRAMMAR, drops: drops == KeepDrops::On, ..facts };
         world.apply(Change::Facts(Edit::Upsert(facts)));
         let translation = translate(&world);
         if let [problem, ..] = translation.problems() {
@@ -132,6 +142,8 @@ impl Layout {
         }
         let script = render(&translation.output(&clusters::node()));
         let script = String::from_utf8(script.bytes().to_vec())?;
+        let keeps_drops = script.contains(KEPT);
+        ensure!(keeps_drops == (drops == KeepDrops::On), "{self}: drops were expected to be {drops}");
         let judges_frames = script.contains("\tchain frames {");
         ensure!(
             judges_frames == (self.way == Way::Bridged),
@@ -144,8 +156,17 @@ impl Layout {
     pub(crate) const fn judges(&self) -> bool {
         match self.rules {
             Rules::None | Rules::Conntrack | Rules::File(_) => false,
-            Rules::Ours(_) | Rules::WithoutMidStream(_) | Rules::Ancestor(_) | Rules::Policies(..) => true,
+            Rules::Ours(_)
+            | Rules::WithoutMidStream(_)
+            | Rules::WithoutDrops(_)
+            | Rules::Ancestor(_)
+            | Rules::Policies(..) => true,
         }
+    }
+
+    /// Returns true if what it drops is measured, too.
+    pub(crate) const fn drops(&self) -> bool {
+        matches!(self.rules, Rules::Ours(_) | Rules::WithoutDrops(_))
     }
 
     /// The same way under another ruleset.
@@ -161,6 +182,7 @@ impl fmt::Display for Layout {
             Rules::Conntrack => f.write_str("one conntrack rule"),
             Rules::Ours(pods) => write!(f, "ours, {pods} pods"),
             Rules::WithoutMidStream(pods) => write!(f, "ours, {pods} pods, without mid-stream rules"),
+            Rules::WithoutDrops(pods) => write!(f, "ours, {pods} pods, drops off"),
             Rules::Ancestor(pods) => write!(f, "ancestor, {pods} pods"),
             Rules::Policies(policies, Ports::Same) => write!(f, "ours, {policies} policies, same ports"),
             Rules::Policies(policies, Ports::Distinct) => {

@@ -6,6 +6,9 @@
 //! measured in turn, round after round, and compared within a round: the machine's drift cancels out. What judges is seen
 //! to judge before it is measured: what policies allow opens, and a port that they do not allow does not.
 //!
+//! What taking down drops costs stands in a table of its own: packets that are accepted, and datagrams that are dropped, of one
+//! flow and of a flow each.
+//!
 //! Differences of less than a hundredth take many short rounds (`--rounds 400 --window 50`); the interval says how sure they are.
 //!
 //! `deploy/bench packets [--rounds N] [--window MS] [--pods N,N,…] [--policies N,N,…] [--ports same,distinct,ranges] [--bridged N,N,…]
@@ -96,6 +99,7 @@ impl Options {
             .chain(pods().flat_map(|pods| [Rules::Ours(pods), Rules::Ancestor(pods)]))
             // The usual limit of a kubelet is enough of these.
             .chain(pods().find(|pods| *pods >= USUAL).map(Rules::WithoutMidStream))
+            .chain(pods().find(|pods| *pods >= USUAL).map(Rules::WithoutDrops))
             .chain(selected.into_iter().flatten())
             .chain(self.script.iter().cloned().map(Rules::File))
             .map(|rules| Layout { way: Way::Routed, rules });
@@ -145,7 +149,16 @@ fn main() -> anyhow::Result<()> {
             };
             // The first round warms caches and is not counted.
             if round > 0 {
-                samples.push(Sample { layout: layout.clone(), round, connections, requests });
+                let mut dropped = |work| if layout.drops() { measure(work) } else { Ok(None) };
+                let (dropped, scanned) = (dropped(Work::Dropped)?, dropped(Work::Scanned)?);
+                samples.push(Sample {
+                    layout: layout.clone(),
+                    round,
+                    connections,
+                    requests,
+                    dropped,
+                    scanned,
+                });
             } else if layout.judges() {
                 match measure(Work::Denied)? {
                     Some(opened) => ensure!(opened == 0.0, "{layout}: port {DENIED_PORT} is not denied"),

@@ -1,7 +1,7 @@
 //! A client and a server, pinned to one core, and the figures of one run.
 
 use std::io::{ErrorKind, Read as _, Write as _};
-use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::sync::mpsc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -31,6 +31,10 @@ pub(crate) enum Work {
     Requests,
     /// Try the port that no policy allows: how many of one connections open.
     Denied,
+    /// Send a datagram to it: one flow, over and over.
+    Dropped,
+    /// Send a datagram to the next port: a flow each, of which the server has none open.
+    Scanned,
 }
 
 /// What came of doing it over and over.
@@ -95,6 +99,8 @@ impl Client {
                         Work::Connections => connections(SocketAddr::new(server, CLOSING_PORT), window),
                         Work::Requests => requests(SocketAddr::new(server, ECHO_PORT), window),
                         Work::Denied => denied(server),
+                        Work::Dropped => datagrams(window, |_| SocketAddr::new(server, DENIED_PORT)),
+                        Work::Scanned => datagrams(window, |number| SocketAddr::new(server, scanned(number))),
                     };
                     outgoing.send(stalled(rate))?;
                 }
@@ -167,6 +173,22 @@ fn requests(target: SocketAddr, window: Duration) -> anyhow::Result<f64> {
         stream.write_all(&message)?;
         Ok(stream.read_exact(&mut message)?)
     })
+}
+
+/// Sends datagrams. On one core, each is dropped before the next is sent.
+fn datagrams(window: Duration, target: impl Fn(u32) -> SocketAddr) -> anyhow::Result<f64> {
+    let socket = UdpSocket::bind(("0.0.0.0", 0))?;
+    let mut number = 0;
+    repeat(window, || {
+        number += 1;
+        socket.send_to(&[7; MESSAGE], target(number))?;
+        Ok(())
+    })
+}
+
+/// A port that no policy allows, of UDP: all but 0.
+fn scanned(number: u32) -> u16 {
+    u16::try_from(number % u32::from(u16::MAX)).unwrap_or_default() + 1
 }
 
 fn repeat(window: Duration, mut once: impl FnMut() -> anyhow::Result<()>) -> anyhow::Result<f64> {

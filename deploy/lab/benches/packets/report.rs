@@ -10,6 +10,8 @@ use crate::layouts::{Layout, Rules};
 const BAR: f64 = 1.06;
 /// What the rules for mid-stream packets may cost a new connection at most, relative to the same table without them.
 const MID_STREAM: f64 = 1.005;
+/// What taking down drops may cost a packet that is accepted, relative to the same table without.
+const ACCEPTED: f64 = 1.01;
 /// What many policies may cost a new connection at most, relative to the fewest.
 const GROWTH: f64 = 1.05;
 
@@ -19,6 +21,9 @@ pub(crate) struct Sample {
     pub(crate) round: usize,
     pub(crate) connections: f64,
     pub(crate) requests: f64,
+    /// Datagrams of one flow that are dropped, and of as many flows as there are datagrams.
+    pub(crate) dropped: Option<f64>,
+    pub(crate) scanned: Option<f64>,
 }
 
 type Figure = fn(&Sample) -> f64;
@@ -82,7 +87,36 @@ pub(crate) fn print(layouts: &[Layout], samples: &[Sample], markdown: bool) -> a
             request_growth,
         ]);
     }
-    Ok(table.print(markdown)?)
+    table.print(markdown)?;
+    drops(layouts, samples, markdown)
+}
+
+/// What taking down drops costs, where a layout without is measured, too.
+fn drops(layouts: &[Layout], samples: &[Sample], markdown: bool) -> anyhow::Result<()> {
+    let mut table = Table::new(["drops on / off", "off, a second", "on, a second", "cost"]);
+    for off in layouts {
+        let Rules::WithoutDrops(pods) = off.rules else { continue };
+        let on = off.with(Rules::Ours(pods));
+        let rows: [(&str, Figure, Option<f64>); 4] = [
+            ("new connections", |sample| sample.connections, Some(ACCEPTED)),
+            ("requests", |sample| sample.requests, Some(ACCEPTED)),
+            ("dropped, one flow", |sample| sample.dropped.unwrap_or(f64::NAN), None),
+            ("dropped, a flow each", |sample| sample.scanned.unwrap_or(f64::NAN), None),
+        ];
+        for (name, figure, bar) in rows {
+            let rate = |layout: &Layout| {
+                let of = samples.iter().filter(|sample| sample.layout == *layout).map(figure);
+                format!("{:.0}", summary(of.filter(|rate| rate.is_finite())).median)
+            };
+            let ratio = ratio(samples, off, &on, figure);
+            table.row([name.into(), rate(off).into(), rate(&on).into(), sure(ratio, bar)]);
+        }
+    }
+    if layouts.iter().any(|layout| matches!(layout.rules, Rules::WithoutDrops(_))) {
+        writeln!(std::io::stdout())?;
+        table.print(markdown)?;
+    }
+    Ok(())
 }
 
 fn limited(ratio: f64, bar: Option<f64>) -> Cell {
@@ -120,5 +154,6 @@ fn ratio(samples: &[Sample], base: &Layout, layout: &Layout, figure: Figure) -> 
     };
     let mut rounds: Vec<usize> = samples.iter().map(|sample| sample.round).collect();
     rounds.dedup();
-    summary(rounds.into_iter().filter_map(|round| Some(of(base, round)? / of(layout, round)?)))
+    let ratios = rounds.into_iter().filter_map(|round| Some(of(base, round)? / of(layout, round)?));
+    summary(ratios.filter(|ratio| ratio.is_finite()))
 }

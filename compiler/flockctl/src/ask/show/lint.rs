@@ -38,7 +38,7 @@ fn cells(finding: &v1::Finding, screen: Screen) -> Vec<Cell> {
     };
     let mut message = finding.message.clone();
     if !screen.wide && !finding.suggestion.is_empty() {
-        message.push_str(&format!("; {}", finding.suggestion));
+        message.push_str(&format!("; perhaps {}", finding.suggestion));
     }
     let mut cells = vec![
         cell(format!("{sign} {}", severity.word().unwrap_or("not known")), tone),
