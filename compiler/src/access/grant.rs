@@ -31,6 +31,7 @@ struct ReviewedGrant {
     role: Role,
     peer: Option<IpAddr>,
     node: Option<NodeName>,
+    user: Arc<str>,
     /// When the next review is due.
     due: Instant,
     /// The review that is being made. A task, so that a stream that is busy does not begin it again and again.
@@ -51,8 +52,15 @@ impl Grant {
     ) -> Result<Self, Denied> {
         let verified = reviews.review(&token, &role, Caller::Newcomer).await?;
         let due = due(&reviews, &verified);
-        let (node, running) = (verified.node, JoinSet::new());
-        Ok(Self(Some(Box::new(ReviewedGrant { reviews, token, role, peer, node, due, running }))))
+        let (user, node, running) =
+            (verified.identity.username.as_str().into(), verified.node, JoinSet::new());
+        Ok(Self(Some(Box::new(ReviewedGrant { reviews, token, role, peer, node, user, due, running }))))
+    }
+
+    /// Whom the API server takes the caller for; `None`: nobody is reviewed.
+    #[must_use]
+    pub fn user(&self) -> Option<&Arc<str>> {
+        self.0.as_ref().map(|reviewed| &reviewed.user)
     }
 
     /// Checks that an agent with this grant may ask for `node`.

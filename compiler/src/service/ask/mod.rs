@@ -6,6 +6,7 @@
 //! ```
 
 mod about;
+mod askers;
 mod authenticate;
 mod dropped;
 mod evidence;
@@ -168,7 +169,8 @@ impl Ask {
         asker: Asker,
         answer: impl FnOnce(&Asked<'_>) -> Result<T, AskError> + Send + 'static,
     ) -> Result<Response<T>, Status> {
-        let answered = self.questions.one(&self.context.engine, asker.sight, answer).await?;
+        let place = self.questions.place(&asker.grant)?;
+        let answered = self.questions.one(&self.context.engine, (asker.sight, place), answer).await?;
         asker.connection.owe(answered.answer.encoded_len() as u64, answered.room);
         Ok(Response::new(answered.answer))
     }
@@ -179,7 +181,8 @@ impl Ask {
         asker: Asker,
         answer: impl FnOnce(&Asked<'_>) -> Result<Vec<T>, AskError> + Send + 'static,
     ) -> Result<Response<Stream_<T>>, Status> {
-        let answered = self.questions.rows(&self.context.engine, asker.sight, answer).await?;
+        let place = self.questions.place(&asker.grant)?;
+        let answered = self.questions.rows(&self.context.engine, (asker.sight, place), answer).await?;
         Ok(Response::new(Box::pin(Rows::new(answered, asker.connection))))
     }
 }

@@ -9,6 +9,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 use tonic::Status;
 
+use super::askers::{Askers, Place};
+use crate::access::Grant;
 use crate::engine::EngineHandle;
 use crate::mirror::Snapshot;
 
@@ -26,6 +28,7 @@ const ROWS: usize = 200_000;
 /// The bounds, shared by all askers.
 #[derive(Debug)]
 pub(super) struct Questions {
+    askers: Askers,
     waiting: Arc<Semaphore>,
     turns: Arc<Semaphore>,
     room: Arc<Semaphore>,
@@ -50,6 +53,7 @@ impl Default for Questions {
         // Half of the cores: the others are the engine's, also where many ask.
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Self {
+            askers: Askers::default(),
             waiting: Arc::new(Semaphore::new(WAITING)),
             turns: Arc::new(Semaphore::new((cores / 2).max(1))),
             room: Arc::new(Semaphore::new(ROOM / UNIT)),
@@ -58,14 +62,22 @@ impl Default for Questions {
 }
 
 impl Questions {
+    /// A place for a question of whoever was let in with `grant`; `None`: nobody is told apart.
+    ///
+    /// # Errors
+    /// If it asks too much at once.
+    pub(super) fn place(&self, grant: &Grant) -> Result<Option<Place>, Status> {
+        grant.user().map(|user| self.askers.place(user).ok_or_else(too_many)).transpose()
+    }
+
     /// Answers a question by one message.
     pub(super) async fn one<T: Message + 'static>(
         &self,
         engine: &EngineHandle,
-        sight: Sight,
+        (sight, place): (Sight, Option<Place>),
         answer: impl FnOnce(&Asked<'_>) -> Result<T, AskError> + Send + 'static,
     ) -> Result<Answer<T>, Status> {
-        let answer = self.answer(engine, sight, answer).await?;
+        let answer = self.answer(engine, (sight, place), answer).await?;
         let room = self.room(answer.encoded_len()).await?;
         Ok(Answer { answer, room })
     }
@@ -74,7 +86,7 @@ impl Questions {
     pub(super) async fn rows<T: Message + 'static>(
         &self,
         engine: &EngineHandle,
-        sight: Sight,
+        (sight, place): (Sight, Option<Place>),
         answer: impl FnOnce(&Asked<'_>) -> Result<Vec<T>, AskError> + Send + 'static,
     ) -> Result<Answer<Vec<T>>, Status> {
         let bounded = |asked: &Asked<'_>| {
@@ -84,7 +96,7 @@ impl Questions {
                 many => Err(AskError::TooLarge(format!("{many} rows; at most {ROWS} are answered"))),
             }
         };
-        let answer = self.answer(engine, sight, bounded).await?;
+        let answer = self.answer(engine, (sight, place), bounded).await?;
         let size = answer.iter().map(|row| row.encoded_len() + 64).sum();
         let room = self.room(size).await?;
         Ok(Answer { answer, room })
@@ -98,22 +110,21 @@ impl Questions {
     async fn answer<T: Send + 'static>(
         &self,
         engine: &EngineHandle,
-        sight: Sight,
+        (sight, place): (Sight, Option<Place>),
         answer: impl FnOnce(&Asked<'_>) -> Result<T, AskError> + Send + 'static,
     ) -> Result<T, Status> {
         if !engine.is_ready() {
             return Err(Status::unavailable("not every watched kind has been listed yet"));
         }
-        let too_many = |_| Status::resource_exhausted("too many questions at once; ask again");
-        let _waiting = Arc::clone(&self.waiting).try_acquire_owned().map_err(too_many)?;
+        let _waiting = Arc::clone(&self.waiting).try_acquire_owned().map_err(|_| too_many())?;
         let late = |_| Status::deadline_exceeded(format!("no answer within {LONGEST:?}"));
         let asked = async {
             let turn = self.turn().await?;
             // Whoever waits for a turn holds nothing that is mirrored.
             let snapshot = engine.snapshot().await?;
             let answering = tokio::task::spawn_blocking(move || {
-                // The turn ends with the thread, also if nobody waits for the answer any more.
-                let _turn = turn;
+                // Turn and place end with the thread, also if nobody waits for the answer any more.
+                let (_turn, _place) = (turn, place);
                 let mirrored = &snapshot.mirrored;
                 let cluster = Cluster {
                     over_budget: Some(&mirrored.over_budget),
@@ -134,6 +145,10 @@ impl Questions {
         let full = |_| Status::resource_exhausted("answers to others are not read yet; ask again");
         Ok(room.map_err(full)?.ok())
     }
+}
+
+fn too_many() -> Status {
+    Status::resource_exhausted("too many questions at once; ask again")
 }
 
 fn stopping() -> Status {
