@@ -13,7 +13,6 @@
 #[path = "programs/mod.rs"]
 mod programs;
 
-use std::fs;
 use std::io::Write as _;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::path::PathBuf;
@@ -27,7 +26,9 @@ use clap::Parser;
 use flock_compiler_core::nft::read::GRAMMAR;
 use flock_compiler_core::object::Facts;
 use flock_compiler_core::{Change, Edit, Labels, Selector, World, render, translate};
-use flock_lab::figures::{Cell, Progress, Table, bytes, machine, memory, milliseconds, summary};
+use flock_lab::figures::{
+    Cell, Progress, Table, bytes, machine, memory, milliseconds, processor_time, summary,
+};
 use flock_lab::{Lab, Node, Pod};
 use flock_proto::{DropsWanted, Outcome, Update, UpdateKind};
 use flock_shapes::parts::{self, Pair};
@@ -46,8 +47,6 @@ const SHARE: f64 = 0.05;
 const ADDRESSES: u32 = 16;
 /// Ports of each of these pairs.
 const PORTS: u32 = 4096;
-/// Ticks a second, in which the kernel tells times (`USER_HZ`).
-const TICKS: f64 = 100.0;
 /// What the table is told to add once a second meanwhile.
 const DELTA: Duration = Duration::from_secs(1);
 
@@ -149,7 +148,7 @@ fn measure(
             .collect();
         let (started, before) = (Instant::now(), processor_time(agent.id())?);
         let measured = runtime.block_on(node.follow(load, time));
-        let (passed, taken) = (started.elapsed(), processor_time(agent.id())? - before);
+        let (passed, taken) = (started.elapsed(), processor_time(agent.id())?.saturating_sub(before));
         let packets = sent.load(Ordering::Relaxed) as f64 / passed.as_secs_f64();
         is_over.store(true, Ordering::Relaxed);
         for flood in floods {
@@ -157,7 +156,7 @@ fn measure(
         }
         let (told, acks) = measured?;
         let peak = memory(Some(agent.id()))?.peak;
-        Ok(Row { load, packets, share: taken / passed.as_secs_f64(), peak, told, acks })
+        Ok(Row { load, packets, share: taken.as_secs_f64() / passed.as_secs_f64(), peak, told, acks })
     })
 }
 
@@ -273,15 +272,6 @@ fn agent(node: &Node, options: &Options, compiler: &FakeCompiler, folder: &std::
     command.env("FLOCK_HEALTH_LISTEN", "none");
     command.args(["--node", "node-0", "--compiler", &compiler.url(), "--nft", &node.nft_command()]);
     Process::start(command, folder)
-}
-
-/// What a process has taken of a core, in seconds (proc_pid_stat(5)); what nft takes for it is the table's price.
-fn processor_time(process: u32) -> anyhow::Result<f64> {
-    let stat = fs::read_to_string(format!("/proc/{process}/stat"))?;
-    let (_, fields) = stat.rsplit_once(") ").context("a name in stat")?;
-    // Fields 14 and 15; the first of these is the third.
-    let ticks: Vec<u32> = fields.split(' ').skip(11).take(2).map(str::parse).collect::<Result<_, _>>()?;
-    Ok(f64::from(ticks.iter().sum::<u32>()) / TICKS)
 }
 
 fn print(rows: &[Row], options: &Options) -> anyhow::Result<()> {

@@ -5,15 +5,13 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
-use flock_lab::figures::{Cell, Progress, Table, bytes, memory, summary};
+use flock_lab::figures::{Cell, Progress, Table, bytes, memory, processor_time, summary};
 
 use crate::compiler::Compiler;
 use crate::pages::{PODS, Server};
 
 /// How much longer it may take at most.
 const BAR: f64 = 1.1;
-/// Clock ticks of `/proc` in a second, on every architecture that Linux has for us.
-const TICKS: f64 = 100.0;
 
 /// One start.
 struct Start {
@@ -76,16 +74,5 @@ fn start(server: &Server) -> anyhow::Result<Start> {
     }
     let ready = started.elapsed().as_secs_f64();
     let id = compiler.process.id();
-    Ok(Start { ready, processor: processor(id)?, peak: memory(Some(id))?.peak })
-}
-
-/// What a process has taken of processors, in seconds.
-fn processor(id: u32) -> anyhow::Result<f64> {
-    let stat = fs::read_to_string(format!("/proc/{id}/stat"))?;
-    let (_, rest) = stat.rsplit_once(") ").context("a line of /proc")?;
-    let fields: Vec<&str> = rest.split(' ').collect();
-    // utime and stime, the 14th and 15th of all.
-    let ticks =
-        |index: usize| fields.get(index).and_then(|text| text.parse::<f64>().ok()).context("a line of /proc");
-    Ok((ticks(11)? + ticks(12)?) / TICKS)
+    Ok(Start { ready, processor: processor_time(id)?.as_secs_f64(), peak: memory(Some(id))?.peak })
 }

@@ -4,9 +4,7 @@ use std::ops::Sub;
 use std::time::Duration;
 
 use anyhow::Context as _;
-
-/// The unit of times in `/proc/PID/stat`: it is 100 on every architecture that Linux has (`USER_HZ`).
-const TICKS_PER_SECOND: u64 = 100;
+use flock_lab::figures::{Memory, TICKS_PER_SECOND, memory, processor_time};
 
 /// What a process has used so far.
 #[derive(Debug, Clone, Copy)]
@@ -22,25 +20,8 @@ pub(crate) struct Usage {
 impl Usage {
     /// Of a process by its identifier.
     pub(crate) fn of(process: u32) -> anyhow::Result<Self> {
-        let stat = std::fs::read_to_string(format!("/proc/{process}/stat"))?;
-        // The name in parentheses may hold anything; times are the 12th and 13th field after it.
-        let (_, fields) = stat.rsplit_once(')').context("/proc/PID/stat has no name")?;
-        let ticks: u64 = fields
-            .split_whitespace()
-            .skip(11)
-            .take(2)
-            .map(|field| field.parse::<u64>().context("/proc/PID/stat"))
-            .sum::<anyhow::Result<_>>()?;
-        let status = std::fs::read_to_string(format!("/proc/{process}/status"))?;
-        let kilobytes = |name: &str| -> anyhow::Result<u64> {
-            let line = status.lines().find_map(|line| line.strip_prefix(name)).context("/proc/PID/status")?;
-            Ok(line.trim().trim_end_matches(" kB").parse::<u64>()? * 1024)
-        };
-        Ok(Self {
-            cpu: Duration::from_millis(ticks * 1000 / TICKS_PER_SECOND),
-            peak: kilobytes("VmHWM:")?,
-            resident: kilobytes("VmRSS:")?,
-        })
+        let Memory { now, peak } = memory(Some(process))?;
+        Ok(Self { cpu: processor_time(process)?, peak, resident: now })
     }
 }
 
