@@ -9,6 +9,7 @@ pub mod judge;
 pub mod label;
 pub mod layout;
 pub mod object;
+mod outside;
 pub mod output;
 pub mod problem;
 pub mod translate;
@@ -23,6 +24,7 @@ pub use flock_nft::{block, identity, members, port};
 pub use invariant::{Broken, OnBreak};
 pub use label::{Labels, Operator, Requirement, Selector};
 pub use layout::{layout, render};
+pub use outside::outside_pod_cidrs;
 pub use output::{Output, revision};
 pub use problem::{Consequence, Problem};
 pub use translate::{

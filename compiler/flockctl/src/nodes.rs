@@ -70,7 +70,7 @@ pub(crate) async fn look(replicas: &mut Replicas) -> Result<View, Failure> {
 
 async fn list(replicas: &mut Replicas) -> Result<Vec<Answer>, Failure> {
     let asked =
-        replicas.ask(async |mut client| Ok(client.list_nodes(ListNodesRequest {}).await?.into_inner()));
+        replicas.ask(async |mut client| Ok(client.list_nodes(ListNodesRequest::default()).await?.into_inner()));
     let (answers, missed) = asked.await.any()?;
     replicas.missed.extend(missed);
     Ok(merge::distinct(answers))

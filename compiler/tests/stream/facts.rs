@@ -107,7 +107,7 @@ async fn what_is_not_judged_is_told() {
     let mut agent = agent(&compiler, Hello { facts: Some(facts), refused, ..hello_of(0) }).await;
     agent.apply().await;
     let mut client = DebugServiceClient::new(compiler.dial().await.0);
-    let nodes = patiently(client.list_nodes(ListNodesRequest {})).await.unwrap().into_inner().nodes;
+    let nodes = patiently(client.list_nodes(ListNodesRequest::default())).await.unwrap().into_inner().nodes;
     let reasons = |node: &NodeStatus| node.not_judged.clone();
     let bridge = "pods hang on bridge cni0, and net.bridge.bridge-nf-call-iptables is absent (br_netfilter is not loaded)";
     let nft = "nft refuses what rules need: Error: Could not process rule: Operation not supported";
@@ -121,7 +121,7 @@ async fn what_is_not_judged_is_told() {
     assert_eq!(told, [("Node node-0", nft), ("Node node-0", bridge)]);
     // Once it is mended, what nft refuses is left.
     agent.say(AgentMessage::Facts(bridged())).await;
-    let mended = async || patiently(client.list_nodes(ListNodesRequest {})).await.unwrap().into_inner().nodes;
+    let mended = async || patiently(client.list_nodes(ListNodesRequest::default())).await.unwrap().into_inner().nodes;
     let mut mended = mended;
     while mended().await[0].not_judged != [nft] {
         tokio::time::sleep(std::time::Duration::from_millis(10)).await;
@@ -171,7 +171,7 @@ async fn an_agent_that_would_refuse_every_script_is_sent_none_and_is_shown() {
     let compiler = Compiler::start(2, Limits::default()).await;
     let state = async |node: usize| {
         let mut client = DebugServiceClient::new(compiler.dial().await.0);
-        let nodes = patiently(client.list_nodes(ListNodesRequest {})).await.unwrap().into_inner().nodes;
+        let nodes = patiently(client.list_nodes(ListNodesRequest::default())).await.unwrap().into_inner().nodes;
         (NodeState::of(Sight::from(&nodes[node]), Others::Asked), nodes[node].applied_revision.clone())
     };
     let older = Revision::of(ScriptHash::of(b"a table of its time"));

@@ -14,7 +14,7 @@ use super::compiler::{Compiler, patiently};
 type Client = DebugServiceClient<Channel>;
 
 async fn list(client: &mut Client) -> Vec<NodeStatus> {
-    patiently(client.list_nodes(ListNodesRequest {})).await.unwrap().into_inner().nodes
+    patiently(client.list_nodes(ListNodesRequest::default())).await.unwrap().into_inner().nodes
 }
 
 /// The first node, once it is as wanted.
@@ -103,7 +103,7 @@ async fn a_replica_tells_how_many_there_are_and_who_it_is() {
     let mut said = Vec::new();
     for compiler in [&one, &one, &other] {
         let mut client = DebugServiceClient::new(compiler.dial().await.0);
-        said.push(patiently(client.list_nodes(ListNodesRequest {})).await.unwrap().into_inner());
+        said.push(patiently(client.list_nodes(ListNodesRequest::default())).await.unwrap().into_inner());
     }
     assert_eq!(said[0].replicas, 1);
     assert_eq!(said[0].instance, said[1].instance);
