@@ -11,7 +11,7 @@ use crate::{WireError, text, v1};
 pub const FLOWTABLE_LIMIT: usize = 128;
 
 /// The longest name of who enforces, in bytes.
-pub const ENFORCER_LIMIT: usize = 64;
+const ENFORCER_LIMIT: usize = 64;
 
 /// The most texts of what nft refuses.
 pub const REFUSED_LINES: usize = 16;

@@ -9,8 +9,8 @@ pub mod judge;
 pub mod label;
 pub mod layout;
 pub mod object;
-mod outside;
 pub mod output;
+mod outside;
 pub mod problem;
 pub mod translate;
 pub mod unjudged;
@@ -24,8 +24,8 @@ pub use flock_nft::{block, identity, members, port};
 pub use invariant::{Broken, OnBreak};
 pub use label::{Labels, Operator, Requirement, Selector};
 pub use layout::{layout, render};
-pub use outside::outside_pod_cidrs;
 pub use output::{Output, revision};
+pub use outside::outside_pod_cidrs;
 pub use problem::{Consequence, Problem};
 pub use translate::{
     KeepDrops, NodeChange, Options, Pass, Translation, Translator, UnreadyPods, Work, translate,

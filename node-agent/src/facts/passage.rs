@@ -164,7 +164,8 @@ mod tests {
 
     #[test]
     fn links_that_come_and_go_and_counters_that_fall_say_nothing() {
-        let counters = |sent: &[(u32, u64)]| Counters { sent: sent.iter().copied().collect(), ..Counters::default() };
+        let counters =
+            |sent: &[(u32, u64)]| Counters { sent: sent.iter().copied().collect(), ..Counters::default() };
         let mut passage = Passage::default();
         for sent in [
             &[(1, 9000), (2, 9000)][..],

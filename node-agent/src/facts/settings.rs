@@ -159,7 +159,9 @@ mod tests {
         let of = |files: &[(&str, &str)]| settings(files).1.packets().ok();
         assert_eq!(of(&[("net/snmp", v4), ("net/snmp6", v6)]), Some([307, 43]));
         assert_eq!(of(&[("net/snmp", v4)]), Some([300, 40]), "without IPv6");
-        for bad in ["", "Ip: InReceives\n", "Ip: InReceives\nIp: 1\n", "Ip: InReceives ForwDatagrams\nIp: 1 x\n"] {
+        for bad in
+            ["", "Ip: InReceives\n", "Ip: InReceives\nIp: 1\n", "Ip: InReceives ForwDatagrams\nIp: 1 x\n"]
+        {
             assert_eq!(of(&[("net/snmp", bad), ("net/snmp6", v6)]), None, "{bad:?}");
         }
     }

@@ -47,5 +47,4 @@ fn tell(facts: &NodeFacts, lines: &mut Vec<String>) {
     if facts.bypassed {
         lines.push("pods talk, and the rules meet next to nothing of it".to_owned());
     }
-    lines.extend(facts.enforcers.iter().map(|who| format!("{who} enforces NetworkPolicy here, too")));
 }
