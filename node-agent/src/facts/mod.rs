@@ -165,7 +165,7 @@ impl Observer {
     async fn look_further(&mut self) {
         let now = Instant::now();
         let is_due = |at: Option<Instant>, pause| at.is_none_or(|at| now.duration_since(at) >= pause);
-        if is_due(self.counted_at, self.interval * PERIOD) {
+        if is_due(self.counted_at, self.interval.saturating_mul(PERIOD)) {
             self.counted_at = Some(now);
             match counters(&self.nft).await {
                 Ok(counters) => {
@@ -181,7 +181,7 @@ impl Observer {
                 Err(error) => debug!(%error, "whether packets come to the rules is not seen"),
             }
         }
-        if is_due(self.enforcers_at, self.interval * ENFORCERS) {
+        if is_due(self.enforcers_at, self.interval.saturating_mul(ENFORCERS)) {
             self.enforcers_at = Some(now);
             match check::enforcers(&self.nft).await {
                 Ok(enforcers) => self.enforcers = enforcers,
