@@ -163,7 +163,7 @@ async fn rules_that_are_gone_round_and_others_that_enforce_are_told() {
 
 #[tokio::test(start_paused = true)]
 async fn addresses_outside_of_pod_cidrs_are_counted_where_that_is_asked_for() {
-    let compiler = Compiler::start(2, Limits::default()).await;
+    let mut compiler = Compiler::start(2, Limits::default()).await;
     let blocks = ["10.99.0.0/24".parse().unwrap()].map(|block| PodCidr::new(block).unwrap());
     let node = Node { pod_cidrs: blocks.into_iter().collect(), ..Node::new(node_name(0)) };
     compiler.tell(Change::Node(Edit::Upsert(node)).into()).await;

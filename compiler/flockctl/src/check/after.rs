@@ -167,11 +167,14 @@ fn nodes(it: &Installation<'_>) -> Vec<Finding> {
     let too_old = names(Standing::TooOld);
     if !too_old.is_empty() {
         let found = format!(
-            "agents take no script of these compilers and keep the tables that they have, which objects may have left \
-             behind: {}",
+            "agents too old for these compilers get no script and keep the tables that they have: {}",
             listed(&too_old)
         );
-        all.push(NODES.fail("too-old", found, "kubectl -n flock-system rollout status ds/flock-node-agent"));
+        all.push(NODES.fail(
+            "too-old",
+            found,
+            "update them: kubectl -n flock-system rollout status ds/flock-node-agent",
+        ));
     }
     let unknown = names(Standing::Nameless);
     if !unknown.is_empty() {
@@ -205,7 +208,7 @@ fn versions(rows: &[Row]) -> Option<Finding> {
 /// What is not judged, node by node where there are few.
 fn datapath(rows: &[Row]) -> Vec<Finding> {
     let unjudged: Vec<&Row> = rows.iter().filter(|row| !row.status.not_judged.is_empty()).collect();
-    let remedy = "flock-node-agent --check on the node says what to do";
+    let remedy = "flock-node-agent --check on the node, and FlockNodesNotJudged in deploy/README.md";
     if unjudged.is_empty() {
         let seen = rows.iter().filter(|row| matches!(row.state, NodeState::Current)).count();
         return vec![match seen {
