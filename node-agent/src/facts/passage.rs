@@ -156,8 +156,8 @@ mod tests {
 
     #[test]
     fn one_pod_alone_raises_no_alarm() {
-        assert_eq!(of(&[(&[9_000_000, 100], 1000, 0); 4]), [false; 4]);
-        assert_eq!(of(&[(&[9_000_000], 1000, 0); 4]), [false; 4]);
+        assert_eq!(of(&[(&[9_000_000, 100][..], 1000, 0); 4]), [false; 4]);
+        assert_eq!(of(&[(&[9_000_000][..], 1000, 0); 4]), [false; 4]);
         assert_eq!(bounded_sum(vec![5, 100, 7]), 19);
         assert_eq!((bounded_sum(vec![]), bounded_sum(vec![u64::MAX; 3])), (0, u64::MAX));
     }
