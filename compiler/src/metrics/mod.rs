@@ -353,6 +353,12 @@ impl Metrics {
         }
     }
 
+    /// When the compiler's own certificate ends, in seconds since 1970; `None`: there is none.
+    #[must_use]
+    pub fn certificate_expires(&self) -> Option<i64> {
+        self.certificate_expiry.get(&Vec::new()).map(|gauge| gauge.get())
+    }
+
     /// Counts somebody who was not let in, by why.
     pub fn denied(&self, why: &'static str) {
         self.denied.get_or_create(&vec![("why", why)]).inc();
