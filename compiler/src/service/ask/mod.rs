@@ -358,7 +358,8 @@ impl AskService for Ask {
         let (request, context) = (request.into_inner(), self.context.clone());
         self.one(asker, move |asked| {
             let namespace = NamespaceName::new(&request.namespace).ok();
-            receipt::receipt(asked.snapshot, &context.fleet, (&context.interfaces, namespace.as_ref()))
+            let of = (&*context.interfaces, namespace.as_ref());
+            receipt::receipt(asked.snapshot, &context.fleet, of, asked.sight)
         })
         .await
     }
