@@ -3,6 +3,7 @@
 pub mod access;
 pub mod admin;
 pub mod attach;
+mod background;
 mod certify;
 pub mod cli;
 pub mod drops;

@@ -22,7 +22,7 @@ use tokio::time::timeout;
 use crate::access::Access;
 use crate::admin::{self, Pages};
 use crate::attach::{AttachmentWriter, Store};
-use crate::cli::Serve;
+use crate::cli::{Serve, Switch};
 use crate::drops;
 use crate::engine::{Engine, EngineError};
 use crate::fleet::Fleet;
@@ -30,7 +30,7 @@ use crate::listen::{self, PreAuthLimiter, listen};
 use crate::metrics::Metrics;
 use crate::replicas::Replicas;
 use crate::secured::{Protection, Upkeep};
-use crate::self_check::SelfCheck;
+use crate::self_check::{SelfCheck, check_at_start};
 use crate::service::{self, Context, Limits, ServeError};
 use crate::source::kubernetes::{self, KubernetesSource, ProbeSettings};
 use crate::source::manifests::ManifestsSource;
@@ -84,6 +84,7 @@ pub async fn serve(options: Serve) -> anyhow::Result<()> {
 
     let (engine, handle) = Engine::with(translation, Arc::clone(&metrics));
     let (stop, stopping) = watch::channel(false);
+    let (checked, is_checked) = watch::channel(options.self_check_at_start == Switch::Off);
     let fleet = Arc::new(Fleet::default());
     let store = client.map_or_else(|| Store::memory(handle.clone()), Store::cluster);
     let context = Context {
@@ -94,10 +95,13 @@ pub async fn serve(options: Serve) -> anyhow::Result<()> {
         metrics,
         access: access(grpc),
         stopping: stopping.clone(),
+        checked: is_checked,
         limits: Limits { attach_wait: options.attach_wait, ..Limits::default() },
         replicas,
         interfaces,
     };
+    // It ends by itself.
+    tokio::spawn(check_at_start(context.engine.clone(), Arc::clone(&context.metrics), checked));
     if !options.self_check_interval.is_zero() {
         let check =
             SelfCheck::new(context.engine.clone(), Arc::clone(&context.metrics), options.self_check_interval);
