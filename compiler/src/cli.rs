@@ -147,6 +147,9 @@ pub struct Serve {
         hide_possible_values = true
     )]
     pub self_check_at_start: Switch,
+    /// Tell by Kubernetes Events of NetworkPolicies that are not understood, that select nothing, and that have come into force.
+    #[arg(long, env = "FLOCK_POLICY_EVENTS", conflicts_with = "manifests")]
+    pub policy_events: bool,
 }
 
 /// How callers are known.

@@ -28,6 +28,7 @@ use crate::engine::{Engine, EngineError};
 use crate::fleet::Fleet;
 use crate::listen::{self, PreAuthLimiter, listen};
 use crate::metrics::Metrics;
+use crate::policy_events::{Pace, PolicyEvents};
 use crate::replicas::Replicas;
 use crate::secured::{Protection, Upkeep};
 use crate::self_check::{SelfCheck, check_at_start};
@@ -86,6 +87,7 @@ pub async fn serve(options: Serve) -> anyhow::Result<()> {
     let (stop, stopping) = watch::channel(false);
     let (checked, is_checked) = watch::channel(options.self_check_at_start == Switch::Off);
     let fleet = Arc::new(Fleet::default());
+    let told = client.clone().filter(|_| options.policy_events);
     let store = client.map_or_else(|| Store::memory(handle.clone()), Store::cluster);
     let context = Context {
         writer: AttachmentWriter::new(store, handle.clone(), Arc::clone(&fleet)),
@@ -107,6 +109,12 @@ pub async fn serve(options: Serve) -> anyhow::Result<()> {
             SelfCheck::new(context.engine.clone(), Arc::clone(&context.metrics), options.self_check_interval);
         // It ends with the engine, and nothing hangs on it.
         tokio::spawn(check.run());
+    }
+    if let Some(client) = told {
+        let Context { engine, fleet, replicas, metrics, .. } = context.clone();
+        let events = PolicyEvents::new(client, engine, (fleet, replicas), metrics, Pace::default());
+        // The same.
+        tokio::spawn(events.run());
     }
     let counting =
         drops::count(Arc::clone(&context.drops), context.engine.clone(), Arc::clone(&context.metrics));
