@@ -22,15 +22,16 @@ use tokio::time::timeout;
 use crate::access::Access;
 use crate::admin::{self, Pages};
 use crate::attach::{AttachmentWriter, Store};
-use crate::cli::Serve;
+use crate::cli::{Serve, Switch};
 use crate::drops;
 use crate::engine::{Engine, EngineError};
 use crate::fleet::Fleet;
 use crate::listen::{self, PreAuthLimiter, listen};
 use crate::metrics::Metrics;
+use crate::policy_events::{Pace, PolicyEvents};
 use crate::replicas::Replicas;
 use crate::secured::{Protection, Upkeep};
-use crate::self_check::SelfCheck;
+use crate::self_check::{SelfCheck, check_at_start};
 use crate::service::{self, Context, Limits, ServeError};
 use crate::source::kubernetes::{self, KubernetesSource, ProbeSettings};
 use crate::source::manifests::ManifestsSource;
@@ -84,7 +85,9 @@ pub async fn serve(options: Serve) -> anyhow::Result<()> {
 
     let (engine, handle) = Engine::with(translation, Arc::clone(&metrics));
     let (stop, stopping) = watch::channel(false);
+    let (checked, is_checked) = watch::channel(options.self_check_at_start == Switch::Off);
     let fleet = Arc::new(Fleet::default());
+    let told = client.clone().filter(|_| options.policy_events);
     let store = client.map_or_else(|| Store::memory(handle.clone()), Store::cluster);
     let context = Context {
         writer: AttachmentWriter::new(store, handle.clone(), Arc::clone(&fleet)),
@@ -94,15 +97,24 @@ pub async fn serve(options: Serve) -> anyhow::Result<()> {
         metrics,
         access: access(grpc),
         stopping: stopping.clone(),
+        checked: is_checked,
         limits: Limits { attach_wait: options.attach_wait, ..Limits::default() },
         replicas,
         interfaces,
     };
+    // It ends by itself.
+    tokio::spawn(check_at_start(context.engine.clone(), Arc::clone(&context.metrics), checked));
     if !options.self_check_interval.is_zero() {
         let check =
             SelfCheck::new(context.engine.clone(), Arc::clone(&context.metrics), options.self_check_interval);
         // It ends with the engine, and nothing hangs on it.
         tokio::spawn(check.run());
+    }
+    if let Some(client) = told {
+        let Context { engine, fleet, replicas, metrics, .. } = context.clone();
+        let events = PolicyEvents::new(client, engine, (fleet, replicas), metrics, Pace::default());
+        // The same.
+        tokio::spawn(events.run());
     }
     let counting =
         drops::count(Arc::clone(&context.drops), context.engine.clone(), Arc::clone(&context.metrics));

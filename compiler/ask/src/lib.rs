@@ -28,7 +28,7 @@ pub use explain::explain;
 pub use lint::{Lint, lasting, lint};
 pub use open::open;
 pub use policies::policies;
-pub use preview::{Proposed, preview};
+pub use preview::{Proposed, preview, previewed};
 pub use reach::{matrix, reach};
 pub use shown::{pod_name, shown};
 pub use sight::Sight;

@@ -70,6 +70,11 @@ const HANDSHAKES: [&str; 3] = ["not_tls", "handshake_failed", "handshake_timed_o
 const REVIEWS: [&str; 2] = ["TokenReview", "SubjectAccessReview"];
 const REVIEW_OUTCOMES: [&str; 3] = ["answered", "failed", "timed_out"];
 
+/// What is told of policies by Events, and what became of it: it was `written`, `there` already by another replica, `failed`, or
+/// was `left_out` since there were too many of its policy or namespace.
+const EVENTS: [&str; 3] = ["NotUnderstood", "SelectsNothing", "Enforced"];
+const EVENT_OUTCOMES: [&str; 4] = ["written", "there", "failed", "left_out"];
+
 /// How far a sandbox was attached, and that a call failed.
 const REACHES: [&str; 4] = ["everywhere", "node", "unclean", "failed"];
 
@@ -119,6 +124,7 @@ pub struct Metrics {
     sent_bytes: Family<Label, Counter>,
     updates: Family<Label, Counter>,
     acks: Family<Label, Counter>,
+    policy_events: Family<Label, Counter>,
     dropped: Family<Label, Counter>,
     denied: Family<Label, Counter>,
     policy_drops: Family<Vec<(&'static str, String)>, Counter>,
@@ -165,6 +171,7 @@ impl Default for Metrics {
             sent_bytes: Family::default(),
             updates: Family::default(),
             acks: Family::default(),
+            policy_events: Family::default(),
             dropped: Family::default(),
             denied: Family::default(),
             policy_drops: Family::default(),
@@ -268,6 +275,8 @@ impl Metrics {
         let help =
             "Packets that policies dropped, by the namespace of the isolated pod, direction and reason";
         registry.register("policy_drops", help, self.policy_drops.clone());
+        let help = "Events of policies by reason, and by what became of them";
+        registry.register("policy_events", help, self.policy_events.clone());
         let help = "Agents and debug clients that were dropped, by what they did";
         registry.register("dropped", help, self.dropped.clone());
         registry.register("denied", "Calls and streams that were not let in, by why", self.denied.clone());
@@ -292,6 +301,11 @@ impl Metrics {
         for kind in REVIEWS {
             for outcome in REVIEW_OUTCOMES {
                 drop(self.reviews.get_or_create(&vec![("kind", kind), ("outcome", outcome)]));
+            }
+        }
+        for reason in EVENTS {
+            for outcome in EVENT_OUTCOMES {
+                drop(self.policy_events.get_or_create(&vec![("reason", reason), ("outcome", outcome)]));
             }
         }
         for reach in REACHES {
@@ -343,6 +357,12 @@ impl Metrics {
     /// address, or too many in all; there was `no_room` for another connection.
     pub fn dropped(&self, what: &'static str) {
         self.dropped.get_or_create(&vec![("what", what)]).inc();
+    }
+
+    /// Counts an Event of a policy by its reason and by what became of it: it was `written`, `there` already, `failed`, or was
+    /// `left_out`.
+    pub fn policy_event(&self, reason: &'static str, outcome: &'static str) {
+        self.policy_events.get_or_create(&vec![("reason", reason), ("outcome", outcome)]).inc();
     }
 
     /// Shows when the compiler's own certificate ends, in seconds since 1970; `None`: there is none.

@@ -113,6 +113,7 @@ fn what_is_known_begins_with_none() {
         "denied_total{why=\"not_tls\"}",
         "dropped_total{what=\"strangers\"}",
         "acks_total{outcome=\"nft_failed\"}",
+        "policy_events_total{reason=\"Enforced\",outcome=\"written\"}",
         "reviews_total{kind=\"TokenReview\",outcome=\"timed_out\"}",
         "attach_seconds_count{reach=\"failed\"}",
         "problems{kind=\"over_budget\"}",

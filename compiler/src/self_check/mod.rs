@@ -9,10 +9,13 @@
 //!                          └ no ─▶ metric, log, engine: start over
 //! ```
 //!
+//! Before a replica says that it is ready, the objects that it has listed are translated in another way ([`start`]).
+//!
 //! It works on a thread of the lowest priority, and rests for many times as long as it has worked.
 
 mod compare;
 mod sample;
+mod start;
 
 use std::collections::BTreeSet;
 use std::fmt::Display;
@@ -24,12 +27,14 @@ use flock_compiler_core::nft::read::GRAMMAR;
 use flock_shared::NodeName;
 use rand::SeedableRng as _;
 use rand::rngs::SmallRng;
-use tokio::sync::oneshot;
 use tokio::time::{Instant as Moment, sleep, sleep_until};
 
+use crate::background::idly;
 use crate::engine::{EngineHandle, EngineStopped, Sequence};
 use crate::metrics::Metrics;
 use crate::mirror::Snapshot;
+
+pub(crate) use self::start::check_at_start;
 
 /// It rests for so many times as long as it has worked: less than 3 % of a core.
 const REST: u32 = 40;
@@ -104,7 +109,7 @@ impl SelfCheck {
     /// Judges some flows of a node both ways.
     async fn node(&mut self, snapshot: Snapshot, node: NodeName) {
         let mut random = SmallRng::from_rng(&mut rand::rng());
-        let found = idly(move || {
+        let found = idly("self-check", move || {
             let mirrored = &snapshot.mirrored;
             let Some(output) = mirrored.outputs.get(&node) else { return Vec::new() };
             // What a node cannot read it is held closed without.
@@ -126,7 +131,7 @@ impl SelfCheck {
 
     /// Compares what is published with a translation from nothing, and has that published where they differ.
     async fn everything(&self, snapshot: Snapshot) -> Result<(), EngineStopped> {
-        let found = idly(move || compare::differences(&snapshot)).await.unwrap_or_default();
+        let found = idly("self-check", move || compare::differences(&snapshot)).await.unwrap_or_default();
         self.metrics.self_checks.inc();
         if self.report(&found) {
             self.engine.start_over().await?;
@@ -136,27 +141,17 @@ impl SelfCheck {
 
     /// Counts what was found, and says it. Returns true if there is anything.
     fn report(&self, found: &[impl Display]) -> bool {
-        self.metrics.contradictions.inc_by(found.len() as u64);
-        for one in found.iter().take(LOGGED) {
-            tracing::error!("{one}: please report this, with `flockctl bundle`");
-        }
-        !found.is_empty()
+        report(&self.metrics, found)
     }
 }
 
-/// Works on a thread that gives way to all others; `None`: it has panicked.
-async fn idly<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
-    let (done, waiting) = oneshot::channel();
-    let thread = std::thread::Builder::new().name("self-check".to_owned()).spawn(move || {
-        // On Linux of this thread alone (sched(7)). Refused, it works as others do.
-        let _ = rustix::process::nice(19);
-        // Nobody waits any more.
-        let _ = done.send(work());
-    });
-    match thread {
-        Ok(_) => waiting.await.ok(),
-        Err(_) => None,
+/// Counts what was found, and says it. Returns true if there is anything.
+fn report(metrics: &Metrics, found: &[impl Display]) -> bool {
+    metrics.contradictions.inc_by(found.len() as u64);
+    for one in found.iter().take(LOGGED) {
+        tracing::error!("{one}: please report this, with `flockctl bundle`");
     }
+    !found.is_empty()
 }
 
 #[cfg(test)]

@@ -31,6 +31,8 @@ pub struct Context {
     pub access: Access,
     /// Turns true when streams should end.
     pub stopping: watch::Receiver<bool>,
+    /// Turns true once what was translated first is checked, or need not be: until then agents may not turn to this replica.
+    pub checked: watch::Receiver<bool>,
     /// Limits.
     pub limits: Limits,
     /// Where to see how many compilers there are.
@@ -48,6 +50,20 @@ impl Context {
         let (access, limits, replicas) = (Access::Open, Limits::default(), Replicas::Alone);
         let drops = Arc::default();
         let interfaces = HostInterfaces::None.to_string();
-        Self { engine, writer, fleet, drops, metrics, access, stopping, limits, replicas, interfaces }
+        // Its sender is gone, so it stays so.
+        let checked = watch::channel(true).1;
+        Self {
+            engine,
+            writer,
+            fleet,
+            drops,
+            metrics,
+            access,
+            stopping,
+            checked,
+            limits,
+            replicas,
+            interfaces,
+        }
     }
 }

@@ -196,6 +196,27 @@ async fn passes_and_who_has_acknowledged_them_are_recorded() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_policies_open_and_close_is_counted_and_of_pods_it_is_not_known() {
+    let mut compiler = Compiler::start(2, Limits::default()).await;
+    compiler.change().await;
+    let mut desired = compiler.desired(0).await;
+    let own = PolicyKey::new(NAMESPACE, "own").unwrap();
+    for change in [deny(), Change::Policy(Edit::Delete(own))] {
+        desired.mark_unchanged();
+        compiler.tell(change.into()).await;
+        patiently(desired.changed()).await.unwrap();
+    }
+    mirrored(&compiler, &desired).await;
+    let mut client = client(&compiler).await;
+    let request = v1::ListPassesRequest { namespace: NAMESPACE.to_owned(), since: None };
+    let rows = all(patiently(client.list_passes(request)).await).await.unwrap();
+    let [.., pod, shut, open] = &rows[..] else { panic!("{rows:?}") };
+    assert_eq!((pod.opened, pod.closed), (None, None));
+    assert!(shut.opened == Some(0) && shut.closed > Some(0), "{shut:?}");
+    assert!(open.opened > Some(0) && open.closed == Some(0), "{open:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_receipt_has_what_is_not_among_the_objects() {
     let compiler = Compiler::start(2, Limits::default()).await;
     let mut agent = compiler.agent(1, None).await;

@@ -36,6 +36,7 @@ OVERLAYS = sorted(path.parent.name for path in KUBERNETES.glob("overlays/*/kusto
 # Values that no chart should take, and what it has to say of them.
 REFUSED = {
     "compiler: {replica: 3}": "additional properties 'replica' not allowed",
+    "events: {create: true}": "at '/events': got object, want boolean",
     "drops: true": "additional properties 'drops' not allowed",
     'compiler: {replicas: "2"}': "at '/compiler/replicas': got string, want integer",
     "compiler: {replicas: 0}": "at '/compiler/replicas': minimum",

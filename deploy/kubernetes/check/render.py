@@ -23,7 +23,7 @@ CHART = KUBERNETES / "chart"
 NAMESPACE = "flock-system"
 
 # Templates in the order in which an API server should see their objects.
-ORDER = ["namespace", "crd", "accounts", "certificates", "rbac", "quota", "compiler", "agent", "monitoring"]
+ORDER = ["namespace", "crd", "accounts", "certificates", "rbac", "events", "quota", "compiler", "agent", "monitoring"]
 
 HEADER = """\
 # flock-netpol: a compiler in two replicas, an agent on every node. Set the images (README), then:
@@ -95,6 +95,8 @@ def rendered_files() -> dict[Path, str]:
         files[KUBERNETES / "base" / f"{name}.yaml"] = RENDERED + text
     certificates = templates({"tls": {"source": "certManager"}})["certificates"]
     files[KUBERNETES / "components/cert-manager/certificates.yaml"] = RENDERED + certificates
+    events = templates({"events": True})["events"]
+    files[KUBERNETES / "components/events/rbac.yaml"] = RENDERED + events
     return files
 
 

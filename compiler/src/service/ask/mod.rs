@@ -11,6 +11,7 @@ mod authenticate;
 mod dropped;
 mod evidence;
 mod lint;
+mod opened;
 mod passes;
 mod policies;
 mod proposed;
@@ -344,7 +345,7 @@ impl AskService for Ask {
             }
             let since = request.since.and_then(|since| since.try_into().ok());
             let of = (namespace.as_ref(), since);
-            Ok(passes::passes(context.engine.mirror(), &context.fleet, of, asked.sight))
+            Ok(passes::passes(asked, context.engine.mirror(), &context.fleet, of))
         })
         .await
     }
@@ -358,7 +359,8 @@ impl AskService for Ask {
         let (request, context) = (request.into_inner(), self.context.clone());
         self.one(asker, move |asked| {
             let namespace = NamespaceName::new(&request.namespace).ok();
-            receipt::receipt(asked.snapshot, &context.fleet, (&context.interfaces, namespace.as_ref()))
+            let of = (&*context.interfaces, namespace.as_ref());
+            receipt::receipt(asked.snapshot, &context.fleet, of, asked.sight)
         })
         .await
     }
