@@ -1,7 +1,7 @@
 //! `v1.Service`: read where it is asked about, and by no compiler.
 
 use flock_compiler_core::Selector;
-use flock_compiler_core::object::{Service, ServicePort, TargetPort};
+use flock_compiler_core::object::{PortName, Service, ServicePort, TargetPort};
 use flock_shared::ObjectKey;
 use serde_json::Value;
 
@@ -20,8 +20,10 @@ impl Converter {
         let root = Field::root(value);
         let key = metadata::key(&root, &mut fatal);
         let spec = root.get("spec").filter(|spec| spec.object(&mut fatal).is_some());
-        let service = spec.map_or(Service { selector: None, ports: Vec::new() }, |spec| Service {
+        let none = Service { selector: None, is_headless: false, ports: Vec::new() };
+        let service = spec.map_or(none, |spec| Service {
             selector: selector(&spec, &mut fatal),
+            is_headless: spec.get("clusterIP").is_some_and(|address| address.as_text() == Some("None")),
             ports: ports(&spec, &mut fatal),
         });
         usable("Service", value, key.map(|key| (key, service)), fatal)
@@ -37,14 +39,15 @@ fn selector(spec: &Field<'_>, fatal: &mut Faults) -> Option<Selector> {
 
 fn ports(spec: &Field<'_>, fatal: &mut Faults) -> Vec<ServicePort> {
     let Some(listed) = spec.get("ports") else { return Vec::new() };
-    // Clients of a headless Service connect to its pods, at the port that they know.
-    let is_headless = spec.get("clusterIP").is_some_and(|address| address.as_text() == Some("None"));
-    listed.items(fatal).filter_map(|item| port(&item, is_headless, fatal)).collect()
+    listed.items(fatal).filter_map(|item| port(&item, fatal)).collect()
 }
 
-fn port(item: &Field<'_>, is_headless: bool, fatal: &mut Faults) -> Option<ServicePort> {
+fn port(item: &Field<'_>, fatal: &mut Faults) -> Option<ServicePort> {
     item.object(fatal)?;
     let protocol = protocol(item, fatal);
+    let name = item.get("name").filter(|name| !name.is_zero_or_empty());
+    // A name that is none is no reason to know nothing of the Service: nobody can ask about it by that.
+    let name = name.and_then(|name| name.as_text().filter(|name| is_label(name)).map(PortName::new));
     let Some(port) = item.get("port") else {
         fatal.missing(item, "port", "a port number from 1 to 65535");
         return None;
@@ -56,8 +59,16 @@ fn port(item: &Field<'_>, is_headless: bool, fatal: &mut Faults) -> Option<Servi
         _ => port.map(TargetPort::Number),
     };
     let (port, target) = (port?, target?);
-    let target = if is_headless { TargetPort::Number(port) } else { target };
-    Some(ServicePort { protocol: protocol?, port, target })
+    Some(ServicePort { name, protocol: protocol?, port, target })
+}
+
+/// Returns true for what the API lets ports of Services be called (RFC 1123): other than those of pods, they may be long.
+fn is_label(name: &str) -> bool {
+    let is_usual = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    (1..=63).contains(&name.len())
+        && name.bytes().all(is_usual)
+        && !name.starts_with('-')
+        && !name.ends_with('-')
 }
 
 fn target_port(field: &Field<'_>, fatal: &mut Faults) -> Option<TargetPort> {

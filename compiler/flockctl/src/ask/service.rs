@@ -81,12 +81,19 @@ fn endpoints(
     }
     let ports = spec.ports.unwrap_or_default();
     let port = asked.map(|asked| find(namespace, name, &ports, asked)).transpose()?;
+    // Clients of a headless Service connect to its pods, at the port that they know.
+    let dialled = match asked.map(|asked| &asked.number) {
+        Some(NumberOrName::Number(number)) if spec.cluster_ip.as_deref() == Some("None") => {
+            Some(u32::from(*number))
+        }
+        _ => None,
+    };
     // An endpoint of both families stands in two slices.
     let mut found: BTreeMap<Place, (bool, v1::ServiceEndpoint)> = BTreeMap::new();
     for slice in slices.iter().filter(|slice| slice.address_type != "FQDN") {
         let target = match port {
             None => Some(0),
-            Some(port) => target(slice, port),
+            Some(port) => target(slice, port).map(|target| dialled.unwrap_or(target)),
         };
         // A slice of other ports has endpoints that lack this one.
         let Some(target_port) = target else { continue };
@@ -215,6 +222,12 @@ mod tests {
             assert_eq!((end.total, end.endpoints.len(), port.unwrap().number), (2, 1, number), "{typed}");
             assert_eq!(end.endpoints[0].target_port, target, "{typed}");
             assert_eq!(end.endpoints[0].pod.as_ref().unwrap().name, "db-0");
+        }
+        // What clients of a headless Service know is the port of its object; by a name they are told that of its pods.
+        let mut headless = service.clone();
+        headless.spec.as_mut().unwrap().cluster_ip = Some("None".to_owned());
+        for (typed, target) in [("5432", 5432), ("pg", 15432), ("53/UDP", 53), ("dns", 5353)] {
+            assert_eq!(resolved(&headless, &both, typed).unwrap().0.endpoints[0].target_port, target, "{typed}");
         }
         let (end, port) = resolved(&service, &both, "").unwrap();
         assert_eq!((end.endpoints[0].target_port, port), (0, None));
