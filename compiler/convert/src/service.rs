@@ -1,14 +1,18 @@
-//! `v1.Service`: read where it is asked about, and by no compiler.
+//! `v1.Service`, and where the addresses of Services come from (`ServiceCIDR`): read where they are asked about, and by no
+//! compiler.
+
+use std::net::IpAddr;
 
 use flock_compiler_core::Selector;
 use flock_compiler_core::object::{PortName, Service, ServicePort, TargetPort};
 use flock_shared::ObjectKey;
+use ipnet::IpNet;
 use serde_json::Value;
 
 use super::field::{Faults, Field};
 use super::policy_port::{port_name, protocol};
 use super::selector::equalities;
-use super::{ConvertError, Converter, metadata, usable};
+use super::{ConvertError, Converter, address, metadata, usable};
 
 impl Converter {
     /// Converts a Service.
@@ -20,13 +24,29 @@ impl Converter {
         let root = Field::root(value);
         let key = metadata::key(&root, &mut fatal);
         let spec = root.get("spec").filter(|spec| spec.object(&mut fatal).is_some());
-        let none = Service { selector: None, is_headless: false, ports: Vec::new() };
+        let none = Service { selector: None, addresses: Vec::new(), is_headless: false, ports: Vec::new() };
         let service = spec.map_or(none, |spec| Service {
             selector: selector(&spec, &mut fatal),
+            addresses: addresses(&spec, &mut fatal),
             is_headless: spec.get("clusterIP").is_some_and(|address| address.as_text() == Some("None")),
             ports: ports(&spec, &mut fatal),
         });
         usable("Service", value, key.map(|key| (key, service)), fatal)
+    }
+
+    /// The blocks of a `ServiceCIDR`.
+    ///
+    /// # Errors
+    /// If one of them is none.
+    pub(super) fn service_cidrs(&self, value: &Value) -> Result<Vec<IpNet>, ConvertError> {
+        let mut fatal = self.faults();
+        let root = Field::root(value);
+        let spec = root.get("spec");
+        let listed = spec.as_ref().and_then(|spec| spec.get("cidrs"));
+        let items = listed.as_ref().map(|listed| listed.items(&mut fatal));
+        let items: Vec<Field<'_>> = items.into_iter().flatten().collect();
+        let cidrs = items.iter().filter_map(|item| item.parsed(&mut fatal, address::cidr)).collect();
+        usable("ServiceCIDR", value, Some(cidrs), fatal)
     }
 }
 
@@ -35,6 +55,15 @@ fn selector(spec: &Field<'_>, fatal: &mut Faults) -> Option<Selector> {
     let is_alias = spec.get("type").is_some_and(|kind| kind.as_text() == Some("ExternalName"));
     let conditions = equalities(&spec.get("selector").filter(|_| !is_alias)?, fatal);
     (!conditions.is_empty()).then(|| conditions.into_iter().collect())
+}
+
+/// Its addresses; "None" of a headless one is none, nor is "", which one that is to be made has.
+fn addresses(spec: &Field<'_>, fatal: &mut Faults) -> Vec<IpAddr> {
+    let is_address = |field: &Field<'_>| address::ip(field.as_text()?).ok();
+    match spec.get("clusterIPs").filter(|listed| !listed.is_empty_list()) {
+        Some(listed) => listed.items(fatal).filter_map(|field| is_address(&field)).collect(),
+        None => spec.get("clusterIP").and_then(|field| is_address(&field)).into_iter().collect(),
+    }
 }
 
 fn ports(spec: &Field<'_>, fatal: &mut Faults) -> Vec<ServicePort> {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use flock_ask::ServiceAddresses;
 use flock_convert::HostInterfaces;
 use tokio::sync::watch;
 
@@ -37,6 +38,8 @@ pub struct Context {
     pub replicas: Replicas,
     /// How pods' host interfaces are found, as the command line has it.
     pub interfaces: String,
+    /// What is known of addresses of Services.
+    pub services: Arc<ServiceAddresses>,
 }
 
 impl Context {
@@ -48,6 +51,19 @@ impl Context {
         let (access, limits, replicas) = (Access::Open, Limits::default(), Replicas::Alone);
         let drops = Arc::default();
         let interfaces = HostInterfaces::None.to_string();
-        Self { engine, writer, fleet, drops, metrics, access, stopping, limits, replicas, interfaces }
+        let services = Arc::default();
+        Self {
+            engine,
+            writer,
+            fleet,
+            drops,
+            metrics,
+            access,
+            stopping,
+            limits,
+            replicas,
+            interfaces,
+            services,
+        }
     }
 }

@@ -182,6 +182,32 @@ fn a_service_leads_to_pods_and_their_ports() {
 }
 
 #[test]
+fn a_service_has_addresses_and_a_headless_one_has_none() {
+    let addresses = |spec: Value| {
+        let value = json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "api"}, "spec": spec});
+        let Ok(Converted::Service(_, service)) = read(&value) else { panic!("{value}") };
+        service.addresses.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    let both = json!({"clusterIP": "10.96.0.1", "clusterIPs": ["10.96.0.1", "fd00::1"]});
+    assert_eq!(addresses(both), ["10.96.0.1", "fd00::1"]);
+    assert_eq!(addresses(json!({"clusterIP": "10.96.0.1"})), ["10.96.0.1"]);
+    for spec in [json!({}), json!({"clusterIP": "None", "clusterIPs": ["None"]}), json!({"clusterIP": ""})] {
+        assert_eq!(addresses(spec.clone()), [""; 0], "{spec}");
+    }
+    let cidrs = |spec: Value| {
+        let kind = json!({"apiVersion": "networking.k8s.io/v1", "kind": "ServiceCIDR", "metadata": {"name": "a"}, "spec": spec});
+        read(&kind).map(|converted| match converted {
+            Converted::ServiceCidrs(cidrs) => cidrs.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            other => panic!("{other:?}"),
+        })
+    };
+    let both = json!({"cidrs": ["10.96.0.0/16", "fd00::/112"]});
+    assert_eq!(cidrs(both), Ok(vec!["10.96.0.0/16".into(), "fd00::/112".into()]));
+    assert_eq!(cidrs(json!({})), Ok(vec![]));
+    assert!(cidrs(json!({"cidrs": ["10.96.0.0/33"]})).unwrap_err().contains("spec.cidrs[0]"));
+}
+
+#[test]
 fn a_service_may_have_no_pods_of_its_own() {
     for spec in [
         json!(null),

@@ -1,5 +1,7 @@
 //! A Service: which pods it leads to, at which of their ports. No policy looks at it: what it leads to is judged.
 
+use std::net::IpAddr;
+
 use super::port::PortName;
 use crate::label::Selector;
 use crate::port::Protocol;
@@ -9,6 +11,8 @@ use crate::port::Protocol;
 pub struct Service {
     /// `spec.selector`: pods of its namespace; `None`: it has none, and its endpoints are made by hand or are elsewhere.
     pub selector: Option<Selector>,
+    /// `spec.clusterIPs`: what clients connect to. No policy ever sees them: what is judged is where they lead.
+    pub addresses: Vec<IpAddr>,
     /// Returns true if clients connect to its pods, and not to an address of its own (`spec.clusterIP: None`).
     pub is_headless: bool,
     /// `spec.ports`, in order.

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use flock_ask::{AskError, Cluster, Proposed, Sight};
+use flock_ask::{AskError, Cluster, Proposed, ServiceAddresses, Sight};
 use flock_compiler_core::object::{Lifecycle, Pod, Service, ServicePort, TargetPort};
 use flock_compiler_core::{Problem, UnreadyPods, World, translate};
 use flock_convert::manifests::{Manifests, ReadOptions};
@@ -29,6 +29,7 @@ pub(super) struct Local {
     problems: Vec<Problem>,
     origins: std::collections::BTreeMap<String, Arc<str>>,
     services: std::collections::BTreeMap<ObjectKey, Service>,
+    addresses: ServiceAddresses,
 }
 
 impl Local {
@@ -58,12 +59,13 @@ impl Local {
         for problem in problems.iter_mut().filter(|problem| problem.origin.is_none()) {
             problem.origin = manifests.origins.get(&problem.object).cloned();
         }
-        Ok(Self { world, problems, origins: manifests.origins, services: manifests.services })
+        let Manifests { origins, services, service_cidrs, .. } = manifests;
+        let addresses = ServiceAddresses::new(&services, service_cidrs);
+        Ok(Self { world, problems, origins, services, addresses })
     }
 
     fn cluster(&self) -> Cluster<'_> {
-        let services = self.services.clone();
-        let (problems, origins) = (&*self.problems, Some(&self.origins));
+        let (problems, origins, services) = (&*self.problems, Some(&self.origins), Some(&self.addresses));
         let cluster = Cluster::new(&self.world, UnreadyPods::default());
         Cluster { services, problems, origins, assumed: true, ..cluster }
     }
@@ -146,8 +148,7 @@ impl Local {
                 "Service {key} leads to no pod (0 of {total} that it selects have the port): nothing can be judged"
             )));
         }
-        let port =
-            port.map(|(it, _)| v1::Port { protocol: it.protocol.to_string(), number: it.port.into() });
+        let port = port.map(|(it, _)| v1::Port { protocol: it.protocol.to_string(), number: it.port.into() });
         Ok((
             v1::ServiceEnd { namespace: namespace.to_string(), name: name.to_string(), endpoints, total },
             port,
@@ -155,11 +156,7 @@ impl Local {
     }
 }
 
-fn find<'a>(
-    key: &ObjectKey,
-    service: &'a Service,
-    asked: &TypedPort,
-) -> Result<&'a ServicePort, Failure> {
+fn find<'a>(key: &ObjectKey, service: &'a Service, asked: &TypedPort) -> Result<&'a ServicePort, Failure> {
     let is_meant = |port: &&ServicePort| match &asked.number {
         NumberOrName::Number(number) => {
             port.port == *number && port.protocol.as_str() == asked.protocol.unwrap_or("TCP")

@@ -266,7 +266,7 @@ impl AskService for Ask {
             let mut rows = flock_ask::policies(&asked.cluster, &request, asked.sight)?;
             policies::enforced(&mut rows, asked.snapshot, mirror, &context.fleet);
             policies::drops(&mut rows, asked, &context.drops);
-            policies::notes(&mut rows, asked, &request.namespace, &problems, mirror)?;
+            policies::notes(&mut rows, asked, &request.namespace, &problems, &context)?;
             Ok(rows)
         })
         .await
@@ -290,9 +290,9 @@ impl AskService for Ask {
     async fn lint(&self, request: Request<v1::LintRequest>) -> Result<Response<Self::LintStream>, Status> {
         let about = About::namespace(&request.get_ref().namespace);
         let asker = self.admit(&request, about, explanations).await?;
-        let (request, engine) = (request.into_inner(), self.context.engine.clone());
-        let problems = engine.problems().await?;
-        self.rows(asker, move |asked| lint::lint(asked, &request, &problems, engine.mirror())).await
+        let (request, context) = (request.into_inner(), self.context.clone());
+        let problems = context.engine.problems().await?;
+        self.rows(asker, move |asked| lint::lint(asked, &request, &problems, &context)).await
     }
 
     async fn watch_drops(
