@@ -169,8 +169,8 @@ impl Ask {
         asker: Asker,
         answer: impl FnOnce(&Asked<'_>) -> Result<T, AskError> + Send + 'static,
     ) -> Result<Response<T>, Status> {
-        let place = self.questions.place(&asker.grant)?;
-        let answered = self.questions.one(&self.context.engine, (asker.sight, place), answer).await?;
+        let admitted = self.questions.admit(&asker.grant, asker.sight)?;
+        let answered = self.questions.one(&self.context.engine, admitted, answer).await?;
         asker.connection.owe(answered.answer.encoded_len() as u64, answered.room);
         Ok(Response::new(answered.answer))
     }
@@ -181,8 +181,8 @@ impl Ask {
         asker: Asker,
         answer: impl FnOnce(&Asked<'_>) -> Result<Vec<T>, AskError> + Send + 'static,
     ) -> Result<Response<Stream_<T>>, Status> {
-        let place = self.questions.place(&asker.grant)?;
-        let answered = self.questions.rows(&self.context.engine, (asker.sight, place), answer).await?;
+        let admitted = self.questions.admit(&asker.grant, asker.sight)?;
+        let answered = self.questions.rows(&self.context.engine, admitted, answer).await?;
         Ok(Response::new(Box::pin(Rows::new(answered, asker.connection))))
     }
 }
