@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use flock_ask::ServiceAddresses;
 use flock_compiler_core::Options;
 use flock_shared::shutdown;
 use kube::Client;
@@ -43,6 +44,9 @@ const EVENT_QUEUE: usize = 4096;
 /// How long open streams may take to end once the process was asked to stop.
 const GRACE: Duration = Duration::from_secs(2);
 
+/// The address of the API server's Service, in every pod.
+const API_SERVER: &str = "KUBERNETES_SERVICE_HOST";
+
 /// Runs until SIGTERM or SIGINT.
 ///
 /// # Errors
@@ -64,6 +68,10 @@ pub async fn serve(options: Serve) -> anyhow::Result<()> {
     let (events, incoming) = mpsc::channel(EVENT_QUEUE);
     let host_iface = options.interfaces.host_iface;
     let interfaces = host_iface.to_string();
+    // The kubelet tells of the cluster that this process is in; another one may be followed.
+    let is_inside = options.manifests.is_none() && options.kubeconfig.is_none();
+    let host = std::env::var(API_SERVER).ok().filter(|_| is_inside);
+    let services = host.map(|host| ServiceAddresses::of_api_server(&host)).unwrap_or_default();
     let Followed { source, metrics, client } = tokio::select! {
         _ = &mut requested => return Ok(()),
         followed = follow(options.manifests, options.kubeconfig.as_deref(), host_iface, events) => followed?,
@@ -101,6 +109,7 @@ pub async fn serve(options: Serve) -> anyhow::Result<()> {
         limits: Limits { attach_wait: options.attach_wait, ..Limits::default() },
         replicas,
         interfaces,
+        services: Arc::new(services),
     };
     // It ends by itself.
     tokio::spawn(check_at_start(context.engine.clone(), Arc::clone(&context.metrics), checked));

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use flock_ask::ServiceAddresses;
 use flock_convert::HostInterfaces;
 use tokio::sync::watch;
 
@@ -39,6 +40,8 @@ pub struct Context {
     pub replicas: Replicas,
     /// How pods' host interfaces are found, as the command line has it.
     pub interfaces: String,
+    /// What is known of addresses of Services.
+    pub services: Arc<ServiceAddresses>,
 }
 
 impl Context {
@@ -52,6 +55,7 @@ impl Context {
         let interfaces = HostInterfaces::None.to_string();
         // Its sender is gone, so it stays so.
         let checked = watch::channel(true).1;
+        let services = Arc::default();
         Self {
             engine,
             writer,
@@ -64,6 +68,7 @@ impl Context {
             limits,
             replicas,
             interfaces,
+            services,
         }
     }
 }

@@ -2,7 +2,9 @@
 
 use flock_compiler::engine::Desired;
 use flock_compiler::service::Limits;
-use flock_compiler_core::object::{Policy, PolicyBody, PolicyRules};
+use flock_compiler_core::object::{
+    IpBlock, Peer, PeerMatch, Policy, PolicyBody, PolicyRules, Rule, RulePorts,
+};
 use flock_compiler_core::{Change, Edit, Selector};
 use flock_proto::v1::ask_service_client::AskServiceClient;
 use flock_proto::v1::end::End as EndOf;
@@ -11,8 +13,8 @@ use flock_shared::PolicyKey;
 use tonic::transport::Channel;
 use tonic::{Code, Status};
 
-use super::compiler::{Compiler, patiently};
-use super::objects::{NAMESPACE, node_name};
+use super::compiler::{API_SERVER, Compiler, patiently};
+use super::objects::{NAMESPACE, cluster, node_name};
 
 const CONTRADICTIONS: &str = "flock_compiler_contradictions_total";
 
@@ -99,6 +101,26 @@ async fn an_answer_is_held_against_the_table_that_the_node_has_acknowledged() {
     assert_eq!((evidence.table_passes, evidence.objects_pass), (Some(false), Some(false)), "{evidence:?}");
     assert!(evidence.current, "{evidence:?}");
     assert_eq!(compiler.metric(CONTRADICTIONS), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_policy_that_names_the_address_of_the_api_servers_service_is_told() {
+    let block = |cidr: &str| Peer::Block(IpBlock::new(cidr.parse().unwrap(), &[]).unwrap());
+    let peers = vec![block(&format!("{API_SERVER}/32")), block("192.0.2.7/32")];
+    let rule = Rule { peers: PeerMatch::OneOf(peers), ports: RulePorts::Any };
+    let body = PolicyBody::Understood(PolicyRules { ingress: None, egress: Some([rule].into()) });
+    let key = PolicyKey::new(NAMESPACE, "own").unwrap();
+    let policy = Policy::new(key, Selector::everything(), body);
+    // A finding is told once it has been there for a while, as what was there at the start has: before the last listing.
+    let mut listings = cluster(2, 0);
+    listings.insert(listings.len() - 1, Change::Policy(Edit::Replace(vec![policy])).into());
+    let compiler = Compiler::start_of(listings, 2, 2, Limits::default()).await;
+    let mut client = client(&compiler).await;
+    let found = all(patiently(client.lint(v1::LintRequest::default())).await).await.unwrap();
+    let found: Vec<_> = found.iter().filter(|finding| finding.code == "FLK008").collect();
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert_eq!(found[0].field, "spec.egress[0].to[0].ipBlock.cidr");
+    assert!(found[0].message.contains("the address of Service default/kubernetes"), "{}", found[0].message);
 }
 
 #[tokio::test(start_paused = true)]

@@ -14,16 +14,24 @@ mod gather;
 
 use std::time::{Duration, SystemTime};
 
+<<<<<<< HEAD
 use flock_proto::v1::ListNodesRequest;
 use prost_types::Timestamp;
+=======
+use flock_shared::causes;
+>>>>>>> gaps
 use tokio::time::Instant;
 
 use crate::cli::CheckFormat;
 use crate::failure::{Failure, Kind};
 use crate::nodes::{self, say};
 use crate::run::{Asker, Outcome};
+<<<<<<< HEAD
 use crate::target::{Target, TargetError};
 use crate::words::words;
+=======
+use crate::target::{Cluster, Target, TargetError};
+>>>>>>> gaps
 use crate::{print, table};
 
 use self::after::Installation;
@@ -67,7 +75,7 @@ pub(crate) async fn check(
             }
             Ok(report) => report.summary(),
             Err(failure) if is_over || failure.kind == Kind::Question => return Err(failure),
-            Err(failure) => format!("{:#}", failure.error),
+            Err(failure) => failure.words(),
         };
         if state != told {
             say(asker.program, &[format!("waiting: {state}")]);
@@ -101,7 +109,7 @@ async fn before(target: &Target) -> Result<Report, Failure> {
     let answers = gather::cluster(cluster.client(), cluster.namespace().as_str()).await;
     let answers = answers.map_err(|error| TargetError::Request {
         what: "ask the API server for its version".to_owned(),
-        reason: words(&error),
+        reason: causes(&error),
     })?;
     Ok(Report::new(before::judge(&answers)))
 }

@@ -101,6 +101,71 @@ async fn manifests_answer_without_a_cluster() {
     assert!(rows.is_array(), "{reached:?}");
 }
 
+/// Pods of two Services, one of them headless: `db-1` does not have the port, `db-2` has ended.
+const ENDPOINTS: &str = "
+kind: List
+apiVersion: v1
+items:
+- apiVersion: v1
+  kind: Pod
+  metadata: {namespace: shop, name: db-0, labels: {app: db}}
+  spec: {containers: [{name: pg, ports: [{name: pg, containerPort: 5432}]}]}
+- {apiVersion: v1, kind: Pod, metadata: {namespace: shop, name: db-1, labels: {app: db}}, spec: {containers: []}}
+- apiVersion: v1
+  kind: Pod
+  metadata: {namespace: shop, name: db-2, labels: {app: db}}
+  spec: {containers: [{name: pg, ports: [{name: pg, containerPort: 5432}]}]}
+  status: {phase: Succeeded}
+- apiVersion: v1
+  kind: Service
+  metadata: {namespace: shop, name: db}
+  spec:
+    selector: {app: db}
+    ports:
+    - {name: the-database-of-the-shop, port: 15432, targetPort: pg}
+    - {name: metrics, port: 80, targetPort: 9187}
+    - {name: dns, port: 80, protocol: UDP, targetPort: 5353}
+- apiVersion: v1
+  kind: Service
+  metadata: {namespace: shop, name: headless}
+  spec: {clusterIP: None, selector: {app: db}, ports: [{name: metrics, port: 80, targetPort: 9187}]}
+";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ports_of_services_are_asked_about_by_number_and_by_name() {
+    let folder = Folder::new();
+    folder.write("endpoints.yaml", ENDPOINTS);
+    let named = "the-database-of-the-shop";
+    for (service, port, told, endpoints) in [
+        ("db", "15432", "TCP 5432", "1 of 2"),
+        ("db", named, "TCP 5432", "1 of 2"),
+        ("db", "80", "TCP 9187", "2 of 2 endpoints"),
+        ("db", "metrics", "TCP 9187", "2 of 2 endpoints"),
+        ("db", "80/udp", "UDP 5353", "2 of 2 endpoints"),
+        ("db", "dns", "UDP 5353", "2 of 2 endpoints"),
+        ("db", "dns/UDP", "UDP 5353", "2 of 2 endpoints"),
+        // Clients that look a headless Service up by its address know the port of its object, by its name that of its pods.
+        ("headless", "80", "TCP 80", "2 of 2 endpoints"),
+        ("headless", "metrics", "TCP 9187", "2 of 2 endpoints"),
+    ] {
+        let asked = format!("explain internet shop/svc/{service} {port} --manifests endpoints.yaml");
+        let ended = folder.run(&asked).await;
+        assert_eq!((ended.code, &*ended.stderr), (Some(0), ""), "{asked}: {ended:?}");
+        for part in [told, endpoints] {
+            assert!(ended.stdout.contains(part), "{asked}: no {part} in {ended:?}");
+        }
+        assert!(!ended.stdout.contains("db-2"), "{asked}: {ended:?}");
+        let asked = format!("who-can reach shop/svc/{service}:{port} --manifests endpoints.yaml");
+        let ended = folder.run(&asked).await;
+        assert_eq!((ended.code, &*ended.stderr), (Some(0), ""), "{asked}: {ended:?}");
+        assert!(ended.stdout.contains(told), "{asked}: no {told} in {ended:?}");
+    }
+    let wrong = folder.run("can internet reach shop/svc/db:dns/tcp --manifests endpoints.yaml").await;
+    assert_eq!(wrong.code, Some(2), "{wrong:?}");
+    let known = format!("it has 15432/TCP ({named}), 80/TCP (metrics), 80/UDP (dns)");
+    assert!(wrong.stderr.contains(&known), "{wrong:?}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_preview_of_manifests_tells_what_opens_and_fails_as_asked() {
     let folder = Folder::new();

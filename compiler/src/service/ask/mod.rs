@@ -170,8 +170,8 @@ impl Ask {
         asker: Asker,
         answer: impl FnOnce(&Asked<'_>) -> Result<T, AskError> + Send + 'static,
     ) -> Result<Response<T>, Status> {
-        let place = self.questions.place(&asker.grant)?;
-        let answered = self.questions.one(&self.context.engine, (asker.sight, place), answer).await?;
+        let admitted = self.questions.admit(&asker.grant, asker.sight)?;
+        let answered = self.questions.one(&self.context.engine, admitted, answer).await?;
         asker.connection.owe(answered.answer.encoded_len() as u64, answered.room);
         Ok(Response::new(answered.answer))
     }
@@ -182,8 +182,8 @@ impl Ask {
         asker: Asker,
         answer: impl FnOnce(&Asked<'_>) -> Result<Vec<T>, AskError> + Send + 'static,
     ) -> Result<Response<Stream_<T>>, Status> {
-        let place = self.questions.place(&asker.grant)?;
-        let answered = self.questions.rows(&self.context.engine, (asker.sight, place), answer).await?;
+        let admitted = self.questions.admit(&asker.grant, asker.sight)?;
+        let answered = self.questions.rows(&self.context.engine, admitted, answer).await?;
         Ok(Response::new(Box::pin(Rows::new(answered, asker.connection))))
     }
 }
@@ -267,7 +267,7 @@ impl AskService for Ask {
             let mut rows = flock_ask::policies(&asked.cluster, &request, asked.sight)?;
             policies::enforced(&mut rows, asked.snapshot, mirror, &context.fleet);
             policies::drops(&mut rows, asked, &context.drops);
-            policies::notes(&mut rows, asked, &request.namespace, &problems, mirror)?;
+            policies::notes(&mut rows, asked, &request.namespace, &problems, &context)?;
             Ok(rows)
         })
         .await
@@ -291,9 +291,9 @@ impl AskService for Ask {
     async fn lint(&self, request: Request<v1::LintRequest>) -> Result<Response<Self::LintStream>, Status> {
         let about = About::namespace(&request.get_ref().namespace);
         let asker = self.admit(&request, about, explanations).await?;
-        let (request, engine) = (request.into_inner(), self.context.engine.clone());
-        let problems = engine.problems().await?;
-        self.rows(asker, move |asked| lint::lint(asked, &request, &problems, engine.mirror())).await
+        let (request, context) = (request.into_inner(), self.context.clone());
+        let problems = context.engine.problems().await?;
+        self.rows(asker, move |asked| lint::lint(asked, &request, &problems, &context)).await
     }
 
     async fn watch_drops(

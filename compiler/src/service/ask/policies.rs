@@ -15,6 +15,7 @@ use crate::drops::DropsHub;
 use crate::fleet::{Fleet, NodeAcks};
 use crate::in_force;
 use crate::mirror::{Mirror, Snapshot};
+use crate::service::context::Context;
 
 /// Nodes that are named for one policy; more are counted.
 const NAMED: usize = 100;
@@ -59,13 +60,13 @@ pub(super) fn notes(
     asked: &Asked<'_>,
     namespace: &str,
     problems: &[Problem],
-    mirror: &Mirror,
+    context: &Context,
 ) -> Result<(), AskError> {
     if rows.len() > NOTED {
         return Ok(());
     }
     let request = v1::LintRequest { namespace: namespace.to_owned(), manifests: Vec::new() };
-    let findings = super::lint::lint(asked, &request, problems, mirror)?;
+    let findings = super::lint::lint(asked, &request, problems, context)?;
     let noted = findings.into_iter().filter(|it| it.severity >= i32::from(v1::Severity::Warning));
     let mut codes: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for finding in noted {
