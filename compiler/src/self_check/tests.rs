@@ -152,3 +152,18 @@ async fn a_difference_has_everything_published_again() {
     drop((events, handle));
     checking.abort();
 }
+
+#[tokio::test]
+async fn a_node_that_changes_all_the_time_does_not_keep_the_check_from_others() {
+    let (_engine, handle) = Engine::new(Arc::default());
+    let mut check = SelfCheck::new(handle, Arc::default(), Duration::from_secs(300));
+    let names = ["a", "b", "c"].map(|name| NodeName::new(name).unwrap());
+    check.waiting.extend(names.clone());
+    let mut looked_at = Vec::new();
+    for _ in 0..4 {
+        looked_at.extend(check.next_node());
+        check.waiting.insert(names[0].clone());
+    }
+    let [a, b, c] = names;
+    assert_eq!(looked_at, [a.clone(), b, c, a]);
+}
