@@ -46,7 +46,7 @@ spec:
     ports: [{port: pg}, {port: 8000, endPort: 8010}]
 ";
 
-fn changes(text: &str) -> Vec<Change> {
+pub(crate) fn changes(text: &str) -> Vec<Change> {
     let options = ReadOptions { interfaces: HostInterfaces::None, workloads: Workloads::Ignored };
     let manifests = Manifests::from_bytes([("cluster.yaml", text.as_bytes())], &options);
     assert!(manifests.errors.is_empty(), "{:?}", manifests.errors);
