@@ -22,7 +22,7 @@ pub mod readiness;
 pub mod render;
 pub mod replicas;
 mod secured;
-mod self_check;
+pub mod self_check;
 pub mod serve;
 pub mod service;
 pub mod source;

@@ -19,6 +19,7 @@ mod start;
 
 use std::collections::BTreeSet;
 use std::fmt::Display;
+use std::ops::Bound;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -47,7 +48,7 @@ const LOGGED: usize = 5;
 
 /// The check.
 #[derive(Debug)]
-pub(crate) struct SelfCheck {
+pub struct SelfCheck {
     engine: EngineHandle,
     metrics: Arc<Metrics>,
     /// How often everything is translated from nothing.
@@ -55,18 +56,23 @@ pub(crate) struct SelfCheck {
     /// When it is next.
     due: Moment,
     waiting: BTreeSet<NodeName>,
+    /// The node that was looked at last: the next one is behind it, so that those that change all the time do not keep the check
+    /// from others.
+    looked_at: Option<NodeName>,
     looked_up_to: Sequence,
 }
 
 impl SelfCheck {
     /// Of an engine, with a translation from nothing this often.
-    pub(crate) fn new(engine: EngineHandle, metrics: Arc<Metrics>, interval: Duration) -> Self {
+    #[must_use]
+    pub fn new(engine: EngineHandle, metrics: Arc<Metrics>, interval: Duration) -> Self {
         let due = Moment::now() + interval;
-        Self { engine, metrics, interval, due, waiting: BTreeSet::new(), looked_up_to: Sequence::default() }
+        let (waiting, looked_at, looked_up_to) = (BTreeSet::new(), None, Sequence::default());
+        Self { engine, metrics, interval, due, waiting, looked_at, looked_up_to }
     }
 
     /// Checks until the engine stops.
-    pub(crate) async fn run(mut self) {
+    pub async fn run(mut self) {
         let mut passed = self.engine.passed();
         loop {
             if self.waiting.is_empty() {
@@ -83,7 +89,7 @@ impl SelfCheck {
                     return;
                 }
                 self.due = Moment::now() + self.interval;
-            } else if let Some(node) = self.waiting.pop_first() {
+            } else if let Some(node) = self.next_node() {
                 self.node(snapshot, node).await;
             }
             sleep(began.elapsed() * REST).await;
@@ -104,6 +110,18 @@ impl SelfCheck {
                 waiting.extend(history.node(id).cloned());
             }
         });
+    }
+
+    /// The node to look at next, of those that wait.
+    fn next_node(&mut self) -> Option<NodeName> {
+        let behind = self
+            .looked_at
+            .take()
+            .and_then(|last| self.waiting.range((Bound::Excluded(last), Bound::Unbounded)).next().cloned());
+        let next = behind.or_else(|| self.waiting.first().cloned())?;
+        self.waiting.remove(&next);
+        self.looked_at = Some(next.clone());
+        Some(next)
     }
 
     /// Judges some flows of a node both ways.

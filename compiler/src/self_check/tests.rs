@@ -46,7 +46,7 @@ spec:
     ports: [{port: pg}, {port: 8000, endPort: 8010}]
 ";
 
-fn changes(text: &str) -> Vec<Change> {
+pub(crate) fn changes(text: &str) -> Vec<Change> {
     let options = ReadOptions { interfaces: HostInterfaces::None, workloads: Workloads::Ignored };
     let manifests = Manifests::from_bytes([("cluster.yaml", text.as_bytes())], &options);
     assert!(manifests.errors.is_empty(), "{:?}", manifests.errors);
@@ -214,4 +214,19 @@ async fn a_check_that_cannot_be_mended_keeps_no_replica_unready_for_ever() {
     assert!(*is_checked.borrow());
     assert!(began.elapsed() >= longest);
     drop(stuck);
+}
+
+#[tokio::test]
+async fn a_node_that_changes_all_the_time_does_not_keep_the_check_from_others() {
+    let (_engine, handle) = Engine::new(Arc::default());
+    let mut check = SelfCheck::new(handle, Arc::default(), Duration::from_secs(300));
+    let names = ["a", "b", "c"].map(|name| NodeName::new(name).unwrap());
+    check.waiting.extend(names.clone());
+    let mut looked_at = Vec::new();
+    for _ in 0..4 {
+        looked_at.extend(check.next_node());
+        check.waiting.insert(names[0].clone());
+    }
+    let [a, b, c] = names;
+    assert_eq!(looked_at, [a.clone(), b, c, a]);
 }

@@ -17,6 +17,7 @@ mod policies;
 mod proposed;
 mod questions;
 mod receipt;
+mod relevant;
 mod rows;
 
 use std::collections::{BTreeSet, HashMap};
