@@ -14,24 +14,17 @@ mod gather;
 
 use std::time::{Duration, SystemTime};
 
-<<<<<<< HEAD
 use flock_proto::v1::ListNodesRequest;
-use prost_types::Timestamp;
-=======
 use flock_shared::causes;
->>>>>>> gaps
+use prost_types::Timestamp;
 use tokio::time::Instant;
 
 use crate::cli::CheckFormat;
 use crate::failure::{Failure, Kind};
 use crate::nodes::{self, say};
 use crate::run::{Asker, Outcome};
-<<<<<<< HEAD
 use crate::target::{Target, TargetError};
 use crate::words::words;
-=======
-use crate::target::{Cluster, Target, TargetError};
->>>>>>> gaps
 use crate::{print, table};
 
 use self::after::Installation;
