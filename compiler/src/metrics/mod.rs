@@ -1,7 +1,7 @@
 //! Metrics in the OpenMetrics text format.
 //!
-//! No label holds what a tenant, a node or a client chooses: the values of each are a list of this program's. Counters of
-//! which all values are known begin with 0 of each, so that the first of a kind is seen as an increase.
+//! No label but the namespace of drops, which is bounded (`drops::count`), holds what a tenant, a node or a client chooses:
+//! the values of each are a list of this program's. Counters of which all values are known begin with 0 of each, so that the first of a kind is seen as an increase.
 
 mod process;
 mod propagation;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use flock_shared::backoff::Backoff;
-use flock_shared::telemetry::causes;
+use flock_shared::causes;
 use k8s_openapi::api::events::v1::Event;
 use kube::api::PostParams;
 use kube::{Api, Client};

@@ -19,8 +19,12 @@ pub(crate) struct Installation<'a> {
     pub(crate) lagging: &'a [String],
     /// How long it is until the first certificate ends; `None`: it is not told.
     pub(crate) certificate_left: Option<Duration>,
+    /// On how many nodes the agents' DaemonSet wants one; `None`: it is not known.
+    pub(crate) agents_wanted: Option<usize>,
     /// How many problems of objects there are; `None`: they may not be seen.
     pub(crate) problems: Option<usize>,
+    /// Where it is installed.
+    pub(crate) namespace: &'a str,
     /// What is called to ask for more.
     pub(crate) program: String,
 }
@@ -87,11 +91,12 @@ pub(crate) fn judge(it: &Installation<'_>) -> Vec<Finding> {
 
 fn compilers(it: &Installation<'_>) -> Vec<Finding> {
     let Asked { asked, total } = it.asked;
+    let namespace = it.namespace;
     let ready = match total {
         Some(total) if asked < total => COMPILERS.fail(
             "ready",
             format!("{asked} of {total} answer: {}", it.missed.join("; ")),
-            "kubectl -n flock-system describe pods -l app.kubernetes.io/name=flock-compiler",
+            &format!("kubectl -n {namespace} describe pods -l app.kubernetes.io/name=flock-compiler"),
         ),
         Some(total) => COMPILERS.ok("ready", format!("{asked} of {total} ready")),
         None => COMPILERS.ok("ready", format!("{asked} answers; how many there are it cannot tell")),
@@ -132,8 +137,15 @@ fn nodes(it: &Installation<'_>) -> Vec<Finding> {
     }
     let program = &it.program;
     let behind = format!("{program} nodes --behind");
-    let (away, hidden) = (names(Standing::Away), names(Standing::Hidden));
+    let namespace = it.namespace;
+    let rollout = format!("kubectl -n {namespace} rollout status ds/flock-node-agent");
+    let (away, hidden, unknown) = (names(Standing::Away), names(Standing::Hidden), names(Standing::Nameless));
     let connected = total - away.len() - hidden.len();
+    // Where all agents are that are wanted, the others are left out by its node selector, or can have none (virtual nodes,
+    // Windows).
+    let is_left_out = it.agents_wanted.is_some_and(|wanted| connected - unknown.len() >= wanted.max(1));
+    let (left_out, away) = if is_left_out { (away, Vec::new()) } else { (Vec::new(), away) };
+    let total = total - left_out.len();
     let mut all = vec![match (&away[..], &hidden[..]) {
         ([], []) => NODES.ok("agents", format!("{connected} of {total} agents connected")),
         ([], hidden) => NODES.fail(
@@ -144,9 +156,18 @@ fn nodes(it: &Installation<'_>) -> Vec<Finding> {
         (away, _) => NODES.fail(
             "agents",
             format!("{connected} of {total} agents connected; none on {}", listed(away)),
-            "kubectl -n flock-system get pods -o wide -l app.kubernetes.io/name=flock-node-agent",
+            &format!("kubectl -n {namespace} get pods -o wide -l app.kubernetes.io/name=flock-node-agent"),
         ),
     }];
+    if !left_out.is_empty() {
+        let count = left_out.len();
+        let found = format!(
+            "the agents' DaemonSet leaves out {count} node{}: {}; policies are not enforced there",
+            if count == 1 { "" } else { "s" },
+            listed(&left_out)
+        );
+        all.push(NODES.warn("left-out", found, "its nodeSelector and tolerations, if that is not meant"));
+    }
     let applied = all_that(Standing::Enforces).count();
     let late: Vec<String> = all_that(Standing::Late)
         .map(|row| match row.status.last_error.lines().next() {
@@ -170,23 +191,18 @@ fn nodes(it: &Installation<'_>) -> Vec<Finding> {
             "agents too old for these compilers get no script and keep the tables that they have: {}",
             listed(&too_old)
         );
-        all.push(NODES.fail(
-            "too-old",
-            found,
-            "update them: kubectl -n flock-system rollout status ds/flock-node-agent",
-        ));
+        all.push(NODES.fail("too-old", found, &format!("update them: {rollout}")));
     }
-    let unknown = names(Standing::Nameless);
     if !unknown.is_empty() {
         let found = format!("agents of no node: {}", listed(&unknown));
         all.push(NODES.fail("names", found, "--node of the agent is not the name of its Node"));
     }
-    all.extend(versions(it.rows));
+    all.extend(versions(it.rows, &rollout));
     all
 }
 
 /// Several versions of agents at once: as it is during a rollout.
-fn versions(rows: &[Row]) -> Option<Finding> {
+fn versions(rows: &[Row], rollout: &str) -> Option<Finding> {
     let mut all: BTreeMap<&str, usize> = BTreeMap::new();
     for row in rows.iter().filter(|row| !row.status.agent_version.is_empty()) {
         *all.entry(&row.status.agent_version).or_default() += 1;
@@ -200,7 +216,7 @@ fn versions(rows: &[Row]) -> Option<Finding> {
         _ => Some(NODES.warn(
             "versions",
             format!("agents are of several versions: {}", listed(&words)),
-            "kubectl -n flock-system rollout status ds/flock-node-agent",
+            rollout,
         )),
     }
 }

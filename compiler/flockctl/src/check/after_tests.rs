@@ -13,12 +13,25 @@ fn row(node: &str, state: NodeState) -> Row {
 
 const BOTH: Asked = Asked { asked: 2, total: Some(2) };
 
+/// With nothing wrong beside `rows`.
+fn installation(rows: &[Row]) -> Installation<'_> {
+    Installation {
+        rows,
+        asked: BOTH,
+        missed: &[],
+        lagging: &[],
+        certificate_left: Some(Duration::from_secs(19 * DAY + 5)),
+        agents_wanted: None,
+        problems: Some(0),
+        namespace: "flock-system",
+        program: "kubectl flock".to_owned(),
+    }
+}
+
 fn found(rows: &[Row], asked: Asked, lagging: &[String], problems: Option<usize>) -> Vec<Finding> {
     let missed = ["pod b was not asked: it is not ready".to_owned()];
     let missed = if asked == BOTH { &[][..] } else { &missed };
-    let certificate_left = Some(Duration::from_secs(19 * DAY + 5));
-    let program = "kubectl flock".to_owned();
-    judge(&Installation { rows, asked, missed, lagging, certificate_left, problems, program })
+    judge(&Installation { asked, missed, lagging, problems, ..installation(rows) })
 }
 
 fn of(rows: &[Row]) -> Vec<Finding> {
@@ -79,6 +92,25 @@ fn nodes_that_are_not_current_are_named() {
 }
 
 #[test]
+fn nodes_that_the_daemon_set_leaves_out_are_told_apart_and_are_no_failure() {
+    let judged = |rows: &[Row], agents_wanted| judge(&Installation { agents_wanted, ..installation(rows) });
+    let rows = [row("n1", NodeState::Current), row("windows", NodeState::NoAgent)];
+    let left_out = "the agents' DaemonSet leaves out 1 node: windows; policies are not enforced there";
+    let findings = judged(&rows, Some(1));
+    assert_eq!(wrong(&findings), [("left-out", State::Warn, left_out)]);
+    assert!(findings.iter().any(|it| it.found == "1 of 1 enforce the desired revision"));
+    for wanted in [None, Some(2)] {
+        let names: Vec<_> = wrong(&judged(&rows, wanted)).iter().map(|(name, ..)| *name).collect();
+        assert_eq!(names, ["agents", "enforced"], "{wanted:?}");
+    }
+    // One that says a wrong name is none of those that are wanted, and none at all is no choice.
+    let nameless = [row("n1", NodeState::NoAgent), row("other", NodeState::Unknown)];
+    assert!(wrong(&judged(&nameless, Some(1))).iter().any(|(name, ..)| *name == "agents"));
+    let none = [row("n1", NodeState::NoAgent)];
+    assert!(wrong(&judged(&none, Some(0))).iter().any(|(name, ..)| *name == "agents"));
+}
+
+#[test]
 fn why_a_node_fails_is_told() {
     let mut failing = row("n2", NodeState::Failing);
     failing.status.last_error = "nft: no\nmore".to_owned();
@@ -119,17 +151,7 @@ fn versions_and_problems_are_warnings() {
 fn a_certificate_that_is_not_renewed_is_told_before_it_ends() {
     let rows = [row("n1", NodeState::Current)];
     let of = |certificate_left| {
-        let program = "kubectl flock".to_owned();
-        let (missed, lagging) = (&[][..], &[][..]);
-        let it = Installation {
-            rows: &rows,
-            asked: BOTH,
-            missed,
-            lagging,
-            certificate_left,
-            problems: Some(0),
-            program,
-        };
+        let it = Installation { certificate_left, ..installation(&rows) };
         judge(&it).into_iter().find(|it| it.name == "certificate").map(|it| (it.state, it.found))
     };
     assert_eq!(of(None), None);

@@ -201,6 +201,14 @@ pub(crate) async fn workloads(client: &Client) -> Readable<Vec<Workload>> {
     Ok(all::<DaemonSet>(Api::all(client.clone())).await?.iter().map(Workload::from).collect())
 }
 
+/// On how many nodes the agents' DaemonSet wants one; `None` where that may not be read, or is not known yet.
+pub(crate) async fn agents_wanted(client: &Client, namespace: &str) -> Option<usize> {
+    let sets: Api<DaemonSet> = Api::namespaced(client.clone(), namespace);
+    let set = sets.get_opt(AGENT).await.ok()??;
+    let status = set.status.filter(|it| it.observed_generation >= set.metadata.generation)?;
+    usize::try_from(status.desired_number_scheduled).ok()
+}
+
 #[derive(Deserialize)]
 struct ProxyConfiguration {
     #[serde(default)]

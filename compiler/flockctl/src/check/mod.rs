@@ -15,6 +15,7 @@ mod gather;
 use std::time::{Duration, SystemTime};
 
 use flock_proto::v1::ListNodesRequest;
+use flock_shared::access::NAMESPACE;
 use flock_shared::causes;
 use prost_types::Timestamp;
 use tokio::time::Instant;
@@ -113,12 +114,24 @@ async fn after(target: &Target, asker: &Asker<'_>) -> Result<Report, Failure> {
     let view = nodes::look_for(&mut replicas, request).await?;
     let problems = asker.count(&mut replicas).await?;
     let missed: Vec<String> = replicas.missed.iter().map(ToString::to_string).collect();
+    let agents_wanted = match target {
+        Target::Cluster(cluster) => {
+            gather::agents_wanted(cluster.client(), cluster.namespace().as_str()).await
+        }
+        Target::Urls(_) | Target::Default(..) => None,
+    };
+    let namespace = match target {
+        Target::Cluster(cluster) => cluster.namespace().as_str(),
+        Target::Urls(_) | Target::Default(..) => NAMESPACE,
+    };
     let installation = Installation {
         rows: &view.rows,
         asked: view.asked,
         missed: &missed,
         lagging: &view.lagging,
         certificate_left: view.certificate_expiry.map(left),
+        agents_wanted,
+        namespace,
         problems,
         program: asker.program.to_string(),
     };

@@ -173,6 +173,16 @@ async fn what_is_installed_is_told() {
         ended.stdout.starts_with("✗ fail nodes/agents: 2 of 3 agents connected; none on n3\n"),
         "{ended:?}"
     );
+    // The other nodes are wanted to have none.
+    let mut set = daemon_set(NAMESPACE, "flock-node-agent");
+    set["status"] = json!({
+        "desiredNumberScheduled": 2, "currentNumberScheduled": 2, "numberReady": 2, "numberMisscheduled": 0,
+        "observedGeneration": 1000,
+    });
+    site.api.store().put(DAEMON_SET, set).unwrap();
+    let ended = site.run("check -o json").await;
+    let expected = [("left-out", "warn"), ("judged", "fail"), ("enforcers", "warn")];
+    assert_eq!(wrong(&ended.stdout), expected.map(|(a, b)| (a.to_owned(), b.to_owned())));
 }
 
 fn screen_node(name: &str) -> NodeStatus {
