@@ -104,8 +104,11 @@ fn bounded_sum(mut all: Vec<u64>) -> u64 {
 mod tests {
     use super::*;
 
+    /// Frames that each pair sent, packets taken in, packets forwarded.
+    type Activity<'a> = (&'a [u64], u64, u64);
+
     /// Sees periods in each of which so much has happened; what is said after each.
-    fn seen(passage: &mut Passage, periods: &[(&[u64], u64, u64)]) -> Vec<bool> {
+    fn seen(passage: &mut Passage, periods: &[Activity<'_>]) -> Vec<bool> {
         let mut now = passage.before.clone().unwrap_or_default();
         if passage.before.is_none() {
             now.sent = (0..8).map(|index| (index, 0)).collect();
@@ -123,23 +126,23 @@ mod tests {
         said
     }
 
-    fn of(periods: &[(&[u64], u64, u64)]) -> Vec<bool> {
+    fn of(periods: &[Activity<'_>]) -> Vec<bool> {
         seen(&mut Passage::default(), periods)
     }
 
     #[test]
     fn pods_that_talk_past_the_kernel_are_told_after_two_periods() {
-        let past: (&[u64], u64, u64) = (&[5000, 5000], 1000, 0);
+        let past: Activity<'_> = (&[5000, 5000], 1000, 0);
         assert_eq!(of(&[past, past, past]), [false, true, true]);
-        let quiet: (&[u64], u64, u64) = (&[10, 10], 5000, 0);
+        let quiet: Activity<'_> = (&[10, 10], 5000, 0);
         assert_eq!(of(&[past, quiet, past, quiet]), [false, false, true, true], "quiet periods say nothing");
-        let met: (&[u64], u64, u64) = (&[5000, 5000], 20_000, 10_000);
+        let met: Activity<'_> = (&[5000, 5000], 20_000, 10_000);
         assert_eq!(of(&[past, met, past, past, met]), [false, false, false, true, false]);
     }
 
     #[test]
     fn no_node_that_is_judged_is_told() {
-        let nodes: [(&str, (&[u64], u64, u64)); 8] = [
+        let nodes: [(&str, Activity<'_>); 8] = [
             ("nothing happens", (&[0, 0], 0, 0)),
             ("the node talks, and no pod", (&[3, 3], 900_000, 0)),
             ("it forwards for others", (&[3, 3], 900_000, 900_000)),
