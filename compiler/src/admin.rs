@@ -204,3 +204,40 @@ fn readiness(pages: &Pages) -> Readiness {
         Readiness::Ready
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use flock_compiler_core::{Change, Edit};
+    use tokio::sync::{mpsc, watch};
+
+    use super::*;
+    use crate::engine::Engine;
+    use crate::metrics::Metrics;
+    use crate::source::SourceEvent;
+
+    #[tokio::test]
+    async fn a_replica_is_ready_once_what_it_translated_first_is_checked() {
+        let metrics = Arc::new(Metrics::default());
+        let (engine, handle) = Engine::new(Arc::clone(&metrics));
+        let (events, incoming) = mpsc::channel(8);
+        tokio::spawn(engine.run(incoming));
+        let (checked, is_checked) = watch::channel(false);
+        let (_stop, stopping) = watch::channel(false);
+        let context =
+            Context { checked: is_checked, ..Context::in_memory(handle.clone(), metrics, stopping) };
+        let pages = Pages { context, access: Access::Open, certificate: None };
+        assert_eq!(readiness(&pages), Readiness::Unlisted);
+        let listed = vec![
+            Change::Node(Edit::Replace(Vec::new())),
+            Change::Namespace(Edit::Replace(Vec::new())),
+            Change::Pod(Edit::Replace(Vec::new())),
+            Change::Policy(Edit::Replace(Vec::new())),
+            Change::NodePods(Edit::Replace(Vec::new())),
+        ];
+        events.send(SourceEvent::from(listed)).await.unwrap();
+        handle.readiness().wait_for(|ready| *ready).await.unwrap();
+        assert_eq!(readiness(&pages), Readiness::Unchecked);
+        checked.send_replace(true);
+        assert_eq!(readiness(&pages), Readiness::Ready);
+    }
+}

@@ -82,7 +82,7 @@ impl Notice {
     }
 
     /// What other replicas tell of the same is another Event.
-    pub(super) fn as_a_part(self, is_a_part: bool) -> Self {
+    pub(super) fn in_part(self, is_a_part: bool) -> Self {
         Self { is_a_part, ..self }
     }
 

@@ -300,7 +300,7 @@ fn enforced(policy: &Policy, coverage: Coverage, is_alone: bool) -> Option<Notic
             "in force on {enforced} of {nodes} {of}: on all whose agents this compiler serves; others tell of theirs"
         ),
     };
-    Some(Notice::new(policy, Reason::Enforced, Weight::Normal, &note).as_a_part(is_a_part))
+    Some(Notice::new(policy, Reason::Enforced, Weight::Normal, &note).in_part(is_a_part))
 }
 
 /// What authors silence by: that a policy selects no pod.

@@ -75,7 +75,7 @@ impl Writer {
                 }
                 _ => (status.message.clone(), self.backoff.pause()),
             },
-            Ok(Err(error)) => (causes(&error).to_string(), self.backoff.pause()),
+            Ok(Err(error)) => (causes(&error), self.backoff.pause()),
             Err(_) => (format!("no answer within {PATIENCE:?}"), self.backoff.pause()),
         };
         self.say(&error);

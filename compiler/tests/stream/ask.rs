@@ -2,14 +2,18 @@
 
 use flock_compiler::engine::Desired;
 use flock_compiler::service::Limits;
+<<<<<<< HEAD
 use flock_compiler_core::object::{
     IpBlock, Peer, PeerMatch, Policy, PolicyBody, PolicyRules, Rule, RulePorts,
 };
+=======
+use flock_compiler_core::object::{Overdue, Policy, PolicyBody, PolicyRules};
+>>>>>>> record
 use flock_compiler_core::{Change, Edit, Selector};
 use flock_proto::v1::ask_service_client::AskServiceClient;
 use flock_proto::v1::end::End as EndOf;
 use flock_proto::{Outcome, v1};
-use flock_shared::PolicyKey;
+use flock_shared::{NamespaceName, PolicyKey};
 use tonic::transport::Channel;
 use tonic::{Code, Status};
 
@@ -245,8 +249,20 @@ async fn a_receipt_has_what_is_not_among_the_objects() {
     let (applied, _) = agent.apply().await;
     compiler.until("flock_compiler_acks_total{outcome=\"applied\"}", 1).await;
     let mut client = client(&compiler).await;
-    let request = v1::GetReceiptRequest::default();
-    let receipt = patiently(client.get_receipt(request)).await.unwrap().into_inner();
+    let late = NamespaceName::new(NAMESPACE).unwrap();
+    compiler.tell(Change::Overdue(Edit::Upsert(Overdue::Namespace(node_name(1), late))).into()).await;
+    let receipt = patiently(async {
+        loop {
+            let receipt = client.get_receipt(v1::GetReceiptRequest::default()).await.unwrap().into_inner();
+            if receipt.nodes.iter().any(|node| !node.overdue.is_empty()) {
+                return receipt;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+    })
+    .await;
+    let overdue = v1::OverdueReceipt { namespace: NAMESPACE.to_owned(), pod: None };
+    assert_eq!([0, 1].map(|node| receipt.nodes[node].overdue.clone()), [vec![], vec![overdue]]);
     let told: Vec<_> =
         receipt.nodes.iter().map(|it| (it.node.as_str(), it.applied_revision.as_deref())).collect();
     assert_eq!(told, [("node-0", None), ("node-1", Some(applied.as_str()))]);

@@ -56,7 +56,7 @@ fn steady_memory_is_below_10_megabytes() {
                 panic!("no agent of the release profile newer than its sources: {BUILD}")
             }
             None => {
-                skipped(&format!("needs the agent of the release profile, newer than its sources: {BUILD}"))
+                skipped(&format!("needs the agent of the release profile, newer than its sources: {BUILD}"));
             }
         }
     }

@@ -16,7 +16,6 @@ mod story;
 use std::process::ExitCode;
 
 use clap::Parser;
-use flock_shared::causes;
 use interrupt::{Interrupt, Interrupted};
 use screen::{Screen, Style};
 
@@ -53,6 +52,6 @@ fn main() -> ExitCode {
 
 #[allow(clippy::print_stderr, reason = "errors of a command go to standard error")]
 fn failed(screen: &Screen, error: &anyhow::Error) -> ExitCode {
-    eprintln!("\n{} {}", screen.paint(Style::Red, "flock-demo:"), causes(&**error));
+    eprintln!("\n{} {error:#}", screen.paint(Style::Red, "flock-demo:"));
     ExitCode::FAILURE
 }
