@@ -146,7 +146,7 @@ pub(crate) async fn watch(target: &Target, query: &Query, asker: &Asker<'_>) -> 
                 Err(failure) if is_broken || !table.begun => return Err(failure),
                 Err(failure) => {
                     is_broken = true;
-                    vec![format!("{:#}; asking again", failure.error)]
+                    vec![format!("{}; asking again", failure.words())]
                 }
             };
             if notes != said {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use flock_proto::v1;
-use flock_shared::{NamespaceName, ObjectName};
+use flock_shared::{NamespaceName, ObjectName, causes};
 use k8s_openapi::api::core::v1::{Service, ServicePort};
 use k8s_openapi::api::discovery::v1::{Endpoint, EndpointSlice};
 use kube::api::ListParams;
@@ -11,7 +11,6 @@ use kube::{Api, Client};
 
 use super::port::{NumberOrName, TypedPort};
 use crate::failure::{Failure, Kind};
-use crate::words::words;
 
 /// The label by which slices name their Service.
 const OF_SERVICE: &str = "kubernetes.io/service-name";
@@ -61,7 +60,7 @@ fn refused(
             status.message
         )),
         kube::Error::Api(status) => Failure::question(format!("{what}: {}", status.message)),
-        error => Failure { kind: Kind::Unreachable, error: anyhow::anyhow!("{what}: {}", words(&error)) },
+        error => Failure { kind: Kind::Unreachable, error: anyhow::anyhow!("{what}: {}", causes(&error)) },
     }
 }
 
@@ -227,7 +226,11 @@ mod tests {
         let mut headless = service.clone();
         headless.spec.as_mut().unwrap().cluster_ip = Some("None".to_owned());
         for (typed, target) in [("5432", 5432), ("pg", 15432), ("53/UDP", 53), ("dns", 5353)] {
-            assert_eq!(resolved(&headless, &both, typed).unwrap().0.endpoints[0].target_port, target, "{typed}");
+            assert_eq!(
+                resolved(&headless, &both, typed).unwrap().0.endpoints[0].target_port,
+                target,
+                "{typed}"
+            );
         }
         let (end, port) = resolved(&service, &both, "").unwrap();
         assert_eq!((end.endpoints[0].target_port, port), (0, None));

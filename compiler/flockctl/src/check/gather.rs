@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use flock_shared::causes;
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment};
 use k8s_openapi::api::authorization::v1::{
@@ -17,7 +18,6 @@ use serde::de::DeserializeOwned;
 
 use super::before::{Cluster, ClusterNode, Installed, Readable, Right};
 use super::enforcers::Workload;
-use crate::words::words;
 
 /// So many objects come in one answer.
 const PAGE: u32 = 500;
@@ -92,7 +92,7 @@ pub(crate) async fn cluster(client: &Client, namespace: &str) -> Result<Cluster,
 fn told(error: &kube::Error) -> String {
     match error {
         kube::Error::Api(status) => status.message.clone(),
-        error => words(error),
+        error => causes(error),
     }
 }
 

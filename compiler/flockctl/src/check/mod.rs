@@ -13,6 +13,7 @@ mod gather;
 
 use std::time::Duration;
 
+use flock_shared::causes;
 use tokio::time::Instant;
 
 use crate::cli::CheckFormat;
@@ -20,7 +21,6 @@ use crate::failure::{Failure, Kind};
 use crate::nodes::{self, say};
 use crate::run::{Asker, Outcome};
 use crate::target::{Cluster, Target, TargetError};
-use crate::words::words;
 use crate::{print, table};
 
 use self::after::Installation;
@@ -63,7 +63,7 @@ pub(crate) async fn check(
             }
             Ok(report) => report.summary(),
             Err(failure) if is_over || failure.kind == Kind::Question => return Err(failure),
-            Err(failure) => format!("{:#}", failure.error),
+            Err(failure) => failure.words(),
         };
         if state != told {
             say(asker.program, &[format!("waiting: {state}")]);
@@ -97,7 +97,7 @@ async fn before(target: &Target) -> Result<Report, Failure> {
     let answers = gather::cluster(cluster.client(), cluster.namespace().as_str()).await;
     let answers = answers.map_err(|error| TargetError::Request {
         what: "ask the API server for its version".to_owned(),
-        reason: words(&error),
+        reason: causes(&error),
     })?;
     Ok(Report::new(before::judge(&answers)))
 }
