@@ -10,6 +10,7 @@
 
 mod answers;
 mod because;
+mod grouped;
 mod matrix;
 mod others;
 mod regions;
