@@ -67,7 +67,9 @@ fn ends(judge: &Judge<'_>) -> Vec<End> {
     };
     let outside = worlds::OUTSIDE.iter().map(|address| address.parse().unwrap());
     let outside = outside.map(|address: IpAddr| judge.place_of(address));
-    let outside = outside.filter(|place| place.owners.is_empty() && !guarded(place.address.unwrap()));
+    let is_nobodys =
+        |place: &Place| place.owners.is_empty() && place.host.is_none() && !guarded(place.address.unwrap());
+    let outside = outside.filter(is_nobodys);
     pods.chain(outside.map(|place| End { name: None, address: place.address, places: vec![place] })).collect()
 }
 

@@ -91,6 +91,17 @@ impl fmt::Display for Part<'_> {
     }
 }
 
+/// How many of these pods each part has. Those of one part mostly follow each other: each such run is looked up once.
+pub(super) fn totals<'w>(pods: &[&'w Arc<Pod>]) -> BTreeMap<Part<'w>, usize> {
+    let mut totals = BTreeMap::new();
+    for run in pods.chunk_by(|a, b| Part::of(a) == Part::of(b)) {
+        if let [first, ..] = run {
+            *totals.entry(Part::of(first)).or_default() += run.len();
+        }
+    }
+    totals
+}
+
 /// One pod, and what passes.
 pub(super) struct Item<'w> {
     pub(super) pod: &'w Arc<Pod>,
