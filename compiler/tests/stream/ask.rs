@@ -2,13 +2,9 @@
 
 use flock_compiler::engine::Desired;
 use flock_compiler::service::Limits;
-<<<<<<< HEAD
 use flock_compiler_core::object::{
-    IpBlock, Peer, PeerMatch, Policy, PolicyBody, PolicyRules, Rule, RulePorts,
+    IpBlock, Overdue, Peer, PeerMatch, Policy, PolicyBody, PolicyRules, Rule, RulePorts,
 };
-=======
-use flock_compiler_core::object::{Overdue, Policy, PolicyBody, PolicyRules};
->>>>>>> record
 use flock_compiler_core::{Change, Edit, Selector};
 use flock_proto::v1::ask_service_client::AskServiceClient;
 use flock_proto::v1::end::End as EndOf;

@@ -25,7 +25,6 @@ use crate::failure::{Failure, Kind};
 use crate::nodes::{self, say};
 use crate::run::{Asker, Outcome};
 use crate::target::{Target, TargetError};
-use crate::words::words;
 use crate::{print, table};
 
 use self::after::Installation;
