@@ -30,13 +30,19 @@ from render import KUBERNETES, chart_objects, objects
 
 VALUES = KUBERNETES / "check" / "values"
 MONITORING = KUBERNETES.parent / "monitoring"
+RELEASE = KUBERNETES.parent / "release" / "manifests"
 KUBECTL = Path(sys.executable).with_name("kubectl")
 OVERLAYS = sorted(path.parent.name for path in KUBERNETES.glob("overlays/*/kustomization.yaml"))
 
 # Values that no chart should take, and what it has to say of them.
 REFUSED = {
     "compiler: {replica: 3}": "additional properties 'replica' not allowed",
-    "drops: true": "additional properties 'drops' not allowed",
+    "dropped: true": "additional properties 'dropped' not allowed",
+    "drops: 'off'": "at '/drops': got string, want boolean",
+    "mode: off": "at '/mode': got boolean, want string",
+    "mode: remove": "value must be one of 'run', 'leave', 'uninstall'",
+    "seLinuxType: {type: spc_t}": "at '/seLinuxType': got object, want string",
+    "restore: true": "at '/restore': got boolean, want object",
     'compiler: {replicas: "2"}': "at '/compiler/replicas': got string, want integer",
     "compiler: {replicas: 0}": "at '/compiler/replicas': minimum",
     "compiler: {ports: {grpc: 70000}}": "at '/compiler/ports/grpc': maximum",
@@ -63,9 +69,20 @@ REFUSED = {
     "metrics: {podMonitor: {create: perhaps}}": "at '/metrics/podMonitor/create': got string, want boolean",
 }
 
+# Components that say how far it is on its way out, and go with each of the others by itself.
+LEAVING = {"leave", "uninstall"}
+
 # What containers may add to none, by their names.
 FOLDERS = {"DAC_OVERRIDE", "CHOWN", "FOWNER"}
 CAPABILITIES = {"agent": {"NET_ADMIN"}, "install-cni": FOLDERS, "tables": {"NET_ADMIN"}, "cni": FOLDERS, "clean": FOLDERS}
+
+
+# The last command that the notes give.
+NOTES_END = {
+    "run": "kubectl flock check --wait 2m{option}",
+    "leave": "--set mode=uninstall",
+    "uninstall": "helm uninstall flock-netpol -n {namespace}",
+}
 
 
 class Fault(Exception):
@@ -162,18 +179,19 @@ def check_overlay(name: str) -> None:
 
 
 def check_components_together() -> None:
-    """All components but the one that contradicts another, on images by digest, in another registry."""
+    """All components that may be together, on images by digest, in another registry."""
+    overlays = [it for it in OVERLAYS if it not in LEAVING]
     with tempfile.TemporaryDirectory(dir=KUBERNETES) as folder:
         images = [
             {"name": "flock-compiler", "newName": "ghcr.io/example/flock-compiler", "digest": f"sha256:{1:064}"},
             {"name": "flock-node-agent", "newName": "ghcr.io/example/flock-node-agent", "digest": f"sha256:{2:064}"},
         ]
-        components = [f"../components/{it}" for it in sorted(OVERLAYS, reverse=True)]
+        components = [f"../components/{it}" for it in reversed(overlays)]
         text = yaml.safe_dump({"resources": ["../base"], "components": components, "images": images})
         Path(folder, "kustomization.yaml").write_text(text)
         found = kustomized(Path(folder))
     values: dict[str, Any] = {"namespace": {"create": True}}
-    for name in OVERLAYS:
+    for name in overlays:
         merge(values, yaml.safe_load((VALUES / "overlays" / f"{name}.yaml").read_text()))
     merge(values, yaml.safe_load((VALUES / "digests.yaml").read_text()))
     values["image"] = {"registry": "ghcr.io/example"}
@@ -232,6 +250,23 @@ def check_package() -> None:
     expect({it for it in files if it.startswith("files/")} == read, f"the package holds {sorted(files)}")
 
 
+def check_release() -> None:
+    """The chart that a release publishes installs its images without a value, and so do the manifests beside it."""
+    registry, compiler, agent = "ghcr.io/example", f"sha256:{1:064}", f"sha256:{2:064}"
+    values = {"image": {"registry": registry}, "compiler": {"image": {"digest": compiler}}, "agent": {"image": {"digest": agent}}}
+    with tempfile.TemporaryDirectory() as folder:
+        options = ["--registry", registry, "--compiler", compiler, "--agent", agent]
+        written = [sys.executable, str(RELEASE), *options, "--chart", f"{folder}/charts", "--output", f"{folder}/dist"]
+        made = subprocess.run(written, capture_output=True, text=True)
+        expect(made.returncode == 0, made.stderr)
+        package = Path(helm_python.package(f"{folder}/charts/flock-netpol", destination=folder))
+        with helm_python.Chart.load_archive(package.read_bytes()) as chart:
+            rendered = chart.render({}, name="flock-netpol", namespace=render.NAMESPACE)
+        same(objects("\n---\n".join(it for name, it in rendered.items() if name.endswith(".yaml"))), chart_objects(values))
+        install = objects(Path(folder, "dist/install.yaml").read_text())
+    same(install, chart_objects(values | {"namespace": {"create": True}}))
+
+
 def check_version() -> None:
     """The chart installs the programs that it was made with."""
     cargo = (KUBERNETES / "../../Cargo.toml").read_text()
@@ -242,8 +277,16 @@ def check_version() -> None:
 
 def check_notes() -> None:
     for name, values in value_sets().items():
-        text = render.notes(values)
-        expect(text.rstrip().endswith("kubectl flock check --wait 2m"), f"{name}: {text}")
+        for namespace in (render.NAMESPACE, "elsewhere"):
+            text = render.notes(values, namespace)
+            option = "" if namespace == render.NAMESPACE else f" --compiler-namespace {namespace}"
+            for line in re.findall(r"^    (kubectl flock .*|kubectl -n .*)$", text, re.M):
+                expect(line.startswith("kubectl -n") or line.endswith(option), f"{name}: {line}")
+            ends = NOTES_END[values.get("mode", "run")].format(option=option, namespace=namespace)
+            expect(text.rstrip().endswith(ends), f"{name}: {text}")
+            expect("helm uninstall" in text, f"{name}: does not say how to be rid of it")
+            chosen = set(values.get("agent", {}).get("nodeSelector", {})) - {"kubernetes.io/os"}
+            expect(("have no agent" in text) == bool(chosen), f"{name}: {text}")
 
 
 class Program:
@@ -347,7 +390,7 @@ def check_least_rights(items: list[dict[str, Any]], privileged: bool) -> None:
         allowed = CAPABILITIES.get(container["name"], set())
         expect(set(context["capabilities"].get("add", [])) <= allowed, f"{name}: {context['capabilities']}")
     for name, pod in pods(items):
-        if name == "DaemonSet flock-node-agent":
+        if name.startswith("DaemonSet "):
             expect(pod["automountServiceAccountToken"] is False, f"{name}: has a token for the API server")
         secrets = [it["secret"]["secretName"] for it in pod.get("volumes", []) if "secret" in it]
         expect(name != "DaemonSet flock-node-agent" or set(secrets) <= {"flock-compiler-ca"}, f"{name}: mounts {secrets}")
@@ -379,6 +422,83 @@ def check_selectors(everything: dict[str, list[dict[str, Any]]]) -> None:
             expect(seen.setdefault(key, selector) == selector, f"{name}: selector of {key}")
             labels = item["spec"]["template"]["metadata"]["labels"]
             expect(selector["matchLabels"].items() <= labels.items(), f"{name}: {key} selects other pods")
+
+
+def daemon_set(items: list[dict[str, Any]], name: str) -> dict[str, Any]:
+    found = [it for it in items if (it["kind"], it["metadata"]["name"]) == ("DaemonSet", name)]
+    expect(len(found) == 1, f"{len(found)} DaemonSets {name}")
+    return found[0]
+
+
+def folders(item: dict[str, Any]) -> set[str]:
+    """What a workload has of its node."""
+    return {it["hostPath"]["path"] for it in item["spec"]["template"]["spec"]["volumes"] if "hostPath" in it}
+
+
+def check_removal_applied(removal: list[dict[str, Any]], default: list[dict[str, Any]]) -> None:
+    """Whoever made the agents' DaemonSet, and with whatever: what is applied over it has nothing of theirs."""
+    namespace = f"/namespaces/{render.NAMESPACE}/daemonsets"
+    with server.serving() as api, tempfile.TemporaryDirectory() as home:
+        # As Helm, or a server-side apply, leaves it: kubectl finds nothing that it has applied before.
+        for item in (it for it in default if it["kind"] == "DaemonSet"):
+            api.objects[f"/apis/apps/v1{namespace}/{item['metadata']['name']}"] = defaults.served(item)
+        manifest = Path(home, "manifest.yaml")
+        manifest.write_text(yaml.safe_dump_all(removal))
+        options = ["--server", api.url, "--cache-dir", f"{home}/cache", "--validate=false"]
+        applied = kubectl("apply", *options, "-f", str(manifest), home=Path(home))
+        expect(applied.returncode == 0, applied.stderr)
+        expect([it[0] for it in api.writes] == ["POST"], f"it is no object of its own: {api.writes}")
+        made = json.loads(api.writes[0][2])["spec"]["template"]["spec"]
+        expect([it["name"] for it in made["containers"]] == ["clean"], f"{made['containers']}")
+
+
+def check_removal(removal: list[dict[str, Any]], installed: list[dict[str, Any]]) -> None:
+    """It waits on each node for the end of what it removes, and mounts no folder but those that were written to."""
+    remover, selects = daemon_set(removal, "flock-netpol-uninstall"), "app.kubernetes.io/name"
+    names = {it["metadata"]["name"] for it in removal if it["kind"] == "DaemonSet"}
+    expect(names == {"flock-netpol-uninstall"}, f"beside it there are {names}")
+    pod = remover["spec"]["template"]["spec"]
+    (term,) = pod["affinity"]["podAntiAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
+    expect(term["topologyKey"] == "kubernetes.io/hostname", f"{term}")
+    (asked,) = term["labelSelector"]["matchExpressions"]
+    expect((asked["key"], asked["operator"]) == (selects, "In"), f"{asked}")
+    there: set[str] = set()
+    for item in (it for it in installed if it["kind"] == "DaemonSet"):
+        own = item["spec"]["template"]["metadata"]["labels"][selects]
+        expect(own in asked["values"], f"it does not wait for the end of {own}")
+        there |= folders(item)
+        for field in ("nodeSelector", "tolerations", "imagePullSecrets"):
+            other = item["spec"]["template"]["spec"]
+            expect(pod.get(field) == other.get(field), f"{field}: {pod.get(field)}, of {own} {other.get(field)}")
+    expect(remover["spec"]["selector"]["matchLabels"][selects] not in asked["values"], "it waits for itself")
+    expect(folders(remover) <= there, f"nobody has written to {folders(remover) - there}")
+    steps = [it["name"] for it in pod["initContainers"]]
+    expect(steps == ["cni", "tables"] + ["unit"] * ("/opt/flock" in there), f"{steps}")
+
+
+def check_leaving() -> None:
+    """Before the agents go, and while they do, no pod is closed for that; and none waits for the plugin."""
+    for mode in ("leave", "uninstall"):
+        named = dict(containers(chart_objects({"mode": mode, "compiler": {"unreadyPods": "drop"}})))
+        expect("--unready-pods=allow" in named["Deployment flock-compiler, compiler"]["args"], f"{mode}: pods are closed")
+    installer = dict(containers(chart_objects({"mode": "leave"})))["DaemonSet flock-node-agent, install-cni"]
+    expect("--absent" in installer["args"], f"{installer['args']}")
+    for values, wanted in (({}, False), ({"drops": False}, True)):
+        found = dict(containers(chart_objects(values)))["Deployment flock-compiler, compiler"]["args"]
+        expect(("--drops=off" in found) == wanted, f"{values}: {found}")
+
+
+def check_selinux() -> None:
+    """The type reaches every container that writes to the node, and CNI's own counts first where it writes to CNI's folders."""
+    for mode in ("run", "uninstall"):
+        values = {"mode": mode, "restore": {"install": True}, "seLinuxType": "a_t"}
+        for of_cni, wanted in ((None, "a_t"), ("b_t", "b_t")):
+            cni = {"cni": {"seLinuxType": of_cni}} if of_cni else {}
+            for name, container in containers(chart_objects(values | cni)):
+                if name.startswith("DaemonSet "):
+                    right = wanted if container["name"] in ("install-cni", "cni", "clean") else "a_t"
+                    found = container["securityContext"].get("seLinuxOptions")
+                    expect(found == {"type": right}, f"{mode}, {name}: {found}")
 
 
 def check_quota(items: list[dict[str, Any]]) -> None:
@@ -445,6 +565,16 @@ def checks(programs: Path) -> Iterator[tuple[str, Callable[[], None]]]:
         yield f"least rights: {name}", lambda items=items, it=privileged: check_least_rights(items, it)
     yield "kubectl apply twice", lambda: check_applied_twice(union(default, everything["chart, monitoring.yaml"]))
     yield "what is not at rest is noticed", lambda: check_rest_is_noticed(default)
+    for name in ("uninstall.yaml", "uninstall-restore.yaml"):
+        yield f"{name} over agents of Helm's", lambda name=name: check_removal_applied(everything[name], default)
+    restoring = default + everything["restore.yaml"]
+    yield "removal: uninstall.yaml", lambda: check_removal(everything["uninstall.yaml"], default)
+    yield "removal: uninstall-restore.yaml", lambda: check_removal(everything["uninstall-restore.yaml"], restoring)
+    yield "removal: overlay", lambda: check_removal(everything["overlay uninstall"], default)
+    leaving = value_sets()["uninstall.yaml"]
+    yield "removal: chart", lambda: check_removal(chart_objects(leaving), chart_objects(leaving | {"mode": "run"}))
+    yield "leaving", check_leaving
+    yield "SELinux", check_selinux
     yield "selectors", lambda: check_selectors(everything)
     yield "the quota names the priority classes: install.yaml", lambda: check_quota(default)
     yield "the quota names the priority classes: everything.yaml", lambda: check_quota(everything["chart, everything.yaml"])
@@ -452,6 +582,7 @@ def checks(programs: Path) -> Iterator[tuple[str, Callable[[], None]]]:
         yield f"refused: {values!r}", lambda values=values, message=message: check_refused(values, message)
     yield "lint", check_lint
     yield "package", check_package
+    yield "package of a release", check_release
     yield "version", check_version
     yield "notes", check_notes
     yield "another namespace", check_namespace
