@@ -310,12 +310,18 @@ def check_programs(programs: Path, items: list[dict[str, Any]], known: dict[tupl
         if command not in known:
             known[command] = Program(list(command))
         program = known[command]
-        for argument in arguments:
+        for argument in arguments + [it for command in commands(container) for it in command[1:]]:
             option = argument.partition("=")[0]
             expect(not option.startswith("-") or option in program.options, f"{name}: {command} has no {option}")
         for variable in container.get("env", []):
             is_ours = variable["name"].startswith("FLOCK_")
             expect(not is_ours or variable["name"] in program.variables, f"{name}: {command} reads no {variable['name']}")
+
+
+def commands(container: dict[str, Any]) -> list[list[str]]:
+    """What probes start in a container."""
+    probes = [probe for kind, probe in container.items() if kind.endswith("Probe")]
+    return [probe["exec"]["command"] for probe in probes if "exec" in probe]
 
 
 def check_rest(items: list[dict[str, Any]]) -> None:
@@ -397,11 +403,14 @@ def check_least_rights(items: list[dict[str, Any]], privileged: bool) -> None:
 
 
 def check_probes(items: list[dict[str, Any]]) -> None:
-    """Probes go to where the program listens; what listens on loopback is probed there."""
+    """Probes go to where the program listens; what listens on loopback is probed there. What keeps the plugin installed is
+    asked, with its own options, whether it is."""
     for name, container in containers(items):
         ports = {it["name"]: it["containerPort"] for it in container.get("ports", [])}
         listens = [it.partition("=")[2] for it in container.get("args", []) if "-listen=" in it]
-        probes = [probe for kind, probe in container.items() if kind.endswith("Probe")]
+        probes = [probe for kind, probe in container.items() if kind.endswith("Probe") and "exec" not in probe]
+        asked = [["flock-node-agent", *container["args"], "--probe"]] if container["name"] == "install-cni" else []
+        expect(commands(container) == asked, f"{name}: is asked {commands(container)}")
         expect(bool(probes) == bool(listens), f"{name}: listens at {listens} and has {len(probes)} probes")
         for probe in probes:
             get = probe["httpGet"]

@@ -87,6 +87,21 @@ seccompProfile:
 {{- include "flock.seLinux" .seLinuxType }}
 {{- end -}}
 
+{{/* How install-cni is called, and asked whether it is done. */}}
+{{- define "flock.installCni" -}}
+- install-cni
+- --bin-dir={{ .Values.cni.binDir }}
+- --conf-dir={{ .Values.cni.confDir }}
+- --on-timeout={{ .Values.cni.onTimeout }}
+- --timeout-ms={{ .Values.cni.timeoutMs }}
+{{- if eq .Values.mode "leave" }}
+- --absent
+{{- end }}
+{{- with .Values.cni.extraArgs }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}
+
 {{/* The SELinux type of a container, where one is given. */}}
 {{- define "flock.seLinux" -}}
 {{- with . }}
