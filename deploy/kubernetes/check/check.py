@@ -248,6 +248,7 @@ def check_package() -> None:
     same(objects("\n---\n".join(it for name, it in rendered.items() if name.endswith(".yaml"))), chart_objects(values))
     read = {f"files/{it}" for it in ("dashboard.json", "podmonitor.yaml", "rules.yaml")}
     expect({it for it in files if it.startswith("files/")} == read, f"the package holds {sorted(files)}")
+    expect("README.md" in files, "a package without a README")
 
 
 def check_release() -> None:
@@ -433,6 +434,22 @@ def check_selectors(everything: dict[str, list[dict[str, Any]]]) -> None:
             expect(selector["matchLabels"].items() <= labels.items(), f"{name}: {key} selects other pods")
 
 
+def check_ports(items: list[dict[str, Any]]) -> None:
+    """The table of ports, for firewalls, has those of the manifest and no others."""
+    text = (KUBERNETES.parent / "README.md").read_text().partition("| port, TCP |")[2].partition("\n\n")[0]
+    told = {int(it) for it in re.findall(r"^\| (\d+) \|", text, re.M)}
+    listened = [it for _, container in containers(items) for it in container.get("args", []) if "-listen=" in it]
+    expect(told == {int(it.rpartition(":")[2]) for it in listened}, f"told {told}, listened at {listened}")
+
+
+def check_paths() -> None:
+    """The folders that values are tried with are those that texts tell."""
+    texts = [KUBERNETES.parent / "life.md", KUBERNETES / "../../node-agent/cni/README.md", render.CHART / "values.yaml"]
+    for value in (value_sets()["k3s.yaml"]["cni"]["binDir"], "/home/kubernetes/bin"):
+        for path in texts:
+            expect(value in path.read_text(), f"{path.name} does not name {value}")
+
+
 def daemon_set(items: list[dict[str, Any]], name: str) -> dict[str, Any]:
     found = [it for it in items if (it["kind"], it["metadata"]["name"]) == ("DaemonSet", name)]
     expect(len(found) == 1, f"{len(found)} DaemonSets {name}")
@@ -583,6 +600,8 @@ def checks(programs: Path) -> Iterator[tuple[str, Callable[[], None]]]:
     leaving = value_sets()["uninstall.yaml"]
     yield "removal: chart", lambda: check_removal(chart_objects(leaving), chart_objects(leaving | {"mode": "run"}))
     yield "leaving", check_leaving
+    yield "ports: README.md", lambda: check_ports(default)
+    yield "folders of other runtimes", check_paths
     yield "SELinux", check_selinux
     yield "selectors", lambda: check_selectors(everything)
     yield "the quota names the priority classes: install.yaml", lambda: check_quota(default)
