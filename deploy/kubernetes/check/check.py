@@ -178,9 +178,8 @@ def check_overlay(name: str) -> None:
     same(kustomized(KUBERNETES / "overlays" / name), chart_objects({"namespace": {"create": True}} | values))
 
 
-def check_components_together() -> None:
-    """All components that may be together, on images by digest, in another registry."""
-    overlays = [it for it in OVERLAYS if it not in LEAVING]
+def check_components(overlays: list[str]) -> None:
+    """Components together, on images by digest, in another registry."""
     with tempfile.TemporaryDirectory(dir=KUBERNETES) as folder:
         images = [
             {"name": "flock-compiler", "newName": "ghcr.io/example/flock-compiler", "digest": f"sha256:{1:064}"},
@@ -434,6 +433,12 @@ def check_selectors(everything: dict[str, list[dict[str, Any]]]) -> None:
             expect(selector["matchLabels"].items() <= labels.items(), f"{name}: {key} selects other pods")
 
 
+def check_budget(items: list[dict[str, Any]]) -> None:
+    (budget,) = [it["spec"] for it in items if it["kind"] == "PodDisruptionBudget"]
+    policy = budget.get("unhealthyPodEvictionPolicy")
+    expect(policy == "AlwaysAllow", f"a compiler that is not ready holds up drains: {policy}")
+
+
 def check_ports(items: list[dict[str, Any]]) -> None:
     """The table of ports, for firewalls, has those of the manifest and no others."""
     text = (KUBERNETES.parent / "README.md").read_text().partition("| port, TCP |")[2].partition("\n\n")[0]
@@ -575,7 +580,9 @@ def checks(programs: Path) -> Iterator[tuple[str, Callable[[], None]]]:
     yield "install.yaml, base and components are what the chart renders", check_rendered
     for name in OVERLAYS:
         yield f"overlay {name} is what the chart renders", lambda name=name: check_overlay(name)
-    yield "all components together, images by digest", check_components_together
+    together = [it for it in OVERLAYS if it not in LEAVING]
+    for names in (together, *([it] for it in sorted(LEAVING))):
+        yield f"components together, images by digest: {names}", lambda names=names: check_components(names)
     everything = renderings()
     default = everything["install.yaml"]
     for release in schemas.releases():
@@ -600,6 +607,7 @@ def checks(programs: Path) -> Iterator[tuple[str, Callable[[], None]]]:
     leaving = value_sets()["uninstall.yaml"]
     yield "removal: chart", lambda: check_removal(chart_objects(leaving), chart_objects(leaving | {"mode": "run"}))
     yield "leaving", check_leaving
+    yield "budget", lambda: check_budget(default)
     yield "ports: README.md", lambda: check_ports(default)
     yield "folders of other runtimes", check_paths
     yield "SELinux", check_selinux

@@ -27,7 +27,7 @@ NAMESPACE = "flock-system"
 ORDER = ["namespace", "crd", "accounts", "certificates", "rbac", "quota", "compiler", "agent", "uninstall", "restore", "monitoring"]
 
 HEADER = """\
-# flock-netpol: a compiler in two replicas, an agent on every node. Set the images (README), then:
+# flock-netpol: a compiler in two replicas, an agent on every node. Set the images, unless it is a release's, then:
 #   kubectl apply -f deploy/kubernetes/install.yaml
 #
 # Rendered from deploy/kubernetes/chart with its default values by deploy/kubernetes/check/render.py: edit the chart.
