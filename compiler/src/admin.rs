@@ -194,6 +194,8 @@ fn readiness(pages: &Pages) -> Readiness {
         Readiness::Unlisted
     } else if !pages.context.engine.is_sound() {
         Readiness::Unsound
+    } else if !*pages.context.checked.borrow() {
+        Readiness::Unchecked
     } else if pages.certificate.as_ref().is_some_and(|certificate| !certificate.is_there()) {
         Readiness::NoCertificate
     } else if pages.context.metrics.is_alone() {

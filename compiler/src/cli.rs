@@ -137,6 +137,19 @@ pub struct Serve {
     /// does not check itself.
     #[arg(long, env = "FLOCK_SELF_CHECK_INTERVAL", value_name = "TIME", default_value = "5m", value_parser = period)]
     pub self_check_interval: Duration,
+    /// `on` or `off`: whether what was translated first is checked before this replica says that it is ready, for 20 s at most.
+    #[arg(
+        long,
+        env = "FLOCK_SELF_CHECK_AT_START",
+        value_name = "on|off",
+        value_enum,
+        default_value = "on",
+        hide_possible_values = true
+    )]
+    pub self_check_at_start: Switch,
+    /// Tell by Kubernetes Events of NetworkPolicies that are not understood, that select nothing, and that have come into force.
+    #[arg(long, env = "FLOCK_POLICY_EVENTS", conflicts_with = "manifests")]
+    pub policy_events: bool,
 }
 
 /// How callers are known.
@@ -160,6 +173,15 @@ pub struct Security {
     /// Whose tokens are agents'; default: flock-node-agent in the namespace of the compiler.
     #[arg(long, env = "FLOCK_AGENT_ACCOUNT", value_name = "NAMESPACE/NAME")]
     pub agent_account: Option<ServiceAccount>,
+}
+
+/// Whether something is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Switch {
+    /// It is.
+    On,
+    /// It is not.
+    Off,
 }
 
 /// When TLS is spoken and tokens are asked for.

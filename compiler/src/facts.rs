@@ -80,6 +80,8 @@ pub(crate) fn of_node(
         flowtables: facts.flowtables.clone(),
         netkit: facts.netkit,
         openvswitch: facts.openvswitch,
+        bypassed: facts.bypassed,
+        enforcers: facts.enforcers.clone(),
         refused,
         grammar,
         cni,
@@ -112,6 +114,8 @@ pub(crate) fn to_hello(facts: &Facts) -> Hello {
         flowtables: facts.flowtables.clone(),
         netkit: facts.netkit,
         openvswitch: facts.openvswitch,
+        bypassed: facts.bypassed,
+        enforcers: facts.enforcers.clone(),
     };
     Hello {
         node: facts.node.clone(),
@@ -193,6 +197,8 @@ mod tests {
             accept_source_route: true,
             ipvs: true,
             flowtables: ["inet filter ft".to_owned()].into(),
+            bypassed: true,
+            enforcers: ["kube-router".to_owned()].into(),
             refused: vec!["no".to_owned()],
             grammar: 2,
             cni: true,

@@ -3,6 +3,7 @@
 pub mod access;
 pub mod admin;
 pub mod attach;
+mod background;
 mod certify;
 pub mod cli;
 pub mod drops;
@@ -11,15 +12,17 @@ mod facts;
 pub mod fleet;
 #[cfg(any(fuzzing, test))]
 pub mod fuzzing;
+mod in_force;
 pub mod listen;
 pub mod metrics;
 pub mod mirror;
 pub mod node_status;
+pub mod policy_events;
 pub mod readiness;
 pub mod render;
 pub mod replicas;
 mod secured;
-mod self_check;
+pub mod self_check;
 pub mod serve;
 pub mod service;
 pub mod source;

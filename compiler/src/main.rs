@@ -8,7 +8,7 @@ use flock_compiler::cli::{Cli, Command, LogFormat};
 use flock_compiler::render::{Rendering, render};
 use flock_compiler::serve::serve;
 use flock_compiler::verify::{Verification, verify};
-use flock_shared::telemetry;
+use flock_shared::{causes, telemetry};
 
 /// Exit status for bad input and wrong flags, as clap has it.
 const BAD_INPUT: u8 = 2;
@@ -72,7 +72,7 @@ fn main() -> ExitCode {
             match runtime.block_on(serve(*options)) {
                 Ok(()) => ExitCode::SUCCESS,
                 Err(error) => {
-                    complain(&format!("{error:#}"));
+                    complain(&causes(&*error));
                     ExitCode::FAILURE
                 }
             }

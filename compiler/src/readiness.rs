@@ -9,6 +9,8 @@ pub enum Readiness {
     Unlisted,
     /// The translation breaks an invariant.
     Unsound,
+    /// What was translated first is still being checked.
+    Unchecked,
     /// There is no certificate yet.
     NoCertificate,
     /// This replica alone cannot read an API server that is well.
@@ -17,7 +19,8 @@ pub enum Readiness {
 
 impl Readiness {
     /// All that it may be instead of ready.
-    pub const UNREADY: [Self; 4] = [Self::Unlisted, Self::Unsound, Self::NoCertificate, Self::Alone];
+    pub const UNREADY: [Self; 5] =
+        [Self::Unlisted, Self::Unsound, Self::Unchecked, Self::NoCertificate, Self::Alone];
 
     /// One line for people.
     #[must_use]
@@ -26,6 +29,7 @@ impl Readiness {
             Self::Ready => "ok",
             Self::Unlisted => "not every watched kind has been listed yet",
             Self::Unsound => "the translation breaks an invariant: the log says which",
+            Self::Unchecked => "what was translated first is still being checked",
             Self::NoCertificate => "there is no certificate yet",
             Self::Alone => "the API server is well, and this replica alone cannot read it",
         }
@@ -38,6 +42,7 @@ impl Readiness {
             Self::Ready => "",
             Self::Unlisted => "not_listed",
             Self::Unsound => "unsound",
+            Self::Unchecked => "not_checked",
             Self::NoCertificate => "no_certificate",
             Self::Alone => "alone",
         }

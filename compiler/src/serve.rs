@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use flock_ask::ServiceAddresses;
 use flock_compiler_core::Options;
 use flock_shared::shutdown;
 use kube::Client;
@@ -22,15 +23,16 @@ use tokio::time::timeout;
 use crate::access::Access;
 use crate::admin::{self, Pages};
 use crate::attach::{AttachmentWriter, Store};
-use crate::cli::Serve;
+use crate::cli::{Serve, Switch};
 use crate::drops;
 use crate::engine::{Engine, EngineError};
 use crate::fleet::Fleet;
 use crate::listen::{self, PreAuthLimiter, listen};
 use crate::metrics::Metrics;
+use crate::policy_events::{Pace, PolicyEvents};
 use crate::replicas::Replicas;
 use crate::secured::{Protection, Upkeep};
-use crate::self_check::SelfCheck;
+use crate::self_check::{SelfCheck, check_at_start};
 use crate::service::{self, Context, Limits, ServeError};
 use crate::source::kubernetes::{self, KubernetesSource, ProbeSettings};
 use crate::source::manifests::ManifestsSource;
@@ -41,6 +43,9 @@ use flock_convert::HostInterfaces;
 const EVENT_QUEUE: usize = 4096;
 /// How long open streams may take to end once the process was asked to stop.
 const GRACE: Duration = Duration::from_secs(2);
+
+/// The address of the API server's Service, in every pod.
+const API_SERVER: &str = "KUBERNETES_SERVICE_HOST";
 
 /// Runs until SIGTERM or SIGINT.
 ///
@@ -63,6 +68,10 @@ pub async fn serve(options: Serve) -> anyhow::Result<()> {
     let (events, incoming) = mpsc::channel(EVENT_QUEUE);
     let host_iface = options.interfaces.host_iface;
     let interfaces = host_iface.to_string();
+    // The kubelet tells of the cluster that this process is in; another one may be followed.
+    let is_inside = options.manifests.is_none() && options.kubeconfig.is_none();
+    let host = std::env::var(API_SERVER).ok().filter(|_| is_inside);
+    let services = host.map(|host| ServiceAddresses::of_api_server(&host)).unwrap_or_default();
     let Followed { source, metrics, client } = tokio::select! {
         _ = &mut requested => return Ok(()),
         followed = follow(options.manifests, options.kubeconfig.as_deref(), host_iface, events) => followed?,
@@ -84,7 +93,9 @@ pub async fn serve(options: Serve) -> anyhow::Result<()> {
 
     let (engine, handle) = Engine::with(translation, Arc::clone(&metrics));
     let (stop, stopping) = watch::channel(false);
+    let (checked, is_checked) = watch::channel(options.self_check_at_start == Switch::Off);
     let fleet = Arc::new(Fleet::default());
+    let told = client.clone().filter(|_| options.policy_events);
     let store = client.map_or_else(|| Store::memory(handle.clone()), Store::cluster);
     let context = Context {
         writer: AttachmentWriter::new(store, handle.clone(), Arc::clone(&fleet)),
@@ -94,15 +105,25 @@ pub async fn serve(options: Serve) -> anyhow::Result<()> {
         metrics,
         access: access(grpc),
         stopping: stopping.clone(),
+        checked: is_checked,
         limits: Limits { attach_wait: options.attach_wait, ..Limits::default() },
         replicas,
         interfaces,
+        services: Arc::new(services),
     };
+    // It ends by itself.
+    tokio::spawn(check_at_start(context.engine.clone(), Arc::clone(&context.metrics), checked));
     if !options.self_check_interval.is_zero() {
         let check =
             SelfCheck::new(context.engine.clone(), Arc::clone(&context.metrics), options.self_check_interval);
         // It ends with the engine, and nothing hangs on it.
         tokio::spawn(check.run());
+    }
+    if let Some(client) = told {
+        let Context { engine, fleet, replicas, metrics, .. } = context.clone();
+        let events = PolicyEvents::new(client, engine, (fleet, replicas), metrics, Pace::default());
+        // The same.
+        tokio::spawn(events.run());
     }
     let counting =
         drops::count(Arc::clone(&context.drops), context.engine.clone(), Arc::clone(&context.metrics));

@@ -6,7 +6,7 @@ use std::io::{self, Read as _, Write};
 use std::path::Path;
 
 use bytes::Bytes;
-use flock_compiler_core::object::Facts;
+use flock_compiler_core::object::{Facts, Overdue};
 use flock_compiler_core::revision::LAYOUT_VERSION;
 use flock_compiler_core::translate::translate_with;
 use flock_compiler_core::world::Trust;
@@ -14,7 +14,7 @@ use flock_compiler_core::{Change, Edit, Options, Translation, World};
 use flock_convert::HostInterfaces;
 use flock_convert::manifests::Manifests;
 use flock_proto::{Hello, ReceiptFile, v1};
-use flock_shared::{NodeName, PolicyKey};
+use flock_shared::{NamespaceName, NodeName, PodKey, PolicyKey};
 use prost::Message as _;
 
 use crate::cli::Verify;
@@ -59,7 +59,8 @@ pub(crate) fn options(options: &Options, interfaces: &str) -> BTreeMap<String, S
 /// # Errors
 /// When `out` or `err` cannot be written.
 pub fn verify(asked: &Verify, out: &mut impl Write, err: &mut impl Write) -> io::Result<Verification> {
-    let read = || -> Result<(ReceiptFile, Options, HostInterfaces, Vec<Facts>), String> {
+    type Told = (Vec<Facts>, Vec<Overdue>);
+    let read = || -> Result<(ReceiptFile, Options, HostInterfaces, Told), String> {
         let receipt = read(&asked.receipt)?;
         let (options, interfaces) = parse_options(&receipt)?;
         let facts = receipt.nodes.iter().filter(|node| !node.facts.is_empty());
@@ -75,9 +76,10 @@ pub fn verify(asked: &Verify, out: &mut impl Write, err: &mut impl Write) -> io:
             }
         });
         let facts: Vec<Option<Facts>> = facts.collect::<Result<_, String>>()?;
-        Ok((receipt, options, interfaces, facts.into_iter().flatten().collect()))
+        let overdue = overdue(&receipt)?;
+        Ok((receipt, options, interfaces, (facts.into_iter().flatten().collect(), overdue)))
     };
-    let (receipt, options, interfaces, facts) = match read() {
+    let (receipt, options, interfaces, (facts, overdue)) = match read() {
         Ok(read) => read,
         Err(error) => {
             writeln!(err, "error: {}: {error}", asked.receipt.display())?;
@@ -93,18 +95,23 @@ pub fn verify(asked: &Verify, out: &mut impl Write, err: &mut impl Write) -> io:
     }
     let mut world = World::trusting(options.trust);
     let facts = facts.into_iter().map(|facts| Change::Facts(Edit::Upsert(facts)));
-    manifests.listings().into_iter().chain(facts).for_each(|change| drop(world.apply(change)));
+    let overdue = overdue.into_iter().map(|overdue| Change::Overdue(Edit::Upsert(overdue)));
+    manifests.listings().into_iter().chain(facts).chain(overdue).for_each(|change| drop(world.apply(change)));
     let translation = translate_with(&world, options);
     let found = differences(&receipt, &world, &translation);
     for line in &found {
         writeln!(out, "{line}")?;
     }
     if found.is_empty() {
-        let (nodes, policies) = (receipt.nodes.len(), receipt.policies.len());
-        writeln!(
-            out,
-            "proven: {nodes} nodes enforce what these objects ask for, {policies} policies among them"
-        )?;
+        let nodes = match receipt.nodes.len() {
+            1 => "1 node enforces".to_owned(),
+            several => format!("{several} nodes enforce"),
+        };
+        let policies = match receipt.policies.len() {
+            1 => "1 policy".to_owned(),
+            several => format!("{several} policies"),
+        };
+        writeln!(out, "proven: {nodes} what these objects ask for, {policies} among them")?;
     }
     out.flush()?;
     Ok(if found.is_empty() { Verification::Proven } else { Verification::NotProven })
@@ -141,6 +148,25 @@ fn parse_options(receipt: &ReceiptFile) -> Result<(Options, HostInterfaces), Str
     Ok((Options { unready_pods, drops, trust, ..Options::default() }, interfaces))
 }
 
+/// Who is not waited for any more, on all nodes.
+fn overdue(receipt: &ReceiptFile) -> Result<Vec<Overdue>, String> {
+    let all = receipt.nodes.iter().flat_map(|node| node.overdue.iter().map(move |overdue| (node, overdue)));
+    let all = all.map(|(node, overdue)| {
+        let wrong = |error: &dyn std::fmt::Display| format!("overdue of node {:?}: {error}", node.node);
+        match &overdue.pod {
+            Some(pod) => {
+                PodKey::new(&overdue.namespace, pod).map(Overdue::Pod).map_err(|error| wrong(&error))
+            }
+            None => {
+                let node = NodeName::new(&node.node).map_err(|error| wrong(&error))?;
+                let namespace = NamespaceName::new(&overdue.namespace).map_err(|error| wrong(&error))?;
+                Ok(Overdue::Namespace(node, namespace))
+            }
+        }
+    });
+    all.collect()
+}
+
 /// What the objects do not bear out.
 fn differences(receipt: &ReceiptFile, world: &World, translation: &Translation) -> Vec<String> {
     let mut found = Vec::new();
@@ -162,8 +188,9 @@ fn differences(receipt: &ReceiptFile, world: &World, translation: &Translation) 
             ));
         }
         if node.applied_revision.as_deref() != Some(revision) {
-            let said = node.applied_revision.as_deref().unwrap_or("nothing");
-            found.push(format!("node {}: it has acknowledged {said:?}, not {revision}", node.node));
+            let said =
+                node.applied_revision.as_ref().map_or_else(|| "nothing".to_owned(), |it| format!("{it:?}"));
+            found.push(format!("node {}: it has acknowledged {said}, not {revision}", node.node));
         }
     }
     for policy in &receipt.policies {

@@ -12,6 +12,7 @@ mod access {
     mod cluster;
     mod compiler;
     mod debug;
+    mod events;
     mod open_streams;
     mod rights;
     mod rotation;

@@ -17,7 +17,7 @@ use flock_node_agent::run::{self, Config};
 use flock_node_agent::state::Share;
 use flock_node_agent::{facts, handover, state};
 use flock_shared::telemetry::{self, LogFormat};
-use flock_shared::{TABLE, shutdown};
+use flock_shared::{TABLE, causes, shutdown};
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 use tracing::info;
@@ -53,7 +53,7 @@ fn ended(result: anyhow::Result<ExitCode>) -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             // Standard error is all that is left to report to.
-            let _ = writeln!(std::io::stderr().lock(), "flock-node-agent: {error:#}");
+            let _ = writeln!(std::io::stderr().lock(), "flock-node-agent: {}", causes(&*error));
             ExitCode::FAILURE
         }
     }

@@ -10,6 +10,9 @@ use crate::{WireError, text, v1};
 /// The longest description of a flowtable, in bytes.
 pub const FLOWTABLE_LIMIT: usize = 128;
 
+/// The longest name of who enforces, in bytes.
+const ENFORCER_LIMIT: usize = 64;
+
 /// The most texts of what nft refuses.
 pub const REFUSED_LINES: usize = 16;
 
@@ -22,6 +25,7 @@ const ADDRESSES: usize = 512;
 const PORTS: usize = 1024;
 const TUNNEL_PORTS: usize = 64;
 const FLOWTABLES: usize = 16;
+const ENFORCERS: usize = 16;
 
 /// The longest name of a device, in bytes: `IFNAMSIZ - 1`.
 const NAME_LIMIT: usize = 15;
@@ -47,6 +51,10 @@ pub struct NodeFacts {
     pub netkit: bool,
     /// Whether an Open vSwitch has ports that are no network cards.
     pub openvswitch: bool,
+    /// Whether pods talk, and next to nothing of that comes into the kernel's IP.
+    pub bypassed: bool,
+    /// Who else enforces NetworkPolicy here, or has left its rules behind, such as `kube-router`.
+    pub enforcers: BTreeSet<String>,
 }
 
 /// A bridge.
@@ -151,6 +159,8 @@ impl From<NodeFacts> for v1::NodeFacts {
         });
         let flowtables: BTreeSet<String> =
             facts.flowtables.into_iter().map(|name| text::truncated(name, FLOWTABLE_LIMIT)).collect();
+        let enforcers: BTreeSet<String> =
+            facts.enforcers.into_iter().map(|name| text::truncated(name, ENFORCER_LIMIT)).collect();
         Self {
             bridges: bridges.collect(),
             bridge_nf_call_iptables: v1::BridgeNf::from(facts.bridge_nf_v4).into(),
@@ -161,6 +171,8 @@ impl From<NodeFacts> for v1::NodeFacts {
             flowtables: flowtables.into_iter().take(FLOWTABLES).collect(),
             netkit: facts.netkit,
             openvswitch: facts.openvswitch,
+            bypassed: facts.bypassed,
+            enforcers: enforcers.into_iter().take(ENFORCERS).collect(),
         }
     }
 }
@@ -177,16 +189,19 @@ impl TryFrom<v1::NodeFacts> for NodeFacts {
         at_most("bridges.ports", ports, PORTS)?;
         at_most("tunnel_ports", facts.tunnel_ports.len(), TUNNEL_PORTS)?;
         at_most("flowtables", facts.flowtables.len(), FLOWTABLES)?;
+        at_most("enforcers", facts.enforcers.len(), ENFORCERS)?;
         let bridges: Vec<Bridge> =
             facts.bridges.into_iter().map(Bridge::try_from).collect::<Result<_, _>>()?;
         in_order("bridges", &bridges, |bridge| bridge.name.as_str())?;
         in_order("tunnel_ports", &facts.tunnel_ports, |port| port)?;
         in_order("flowtables", &facts.flowtables, |name| name.as_str())?;
+        in_order("enforcers", &facts.enforcers, |name| name.as_str())?;
         let port = |found: u32| match u16::try_from(found) {
             Ok(port @ 1..) => Ok(port),
             _ => Err(FactsError::Port { found }),
         };
         let flowtable = |name| text::printable("facts.flowtables", name, FLOWTABLE_LIMIT);
+        let enforcer = |name| text::printable("facts.enforcers", name, ENFORCER_LIMIT);
         Ok(Self {
             bridges,
             bridge_nf_v4: facts.bridge_nf_call_iptables.try_into()?,
@@ -197,6 +212,8 @@ impl TryFrom<v1::NodeFacts> for NodeFacts {
             flowtables: facts.flowtables.into_iter().map(flowtable).collect::<Result<_, _>>()?,
             netkit: facts.netkit,
             openvswitch: facts.openvswitch,
+            bypassed: facts.bypassed,
+            enforcers: facts.enforcers.into_iter().map(enforcer).collect::<Result<_, _>>()?,
         })
     }
 }

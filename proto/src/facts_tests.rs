@@ -24,6 +24,8 @@ fn facts() -> NodeFacts {
         flowtables: ["inet calico ft".to_owned()].into(),
         netkit: true,
         openvswitch: true,
+        bypassed: true,
+        enforcers: ["Calico".to_owned(), "kube-router".to_owned()].into(),
     }
 }
 
@@ -57,6 +59,7 @@ fn most() -> NodeFacts {
         bridges: (1000..2000).map(bridge).collect(),
         tunnel_ports: (40_000..u16::MAX).collect(),
         flowtables: (10..99).map(|n| format!("{n} {}", "ä".repeat(200))).collect(),
+        enforcers: (10..99).map(|n| format!("{n} {}", "ä".repeat(200))).collect(),
         ..facts()
     }
 }
@@ -69,6 +72,7 @@ fn what_is_too_much_is_left_out_when_sent_and_fits_in_a_message_of_an_agent() {
     let ports: usize = sent.bridges.iter().map(|bridge| bridge.ports.len()).sum();
     assert_eq!((sent.bridges.len(), addresses, ports), (BRIDGES, ADDRESSES, PORTS));
     assert_eq!((sent.tunnel_ports.len(), sent.flowtables.len()), (TUNNEL_PORTS, FLOWTABLES));
+    assert_eq!(sent.enforcers.len(), ENFORCERS);
     // A compiler takes messages of 64 KiB, and a hello says more than this.
     assert!(wire.encoded_len() < 55 * 1024, "{}", wire.encoded_len());
 }
@@ -83,7 +87,7 @@ fn refused(change: impl FnOnce(&mut v1::NodeFacts)) -> WireError {
 fn more_than_allowed_is_refused() {
     let bridge = |n: usize| v1::Bridge { name: format!("b{n:04}"), ..v1::Bridge::default() };
     let port = |n: usize| v1::BridgePort { name: format!("p{n:04}"), kind: 1 };
-    let many: [(&str, usize, WireError); 5] = [
+    let many: [(&str, usize, WireError); 6] = [
         ("bridges", BRIDGES, refused(|facts| facts.bridges = (0..=BRIDGES).map(bridge).collect())),
         (
             "bridges.addresses",
@@ -97,6 +101,7 @@ fn more_than_allowed_is_refused() {
         ),
         ("tunnel_ports", TUNNEL_PORTS, refused(|facts| facts.tunnel_ports = vec![1; TUNNEL_PORTS + 1])),
         ("flowtables", FLOWTABLES, refused(|facts| facts.flowtables = vec![String::new(); FLOWTABLES + 1])),
+        ("enforcers", ENFORCERS, refused(|facts| facts.enforcers = vec![String::new(); ENFORCERS + 1])),
     ];
     for (field, limit, error) in many {
         assert_eq!(error, FactsError::TooMany { field, count: limit + 1, limit }.into());
@@ -120,6 +125,10 @@ fn what_is_no_fact_is_refused() {
     assert_eq!(empty, FactsError::Empty { field: "bridges.name" }.into());
     let flowtable = refused(|facts| facts.flowtables = vec!["x".repeat(129)]);
     assert_eq!(flowtable, too_long("facts.flowtables", 129, 128));
+    let enforcer = refused(|facts| facts.enforcers = vec!["x".repeat(65)]);
+    assert_eq!(enforcer, too_long("facts.enforcers", 65, 64));
+    let unprintable = refused(|facts| facts.enforcers = vec!["a\u{1b}".into()]);
+    assert_eq!(unprintable, WireError::Unprintable { field: "facts.enforcers" });
     for found in [0, 65_536] {
         let error = refused(|facts| facts.tunnel_ports = vec![found]);
         assert_eq!(error, FactsError::Port { found }.into());
@@ -139,13 +148,14 @@ fn what_is_no_fact_is_refused() {
 #[test]
 fn what_is_not_in_order_is_refused() {
     type Change = fn(&mut v1::NodeFacts);
-    let changes: [(&str, Change); 6] = [
+    let changes: [(&str, Change); 7] = [
         ("bridges", |facts| facts.bridges.reverse()),
         ("bridges", |facts| facts.bridges[1] = facts.bridges[0].clone()),
         ("bridges.addresses", |facts| facts.bridges[0].addresses.reverse()),
         ("bridges.ports", |facts| facts.bridges[0].ports.reverse()),
         ("tunnel_ports", |facts| facts.tunnel_ports.reverse()),
         ("flowtables", |facts| facts.flowtables = vec!["x".into(); 2]),
+        ("enforcers", |facts| facts.enforcers.reverse()),
     ];
     for (field, change) in changes {
         assert_eq!(refused(change), FactsError::Order { field }.into());

@@ -32,7 +32,7 @@ pub use hello::{Hello, VERSION_LIMIT};
 pub use message::AgentMessage;
 pub use node_state::{NodeState, Others, Sight};
 pub use position::{POSITION_LIMIT, Position, PositionError};
-pub use receipt::{NodeReceipt, PolicyReceipt, ReceiptFile};
+pub use receipt::{NodeReceipt, OverdueReceipt, PolicyReceipt, ReceiptFile};
 pub use update::{Update, UpdateKind};
 
 /// The generated messages, clients and servers of package `flock.netpol.v1`.

@@ -38,6 +38,19 @@ pub struct NodeReceipt {
     pub applied_since: Option<String>,
     /// An encoded [`v1::Hello`], hexadecimal; empty: its agent has said nothing.
     pub facts: String,
+    /// Who is not waited for any more there.
+    #[serde(default)]
+    pub overdue: Vec<OverdueReceipt>,
+}
+
+/// See [`v1::OverdueReceipt`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct OverdueReceipt {
+    /// The namespace.
+    pub namespace: String,
+    /// The pod; absent: all of the namespace's.
+    pub pod: Option<String>,
 }
 
 /// See [`v1::PolicyReceipt`].
@@ -62,6 +75,7 @@ impl From<v1::Receipt> for ReceiptFile {
             applied_revision: node.applied_revision,
             applied_since: node.applied_since.map(|at| at.to_string()),
             facts: node.facts.iter().map(|byte| format!("{byte:02x}")).collect(),
+            overdue: node.overdue.into_iter().map(OverdueReceipt::from).collect(),
         });
         let policies = receipt.policies.into_iter().map(|policy| PolicyReceipt {
             namespace: policy.namespace,
@@ -77,6 +91,12 @@ impl From<v1::Receipt> for ReceiptFile {
             nodes: nodes.collect(),
             policies: policies.collect(),
         }
+    }
+}
+
+impl From<v1::OverdueReceipt> for OverdueReceipt {
+    fn from(overdue: v1::OverdueReceipt) -> Self {
+        Self { namespace: overdue.namespace, pod: overdue.pod }
     }
 }
 

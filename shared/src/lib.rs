@@ -3,6 +3,7 @@
 pub mod access;
 #[cfg(feature = "backoff")]
 pub mod backoff;
+mod causes;
 #[cfg(feature = "cni")]
 pub mod cni;
 #[cfg(feature = "dial")]
@@ -24,6 +25,7 @@ pub mod tables;
 pub mod telemetry;
 pub mod token;
 
+pub use causes::causes;
 pub use listed::listed;
 pub use marker::{MARKER_PREFIX, PAST_PREFIX, SUPERSEDED_LIMIT, Superseded, SupersededError};
 pub use name::{NameError, NamespaceName, NodeName, ObjectKey, ObjectName, PodKey, PolicyKey};

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use flock_compiler_core::judge::{Index, Judge, OverBudget};
-use flock_compiler_core::object::Service;
 use flock_compiler_core::{Problem, UnreadyPods, World};
-use flock_shared::{NamespaceName, ObjectKey};
+use flock_shared::NamespaceName;
+
+use crate::ServiceAddresses;
 
 /// A cluster.
 #[derive(Debug, Clone)]
@@ -15,8 +16,8 @@ pub struct Cluster<'w> {
     pub world: &'w World,
     /// What becomes of addresses that nobody is known to own.
     pub unready: UnreadyPods,
-    /// The Services that are known, where they come with the objects. Compilers do not watch them.
-    pub services: BTreeMap<ObjectKey, Service>,
+    /// What is known of addresses of Services; `None`: nothing.
+    pub services: Option<&'w ServiceAddresses>,
     /// What translation reports of it, which `lint` tells with all else; none where nothing is translated.
     pub problems: &'w [Problem],
     /// The files that objects are from, by kind, namespace and name, such as `Pod shop/web`; `None`: they are from an API
@@ -31,13 +32,13 @@ pub struct Cluster<'w> {
 }
 
 impl<'w> Cluster<'w> {
-    /// A cluster without Services.
+    /// A cluster of which nothing else is known.
     #[must_use]
     pub const fn new(world: &'w World, unready: UnreadyPods) -> Self {
         Self {
             world,
             unready,
-            services: BTreeMap::new(),
+            services: None,
             problems: &[],
             origins: None,
             over_budget: None,

@@ -14,6 +14,12 @@ pub fn pod_name(pod: &Pod) -> String {
     pod.title().to_string()
 }
 
+/// The name of pods that agree, of a workload or Service of which others differ; `example` is one of them.
+pub(crate) fn some_of(name: &str, count: usize, total: usize, what: &str, example: Option<&str>) -> String {
+    let example = example.map(|pod| format!(", such as {pod}")).unwrap_or_default();
+    format!("{name} ({count} of {total} {what}{example})")
+}
+
 /// A place as it is shown. `pod` is who was asked about, by name, which is told again; whoever else owns the address is
 /// named only to who may see it. Of what an asker may not see there are no address, no node and no workload.
 #[must_use]

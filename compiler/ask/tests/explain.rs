@@ -351,7 +351,10 @@ fn pods_of_a_workload_that_agree_are_one_row_and_the_others_are_told_apart() {
     world.apply(Change::Policy(Edit::Upsert(selecting(is("app", "page"), only_one))));
     assert_eq!(
         told(&world),
-        [(cart, 2, page.clone(), 2, false), ("shop/cart-1".to_owned(), 1, page, 2, true)]
+        [
+            (format!("{cart} (2 of 3 pods, such as cart-0)"), 2, page.clone(), 2, false),
+            ("shop/cart-1".to_owned(), 1, page, 2, true)
+        ]
     );
 }
 

@@ -10,12 +10,12 @@ use std::sync::Arc;
 
 use flock_ask::{AskError, Cluster, Sight, reach};
 use flock_compiler_core::judge::{Carries, Flow, Judge, Place};
-use flock_compiler_core::object::{Lifecycle, Pod};
+use flock_compiler_core::object::{Lifecycle, Node, Pod};
 use flock_compiler_core::port::Protocol;
 use flock_compiler_core::{UnreadyPods, World};
 use flock_proto::v1;
 use flock_proto::v1::end::End as Asked;
-use flock_shared::NamespaceName;
+use flock_shared::{NamespaceName, NodeName};
 use ipnet::IpNet;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
@@ -192,17 +192,52 @@ fn compare(world: &World, counts: &mut (u64, u64)) -> Result<(), String> {
                         continue;
                     }
                     let own = format!("node/{node}");
-                    let at = |address| Place { address, owners: Vec::new(), host: Some(node.clone()) };
-                    let places: Vec<Place> = match &*object.addresses {
-                        [] => vec![at(None)],
-                        all => all.iter().map(|address| at(Some(*address))).collect(),
-                    };
+                    let places = places_of(node, object);
                     let about = |row: &v1::ReachRow| {
                         let name = &row.other.as_ref().unwrap().name;
                         *name == own || (!is_own && name.ends_with(" nodes"))
                     };
                     case.compare(&format!("{direction:?} {} and node {node}", pod.key), &places, about)?;
                 }
+            }
+            counts.0 += case.flows;
+            counts.1 += case.passing;
+        }
+    }
+    Ok(())
+}
+
+/// The places of a node.
+fn places_of(node: &NodeName, object: &Node) -> Vec<Place> {
+    let at = |address| Place { address, owners: Vec::new(), host: Some(node.clone()) };
+    match &*object.addresses {
+        [] => vec![at(None)],
+        all => all.iter().map(|address| at(Some(*address))).collect(),
+    }
+}
+
+/// Nodes as the ends that are asked about.
+fn compare_nodes(world: &World, counts: &mut (u64, u64)) -> Result<(), String> {
+    let judge = Judge::indexed(world, UnreadyPods::Allow);
+    for (node, object) in world.nodes() {
+        for direction in [v1::Direction::Ingress, v1::Direction::Egress] {
+            let rows = ask(world, Asked::Node(node.to_string()), direction, &Sight::Everything)
+                .map_err(|error| error.to_string())?;
+            let places = places_of(node, object);
+            let mut case = Case { judge: &judge, rows, direction, places, flows: 0, passing: 0 };
+            for other in world.pods().values().filter(|other| is_other(other)) {
+                let name = other.key.to_string();
+                let what = format!("{direction:?} node {node} and {name}");
+                let about = |row: &v1::ReachRow| row.other.as_ref().unwrap().name == name;
+                case.compare(&what, &judge.places_of_pod(other), about)?;
+            }
+            // Policies apply to pods: without one at either end there is nothing to be told.
+            let is_pod = |row: &v1::ReachRow| {
+                let name = &row.other.as_ref().unwrap().name;
+                world.pods().keys().any(|key| *name == key.to_string())
+            };
+            if !case.rows.iter().all(is_pod) {
+                return Err(format!("{direction:?} node {node}: {:#?}", case.rows));
             }
             counts.0 += case.flows;
             counts.1 += case.passing;
@@ -221,6 +256,17 @@ fn who_may_reach_an_end_is_what_is_judged_of_every_flow() {
     let counts = std::cell::RefCell::new((0, 0));
     let compared = runner().run(&worlds::world_and_proposed(), |(world, _)| {
         compare(&world, &mut counts.borrow_mut()).map_err(proptest::test_runner::TestCaseError::fail)
+    });
+    compared.unwrap();
+    let (flows, passing) = counts.into_inner();
+    assert!(passing > 10_000 && flows - passing > 10_000, "{passing} of {flows}");
+}
+
+#[test]
+fn who_may_reach_a_node_and_what_it_may_reach_is_what_is_judged_of_every_flow() {
+    let counts = std::cell::RefCell::new((0, 0));
+    let compared = runner().run(&worlds::world_and_proposed(), |(world, _)| {
+        compare_nodes(&world, &mut counts.borrow_mut()).map_err(proptest::test_runner::TestCaseError::fail)
     });
     compared.unwrap();
     let (flows, passing) = counts.into_inner();

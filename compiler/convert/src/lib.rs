@@ -25,6 +25,7 @@ use std::sync::Arc;
 use flock_compiler_core::object::{Fault, Namespace, Node, NodePods, Pod, Policy, Service, WorkloadKind};
 use flock_compiler_core::{Consequence, Problem};
 use flock_shared::{NamespaceName, ObjectKey};
+use ipnet::IpNet;
 use serde_json::Value;
 
 pub use host_interface::{HostInterfaces, HostInterfacesError};
@@ -58,6 +59,8 @@ pub enum Converted {
     StandIn(StandIn),
     /// A Service; only where [`Workloads::StandForPods`] says so.
     Service(ObjectKey, Service),
+    /// The blocks of a ServiceCIDR; only where [`Workloads::StandForPods`] says so.
+    ServiceCidrs(Vec<IpNet>),
     /// An object of another kind: none of the compiler's business.
     Unknown {
         /// `apiVersion`; safe to print.
@@ -197,6 +200,9 @@ impl Converter {
         if (group, kind) == ("", "Service") {
             let (key, service) = self.service(value)?;
             return Ok(Some(Converted::Service(key, service)));
+        }
+        if (group, kind) == ("networking.k8s.io", "ServiceCIDR") {
+            return Ok(Some(Converted::ServiceCidrs(self.service_cidrs(value)?)));
         }
         let Some(kind) = WorkloadKind::of_object(group, kind) else { return Ok(None) };
         Ok(Some(Converted::StandIn(self.workload(kind, value)?)))

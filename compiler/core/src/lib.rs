@@ -10,6 +10,7 @@ pub mod label;
 pub mod layout;
 pub mod object;
 pub mod output;
+mod outside;
 pub mod problem;
 pub mod translate;
 pub mod unjudged;
@@ -24,6 +25,7 @@ pub use invariant::{Broken, OnBreak};
 pub use label::{Labels, Operator, Requirement, Selector};
 pub use layout::{layout, render};
 pub use output::{Output, revision};
+pub use outside::outside_pod_cidrs;
 pub use problem::{Consequence, Problem};
 pub use translate::{
     KeepDrops, NodeChange, Options, Pass, Translation, Translator, UnreadyPods, Work, translate,

@@ -27,25 +27,28 @@ pub enum Unjudged {
     Netkit,
     /// Pods hang on an Open vSwitch, which hands packets on past the forward hook.
     OpenVswitch,
+    /// What pods send is taken at their links, and does not come into the kernel's IP.
+    Bypassed,
     /// nft or the kernel refuses what rules need.
     Refused(String),
 }
 
 impl Unjudged {
     /// All reasons, in order.
-    pub const REASONS: [&'static str; 6] =
-        ["bridge_nf", "ipvs", "flowtable", "netkit", "openvswitch", "refused"];
+    pub const REASONS: [&'static str; 7] =
+        ["bridge_nf", "ipvs", "flowtable", "netkit", "openvswitch", "bypassed", "refused"];
 
     /// The reason in one word, for labels of metrics: one of [`Self::REASONS`].
     #[must_use]
     pub const fn reason(&self) -> &'static str {
-        let [bridge, ipvs, flowtable, netkit, openvswitch, refused] = Self::REASONS;
+        let [bridge, ipvs, flowtable, netkit, openvswitch, bypassed, refused] = Self::REASONS;
         match self {
             Self::Bridge { .. } => bridge,
             Self::Ipvs => ipvs,
             Self::Flowtables(_) => flowtable,
             Self::Netkit => netkit,
             Self::OpenVswitch => openvswitch,
+            Self::Bypassed => bypassed,
             Self::Refused(_) => refused,
         }
     }
@@ -74,6 +77,7 @@ impl Facts {
         found.extend((!flowtables.is_empty()).then_some(Unjudged::Flowtables(flowtables)));
         found.extend(self.netkit.then_some(Unjudged::Netkit));
         found.extend(self.openvswitch.then_some(Unjudged::OpenVswitch));
+        found.extend(self.bypassed.then_some(Unjudged::Bypassed));
         found.extend(self.refused.iter().cloned().map(Unjudged::Refused));
         found
     }
@@ -94,6 +98,9 @@ impl fmt::Display for Unjudged {
             Self::OpenVswitch => {
                 f.write_str("Open vSwitch hands packets of its ports on by its own rules, past these")
             }
+            Self::Bypassed => f.write_str(
+                "pods talk, and the rules meet next to nothing of it: something takes it at the pods' links (eBPF programs, a table of family netdev)",
+            ),
             Self::Refused(said) => write!(f, "nft refuses what rules need: {said}"),
         }
     }
@@ -134,7 +141,15 @@ mod tests {
     fn each_way_past_the_rules_has_its_reason() {
         let flowtables = (1..=6).map(|n| format!("inet f{n}")).collect();
         let refused = vec!["Error: syntax error".to_owned()];
-        let all = Facts { ipvs: true, flowtables, netkit: true, openvswitch: true, refused, ..facts() };
+        let all = Facts {
+            ipvs: true,
+            flowtables,
+            netkit: true,
+            openvswitch: true,
+            bypassed: true,
+            refused,
+            ..facts()
+        };
         let told = told(&all, &["cni0"]);
         let mut reasons: Vec<_> = told.iter().map(|(reason, _)| *reason).collect();
         reasons.dedup();
@@ -143,6 +158,6 @@ mod tests {
             told[3].1.ends_with("by flowtable inet f1, inet f2, inet f3, inet f4 and 2 more"),
             "{told:?}"
         );
-        assert!(told[6].1.ends_with("refuses what rules need: Error: syntax error"), "{told:?}");
+        assert!(told[7].1.ends_with("refuses what rules need: Error: syntax error"), "{told:?}");
     }
 }

@@ -4,6 +4,7 @@ use std::error::Error as _;
 use std::process::ExitCode;
 
 use anyhow::anyhow;
+use flock_shared::causes;
 use tonic::{Code, Status};
 
 use crate::forward::Forward;
@@ -62,7 +63,6 @@ impl Failure {
 
     /// What several replicas say, as one.
     pub(crate) fn of_all(failures: Vec<(String, Self)>) -> Self {
-        let words = |failure: &Self| format!("{:#}", failure.error);
         // That there is no such thing says more than that one replica cannot be asked.
         let kinds: Vec<Kind> = failures.iter().map(|(_, failure)| failure.kind).collect();
         let kind = [Kind::Question, Kind::Token].into_iter().find(|kind| kinds.contains(kind));
@@ -71,14 +71,19 @@ impl Failure {
         let Some((name, first)) = failures.next() else {
             return Self { kind: Kind::Unreachable, error: anyhow!("no compiler answers") };
         };
-        let same = words(&first);
-        let others: Vec<(String, Self)> = failures.filter(|(_, failure)| words(failure) != same).collect();
+        let same = first.words();
+        let others: Vec<(String, Self)> = failures.filter(|(_, failure)| failure.words() != same).collect();
         if others.is_empty() {
             return Self { kind, error: first.error };
         }
         let all = std::iter::once((name, first)).chain(others);
-        let all: Vec<String> = all.map(|(name, failure)| format!("{name}: {}", words(&failure))).collect();
+        let all: Vec<String> = all.map(|(name, failure)| format!("{name}: {}", failure.words())).collect();
         Self { kind, error: anyhow!(all.join("; ")) }
+    }
+
+    /// Why, in one line.
+    pub(crate) fn words(&self) -> String {
+        causes(&*self.error)
     }
 
     /// What the process ends with.

@@ -2,15 +2,13 @@
 
 use std::time::Duration;
 
-use flock_shared::{access, dial};
+use flock_shared::{access, causes, dial};
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
 use kube::api::Portforwarder;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 use tonic::transport::Channel;
-
-use crate::words::words;
 
 /// How long the API server may take for the forwarding, which it does not limit.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -66,7 +64,7 @@ pub(crate) async fn open(
         Err(error) => Err(ForwardError::Broken(match forward.end().await {
             Some(End::Told(reason)) => reason,
             // Closed because of the error, or not at all.
-            _ => words(&error),
+            _ => causes(&error),
         })),
     }
 }
@@ -80,7 +78,7 @@ async fn end(mut forwarder: Portforwarder) -> End {
     match told {
         Some(error) => End::Told(error),
         None => End::Closed(match timeout(AFTERWORD, forwarder.join()).await {
-            Ok(Err(error)) => words(&error),
+            Ok(Err(error)) => causes(&error),
             Ok(Ok(())) | Err(_) => "the connection was closed".to_owned(),
         }),
     }

@@ -16,7 +16,6 @@ mod table;
 mod target;
 mod view;
 mod watch;
-mod words;
 
 use std::fmt;
 use std::io::{self, Write as _};
@@ -105,7 +104,7 @@ const CONTRADICTION: u8 = 4;
 
 fn fail(program: Program, failure: &Failure) -> ExitCode {
     // Nothing is left to tell if standard error is gone too.
-    drop(writeln!(io::stderr(), "{program}: {:#}", failure.error));
+    drop(writeln!(io::stderr(), "{program}: {}", failure.words()));
     failure.exit_code()
 }
 

@@ -5,6 +5,7 @@ use std::io::{self, Write as _};
 use std::time::Duration;
 
 use flock_proto::v1::ListNodesRequest;
+use prost_types::Timestamp;
 
 use crate::Program;
 use crate::cli::Format;
@@ -37,6 +38,8 @@ pub(crate) struct View {
     pub(crate) asked: Asked,
     /// The replicas that are at older objects, in words.
     pub(crate) lagging: Vec<String>,
+    /// When the first certificate ends, of those of which it is told.
+    pub(crate) certificate_expiry: Option<Timestamp>,
     /// What there is to say beside it, for people.
     notes: Vec<String>,
 }
@@ -46,13 +49,21 @@ pub(crate) struct View {
 /// # Errors
 /// When none answers.
 pub(crate) async fn look(replicas: &mut Replicas) -> Result<View, Failure> {
-    let first = list(replicas).await?;
+    look_for(replicas, ListNodesRequest::default()).await
+}
+
+/// Asks every replica that can be reached for this.
+///
+/// # Errors
+/// When none answers.
+pub(crate) async fn look_for(replicas: &mut Replicas, request: ListNodesRequest) -> Result<View, Failure> {
+    let first = list(replicas, request).await?;
     let (answers, lagging) = if merge::lagging(&first, &first).is_empty() {
         (first, Vec::new())
     } else {
         // They are asked one moment after the other: what was read meanwhile is no lag.
         tokio::time::sleep(LAG).await;
-        let second = list(replicas).await?;
+        let second = list(replicas, request).await?;
         let lagging = merge::lagging(&first, &second);
         (second, lagging)
     };
@@ -65,12 +76,13 @@ pub(crate) async fn look(replicas: &mut Replicas) -> Result<View, Failure> {
     let mut notes: Vec<String> = replicas.missed.iter().map(Missed::to_string).collect();
     notes.extend(partly(asked, rows.iter().any(Row::is_not_known)));
     notes.extend(lagging.iter().cloned());
-    Ok(View { rows, asked, lagging, notes })
+    let expiries = answers.iter().filter_map(|(_, answer)| answer.certificate_expiry);
+    let certificate_expiry = expiries.min_by_key(|at| at.seconds);
+    Ok(View { rows, asked, lagging, certificate_expiry, notes })
 }
 
-async fn list(replicas: &mut Replicas) -> Result<Vec<Answer>, Failure> {
-    let asked =
-        replicas.ask(async |mut client| Ok(client.list_nodes(ListNodesRequest {}).await?.into_inner()));
+async fn list(replicas: &mut Replicas, request: ListNodesRequest) -> Result<Vec<Answer>, Failure> {
+    let asked = replicas.ask(async |mut client| Ok(client.list_nodes(request).await?.into_inner()));
     let (answers, missed) = asked.await.any()?;
     replicas.missed.extend(missed);
     Ok(merge::distinct(answers))
@@ -146,7 +158,7 @@ pub(crate) async fn watch(target: &Target, query: &Query, asker: &Asker<'_>) -> 
                 Err(failure) if is_broken || !table.begun => return Err(failure),
                 Err(failure) => {
                     is_broken = true;
-                    vec![format!("{:#}; asking again", failure.error)]
+                    vec![format!("{}; asking again", failure.words())]
                 }
             };
             if notes != said {

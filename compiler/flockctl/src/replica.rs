@@ -179,7 +179,7 @@ impl<T> Answers<T> {
             return Err(Failure::of_all(failed));
         }
         let missed = failed.into_iter().map(|(name, failure)| {
-            let reason = format!("{:#}", failure.error);
+            let reason = failure.words();
             Missed { name, reason }
         });
         Ok((given, missed.collect()))

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use flock_proto::v1::{NodeStatus, WatchNodeRequest};
+use flock_shared::causes;
 use flock_shared::pause::until;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
@@ -129,7 +130,7 @@ impl Watch<'_> {
             return Err(Failure { kind, error });
         }
         if had_begun {
-            say(self.asker.program, &[format!("{error:#}; asking again")]);
+            say(self.asker.program, &[format!("{}; asking again", causes(&*error))]);
         }
         if is_last {
             sleep(PAUSE).await;

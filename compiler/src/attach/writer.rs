@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use flock_compiler_core::object::{Lifecycle, PodUid};
 use flock_shared::backoff::Backoff;
+use flock_shared::causes;
 use flock_shared::cni::SandboxId;
-use flock_shared::telemetry::causes;
 use flock_shared::{NodeName, PodKey};
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};

@@ -1,7 +1,7 @@
 //! Metrics in the OpenMetrics text format.
 //!
-//! No label holds what a tenant, a node or a client chooses: the values of each are a list of this program's. Counters of
-//! which all values are known begin with 0 of each, so that the first of a kind is seen as an increase.
+//! No label but the namespace of drops, which is bounded (`drops::count`), holds what a tenant, a node or a client chooses:
+//! the values of each are a list of this program's. Counters of which all values are known begin with 0 of each, so that the first of a kind is seen as an increase.
 
 mod process;
 mod propagation;
@@ -70,6 +70,11 @@ const HANDSHAKES: [&str; 3] = ["not_tls", "handshake_failed", "handshake_timed_o
 const REVIEWS: [&str; 2] = ["TokenReview", "SubjectAccessReview"];
 const REVIEW_OUTCOMES: [&str; 3] = ["answered", "failed", "timed_out"];
 
+/// What is told of policies by Events, and what became of it: it was `written`, `there` already by another replica, `failed`, or
+/// was `left_out` since there were too many of its policy or namespace.
+const EVENTS: [&str; 3] = ["NotUnderstood", "SelectsNothing", "Enforced"];
+const EVENT_OUTCOMES: [&str; 4] = ["written", "there", "failed", "left_out"];
+
 /// How far a sandbox was attached, and that a call failed.
 const REACHES: [&str; 4] = ["everywhere", "node", "unclean", "failed"];
 
@@ -119,6 +124,7 @@ pub struct Metrics {
     sent_bytes: Family<Label, Counter>,
     updates: Family<Label, Counter>,
     acks: Family<Label, Counter>,
+    policy_events: Family<Label, Counter>,
     dropped: Family<Label, Counter>,
     denied: Family<Label, Counter>,
     policy_drops: Family<Vec<(&'static str, String)>, Counter>,
@@ -165,6 +171,7 @@ impl Default for Metrics {
             sent_bytes: Family::default(),
             updates: Family::default(),
             acks: Family::default(),
+            policy_events: Family::default(),
             dropped: Family::default(),
             denied: Family::default(),
             policy_drops: Family::default(),
@@ -268,6 +275,8 @@ impl Metrics {
         let help =
             "Packets that policies dropped, by the namespace of the isolated pod, direction and reason";
         registry.register("policy_drops", help, self.policy_drops.clone());
+        let help = "Events of policies by reason, and by what became of them";
+        registry.register("policy_events", help, self.policy_events.clone());
         let help = "Agents and debug clients that were dropped, by what they did";
         registry.register("dropped", help, self.dropped.clone());
         registry.register("denied", "Calls and streams that were not let in, by why", self.denied.clone());
@@ -292,6 +301,11 @@ impl Metrics {
         for kind in REVIEWS {
             for outcome in REVIEW_OUTCOMES {
                 drop(self.reviews.get_or_create(&vec![("kind", kind), ("outcome", outcome)]));
+            }
+        }
+        for reason in EVENTS {
+            for outcome in EVENT_OUTCOMES {
+                drop(self.policy_events.get_or_create(&vec![("reason", reason), ("outcome", outcome)]));
             }
         }
         for reach in REACHES {
@@ -345,12 +359,24 @@ impl Metrics {
         self.dropped.get_or_create(&vec![("what", what)]).inc();
     }
 
+    /// Counts an Event of a policy by its reason and by what became of it: it was `written`, `there` already, `failed`, or was
+    /// `left_out`.
+    pub fn policy_event(&self, reason: &'static str, outcome: &'static str) {
+        self.policy_events.get_or_create(&vec![("reason", reason), ("outcome", outcome)]).inc();
+    }
+
     /// Shows when the compiler's own certificate ends, in seconds since 1970; `None`: there is none.
     pub fn certificate_expiry(&self, seconds: Option<i64>) {
         match seconds {
             Some(seconds) => drop(self.certificate_expiry.get_or_create(&Vec::new()).set(seconds)),
             None => drop(self.certificate_expiry.remove(&Vec::new())),
         }
+    }
+
+    /// When the compiler's own certificate ends, in seconds since 1970; `None`: there is none.
+    #[must_use]
+    pub fn certificate_expires(&self) -> Option<i64> {
+        self.certificate_expiry.get(&Vec::new()).map(|gauge| gauge.get())
     }
 
     /// Counts somebody who was not let in, by why.

@@ -113,6 +113,7 @@ fn what_is_known_begins_with_none() {
         "denied_total{why=\"not_tls\"}",
         "dropped_total{what=\"strangers\"}",
         "acks_total{outcome=\"nft_failed\"}",
+        "policy_events_total{reason=\"Enforced\",outcome=\"written\"}",
         "reviews_total{kind=\"TokenReview\",outcome=\"timed_out\"}",
         "attach_seconds_count{reach=\"failed\"}",
         "problems{kind=\"over_budget\"}",
@@ -150,6 +151,31 @@ fn nodes_that_are_served_are_all_counted_against_those_that_there_are() {
     for (file, quote) in [("monitoring/rules.yaml", "\""), ("monitoring/dashboard.json", "\\\"")] {
         let wanted = format!("state=~{quote}{}{quote}", words.join("|"));
         assert!(deploy(file).contains(&wanted), "{file}: {wanted}");
+    }
+}
+
+/// A state that is called otherwise leaves no alert behind that never fires, and none is without its explanation.
+#[test]
+fn states_of_nodes_are_the_same_in_rules_dashboard_and_readme() {
+    let words: Vec<&str> = NodeState::ALL.into_iter().map(NodeState::as_str).collect();
+    for file in ["monitoring/rules.yaml", "monitoring/dashboard.json"] {
+        let content = deploy(file).replace("\\\"", "\"");
+        let mut named = 0;
+        for matcher in ["state=\"", "state=~\"", "state!=\""] {
+            for rest in content.split(matcher).skip(1) {
+                for word in rest.split('"').next().unwrap().split('|') {
+                    assert!(words.contains(&word), "{file}: {word:?} is no state of a node");
+                    named += 1;
+                }
+            }
+        }
+        assert!(named >= 8, "{file}: {named}");
+    }
+    let readme = deploy("../compiler/flockctl/README.md");
+    let rows = readme.lines().filter_map(|line| line.strip_prefix("| `")?.split(" |").next());
+    let explained: BTreeSet<&str> = rows.flat_map(|cell| cell.trim_end_matches('`').split("`, `")).collect();
+    for word in words {
+        assert!(explained.contains(word), "{word} is not explained");
     }
 }
 

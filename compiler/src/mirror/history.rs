@@ -1,6 +1,6 @@
 //! What has changed of late, and when: a bounded record of passes, and the way back to earlier objects. Pure.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -208,6 +208,24 @@ impl History {
     pub fn at(&self, moment: SystemTime) -> Option<Sequence> {
         let earlier = self.passes.iter().rev().find(|record| record.at <= moment);
         earlier.or_else(|| self.passes.front()).map(|record| record.sequence)
+    }
+
+    /// The namespaces of objects that passes after this one were about; `None`: that is not known any more.
+    #[must_use]
+    pub fn touched_since(&self, sequence: Sequence) -> Option<BTreeSet<NamespaceName>> {
+        let is_kept = self.passes.front().is_none_or(|oldest| oldest.sequence <= sequence.next());
+        if sequence < self.reaches_to || !is_kept {
+            return None;
+        }
+        let passes = self.passes.iter().rev().take_while(|record| record.sequence > sequence);
+        Some(passes.flat_map(|record| record.counts.keys().flatten().cloned()).collect())
+    }
+
+    /// What passes have changed, from one back to another, as far as that is known: the newest first.
+    #[must_use]
+    pub fn changes(&self, from: Sequence, to: Sequence) -> Vec<(Sequence, Vec<Differences>)> {
+        let between = self.earlier.iter().rev().filter(|(sequence, _)| *sequence >= to && *sequence <= from);
+        between.cloned().collect()
     }
 
     /// How to come from the objects of the pass `from` back to those of an earlier one; `None`: they are not known any more.

@@ -9,13 +9,17 @@
 //!                          └ no ─▶ metric, log, engine: start over
 //! ```
 //!
+//! Before a replica says that it is ready, the objects that it has listed are translated in another way ([`start`]).
+//!
 //! It works on a thread of the lowest priority, and rests for many times as long as it has worked.
 
 mod compare;
 mod sample;
+mod start;
 
 use std::collections::BTreeSet;
 use std::fmt::Display;
+use std::ops::Bound;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -24,12 +28,14 @@ use flock_compiler_core::nft::read::GRAMMAR;
 use flock_shared::NodeName;
 use rand::SeedableRng as _;
 use rand::rngs::SmallRng;
-use tokio::sync::oneshot;
 use tokio::time::{Instant as Moment, sleep, sleep_until};
 
+use crate::background::idly;
 use crate::engine::{EngineHandle, EngineStopped, Sequence};
 use crate::metrics::Metrics;
 use crate::mirror::Snapshot;
+
+pub(crate) use self::start::check_at_start;
 
 /// It rests for so many times as long as it has worked: less than 3 % of a core.
 const REST: u32 = 40;
@@ -42,7 +48,7 @@ const LOGGED: usize = 5;
 
 /// The check.
 #[derive(Debug)]
-pub(crate) struct SelfCheck {
+pub struct SelfCheck {
     engine: EngineHandle,
     metrics: Arc<Metrics>,
     /// How often everything is translated from nothing.
@@ -50,18 +56,23 @@ pub(crate) struct SelfCheck {
     /// When it is next.
     due: Moment,
     waiting: BTreeSet<NodeName>,
+    /// The node that was looked at last: the next one is behind it, so that those that change all the time do not keep the check
+    /// from others.
+    looked_at: Option<NodeName>,
     looked_up_to: Sequence,
 }
 
 impl SelfCheck {
     /// Of an engine, with a translation from nothing this often.
-    pub(crate) fn new(engine: EngineHandle, metrics: Arc<Metrics>, interval: Duration) -> Self {
+    #[must_use]
+    pub fn new(engine: EngineHandle, metrics: Arc<Metrics>, interval: Duration) -> Self {
         let due = Moment::now() + interval;
-        Self { engine, metrics, interval, due, waiting: BTreeSet::new(), looked_up_to: Sequence::default() }
+        let (waiting, looked_at, looked_up_to) = (BTreeSet::new(), None, Sequence::default());
+        Self { engine, metrics, interval, due, waiting, looked_at, looked_up_to }
     }
 
     /// Checks until the engine stops.
-    pub(crate) async fn run(mut self) {
+    pub async fn run(mut self) {
         let mut passed = self.engine.passed();
         loop {
             if self.waiting.is_empty() {
@@ -78,7 +89,7 @@ impl SelfCheck {
                     return;
                 }
                 self.due = Moment::now() + self.interval;
-            } else if let Some(node) = self.waiting.pop_first() {
+            } else if let Some(node) = self.next_node() {
                 self.node(snapshot, node).await;
             }
             sleep(began.elapsed() * REST).await;
@@ -101,10 +112,22 @@ impl SelfCheck {
         });
     }
 
+    /// The node to look at next, of those that wait.
+    fn next_node(&mut self) -> Option<NodeName> {
+        let behind = self
+            .looked_at
+            .take()
+            .and_then(|last| self.waiting.range((Bound::Excluded(last), Bound::Unbounded)).next().cloned());
+        let next = behind.or_else(|| self.waiting.first().cloned())?;
+        self.waiting.remove(&next);
+        self.looked_at = Some(next.clone());
+        Some(next)
+    }
+
     /// Judges some flows of a node both ways.
     async fn node(&mut self, snapshot: Snapshot, node: NodeName) {
         let mut random = SmallRng::from_rng(&mut rand::rng());
-        let found = idly(move || {
+        let found = idly("self-check", move || {
             let mirrored = &snapshot.mirrored;
             let Some(output) = mirrored.outputs.get(&node) else { return Vec::new() };
             // What a node cannot read it is held closed without.
@@ -126,7 +149,7 @@ impl SelfCheck {
 
     /// Compares what is published with a translation from nothing, and has that published where they differ.
     async fn everything(&self, snapshot: Snapshot) -> Result<(), EngineStopped> {
-        let found = idly(move || compare::differences(&snapshot)).await.unwrap_or_default();
+        let found = idly("self-check", move || compare::differences(&snapshot)).await.unwrap_or_default();
         self.metrics.self_checks.inc();
         if self.report(&found) {
             self.engine.start_over().await?;
@@ -136,27 +159,17 @@ impl SelfCheck {
 
     /// Counts what was found, and says it. Returns true if there is anything.
     fn report(&self, found: &[impl Display]) -> bool {
-        self.metrics.contradictions.inc_by(found.len() as u64);
-        for one in found.iter().take(LOGGED) {
-            tracing::error!("{one}: please report this, with `flockctl bundle`");
-        }
-        !found.is_empty()
+        report(&self.metrics, found)
     }
 }
 
-/// Works on a thread that gives way to all others; `None`: it has panicked.
-async fn idly<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
-    let (done, waiting) = oneshot::channel();
-    let thread = std::thread::Builder::new().name("self-check".to_owned()).spawn(move || {
-        // On Linux of this thread alone (sched(7)). Refused, it works as others do.
-        let _ = rustix::process::nice(19);
-        // Nobody waits any more.
-        let _ = done.send(work());
-    });
-    match thread {
-        Ok(_) => waiting.await.ok(),
-        Err(_) => None,
+/// Counts what was found, and says it. Returns true if there is anything.
+fn report(metrics: &Metrics, found: &[impl Display]) -> bool {
+    metrics.contradictions.inc_by(found.len() as u64);
+    for one in found.iter().take(LOGGED) {
+        tracing::error!("{one}: please report this, with `flockctl bundle`");
     }
+    !found.is_empty()
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use flock_convert::HostInterfaces;
 use flock_convert::Workloads;
 use flock_convert::manifests::{Manifests, ReadOptions};
 use rand::rngs::SmallRng;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use super::sample::Contradiction;
 use super::*;
@@ -46,7 +46,7 @@ spec:
     ports: [{port: pg}, {port: 8000, endPort: 8010}]
 ";
 
-fn changes(text: &str) -> Vec<Change> {
+pub(crate) fn changes(text: &str) -> Vec<Change> {
     let options = ReadOptions { interfaces: HostInterfaces::None, workloads: Workloads::Ignored };
     let manifests = Manifests::from_bytes([("cluster.yaml", text.as_bytes())], &options);
     assert!(manifests.errors.is_empty(), "{:?}", manifests.errors);
@@ -151,4 +151,82 @@ async fn a_difference_has_everything_published_again() {
     running.abort();
     drop((events, handle));
     checking.abort();
+}
+
+#[test]
+fn what_comes_one_by_one_in_another_order_comes_to_the_same() {
+    let right = snapshot(world(CLUSTER), published(CLUSTER));
+    assert_eq!(compare::replayed(&right), []);
+    let other = CLUSTER.replace("endPort: 8010", "endPort: 8011");
+    let found = compare::replayed(&snapshot(world(CLUSTER), published(&other)));
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(found[0].to_string().contains("node n2") && found[0].to_string().contains("in another order"));
+}
+
+/// An engine that has published the cluster, and what it has published.
+async fn started(metrics: &Arc<Metrics>) -> (EngineHandle, Snapshot, [Box<dyn std::any::Any + Send>; 2]) {
+    let (engine, handle) = Engine::new(Arc::clone(metrics));
+    let (events, incoming) = mpsc::channel(8);
+    let running = tokio::spawn(engine.run(incoming));
+    events.send(SourceEvent::from(changes(CLUSTER))).await.unwrap();
+    let published = handle.snapshot().await.unwrap();
+    (handle, published, [Box::new(events), Box::new(running)])
+}
+
+/// Far beyond what a slow machine needs.
+const PATIENCE: Duration = Duration::from_secs(600);
+
+#[tokio::test]
+async fn a_replica_is_ready_once_its_first_translation_is_checked_or_mended() {
+    let metrics = Arc::new(Metrics::default());
+    let (handle, right, _running) = started(&metrics).await;
+    let (checked, mut is_checked) = watch::channel(false);
+    start::check(right.clone(), handle.clone(), Arc::clone(&metrics), checked, PATIENCE).await;
+    assert!(*is_checked.borrow_and_update());
+    assert_eq!((metrics.self_checks.get(), metrics.contradictions.get()), (1, 0));
+    assert_eq!(*handle.passed().borrow(), right.mirrored.sequence, "nothing was published again");
+
+    let wrong = Mirrored { outputs: BTreeMap::new(), ..Mirrored::clone(&right.mirrored) };
+    let wrong = Snapshot { mirrored: Arc::new(wrong), ..right.clone() };
+    let (checked, is_checked) = watch::channel(false);
+    start::check(wrong, handle.clone(), Arc::clone(&metrics), checked, PATIENCE).await;
+    assert!(*is_checked.borrow());
+    assert_eq!((metrics.self_checks.get(), metrics.contradictions.get()), (2, 2));
+    assert!(*handle.passed().borrow() > right.mirrored.sequence, "what is right is published first");
+
+    let (checked, _) = watch::channel(true);
+    check_at_start(handle, Arc::clone(&metrics), checked).await;
+    assert_eq!(metrics.self_checks.get(), 2, "it is switched off");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_check_that_cannot_be_mended_keeps_no_replica_unready_for_ever() {
+    let metrics = Arc::new(Metrics::default());
+    let (_, right, _running) = started(&metrics).await;
+    let wrong = Mirrored { outputs: BTreeMap::new(), ..Mirrored::clone(&right.mirrored) };
+    // An engine that never gets to it.
+    let (stuck, handle) = Engine::new(Arc::clone(&metrics));
+    let (checked, is_checked) = watch::channel(false);
+    let began = Moment::now();
+    let wrong = Snapshot { mirrored: Arc::new(wrong), ..right };
+    let longest = Duration::from_secs(20);
+    start::check(wrong, handle, Arc::clone(&metrics), checked, longest).await;
+    assert!(*is_checked.borrow());
+    assert!(began.elapsed() >= longest);
+    drop(stuck);
+}
+
+#[tokio::test]
+async fn a_node_that_changes_all_the_time_does_not_keep_the_check_from_others() {
+    let (_engine, handle) = Engine::new(Arc::default());
+    let mut check = SelfCheck::new(handle, Arc::default(), Duration::from_secs(300));
+    let names = ["a", "b", "c"].map(|name| NodeName::new(name).unwrap());
+    check.waiting.extend(names.clone());
+    let mut looked_at = Vec::new();
+    for _ in 0..4 {
+        looked_at.extend(check.next_node());
+        check.waiting.insert(names[0].clone());
+    }
+    let [a, b, c] = names;
+    assert_eq!(looked_at, [a.clone(), b, c, a]);
 }

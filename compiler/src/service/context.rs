@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use flock_ask::ServiceAddresses;
 use flock_convert::HostInterfaces;
 use tokio::sync::watch;
 
@@ -31,12 +32,16 @@ pub struct Context {
     pub access: Access,
     /// Turns true when streams should end.
     pub stopping: watch::Receiver<bool>,
+    /// Turns true once what was translated first is checked, or need not be: until then agents may not turn to this replica.
+    pub checked: watch::Receiver<bool>,
     /// Limits.
     pub limits: Limits,
     /// Where to see how many compilers there are.
     pub replicas: Replicas,
     /// How pods' host interfaces are found, as the command line has it.
     pub interfaces: String,
+    /// What is known of addresses of Services.
+    pub services: Arc<ServiceAddresses>,
 }
 
 impl Context {
@@ -48,6 +53,22 @@ impl Context {
         let (access, limits, replicas) = (Access::Open, Limits::default(), Replicas::Alone);
         let drops = Arc::default();
         let interfaces = HostInterfaces::None.to_string();
-        Self { engine, writer, fleet, drops, metrics, access, stopping, limits, replicas, interfaces }
+        // Its sender is gone, so it stays so.
+        let checked = watch::channel(true).1;
+        let services = Arc::default();
+        Self {
+            engine,
+            writer,
+            fleet,
+            drops,
+            metrics,
+            access,
+            stopping,
+            checked,
+            limits,
+            replicas,
+            interfaces,
+            services,
+        }
     }
 }

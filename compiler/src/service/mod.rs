@@ -39,7 +39,7 @@ pub use context::Context;
 pub use limits::Limits;
 
 use crate::access::Access;
-use crate::engine::{EngineHandle, EngineStopped};
+use crate::engine::EngineStopped;
 use crate::listen::Incoming;
 
 use self::connection::{Connection, ConnectionHandle, Connections};
@@ -125,15 +125,15 @@ pub async fn serve<C: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
         served = server => Ok(served?),
         () = connection::watch(&connections, &context.limits, &context.metrics) => Ok(()),
         () = forget(&context) => Ok(()),
-        () = report_health(&context.engine, &health) => Ok(()),
+        () = report_health(&context, &health) => Ok(()),
     }
 }
 
 /// Says by gRPC's health service whether agents may turn to this replica, for as long as it is polled.
-async fn report_health(engine: &EngineHandle, health: &HealthReporter) {
-    let (mut ready, mut sound) = (engine.readiness(), engine.soundness());
+async fn report_health(Context { engine, checked, .. }: &Context, health: &HealthReporter) {
+    let (mut ready, mut sound, mut checked) = (engine.readiness(), engine.soundness(), checked.clone());
     // An engine that stops ends the process; until then what was said last stays true.
-    if ready.wait_for(|ready| *ready).await.is_ok() {
+    if ready.wait_for(|ready| *ready).await.is_ok() && checked.wait_for(|checked| *checked).await.is_ok() {
         loop {
             let is_sound = *sound.borrow_and_update();
             if is_sound {

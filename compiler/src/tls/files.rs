@@ -6,7 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use flock_shared::telemetry::causes;
+use flock_shared::causes;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::{Certificate, CertificateError};

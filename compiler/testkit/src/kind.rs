@@ -87,6 +87,9 @@ pub const TOKEN_REQUEST: Kind = Kind {
     plural: "serviceaccounts/token",
     namespaced: true,
 };
+/// `events.k8s.io/v1.Event`.
+pub const EVENT: Kind =
+    Kind { group: "events.k8s.io", version: "v1", kind: "Event", plural: "events", namespaced: true };
 /// Ports of a pod by websocket; [`Verb::Get`](crate::Verb::Get), as roles see it.
 pub const PORT_FORWARD: Kind = Kind {
     group: "",
@@ -97,7 +100,7 @@ pub const PORT_FORWARD: Kind = Kind {
 };
 
 /// What a server serves unless it is told otherwise.
-pub(crate) const SERVED: [Kind; 14] = [
+pub(crate) const SERVED: [Kind; 15] = [
     POD,
     NAMESPACE,
     NODE,
@@ -111,6 +114,7 @@ pub(crate) const SERVED: [Kind; 14] = [
     SUBJECT_ACCESS_REVIEW,
     SELF_SUBJECT_ACCESS_REVIEW,
     TOKEN_REQUEST,
+    EVENT,
     PORT_FORWARD,
 ];
 

@@ -39,11 +39,11 @@ pub use faults::{Cut, Delivery, Expiry, Failure, Faults};
 pub use grants::{Grant, Grants, Subject};
 pub use identity::{API_AUDIENCE, BoundPod, Identities, Identity};
 pub use kind::{
-    CONFIG_MAP, Kind, NAMESPACE, NETWORK_POLICY, NODE, NODE_PODS, POD, PORT_FORWARD, SECRET,
+    CONFIG_MAP, EVENT, Kind, NAMESPACE, NETWORK_POLICY, NODE, NODE_PODS, POD, PORT_FORWARD, SECRET,
     SELF_SUBJECT_ACCESS_REVIEW, SERVICE, SERVICE_ACCOUNT, SUBJECT_ACCESS_REVIEW, TOKEN_REQUEST, TOKEN_REVIEW,
 };
 pub use kubelet::Kubelet;
-pub use manifest::{manifest, rights};
+pub use manifest::{manifest, rights, rights_of};
 pub use port_forward::Forwards;
 pub use proxy::Proxy;
 pub use request::Verb;

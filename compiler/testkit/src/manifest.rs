@@ -17,10 +17,17 @@ pub fn manifest() -> Vec<Value> {
 /// Compares with [`ApiServer::asked`](crate::ApiServer::asked). Names of objects are not told.
 #[must_use]
 pub fn rights(role: &str) -> BTreeSet<String> {
+    rights_of(MANIFEST, role)
+}
+
+/// The same of another manifest.
+#[must_use]
+pub fn rights_of(manifest: &str, role: &str) -> BTreeSet<String> {
     let is_it = |object: &Value| {
         matches!(object["kind"].as_str(), Some("Role" | "ClusterRole")) && object["metadata"]["name"] == role
     };
-    let roles: Vec<Value> = manifest().into_iter().filter(is_it).collect();
+    let all: Vec<Value> = serde_saphyr::from_multiple(manifest).unwrap_or_default();
+    let roles: Vec<Value> = all.into_iter().filter(is_it).collect();
     roles.iter().flat_map(|role| role["rules"].as_array().into_iter().flatten()).flat_map(of_rule).collect()
 }
 

@@ -1,11 +1,11 @@
 //! The schema of the custom kind that is served, as the manifest of the programs has it: what is unknown is pruned, what
-//! breaks it is refused.
+//! breaks it is refused. And what a server checks of Events.
 
 use std::sync::OnceLock;
 
 use serde_json::Value;
 
-use crate::kind::{Kind, NODE_PODS};
+use crate::kind::{EVENT, Kind, NODE_PODS};
 use crate::manifest::manifest;
 use crate::status::Status;
 
@@ -22,6 +22,10 @@ fn of(kind: Kind) -> Option<&'static Value> {
 
 /// Takes out of an object what its schema does not know; the type and metadata are every object's.
 pub(crate) fn admit(kind: Kind, object: &mut Value) -> Result<(), Status> {
+    if kind == EVENT {
+        let name = object.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
+        return event(object).map_err(|fault| Status::invalid(&kind, name, &fault));
+    }
     let Some(schema) = of(kind) else { return Ok(()) };
     let name = object.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default().to_owned();
     let Some(fields) = object.as_object_mut() else { return Ok(()) };
@@ -33,6 +37,39 @@ pub(crate) fn admit(kind: Kind, object: &mut Value) -> Result<(), Status> {
         if let Some(schema) = schema["properties"].get(field) {
             checked(schema, value, field).map_err(|fault| Status::invalid(&kind, &name, &fault))?;
         }
+    }
+    Ok(())
+}
+
+/// What a server checks of an Event of `events.k8s.io/v1`.
+fn event(object: &Value) -> Result<(), String> {
+    let text = |path: &str| object.pointer(path).and_then(Value::as_str).unwrap_or_default();
+    for (path, longest) in
+        [("reportingController", 253), ("reportingInstance", 128), ("action", 128), ("reason", 128)]
+    {
+        match text(&format!("/{path}")).len() {
+            0 => return Err(format!("{path}: Required value")),
+            length if length > longest => {
+                return Err(format!("{path}: can have at most {longest} characters"));
+            }
+            _ => {}
+        }
+    }
+    // As Go's layout "2006-01-02T15:04:05.000000Z07:00" has it.
+    if text("/eventTime").len() != "2006-01-02T15:04:05.000000Z".len() || !text("/eventTime").ends_with('Z') {
+        return Err(format!("eventTime: Required value, or no micro time: {}", object["eventTime"]));
+    }
+    if text("/note").len() > 1024 {
+        return Err("note: can have at most 1024 characters".to_owned());
+    }
+    if !["Normal", "Warning"].contains(&text("/type")) {
+        return Err("type: has invalid value".to_owned());
+    }
+    if text("/metadata/name").len() > 253 {
+        return Err("metadata.name: must be no more than 253 characters".to_owned());
+    }
+    if text("/metadata/namespace") != text("/regarding/namespace") {
+        return Err("regarding.namespace: does not match event.namespace".to_owned());
     }
     Ok(())
 }

@@ -43,6 +43,7 @@ pub(super) struct Setup {
 pub(super) struct Compiler {
     pub(super) address: SocketAddr,
     pub(super) metrics: Arc<Metrics>,
+    pub(super) context: Context,
     _stop: watch::Sender<bool>,
     _tasks: JoinSet<()>,
 }
@@ -112,9 +113,10 @@ impl Compiler {
         tasks.spawn(async { source.run(events).await.unwrap() });
         tasks.spawn(async { engine.run(incoming).await.unwrap() });
         let connections = listen::tls(listener, secured);
-        tasks.spawn(async { service::serve(connections, context, std::future::pending()).await.unwrap() });
+        let serving = context.clone();
+        tasks.spawn(async { service::serve(connections, serving, std::future::pending()).await.unwrap() });
         handle.readiness().wait_for(|ready| *ready).await.unwrap();
-        Self { address, metrics, _stop: stop, _tasks: tasks }
+        Self { address, metrics, context, _stop: stop, _tasks: tasks }
     }
 
     /// A connection, by a client that trusts what is published.

@@ -54,7 +54,7 @@ async fn codes(compiler: &Compiler, cluster: &Cluster, token: Option<&BearerToke
     let code = |status: Result<(), Status>| status.err().map_or(Code::Ok, |status| status.code());
     let node = |name: &str| name.to_owned();
     [
-        code(client.list_nodes(with(token, ListNodesRequest {})).await.map(drop)),
+        code(client.list_nodes(with(token, ListNodesRequest::default())).await.map(drop)),
         code(client.get_script(with(token, GetScriptRequest { node: node("n1") })).await.map(drop)),
         code(client.get_output(with(token, GetOutputRequest { node: node("n2") })).await.map(drop)),
         code(client.watch_node(with(token, WatchNodeRequest { node: node("n1") })).await.map(drop)),

@@ -42,7 +42,7 @@ async fn each_right_of_the_manifest_is_used_and_no_other() {
     let token = cluster.token("n1");
     stream::open(compiler.dial(&cluster).await, Some(&token), "n1").await.unwrap().take().await.unwrap();
     let viewer = cluster.issue(&AccountToken::new(NAMESPACE, "viewer").audience(AUDIENCE));
-    let mut request = Request::new(ListNodesRequest {});
+    let mut request = Request::new(ListNodesRequest::default());
     request.metadata_mut().insert("authorization", viewer.authorization());
     DebugServiceClient::new(compiler.dial(&cluster).await).list_nodes(request).await.unwrap_err();
 

@@ -2,7 +2,9 @@
 
 use flock_compiler::engine::Desired;
 use flock_compiler::service::Limits;
-use flock_compiler_core::object::{Policy, PolicyBody, PolicyRules};
+use flock_compiler_core::object::{
+    IpBlock, Peer, PeerMatch, Policy, PolicyBody, PolicyRules, Rule, RulePorts,
+};
 use flock_compiler_core::{Change, Edit, Selector};
 use flock_proto::v1::ask_service_client::AskServiceClient;
 use flock_proto::v1::end::End as EndOf;
@@ -11,8 +13,8 @@ use flock_shared::PolicyKey;
 use tonic::transport::Channel;
 use tonic::{Code, Status};
 
-use super::compiler::{Compiler, patiently};
-use super::objects::{NAMESPACE, node_name};
+use super::compiler::{API_SERVER, Compiler, patiently};
+use super::objects::{NAMESPACE, cluster, node_name};
 
 const CONTRADICTIONS: &str = "flock_compiler_contradictions_total";
 
@@ -99,6 +101,26 @@ async fn an_answer_is_held_against_the_table_that_the_node_has_acknowledged() {
     assert_eq!((evidence.table_passes, evidence.objects_pass), (Some(false), Some(false)), "{evidence:?}");
     assert!(evidence.current, "{evidence:?}");
     assert_eq!(compiler.metric(CONTRADICTIONS), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_policy_that_names_the_address_of_the_api_servers_service_is_told() {
+    let block = |cidr: &str| Peer::Block(IpBlock::new(cidr.parse().unwrap(), &[]).unwrap());
+    let peers = vec![block(&format!("{API_SERVER}/32")), block("192.0.2.7/32")];
+    let rule = Rule { peers: PeerMatch::OneOf(peers), ports: RulePorts::Any };
+    let body = PolicyBody::Understood(PolicyRules { ingress: None, egress: Some([rule].into()) });
+    let key = PolicyKey::new(NAMESPACE, "own").unwrap();
+    let policy = Policy::new(key, Selector::everything(), body);
+    // A finding is told once it has been there for a while, as what was there at the start has: before the last listing.
+    let mut listings = cluster(2, 0);
+    listings.insert(listings.len() - 1, Change::Policy(Edit::Replace(vec![policy])).into());
+    let compiler = Compiler::start_of(listings, 2, 2, Limits::default()).await;
+    let mut client = client(&compiler).await;
+    let found = all(patiently(client.lint(v1::LintRequest::default())).await).await.unwrap();
+    let found: Vec<_> = found.iter().filter(|finding| finding.code == "FLK008").collect();
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert_eq!(found[0].field, "spec.egress[0].to[0].ipBlock.cidr");
+    assert!(found[0].message.contains("the address of Service default/kubernetes"), "{}", found[0].message);
 }
 
 #[tokio::test(start_paused = true)]
@@ -193,6 +215,27 @@ async fn passes_and_who_has_acknowledged_them_are_recorded() {
     assert!(newest.acknowledged_by.is_some());
     assert_eq!(list("elsewhere").await.unwrap_err().code(), Code::NotFound);
     assert_eq!(list("No Namespace").await.unwrap_err().code(), Code::InvalidArgument);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_policies_open_and_close_is_counted_and_of_pods_it_is_not_known() {
+    let mut compiler = Compiler::start(2, Limits::default()).await;
+    compiler.change().await;
+    let mut desired = compiler.desired(0).await;
+    let own = PolicyKey::new(NAMESPACE, "own").unwrap();
+    for change in [deny(), Change::Policy(Edit::Delete(own))] {
+        desired.mark_unchanged();
+        compiler.tell(change.into()).await;
+        patiently(desired.changed()).await.unwrap();
+    }
+    mirrored(&compiler, &desired).await;
+    let mut client = client(&compiler).await;
+    let request = v1::ListPassesRequest { namespace: NAMESPACE.to_owned(), since: None };
+    let rows = all(patiently(client.list_passes(request)).await).await.unwrap();
+    let [.., pod, shut, open] = &rows[..] else { panic!("{rows:?}") };
+    assert_eq!((pod.opened, pod.closed), (None, None));
+    assert!(shut.opened == Some(0) && shut.closed > Some(0), "{shut:?}");
+    assert!(open.opened > Some(0) && open.closed == Some(0), "{open:?}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -4,6 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use flock_ask::ServiceAddresses;
 use flock_compiler::engine::{Desired, Engine};
 use flock_compiler::listen::Incoming;
 use flock_compiler::metrics::Metrics;
@@ -35,6 +36,9 @@ pub(super) async fn patiently<T>(future: impl Future<Output = T>) -> T {
     tokio::time::timeout(PATIENCE, future).await.expect("nothing happened")
 }
 
+/// The address of the API server's Service.
+pub(super) const API_SERVER: &str = "10.96.0.1";
+
 /// Dropping it ends all of it.
 pub(super) struct Compiler {
     pub(super) context: Context,
@@ -54,19 +58,29 @@ impl Compiler {
 
     /// The same, with more pods on a node that has no agent: they are in every node's script.
     pub(super) async fn start_with(nodes: usize, elsewhere: usize, limits: Limits) -> Self {
+        Self::start_of(cluster(nodes, elsewhere), nodes, nodes + elsewhere, limits).await
+    }
+
+    /// A compiler that is told these listings of a cluster of so many nodes and pods.
+    pub(super) async fn start_of(
+        listings: Vec<SourceEvent>,
+        nodes: usize,
+        pods: usize,
+        limits: Limits,
+    ) -> Self {
         let metrics = Arc::new(Metrics::default());
         let (engine, handle) = Engine::new(Arc::clone(&metrics));
         let (events, incoming) = mpsc::channel(64);
         let (connections, accepted) = mpsc::channel(64);
         let (stop, stopping) = watch::channel(false);
-        let context = Context { limits, ..Context::in_memory(handle, metrics, stopping) };
+        let services = Arc::new(ServiceAddresses::of_api_server(API_SERVER));
+        let context = Context { limits, services, ..Context::in_memory(handle, metrics, stopping) };
         let serving = serve(ReceiverStream::new(accepted), context.clone(), std::future::pending());
         let mut tasks = JoinSet::new();
         tasks.spawn(async { serving.await.expect("the services ended") });
         tasks.spawn(async { drop(engine.run(incoming).await) });
-        let compiler =
-            Self { context, events, connections, nodes, pods: nodes + elsewhere, tasks, _stop: stop };
-        for event in cluster(nodes, elsewhere) {
+        let compiler = Self { context, events, connections, nodes, pods, tasks, _stop: stop };
+        for event in listings {
             compiler.tell(event).await;
         }
         patiently(compiler.context.engine.readiness().wait_for(|ready| *ready)).await.unwrap();

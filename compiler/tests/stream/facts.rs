@@ -2,7 +2,7 @@
 
 use flock_compiler::service::Limits;
 use flock_compiler_core::nft::read::GRAMMAR_LEAST;
-use flock_compiler_core::object::Node;
+use flock_compiler_core::object::{Node, PodCidr};
 use flock_compiler_core::{Change, Edit};
 use flock_proto::v1::debug_service_client::DebugServiceClient;
 use flock_proto::v1::{ListNodesRequest, ListProblemsRequest, NodeStatus};
@@ -107,7 +107,7 @@ async fn what_is_not_judged_is_told() {
     let mut agent = agent(&compiler, Hello { facts: Some(facts), refused, ..hello_of(0) }).await;
     agent.apply().await;
     let mut client = DebugServiceClient::new(compiler.dial().await.0);
-    let nodes = patiently(client.list_nodes(ListNodesRequest {})).await.unwrap().into_inner().nodes;
+    let nodes = patiently(client.list_nodes(ListNodesRequest::default())).await.unwrap().into_inner().nodes;
     let reasons = |node: &NodeStatus| node.not_judged.clone();
     let bridge = "pods hang on bridge cni0, and net.bridge.bridge-nf-call-iptables is absent (br_netfilter is not loaded)";
     let nft = "nft refuses what rules need: Error: Could not process rule: Operation not supported";
@@ -121,11 +121,62 @@ async fn what_is_not_judged_is_told() {
     assert_eq!(told, [("Node node-0", nft), ("Node node-0", bridge)]);
     // Once it is mended, what nft refuses is left.
     agent.say(AgentMessage::Facts(bridged())).await;
-    let mended = async || patiently(client.list_nodes(ListNodesRequest {})).await.unwrap().into_inner().nodes;
+    let mended =
+        async || patiently(client.list_nodes(ListNodesRequest::default())).await.unwrap().into_inner().nodes;
     let mut mended = mended;
     while mended().await[0].not_judged != [nft] {
         tokio::time::sleep(std::time::Duration::from_millis(10)).await;
     }
+}
+
+/// What agents find out over time, and who else they find, is shown of their nodes and changes no table.
+#[tokio::test(start_paused = true)]
+async fn rules_that_are_gone_round_and_others_that_enforce_are_told() {
+    let compiler = Compiler::start(2, Limits::default()).await;
+    let mut agent = agent(&compiler, Hello { facts: Some(NodeFacts::default()), ..hello_of(0) }).await;
+    let (revision, _) = agent.apply().await;
+    let mut client = DebugServiceClient::new(compiler.dial().await.0);
+    let mut until = async |is_there: &dyn Fn(&NodeStatus) -> bool| {
+        loop {
+            let request = ListNodesRequest { addresses: true };
+            let mut nodes = patiently(client.list_nodes(request)).await.unwrap().into_inner().nodes;
+            if is_there(&nodes[0]) {
+                assert_eq!((&nodes[1].not_judged[..], &nodes[1].enforcers[..]), (&[][..], &[][..]));
+                return nodes.remove(0);
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+    };
+    let enforcers = ["Calico".to_owned(), "kube-router".to_owned()];
+    let facts = NodeFacts { bypassed: true, enforcers: enforcers.clone().into(), ..NodeFacts::default() };
+    agent.say(AgentMessage::Facts(facts)).await;
+    let node = until(&|node| !node.not_judged.is_empty()).await;
+    assert_eq!(NodeState::of(Sight::from(&node), Others::Asked), NodeState::NotJudged);
+    assert!(node.not_judged[0].starts_with("pods talk, and the rules meet next to nothing"), "{node:?}");
+    assert_eq!((node.enforcers, node.outside_pod_cidrs), (enforcers.to_vec(), Some(0)));
+    assert_eq!(compiler.revision(0).await, revision, "its table is the same");
+    agent.say(AgentMessage::Facts(NodeFacts::default())).await;
+    let node = until(&|node| node.not_judged.is_empty() && node.enforcers.is_empty()).await;
+    assert_eq!(NodeState::of(Sight::from(&node), Others::Asked), NodeState::Current);
+}
+
+#[tokio::test(start_paused = true)]
+async fn addresses_outside_of_pod_cidrs_are_counted_where_that_is_asked_for() {
+    let mut compiler = Compiler::start(2, Limits::default()).await;
+    let blocks = ["10.99.0.0/24".parse().unwrap()].map(|block| PodCidr::new(block).unwrap());
+    let node = Node { pod_cidrs: blocks.into_iter().collect(), ..Node::new(node_name(0)) };
+    compiler.tell(Change::Node(Edit::Upsert(node)).into()).await;
+    compiler.change().await;
+    let mut client = DebugServiceClient::new(compiler.dial().await.0);
+    let mut asked = async |addresses| {
+        let answer = patiently(client.list_nodes(ListNodesRequest { addresses })).await.unwrap();
+        let counts: Vec<_> = answer.into_inner().nodes.iter().map(|node| node.outside_pod_cidrs).collect();
+        counts
+    };
+    assert_eq!(asked(false).await, [None, None]);
+    let [first, second] = asked(true).await[..] else { panic!() };
+    assert!(first > Some(0), "{first:?}: pods of this cluster have other addresses");
+    assert_eq!(second, Some(0), "a node without blocks");
 }
 
 #[tokio::test(start_paused = true)]
@@ -171,7 +222,8 @@ async fn an_agent_that_would_refuse_every_script_is_sent_none_and_is_shown() {
     let compiler = Compiler::start(2, Limits::default()).await;
     let state = async |node: usize| {
         let mut client = DebugServiceClient::new(compiler.dial().await.0);
-        let nodes = patiently(client.list_nodes(ListNodesRequest {})).await.unwrap().into_inner().nodes;
+        let nodes =
+            patiently(client.list_nodes(ListNodesRequest::default())).await.unwrap().into_inner().nodes;
         (NodeState::of(Sight::from(&nodes[node]), Others::Asked), nodes[node].applied_revision.clone())
     };
     let older = Revision::of(ScriptHash::of(b"a table of its time"));

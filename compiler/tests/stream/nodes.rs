@@ -14,7 +14,7 @@ use super::compiler::{Compiler, patiently};
 type Client = DebugServiceClient<Channel>;
 
 async fn list(client: &mut Client) -> Vec<NodeStatus> {
-    patiently(client.list_nodes(ListNodesRequest {})).await.unwrap().into_inner().nodes
+    patiently(client.list_nodes(ListNodesRequest::default())).await.unwrap().into_inner().nodes
 }
 
 /// The first node, once it is as wanted.
@@ -100,13 +100,17 @@ async fn a_wrong_name_goes_with_its_agent_and_what_is_served_is_told() {
 async fn a_replica_tells_how_many_there_are_and_who_it_is() {
     let [one, other] =
         [Compiler::start(1, Limits::default()).await, Compiler::start(1, Limits::default()).await];
+    // Of whom makes none of its own, nothing is told.
+    other.context.metrics.certificate_expiry(Some(1_800_000_000));
     let mut said = Vec::new();
     for compiler in [&one, &one, &other] {
         let mut client = DebugServiceClient::new(compiler.dial().await.0);
-        said.push(patiently(client.list_nodes(ListNodesRequest {})).await.unwrap().into_inner());
+        said.push(patiently(client.list_nodes(ListNodesRequest::default())).await.unwrap().into_inner());
     }
     assert_eq!(said[0].replicas, 1);
     assert_eq!(said[0].instance, said[1].instance);
     assert_ne!(said[0].instance, said[2].instance);
     assert!(!said[0].instance.is_empty());
+    let ends: Vec<_> = said.iter().map(|it| it.certificate_expiry.map(|at| at.seconds)).collect();
+    assert_eq!(ends, [None, None, Some(1_800_000_000)]);
 }

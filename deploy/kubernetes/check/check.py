@@ -37,6 +37,7 @@ OVERLAYS = sorted(path.parent.name for path in KUBERNETES.glob("overlays/*/kusto
 # Values that no chart should take, and what it has to say of them.
 REFUSED = {
     "compiler: {replica: 3}": "additional properties 'replica' not allowed",
+    "events: {create: true}": "at '/events': got object, want boolean",
     "dropped: true": "additional properties 'dropped' not allowed",
     "drops: 'off'": "at '/drops': got string, want boolean",
     "mode: off": "at '/mode': got boolean, want string",

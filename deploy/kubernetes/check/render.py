@@ -24,7 +24,8 @@ CHART = KUBERNETES / "chart"
 NAMESPACE = "flock-system"
 
 # Templates in the order in which an API server should see their objects.
-ORDER = ["namespace", "crd", "accounts", "certificates", "rbac", "quota", "compiler", "agent", "uninstall", "restore", "monitoring"]
+ORDER = ["namespace", "crd", "accounts", "certificates", "rbac", "events", "quota", "compiler", "agent", "uninstall", "restore"]
+ORDER += ["monitoring"]
 
 HEADER = """\
 # flock-netpol: a compiler in two replicas, an agent on every node. Set the images, unless it is a release's, then:
@@ -130,6 +131,8 @@ def rendered_files() -> dict[Path, str]:
     files[KUBERNETES / "restore.yaml"] = RESTORE_HEADER + templates({"restore": {"install": True}})["restore"]
     certificates = templates({"tls": {"source": "certManager"}})["certificates"]
     files[KUBERNETES / "components/cert-manager/certificates.yaml"] = RENDERED + certificates
+    events = templates({"events": True})["events"]
+    files[KUBERNETES / "components/events/rbac.yaml"] = RENDERED + events
     return files
 
 

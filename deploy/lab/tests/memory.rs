@@ -9,6 +9,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use flock_lab::figures::{Memory, memory};
 use flock_lab::skipped;
 use flock_proto::{Outcome, Update, UpdateKind};
 use flock_shared::{Revision, Script, ScriptHash};
@@ -23,6 +24,8 @@ const LIMIT: u64 = 10_000_000;
 const GROWTH: u64 = 2_000_000;
 /// The profile that is deployed. Code of others is several times as large.
 const RELEASE: &str = "release";
+/// What makes it.
+const BUILD: &str = "cargo build --release -p flock-node-agent";
 /// Full scripts before it is measured, and deltas on the last of them.
 const UPDATES: usize = 100;
 const DELTAS: usize = 500;
@@ -50,58 +53,50 @@ fn steady_memory_is_below_10_megabytes() {
         match program_of_profile(RELEASE, AGENT) {
             Some(agent) => measured.push((RELEASE.to_owned(), agent)),
             None if std::env::var_os("CI").is_some() => {
-                panic!("no agent of the release profile newer than its sources")
+                panic!("no agent of the release profile newer than its sources: {BUILD}")
             }
-            None => skipped("needs the agent of the release profile, newer than its sources"),
+            None => {
+                skipped(&format!("needs the agent of the release profile, newer than its sources: {BUILD}"))
+            }
         }
     }
     for (profile, agent) in measured {
-        let Memory { at_first, resident, own } = memory_after_updates(agent, &script, directory.path());
+        let [first, last] = memory_after_updates(agent, &script, directory.path());
         println!(
-            "agent ({profile}) after {UPDATES} updates of {} kB and {DELTAS} deltas: {resident} kB resident, {own} kB \
-             of them its own ({at_first} kB after the first)",
-            script.len() / 1000
+            "agent ({profile}) after {UPDATES} updates of {} kB and {DELTAS} deltas: {} kB resident, {} kB of them its \
+             own ({} kB after the first)",
+            script.len() / 1000,
+            last.now / 1000,
+            last.own / 1000,
+            first.own / 1000,
         );
-        // The kernel's kB are 1024 bytes.
+        let (before, after) = (first.own, last.own);
         assert!(
-            own.saturating_sub(at_first) * 1024 < GROWTH,
-            "{at_first} kB of its own became {own} ({profile})"
+            after.saturating_sub(before) < GROWTH,
+            "{before} bytes of its own became {after} ({profile})"
         );
         if profile == RELEASE {
-            assert!(resident * 1024 < LIMIT, "{resident} kB resident");
+            assert!(last.now < LIMIT, "{} bytes resident", last.now);
         }
     }
 }
 
-/// What an agent takes, in kB of 1024 bytes (proc_pid_status(5)).
-struct Memory {
-    /// `RssAnon` after one update.
-    at_first: u64,
-    /// `VmRSS` and `RssAnon` after all of them.
-    resident: u64,
-    own: u64,
-}
-
-/// The memory of an agent that has applied many versions of `script`.
-fn memory_after_updates(mut agent: Command, script: &str, directory: &Path) -> Memory {
+/// The memory of an agent that has applied one version of `script`, and many.
+fn memory_after_updates(mut agent: Command, script: &str, directory: &Path) -> [Memory; 2] {
     let mut compiler = BlockingCompiler::start();
     agent.args(["--node", "n1", "--compiler", &compiler.url, "--nft", NFT, "--health-listen", "127.0.0.1:0"]);
     let agent = Process::start(agent, directory);
     let mut session = compiler.session();
-    let kilobytes = |name: &str| -> u64 {
-        let status = fs::read_to_string(format!("/proc/{}/status", agent.id())).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
-        line.trim().strip_suffix(" kB").unwrap().parse().unwrap()
-    };
+    let taken = || memory(Some(agent.id())).unwrap();
     assert_eq!(session.ask(version(script, 0)).outcome, Outcome::Applied);
-    let at_first = kilobytes("RssAnon:");
+    let first = taken();
     for number in 1..UPDATES {
         assert_eq!(session.ask(version(script, number)).outcome, Outcome::Applied);
     }
     for number in UPDATES..UPDATES + DELTAS {
         assert_eq!(session.ask(delta(number)).outcome, Outcome::Applied);
     }
-    Memory { at_first, resident: kilobytes("VmRSS:"), own: kilobytes("RssAnon:") }
+    [first, taken()]
 }
 
 fn revision(number: usize) -> Revision {

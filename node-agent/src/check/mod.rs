@@ -13,11 +13,13 @@ mod look;
 mod seen;
 mod traces;
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use clap::ValueEnum;
 use flock_shared::NodeName;
 
+use crate::child::Program;
 use crate::facts::{self, Mode};
 use crate::nft::Nft;
 use crate::trial;
@@ -61,6 +63,18 @@ pub struct Check {
 pub async fn run(check: &Check) -> Report {
     let seen = look(check).await;
     Report::new(check.node.as_ref().map(ToString::to_string), judge::judge(&seen))
+}
+
+/// Who else enforces NetworkPolicy where `nft` works, or has left rules behind, as far as it is seen from here.
+///
+/// # Errors
+/// In words, when it cannot be looked there.
+pub(crate) async fn enforcers(nft: &Program) -> Result<BTreeSet<String>, String> {
+    let network = look::network(nft).await?;
+    let (processes, bpf) = (look::processes().unwrap_or_default(), look::bpf().unwrap_or_default());
+    let found = traces::found(&network.netfilter.unwrap_or_default(), &network.devices, &processes, &bpf);
+    let enforcing = found.into_iter().filter(|it| it.strength == traces::Strength::Enforces);
+    Ok(enforcing.map(|it| it.enforcer.name().to_owned()).collect())
 }
 
 async fn look(check: &Check) -> seen::Seen {

@@ -10,7 +10,7 @@ use flock_proto::v1::node_service_client::NodeServiceClient;
 use flock_proto::{Attach, Attached, Detach, v1};
 use flock_shared::NodeName;
 use flock_shared::backoff::Backoff;
-use flock_shared::telemetry::causes;
+use flock_shared::causes;
 use flock_shared::token::BearerToken;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, sleep, timeout_at};

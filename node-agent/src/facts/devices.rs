@@ -29,6 +29,7 @@ const NETFILTER: usize = 4;
 const IFLA_IFNAME: u16 = 3;
 const IFLA_MASTER: u16 = 10;
 const IFLA_LINKINFO: u16 = 18;
+const IFLA_STATS64: u16 = 23;
 const IFLA_EXT_MASK: u16 = 29;
 const IFLA_INFO_KIND: u16 = 1;
 const IFLA_INFO_DATA: u16 = 2;
@@ -48,6 +49,8 @@ const TUNNELS: [(&str, u16); 10] = [
 ];
 const IFLA_IPTUN_ENCAP_DPORT: u16 = 18;
 const IFLA_GRE_ENCAP_DPORT: u16 = 17;
+/// `ARPHRD_LOOPBACK`
+const LOOPBACK: u16 = 772;
 /// `RTEXT_FILTER_SKIP_STATS`: counters are most of what there would be to say.
 const WITHOUT_COUNTERS: u32 = 1 << 3;
 
@@ -65,6 +68,9 @@ struct Device {
     kind: Option<String>,
     /// The number of the device that it is a port of.
     master: Option<u32>,
+    is_loopback: bool,
+    /// Packets that have come in; 0 where counters were not asked for.
+    received: u64,
 }
 
 /// What was told so far.
@@ -81,6 +87,11 @@ pub(super) fn questions() -> [Vec<u8>; 2] {
     let mask = [&8_u16.to_ne_bytes()[..], &IFLA_EXT_MASK.to_ne_bytes(), &WITHOUT_COUNTERS.to_ne_bytes()];
     let links = [&[0; LINK][..], &mask.concat()].concat();
     [question(GET_LINK, &links), question(GET_ADDRESS, &[0; ADDRESS])]
+}
+
+/// The question for all links with their counters.
+pub(super) fn counters_question() -> Vec<u8> {
+    question(GET_LINK, &[0; LINK])
 }
 
 /// The question to nf_tables, for tables of all families.
@@ -115,7 +126,11 @@ impl Devices {
             self.tunnel_ports.extend(port.filter(|port| *port != 0));
         }
         let master = find(IFLA_MASTER).and_then(|value| array(value, 0)).map(u32::from_ne_bytes);
-        self.devices.insert(index, Device { name: text(find(IFLA_IFNAME)?)?, kind, master });
+        let name = text(find(IFLA_IFNAME)?)?;
+        let is_loopback = array(body, 2).map(u16::from_ne_bytes) == Some(LOOPBACK);
+        // They begin with it.
+        let received = find(IFLA_STATS64).and_then(|value| array(value, 0)).map_or(0, u64::from_ne_bytes);
+        self.devices.insert(index, Device { name, kind, master, is_loopback, received });
         Some(())
     }
 
@@ -206,6 +221,18 @@ impl Devices {
             self.devices.get(&index).is_some_and(|device| device.kind.as_deref() == Some("openvswitch"))
         };
         self.devices.values().any(|device| device.kind.is_some() && device.master.is_some_and(is_switch))
+    }
+
+    /// Frames that came from the other end of each pair that is no port of anything, by number.
+    pub(super) fn sent_by_pairs(&self) -> BTreeMap<u32, u64> {
+        let is_pair = |device: &Device| device.kind.as_deref() == Some("veth") && device.master.is_none();
+        let pairs = self.devices.iter().filter(|(_, device)| is_pair(device));
+        pairs.map(|(index, device)| (*index, device.received)).collect()
+    }
+
+    /// Packets that the node has sent to itself.
+    pub(super) fn looped(&self) -> u64 {
+        self.devices.values().filter(|device| device.is_loopback).map(|device| device.received).sum()
     }
 
     /// Returns true if there is a netkit device.
@@ -303,6 +330,27 @@ mod tests {
         node.hear(NEW_LINK, &link(13, "lxc1", None, Some("netkit"), &[]));
         assert_eq!(*node.flowtables(), ["inet calico ft".to_owned(), "ip ? ft".to_owned()].into());
         assert!(node.has_netkit());
+    }
+
+    #[test]
+    fn pairs_that_are_no_ports_have_their_counters_and_loopback_has_its_own() {
+        let counted = |link: Vec<u8>, count: u64| {
+            [link, attribute(IFLA_STATS64, &[count.to_ne_bytes(), [9; 8]].concat())].concat()
+        };
+        let mut devices = Devices::default();
+        let mut loopback = counted(link(1, "lo", None, None, &[]), 70);
+        loopback[2..4].copy_from_slice(&LOOPBACK.to_ne_bytes());
+        for link in [
+            loopback,
+            counted(link(2, "eth0", None, None, &[]), 80),
+            counted(link(3, "cali1", None, Some("veth"), &[]), 5),
+            counted(link(4, "veth1", Some(9), Some("veth"), &[]), 6),
+            link(5, "cali2", None, Some("veth"), &[]),
+        ] {
+            devices.hear(NEW_LINK, &link);
+        }
+        assert_eq!(devices.sent_by_pairs(), [(3, 5), (5, 0)].into());
+        assert_eq!(devices.looped(), 70);
     }
 
     #[test]

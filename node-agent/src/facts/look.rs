@@ -11,8 +11,9 @@ use rustix::net::{
 };
 
 use super::Mode;
-use super::devices::{Devices, flowtable_question, questions};
+use super::devices::{Devices, counters_question, flowtable_question, questions};
 use super::netlink::{Message, is_interrupted, messages};
+use super::passage::Counters;
 use super::settings::{BRIDGE_NF, Settings};
 
 /// `NETLINK_ROUTE` is protocol 0, which is the default.
@@ -55,7 +56,23 @@ pub(super) fn look(mode: Mode) -> io::Result<NodeFacts> {
         flowtables: devices.flowtables().clone(),
         netkit: devices.has_netkit(),
         openvswitch: devices.has_open_vswitch(),
+        // Both are looked at more rarely.
+        bypassed: false,
+        enforcers: BTreeSet::new(),
     })
+}
+
+/// What has been counted so far.
+///
+/// # Errors
+/// When the kernel does not tell.
+pub(super) fn counters() -> io::Result<Counters> {
+    let mut devices = Devices::default();
+    // Of devices that come or go meanwhile, nothing is said yet.
+    let _: Told = ask(ROUTE, &counters_question(), |kind, body| devices.hear(kind, body))?;
+    let [taken_in, forwarded] = Settings::default().packets()?;
+    let taken_in = taken_in.saturating_sub(devices.looped());
+    Ok(Counters { sent: devices.sent_by_pairs(), taken_in, forwarded })
 }
 
 /// The names of all devices.

@@ -8,6 +8,7 @@
 mod devices;
 pub(crate) mod look;
 pub(crate) mod netlink;
+mod passage;
 mod settings;
 
 use std::collections::BTreeSet;
@@ -28,9 +29,11 @@ use rustix::net::{RecvFlags, bind, getsockname, recv};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::watch;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use tracing::{debug, info, warn};
 
+use self::passage::{Counters, Passage};
+use crate::check;
 use crate::child::Program;
 use crate::handover::{self, HandOverError, Peer};
 
@@ -49,6 +52,12 @@ const SIZE_LIMIT: u64 = 64 << 10;
 const NAMES_LIMIT: u64 = 256 << 10;
 /// The mode in which names are looked for.
 const NAMES: &str = "names";
+/// The mode in which it is looked for what has been counted.
+const COUNTERS: &str = "counters";
+/// So many intervals are a period in which it is seen whether packets come to the rules.
+const PERIOD: u32 = 2;
+/// After so many intervals it is looked again who else enforces: of all chains, the names are told.
+const ENFORCERS: u32 = 20;
 
 /// What is done about bridges whose frames the rules do not see.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -74,6 +83,9 @@ pub enum FactsError {
     /// A message of something else was handed over.
     #[error("what was handed over in place of nft are no facts: {0}")]
     NoFacts(#[from] WireError),
+    /// Counters of something else were handed over.
+    #[error("what was handed over in place of nft are no counters: {0}")]
+    NoCounters(#[from] serde_json::Error),
 }
 
 /// Looks at the node, again and again.
@@ -84,6 +96,10 @@ pub struct Observer {
     interval: Duration,
     facts: watch::Sender<Option<NodeFacts>>,
     links: Option<AsyncFd<OwnedFd>>,
+    passage: Passage,
+    counted_at: Option<Instant>,
+    enforcers: BTreeSet<String>,
+    enforcers_at: Option<Instant>,
     /// Whether nobody was told yet that the node cannot be looked at, and somebody should be.
     is_to_complain: bool,
 }
@@ -93,7 +109,19 @@ impl Observer {
     #[must_use]
     pub fn new(nft: Program, mode: Mode, interval: Duration) -> (Self, watch::Receiver<Option<NodeFacts>>) {
         let (facts, found) = watch::channel(None);
-        (Self { nft, mode, interval, facts, links: None, is_to_complain: false }, found)
+        let observer = Self {
+            nft,
+            mode,
+            interval,
+            facts,
+            links: None,
+            passage: Passage::default(),
+            counted_at: None,
+            enforcers: BTreeSet::new(),
+            enforcers_at: None,
+            is_to_complain: false,
+        };
+        (observer, found)
     }
 
     /// Hears of links from now on, if that can be had, and warns if the node cannot be looked at.
@@ -110,7 +138,10 @@ impl Observer {
     /// Looks once.
     pub async fn look(&mut self) {
         match look_where(&self.nft, self.mode).await {
-            Ok(facts) => {
+            Ok(mut facts) => {
+                self.look_further().await;
+                facts.bypassed = self.passage.is_bypassed();
+                facts.enforcers.clone_from(&self.enforcers);
                 self.facts.send_if_modified(|known| {
                     let is_news = known.as_ref() != Some(&facts);
                     if is_news {
@@ -126,6 +157,36 @@ impl Observer {
                 warn!(error, "the node is not looked at: whether bridges are judged is not known");
             }
             Err(error) => debug!(%error, "the node is not looked at"),
+        }
+    }
+
+    /// Looks at what takes more than a moment, or tells something only over time, if it is due. Where it cannot be seen, what
+    /// is known stays.
+    async fn look_further(&mut self) {
+        let now = Instant::now();
+        let is_due = |at: Option<Instant>, pause| at.is_none_or(|at| now.duration_since(at) >= pause);
+        if is_due(self.counted_at, self.interval.saturating_mul(PERIOD)) {
+            self.counted_at = Some(now);
+            match counters(&self.nft).await {
+                Ok(counters) => {
+                    let before = self.passage.is_bypassed();
+                    match (before, self.passage.see(counters)) {
+                        (false, true) => warn!(
+                            "pods talk, and the rules meet next to nothing of it: something takes it at the pods' links"
+                        ),
+                        (true, false) => info!("what pods send comes to the rules again"),
+                        (false, false) | (true, true) => {}
+                    }
+                }
+                Err(error) => debug!(%error, "whether packets come to the rules is not seen"),
+            }
+        }
+        if is_due(self.enforcers_at, self.interval.saturating_mul(ENFORCERS)) {
+            self.enforcers_at = Some(now);
+            match check::enforcers(&self.nft).await {
+                Ok(enforcers) => self.enforcers = enforcers,
+                Err(error) => debug!(error, "who else enforces NetworkPolicy is not seen"),
+            }
         }
     }
 
@@ -210,6 +271,14 @@ pub(crate) async fn look_where(nft: &Program, mode: Mode) -> Result<NodeFacts, F
     }
 }
 
+/// What has been counted where `nft` works.
+async fn counters(nft: &Program) -> Result<Counters, FactsError> {
+    match behind(nft, &[LOOK, COUNTERS], NAMES_LIMIT).await? {
+        None => Ok(look::counters()?),
+        Some(json) => Ok(serde_json::from_slice(&json)?),
+    }
+}
+
 /// The names of all devices of where `nft` works.
 ///
 /// # Errors
@@ -250,6 +319,7 @@ pub fn look_in_place(mode: &str) -> io::Result<()> {
         NAMES => {
             look::names()?.into_iter().flat_map(|name| [name, "\n".to_owned()]).collect::<String>().into()
         }
+        COUNTERS => serde_json::to_vec(&look::counters()?)?,
         "set" => v1::NodeFacts::from(look::look(Mode::Set)?).encode_to_vec(),
         _ => v1::NodeFacts::from(look::look(Mode::Check)?).encode_to_vec(),
     };

@@ -62,6 +62,24 @@ impl Settings {
         })
     }
 
+    /// The packets that IP has taken in and those that it has forwarded, of both families.
+    ///
+    /// # Errors
+    /// When the kernel does not tell those of IPv4. There may be no IPv6.
+    pub(super) fn packets(&self) -> io::Result<[u64; 2]> {
+        let v4 = beginning(&self.0.join("net/snmp"))?;
+        let v6 = beginning(&self.0.join("net/snmp6")).unwrap_or_default();
+        let of_v6 = |name: &str| {
+            let line = v6.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok());
+            line.unwrap_or(0u64)
+        };
+        let of_v4 = |name: &str| counter(&v4, "Ip:", name).ok_or(io::ErrorKind::InvalidData);
+        Ok([
+            of_v4("InReceives")?.saturating_add(of_v6("Ip6InReceives")),
+            of_v4("ForwDatagrams")?.saturating_add(of_v6("Ip6OutForwDatagrams")),
+        ])
+    }
+
     /// Returns true if IPVS has services.
     pub(super) fn has_ipvs(&self) -> bool {
         beginning(&self.0.join("net/ip_vs")).is_ok_and(|table| lists_services(&table))
@@ -72,6 +90,14 @@ fn beginning(path: &Path) -> io::Result<String> {
     let mut text = String::new();
     File::open(path)?.take(BEGINNING).read_to_string(&mut text)?;
     Ok(text)
+}
+
+/// A number out of two lines that begin alike, names and numbers.
+fn counter(text: &str, beginning: &str, name: &str) -> Option<u64> {
+    let mut lines = text.lines().filter_map(|line| line.strip_prefix(beginning));
+    let (names, numbers) = (lines.next()?, lines.next()?);
+    let place = names.split_whitespace().position(|it| it == name)?;
+    numbers.split_whitespace().nth(place)?.parse().ok()
 }
 
 fn is_on(text: &str) -> bool {
@@ -123,6 +149,21 @@ mod tests {
             }
         }
         assert!(!settings(&[]).1.accept_source_route());
+    }
+
+    #[test]
+    fn packets_are_those_of_both_families() {
+        let v4 = "Ip: Forwarding DefaultTTL InReceives InHdrErrors ForwDatagrams\nIp: 1 64 300 2 40\nIcmp: InMsgs\n";
+        let v6 =
+            "Ip6InReceives                   \t7\nIp6InHdrErrors  \t1\nIp6OutForwDatagrams             \t3\n";
+        let of = |files: &[(&str, &str)]| settings(files).1.packets().ok();
+        assert_eq!(of(&[("net/snmp", v4), ("net/snmp6", v6)]), Some([307, 43]));
+        assert_eq!(of(&[("net/snmp", v4)]), Some([300, 40]), "without IPv6");
+        for bad in
+            ["", "Ip: InReceives\n", "Ip: InReceives\nIp: 1\n", "Ip: InReceives ForwDatagrams\nIp: 1 x\n"]
+        {
+            assert_eq!(of(&[("net/snmp", bad), ("net/snmp6", v6)]), None, "{bad:?}");
+        }
     }
 
     #[test]

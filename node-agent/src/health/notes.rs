@@ -44,4 +44,7 @@ fn tell(facts: &NodeFacts, lines: &mut Vec<String>) {
     if facts.openvswitch {
         lines.push("Open vSwitch hands packets of its ports on by its own rules, past these".to_owned());
     }
+    if facts.bypassed {
+        lines.push("pods talk, and the rules meet next to nothing of it".to_owned());
+    }
 }

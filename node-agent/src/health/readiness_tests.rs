@@ -150,17 +150,25 @@ fn what_may_pass_unjudged_is_told_and_holds_up_nothing() {
         flowtables: ["inet a b".to_owned()].into(),
         netkit: true,
         openvswitch: true,
+        bypassed: true,
         ..facts()
     };
     let snapshot = Snapshot { facts: Some(unjudged), refused: vec!["fib".to_owned()], ..current() };
     is_ready(&snapshot);
     let text = snapshot.readiness(snapshot.started).to_string();
-    for words in
-        ["call-iptables is 0", "call-ip6tables is absent", "IPVS", "inet a b", "netkit", "vSwitch", ": fib"]
-    {
+    for words in [
+        "call-iptables is 0",
+        "call-ip6tables is absent",
+        "IPVS",
+        "inet a b",
+        "netkit",
+        "vSwitch",
+        "pods talk",
+        ": fib",
+    ] {
         assert!(text.contains(words), "{words}: {text}");
     }
-    assert_eq!(text.matches("may pass unjudged: ").count(), 7, "{text}");
+    assert_eq!(text.matches("may pass unjudged: ").count(), 8, "{text}");
     // A bridge without ends of pairs holds no pods.
     let other = NodeFacts { bridges: vec![bridge(PortKind::Physical)], bridge_nf_v4: off, ..facts() };
     let snapshot = Snapshot { facts: Some(other), ..current() };

@@ -193,3 +193,16 @@ async fn where_it_cannot_look_it_says_nothing() {
     let (_child, session) = started(&mut compiler, &namespace.secluded_nft(), &[]).await;
     assert_eq!(session.hello.facts, None);
 }
+
+/// A table of somebody else's that enforces NetworkPolicy is told as long as it is there.
+#[tokio::test]
+async fn others_that_enforce_are_told_as_long_as_something_of_theirs_is_there() {
+    let Some(namespace) = Namespace::new("enforcers") else { return };
+    namespace.apply("add table inet kube-network-policies\n");
+    let mut compiler = FakeCompiler::start().await;
+    let (_child, mut session) = started(&mut compiler, &namespace.nft(), &["--check-interval", "0.05"]).await;
+    let is_told = |facts: &NodeFacts| facts.enforcers.contains("kube-network-policies");
+    assert!(is_told(session.hello.facts.as_ref().unwrap()), "{:?}", session.hello);
+    namespace.apply("delete table inet kube-network-policies\n");
+    while is_told(&session.facts().await) {}
+}

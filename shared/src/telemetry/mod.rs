@@ -2,7 +2,6 @@
 
 mod lines;
 
-use std::error::Error;
 use std::io::{self, IsTerminal};
 use std::sync::OnceLock;
 
@@ -76,17 +75,4 @@ pub fn init(filter: &str, format: LogFormat) -> Result<Logs, LogError> {
 #[must_use]
 pub fn lost_lines() -> u64 {
     LINES.get().map_or(0, Lines::lost)
-}
-
-/// An error with its causes, in one line. To be logged with quotes where part of it may be a peer's words.
-#[must_use]
-pub fn causes(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }

@@ -4,6 +4,7 @@ use flock_compiler_core::judge::{Flow, Judgement};
 use flock_proto::v1;
 use flock_proto::v1::end::End as Asked;
 
+use crate::shown::some_of;
 use crate::{At, Ends, workload};
 
 /// One side of flows: what an end stands for, by pod.
@@ -74,8 +75,14 @@ impl<'e> Side<'e> {
                 Some((_, name)) if self.endpoints_total.is_none() => Some(name.to_owned()),
                 _ => None,
             };
+            let total = self.groups.iter().flatten().filter(|other| **other == group).count();
+            let what = if self.endpoints_total.is_some() { "endpoints" } else { "pods" };
+            let name = match class.len() == total {
+                true => group,
+                false => some_of(&group, class.len(), total, what, shown.pod.as_deref()),
+            };
             shown = v1::ShownEnd {
-                name: group,
+                name,
                 namespace: shown.namespace,
                 pods: u32::try_from(class.len()).unwrap_or(u32::MAX),
                 workload,

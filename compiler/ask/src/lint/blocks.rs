@@ -2,8 +2,10 @@
 //!
 //! Pods have addresses in the CIDRs of their nodes (`spec.podCIDRs`): a block is told if all of it lies in those, or in what
 //! they have in common, or if it has all of them and is no larger than what clusters use ([`LARGEST`]). Where nodes have no
-//! CIDRs, and in any case of a small block ([`SMALL`]), one is told that has the address of a pod. Addresses of Services are
-//! known only where Services are.
+//! CIDRs, and in any case of a small block ([`SMALL`]), one is told that has the address of a pod.
+//!
+//! Of Services a block is told that lies in the blocks of `ServiceCIDR` objects, and a small one that has the address of a
+//! Service, as far as these are known (`Cluster::services`).
 
 use std::net::IpAddr;
 
@@ -29,19 +31,36 @@ pub(super) struct Own {
     common: Blocks,
     /// Addresses of pods, in order, and whose they are.
     pods: Vec<(IpAddr, PodKey)>,
+    /// Where Services have addresses from.
+    services: Blocks,
+}
+
+/// What a block is.
+struct Told {
+    what: String,
+    /// Why that is not what was meant.
+    why: &'static str,
+    suggestion: &'static str,
+}
+
+impl Told {
+    fn of_pods(what: String) -> Self {
+        let why = "pods get other addresses when they are made anew";
+        Self { what, why, suggestion: "podSelector and namespaceSelector in place of ipBlock" }
+    }
+
+    fn of_services(what: String) -> Self {
+        let why = "policies see the address that a Service leads to, and never its own";
+        let suggestion = "podSelector and namespaceSelector, or the addresses of its endpoints";
+        Self { what, why, suggestion }
+    }
 }
 
 impl Own {
     pub(super) fn of(ground: &Ground<'_>) -> Self {
         let world = ground.cluster.world;
-        let (mut v4, mut v6) = (Vec::new(), Vec::new());
-        for cidr in world.nodes().values().flat_map(|node| &node.pod_cidrs) {
-            match cidr.first() {
-                IpAddr::V4(first) => v4.push(range_of(u32::from(first), cidr.prefix())),
-                IpAddr::V6(first) => v6.push(range_of(u128::from(first), cidr.prefix())),
-            }
-        }
-        let cidrs = Blocks { v4: Ranges::union_of(v4), v6: Ranges::union_of(v6) };
+        let cidrs = world.nodes().values().flat_map(|node| &node.pod_cidrs);
+        let cidrs = union(cidrs.map(|cidr| (cidr.first(), cidr.prefix())));
         let common = Blocks { v4: common(&cidrs.v4), v6: common(&cidrs.v6) };
         let mut pods: Vec<(IpAddr, PodKey)> = world
             .pods()
@@ -49,11 +68,24 @@ impl Own {
             .flat_map(|pod| pod.addresses().into_iter().flatten().map(|at| (*at, pod.key.clone())))
             .collect();
         pods.sort_unstable();
-        Self { cidrs, common, pods }
+        let services = ground.cluster.services.map(|it| &*it.cidrs).unwrap_or_default();
+        let services = union(services.iter().map(|cidr| (cidr.network(), cidr.prefix_len())));
+        Self { cidrs, common, pods, services }
     }
 
     /// What a block is, if it is addresses of the cluster.
-    fn is(&self, ground: &Ground<'_>, block: &Blocks) -> Option<String> {
+    fn is(&self, ground: &Ground<'_>, block: &Blocks) -> Option<Told> {
+        self.is_of_pods(ground, block).map(Told::of_pods).or_else(|| {
+            let is_within = !block.is_empty() && block.without(&self.services).is_empty();
+            match is_within {
+                true => Some("is within the addresses of Services".to_owned()),
+                false => has_service(ground, block),
+            }
+            .map(Told::of_services)
+        })
+    }
+
+    fn is_of_pods(&self, ground: &Ground<'_>, block: &Blocks) -> Option<String> {
         if block.is_empty() {
             return None;
         }
@@ -72,7 +104,7 @@ impl Own {
         if has_all(&of_v4, v4, LARGEST.0) || has_all(&of_v6, v6, LARGEST.1) {
             return Some("is the addresses of all pods, and few others".to_owned());
         }
-        if v4 > SMALL || v6 > SMALL {
+        if !is_small(block) {
             return None;
         }
         let pod = self.pod_in(block)?;
@@ -84,19 +116,44 @@ impl Own {
 
     /// The first pod with an address in a block.
     fn pod_in(&self, block: &Blocks) -> Option<&(IpAddr, PodKey)> {
-        let v4 = block
-            .v4
-            .iter()
-            .map(|(first, last)| (IpAddr::from(first.address()), IpAddr::from(last.address())));
-        let v6 = block
-            .v6
-            .iter()
-            .map(|(first, last)| (IpAddr::from(first.address()), IpAddr::from(last.address())));
-        v4.chain(v6).find_map(|(first, last)| {
+        ranges(block).find_map(|(first, last)| {
             let index = self.pods.partition_point(|(address, _)| *address < first);
             self.pods.get(index).filter(|(address, _)| *address <= last)
         })
     }
+}
+
+/// A small block that has the address of a Service.
+fn has_service(ground: &Ground<'_>, block: &Blocks) -> Option<String> {
+    let known = &ground.cluster.services.filter(|_| is_small(block))?.known;
+    let (address, service) = ranges(block).find_map(|(first, last)| known.range(first..=last).next())?;
+    Some(match ground.sight.sees(&service.namespace) {
+        true => format!("has {address}, the address of Service {service}"),
+        false => "has the address of a Service".to_owned(),
+    })
+}
+
+fn is_small(block: &Blocks) -> bool {
+    size(&block.v4) <= SMALL && size(&block.v6) <= SMALL
+}
+
+/// The first and the last address of each range.
+fn ranges(block: &Blocks) -> impl Iterator<Item = (IpAddr, IpAddr)> {
+    let v4 = block.v4.iter().map(|(first, last)| (first.address().into(), last.address().into()));
+    let v6 = block.v6.iter().map(|(first, last)| (first.address().into(), last.address().into()));
+    v4.chain(v6)
+}
+
+/// All addresses of blocks, each by an address of it and the length of its prefix.
+fn union(cidrs: impl Iterator<Item = (IpAddr, u8)>) -> Blocks {
+    let (mut v4, mut v6) = (Vec::new(), Vec::new());
+    for (first, prefix) in cidrs {
+        match first {
+            IpAddr::V4(first) => v4.push(range_of(u32::from(first), prefix)),
+            IpAddr::V6(first) => v6.push(range_of(u128::from(first), prefix)),
+        }
+    }
+    Blocks { v4: Ranges::union_of(v4), v6: Ranges::union_of(v6) }
 }
 
 /// The first and the last address of a block.
@@ -133,10 +190,10 @@ pub(super) fn policy(ground: &Ground<'_>, own: &Own, policy: &Policy, findings: 
     for (direction, index, rule) in rules(policy) {
         for (position, peer) in peers(rule).iter().enumerate() {
             let Peer::Block(block) = peer else { continue };
-            let Some(what) = own.is(ground, block.blocks()) else { continue };
+            let Some(Told { what, why, suggestion }) = own.is(ground, block.blocks()) else { continue };
             let first = block.blocks().display().next().unwrap_or_default();
-            let message = format!("{first} {what}: pods get other addresses when they are made anew");
-            let suggestion = "podSelector and namespaceSelector in place of ipBlock".to_owned();
+            let message = format!("{first} {what}: {why}");
+            let suggestion = suggestion.to_owned();
             let field = format!("{}.ipBlock.cidr", path::peer(direction, index, position));
             findings.of_policy(Lint::FLK008, policy, Found { field, message, suggestion });
         }

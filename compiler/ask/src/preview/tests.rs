@@ -271,7 +271,7 @@ fn a_policy_of_ten_thousand_rules_is_too_large_if_it_has_as_many_peers_and_not_i
     let cluster = Cluster::new(&world, UnreadyPods::Expected);
     let ask = |most: u64, rules: Vec<Rule>| {
         let policy = of("shop", "long", app("database"), Some(rules), None);
-        within(Work::of(most), &cluster, &proposed(vec![policy]), &Sight::Everything)
+        within(&mut Work::of(most), &cluster, &proposed(vec![policy]), &Sight::Everything)
     };
     let ports = |number: u16| {
         PortMatch::Range(flock_compiler_core::port::PortRange::single(Protocol::Tcp, 2 * number))

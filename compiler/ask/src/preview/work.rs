@@ -24,6 +24,11 @@ impl Work {
         Self { most, left: most }
     }
 
+    /// What is left.
+    pub(super) const fn left(&self) -> u64 {
+        self.left
+    }
+
     /// Takes so many steps.
     pub(super) fn spend(&mut self, steps: usize) -> Result<(), AskError> {
         let most = self.most;

@@ -1,5 +1,7 @@
 //! `matrix`: what may reach what, by workload: a table of the pods as sources, and one of them as destinations of others.
 
+use std::collections::HashMap;
+
 use flock_compiler_core::object::{Direction, Lifecycle};
 use flock_proto::v1;
 use flock_proto::v1::end::End;
@@ -69,5 +71,32 @@ pub fn matrix(
             v1::MatrixRow { from, to, ports, everything }
         }));
     }
-    Ok(found)
+    Ok(cells(found))
+}
+
+/// One row for each two ends: where their addresses differ, what passes between any of them.
+fn cells(rows: Vec<v1::MatrixRow>) -> Vec<v1::MatrixRow> {
+    let mut cells: Vec<v1::MatrixRow> = Vec::with_capacity(rows.len());
+    let mut known: HashMap<(String, String), usize> = HashMap::new();
+    for mut row in rows {
+        let name = |end: &Option<v1::ShownEnd>| end.as_ref().map(|end| end.name.clone()).unwrap_or_default();
+        let cell = *known.entry((name(&row.from), name(&row.to))).or_insert(cells.len());
+        match cells.get_mut(cell) {
+            None => cells.push(row),
+            Some(cell) => {
+                for end in [&mut cell.from, &mut cell.to].into_iter().flatten() {
+                    end.address = None;
+                }
+                cell.everything |= row.everything;
+                cell.ports.append(&mut row.ports);
+                cell.ports
+                    .sort_by(|a, b| (&a.protocol, a.first, a.last).cmp(&(&b.protocol, b.first, b.last)));
+                cell.ports.dedup();
+                if cell.everything {
+                    cell.ports.retain(|atom| atom.protocol == "any");
+                }
+            }
+        }
+    }
+    cells
 }

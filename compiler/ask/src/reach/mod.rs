@@ -6,10 +6,12 @@
 //! pods, nodes, blocks ─▶ Others: classes ┘
 //! ```
 //!
-//! Pods of a node's network are their node, pods that have finished are nobody, and an end is no other end of its own.
+//! Pods of a node's network are their node, pods that have finished are nobody, and an end is no other end of its own. Where
+//! no pod is at either end, no policy applies, and there is no row.
 
 mod answers;
 mod because;
+mod grouped;
 mod matrix;
 mod others;
 mod regions;

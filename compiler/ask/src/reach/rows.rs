@@ -1,127 +1,43 @@
 //! Rows of an answer: other ends that agree, as few as people read.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::fmt;
-use std::net::IpAddr;
 use std::sync::Arc;
 
-use flock_compiler_core::object::{Direction, Pod, Workload};
+use flock_compiler_core::object::{Lifecycle, Pod};
 use flock_proto::v1;
-use flock_shared::{NamespaceName, NodeName, ObjectName};
+use flock_shared::{NamespaceName, NodeName};
 use fnv::FnvHashMap;
 
 use super::answers::{Answer, own_node};
 use super::because::{because, mentions};
+use super::grouped::{self, Item, Part, Pods, ROWS, Way, collect};
 use super::others::End;
 use super::table::{Between, Group, Outcome, Table, Via};
 use super::{Asked, Layout};
 use crate::ports::{Mentions, Ports};
+use crate::shown::some_of;
 use crate::{AskError, Sight, shown};
 
-/// Where there are more workloads, rows are by namespace; where there are more of those, by what passes.
-const ROWS: usize = 1_000;
 /// So many rows an answer has.
 const MOST: usize = 20_000;
 /// So many blocks are named that are taken out of one.
 const EXCEPTS: usize = 5;
 
-/// Which addresses a row is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-enum Way {
-    Any,
-    Family {
-        is_v4: bool,
-    },
-    /// Of the asked end and of the other one, as far as they are known or there are several.
-    Addresses(Option<IpAddr>, Option<IpAddr>),
-}
-
-impl Way {
-    /// Returns true if addresses of this family may be meant.
-    fn is_of(self, is_v4: bool) -> bool {
-        match self {
-            Self::Any => true,
-            Self::Family { is_v4: own } => own == is_v4,
-            Self::Addresses(asked, other) => asked.or(other).is_none_or(|address| address.is_ipv4() == is_v4),
-        }
-    }
-
-    /// Words of a row, with what they are about before them.
-    fn said(self, direction: Direction, words: String) -> String {
-        let between = match (self, direction) {
-            (Self::Any, _) | (Self::Addresses(None, None), _) => return words,
-            (Self::Family { is_v4: true }, _) => "over IPv4".to_owned(),
-            (Self::Family { is_v4: false }, _) => "over IPv6".to_owned(),
-            (Self::Addresses(Some(asked), Some(other)), Direction::Egress) => {
-                format!("from {asked} to {other}")
-            }
-            (Self::Addresses(Some(asked), Some(other)), Direction::Ingress) => {
-                format!("from {other} to {asked}")
-            }
-            (Self::Addresses(Some(source), None), Direction::Egress)
-            | (Self::Addresses(None, Some(source)), Direction::Ingress) => format!("from {source}"),
-            (Self::Addresses(Some(destination), None), Direction::Ingress)
-            | (Self::Addresses(None, Some(destination)), Direction::Egress) => format!("to {destination}"),
-        };
-        format!("{between}: {words}")
-    }
-}
-
 /// Where something passes to or from nodes: the way, and what passes.
 type NodesBy<'w> = BTreeMap<(Way, Answer), (Vec<&'w NodeName>, Between)>;
-/// Pods that agree, by what they are part of.
-type PodsBy<'w, K> = BTreeMap<(K, Way, Answer), Pods<'w>>;
 
-/// Pods that agree.
-struct Pods<'w> {
-    first: &'w Arc<Pod>,
-    /// The namespace of the last one, by position.
-    last: usize,
-    between: Between,
-    pods: u32,
-    namespaces: u32,
-}
-
-/// What a row is about within a namespace.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Part<'w> {
-    Workload(&'w Workload),
-    Pod(&'w ObjectName),
-}
-
-impl<'w> Part<'w> {
-    fn of(pod: &'w Pod) -> Self {
-        pod.workload().map_or(Self::Pod(&pod.key.name), |workload| Self::Workload(workload))
-    }
-}
-
-impl fmt::Display for Part<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Workload(workload) => workload.fmt(f),
-            Self::Pod(name) => name.fmt(f),
-        }
-    }
-}
-
-/// One pod, and what passes.
-struct Item<'w> {
-    pod: &'w Arc<Pod>,
-    /// Its namespace, by position. There may be very many pods, so that none is looked at that need not be.
-    namespace: usize,
-    way: Way,
-    answer: Answer,
-    between: Between,
-}
+/// How many pods the parts of a namespace have, by its position, as far as that was asked for.
+type Totals<'w> = RefCell<BTreeMap<usize, BTreeMap<Part<'w>, usize>>>;
 
 pub(super) fn rows(
     table: &Table<'_, '_>,
     sight: &Sight,
     asked: &Asked,
 ) -> Result<Vec<v1::ReachRow>, AskError> {
-    let mut rows = Vec::new();
+    let (mut rows, totals) = (Vec::new(), RefCell::default());
     for group in &table.groups {
-        Writer::new(table, group, sight, asked).write(&mut rows)?;
+        Writer::new(table, group, &totals, sight, asked).write(&mut rows)?;
         if rows.len() > MOST {
             return Err(AskError::TooLarge(format!(
                 "more than {MOST} answers differ: ask about one pod, one namespace (`-n`) or one port"
@@ -135,6 +51,7 @@ pub(super) fn rows(
 struct Writer<'t, 'a, 'w> {
     table: &'t Table<'a, 'w>,
     group: &'t Group,
+    totals: &'t Totals<'w>,
     sight: &'t Sight,
     layout: &'t Layout,
     /// Only these.
@@ -143,10 +60,16 @@ struct Writer<'t, 'a, 'w> {
 }
 
 impl<'t, 'a, 'w> Writer<'t, 'a, 'w> {
-    fn new(table: &'t Table<'a, 'w>, group: &'t Group, sight: &'t Sight, asked: &'t Asked) -> Self {
+    fn new(
+        table: &'t Table<'a, 'w>,
+        group: &'t Group,
+        totals: &'t Totals<'w>,
+        sight: &'t Sight,
+        asked: &'t Asked,
+    ) -> Self {
         let target = table.places_of(group).next().and_then(|(_, at)| at.target_port);
         let only = asked.ports.iter().map(|port| port.ports(target)).reduce(|all, one| all.or(&one));
-        Self { table, group, sight, layout: &asked.layout, only, passing: FnvHashMap::default() }
+        Self { table, group, totals, sight, layout: &asked.layout, only, passing: FnvHashMap::default() }
     }
 
     /// Returns true if pods of a namespace are named.
@@ -189,21 +112,22 @@ impl<'t, 'a, 'w> Writer<'t, 'a, 'w> {
         Ok(())
     }
 
+    /// The pod that the asked end is, where it is one alone.
+    fn only_self(&self) -> Option<&'t Arc<Pod>> {
+        let [_] = &*self.group.members else { return None };
+        let (_, at) = self.table.places_of(self.group).next()?;
+        match (&at.pod, &*at.place.owners) {
+            (Some(pod), _) | (None, [pod]) => Some(pod),
+            _ => None,
+        }
+    }
+
     /// What passes to or from each pod that may be seen, and any pod of namespaces that may not; and how many pods there are in
     /// each namespace.
     #[allow(clippy::type_complexity, reason = "three lists that are made in one go")]
     fn items(&mut self) -> (Vec<Item<'w>>, BTreeMap<&'w NamespaceName, (Ports, Between)>, Vec<u32>) {
         let (mut items, mut hidden, mut totals) = (Vec::new(), BTreeMap::new(), Vec::new());
-        let only_self = match &*self.group.members {
-            [_] => {
-                let at = self.table.places_of(self.group).next().map(|(_, at)| at);
-                at.and_then(|at| match (&at.pod, &*at.place.owners) {
-                    (Some(pod), _) | (None, [pod]) => Some(pod),
-                    _ => None,
-                })
-            }
-            _ => None,
-        };
+        let only_self = self.only_self();
         for (position, (namespace, range)) in self.table.others.namespaces.iter().enumerate() {
             let is_seen = self.names(namespace);
             let own = only_self.filter(|own| own.key.namespace == **namespace);
@@ -262,9 +186,10 @@ impl<'t, 'a, 'w> Writer<'t, 'a, 'w> {
         rows: &mut BTreeMap<(String, String, usize), v1::ReachRow>,
     ) -> Result<(), AskError> {
         if let Some(found) = collect(items, |item| (item.namespace, Part::of(item.pod))) {
-            for (((_, name), way, answer), pods) in found {
-                let (namespace, name) = (&pods.first.key.namespace, name.to_string());
-                let end = self.workload(&pods, &name);
+            for (((position, part), way, answer), pods) in found {
+                let (namespace, name) = (&pods.first.key.namespace, part.to_string());
+                let total = if pods.pods > 1 { self.total(position, part) } else { None };
+                let end = self.workload(&pods, &name, total);
                 self.push(rows, (namespace.to_string(), name), end, answer, &pods, way);
             }
             return Ok(());
@@ -300,11 +225,39 @@ impl<'t, 'a, 'w> Writer<'t, 'a, 'w> {
         Ok(())
     }
 
-    fn workload(&self, pods: &Pods<'w>, name: &str) -> v1::ShownEnd {
+    /// How many other pods a part of a namespace, by position, has.
+    fn total(&self, position: usize, part: Part<'w>) -> Option<usize> {
+        let others = &self.table.others;
+        let (namespace, range) = others.namespaces.get(position)?;
+        let mut totals = self.totals.borrow_mut();
+        let of_namespace = totals.entry(position).or_insert_with(|| {
+            let ends = others.all.get(range.clone()).unwrap_or_default().iter();
+            let pods = ends.filter_map(|(end, _)| match end {
+                End::Pod(pod) => Some(*pod),
+                _ => None,
+            });
+            grouped::totals(&pods.collect::<Vec<_>>())
+        });
+        let is_own = |own: &&Arc<Pod>| {
+            own.key.namespace == **namespace
+                && Part::of(own) == part
+                && !own.is_of_host_network()
+                && own.lifecycle != Lifecycle::Finished
+        };
+        Some(of_namespace.get(&part)?.saturating_sub(usize::from(self.only_self().filter(is_own).is_some())))
+    }
+
+    /// `total` is how many other pods the workload has, of which these agree.
+    fn workload(&self, pods: &Pods<'w>, name: &str, total: Option<usize>) -> v1::ShownEnd {
         let namespace = &pods.first.key.namespace;
         if pods.pods > 1 {
+            let (count, whole) = (pods.pods as usize, format!("{namespace}/{name}"));
+            let name_of_all = match total.filter(|total| *total != count) {
+                Some(total) => some_of(&whole, count, total, "pods", Some(pods.first.key.name.as_str())),
+                None => whole,
+            };
             return v1::ShownEnd {
-                name: format!("{namespace}/{name}"),
+                name: name_of_all,
                 namespace: Some(namespace.to_string()),
                 workload: Some(name.to_owned()),
                 pods: pods.pods,
@@ -561,30 +514,4 @@ fn entries(outcome: Option<&Outcome>) -> impl Iterator<Item = (Via, Answer, Betw
         _ => (None, &[][..]),
     };
     same.into_iter().chain(split.iter().copied())
-}
-
-/// Pods that agree, by what they are part of; `None`: there are too many of these. Items are in order of namespaces, and those
-/// of one part mostly follow each other: each such run is looked up once.
-fn collect<'w, K: Ord>(items: &[Item<'w>], key: impl Fn(&Item<'w>) -> K) -> Option<PodsBy<'w, K>> {
-    let mut found: PodsBy<'w, K> = BTreeMap::new();
-    let is_run = |a: &Item<'w>, b: &Item<'w>| (a.way, a.answer) == (b.way, b.answer) && key(a) == key(b);
-    for run in items.chunk_by(is_run) {
-        let [first, ..] = run else { continue };
-        let pods = found.entry((key(first), first.way, first.answer)).or_insert_with(|| Pods {
-            first: first.pod,
-            last: first.namespace,
-            between: first.between,
-            pods: 0,
-            namespaces: 1,
-        });
-        for item in run {
-            pods.pods += 1;
-            pods.namespaces += u32::from(pods.last != item.namespace);
-            pods.last = item.namespace;
-        }
-        if found.len() > ROWS {
-            return None;
-        }
-    }
-    Some(found)
 }

@@ -1,5 +1,7 @@
 //! The asked ends in groups that agree, and what passes between each of their pods and every other end.
 
+use std::collections::HashMap;
+
 use flock_compiler_core::judge::{Judge, Place};
 use flock_compiler_core::object::Direction;
 use flock_proto::v1;
@@ -7,6 +9,7 @@ use flock_proto::v1::end::End as Asked;
 
 use super::answers::{Answer, Answers, NOTHING, another};
 use super::others::{self, Lens, Others, Wanted};
+use crate::shown::some_of;
 use crate::{AskError, At, Cluster, Ends, workload};
 
 /// A member is compared with so many groups of others.
@@ -65,6 +68,9 @@ pub(super) struct Group {
     pub(super) name: Option<String>,
 }
 
+/// What asked ends are part of, and how many of them are.
+type Totals = HashMap<String, usize>;
+
 /// What passes between the asked ends and all others.
 pub(super) struct Table<'a, 'w> {
     pub(super) judge: &'a Judge<'w>,
@@ -78,6 +84,7 @@ pub(super) struct Table<'a, 'w> {
     pub(super) members: Vec<Vec<usize>>,
     pub(super) groups: Vec<Group>,
     pub(super) endpoints_total: Option<u32>,
+    totals: Totals,
 }
 
 impl<'a, 'w> Table<'a, 'w> {
@@ -104,6 +111,7 @@ impl<'a, 'w> Table<'a, 'w> {
             places,
             groups: Vec::new(),
             endpoints_total: ends.endpoints_total,
+            totals: Totals::new(),
         };
         table.group(asked.and_then(|end| end.end.as_ref()));
         Ok(table)
@@ -111,11 +119,14 @@ impl<'a, 'w> Table<'a, 'w> {
 
     /// Takes members together that are part of one workload or Service and agree.
     fn group(&mut self, asked: Option<&Asked>) {
-        let mut groups: Vec<Group> = Vec::new();
+        let (mut groups, mut totals): (Vec<Group>, _) = (Vec::new(), Totals::new());
         for (number, member) in self.members.iter().enumerate() {
             let outcomes: Vec<Outcome> =
                 self.others.lists.iter().map(|list| self.outcome(member, list)).collect();
             let name = self.name(member, asked);
+            if let Some(name) = &name {
+                *totals.entry(name.clone()).or_default() += 1;
+            }
             let fits = |group: &&mut Group| {
                 name.is_some()
                     && group.name == name
@@ -133,7 +144,7 @@ impl<'a, 'w> Table<'a, 'w> {
                 }
             }
         }
-        self.groups = groups;
+        (self.groups, self.totals) = (groups, totals);
     }
 
     fn name(&self, member: &[usize], asked: Option<&Asked>) -> Option<String> {
@@ -192,8 +203,13 @@ impl<'a, 'w> Table<'a, 'w> {
         let mut shown = self.places.get(place).map(|at| at.shown.clone()).unwrap_or_default();
         if let (Some(name), 2..) = (&group.name, group.members.len()) {
             let workload = name.split_once('/').map(|(_, name)| name.to_owned());
+            let (count, total) = (group.members.len(), self.totals.get(name).copied().unwrap_or_default());
+            let what = if self.endpoints_total.is_some() { "endpoints" } else { "pods" };
             shown = v1::ShownEnd {
-                name: name.clone(),
+                name: match count == total {
+                    true => name.clone(),
+                    false => some_of(name, count, total, what, shown.pod.as_deref()),
+                },
                 namespace: shown.namespace,
                 pods: u32::try_from(group.members.len()).unwrap_or(u32::MAX),
                 workload: workload.filter(|_| self.endpoints_total.is_none()),

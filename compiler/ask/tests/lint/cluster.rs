@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use flock_ask::{AskError, Cluster, Sight, lint};
+use flock_ask::{AskError, Cluster, ServiceAddresses, Sight, lint};
 use flock_compiler_core::{Problem, UnreadyPods, World, translate};
 use flock_convert::manifests::{merge, parse};
 use flock_convert::{Converter, HostInterfaces, Workloads};
@@ -14,6 +14,7 @@ pub(crate) struct Manifest {
     pub(crate) world: World,
     pub(crate) problems: Vec<Problem>,
     origins: BTreeMap<String, Arc<str>>,
+    services: ServiceAddresses,
 }
 
 impl Manifest {
@@ -28,13 +29,15 @@ impl Manifest {
             world.apply(change);
         }
         let problems = translate(&world).problems().to_vec();
-        Self { world, problems, origins: merged.origins }
+        let services = ServiceAddresses::new(&merged.services, merged.service_cidrs);
+        Self { world, problems, origins: merged.origins, services }
     }
 
     pub(crate) fn cluster(&self) -> Cluster<'_> {
         Cluster {
             problems: &self.problems,
             origins: Some(&self.origins),
+            services: Some(&self.services),
             ..Cluster::new(&self.world, UnreadyPods::Expected)
         }
     }

@@ -52,6 +52,8 @@ pub(crate) const OUTSIDE: &[&str] = &[
 ];
 const NAMESPACES: &[&str] = &["ns0", "ns1", "ns2"];
 const NODES: &[&str] = &["n0", "n1"];
+/// Those of the second node; nobody knows those of the first.
+const ADDRESSES: &[&str] = &["10.0.0.8", "192.0.2.1", "fd00::8"];
 const PORT_NAMES: &[&str] = &["web", "dns"];
 
 fn labels() -> impl Strategy<Value = Labels> {
@@ -180,7 +182,9 @@ pub(crate) fn world_and_proposed() -> impl Strategy<Value = (World, Proposed)> {
             let node = |name: &&str| {
                 let block = PodCidr::new("10.0.0.0/30".parse().unwrap()).unwrap();
                 let pod_cidrs = [block].into_iter().filter(|_| is_guarded && *name == "n0").collect();
-                Node { pod_cidrs, ..Node::new(NodeName::new(name).unwrap()) }
+                let addresses = ADDRESSES.iter().filter(|_| *name == "n1");
+                let addresses = addresses.map(|text| text.parse::<IpAddr>().unwrap()).collect();
+                Node { pod_cidrs, addresses, ..Node::new(NodeName::new(name).unwrap()) }
             };
             let object = |name: &str, labels| Namespace::new(namespace(name), labels);
             let namespaces = NAMESPACES.iter().zip(labelled);

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use flock_compiler_core::Change;
 use flock_compiler_core::object::Service;
 use flock_shared::ObjectKey;
+use ipnet::IpNet;
 
 use super::error::ManifestError;
 use super::files;
@@ -47,6 +48,8 @@ pub struct Manifests {
     pub objects: Objects,
     /// Services; none where they are ignored.
     pub services: BTreeMap<ObjectKey, Service>,
+    /// The blocks that Services have their addresses from; none where they are ignored.
+    pub service_cidrs: Vec<IpNet>,
     /// Kind, namespace and name of every object (such as `Pod shop/web`) to the file that it is from. A namespace
     /// that only occurs in other objects has none.
     pub origins: BTreeMap<String, Arc<str>>,
@@ -120,8 +123,8 @@ impl Manifests {
         let merged = merge(files.iter().map(|(origin, parsed)| (origin, parsed)));
         notes.extend(merged.assumed_notes());
         errors.extend(merged.ambiguous);
-        let Merged { objects, origins, services, .. } = merged;
-        Self { objects, services, origins, notes, workloads, errors }
+        let Merged { objects, origins, services, service_cidrs, .. } = merged;
+        Self { objects, services, service_cidrs, origins, notes, workloads, errors }
     }
 }
 

@@ -7,6 +7,7 @@ use flock_compiler_core::change::Object;
 use flock_compiler_core::object::{Namespace, Node, NodePods, Pod, Policy, Service};
 use flock_compiler_core::{Change, Edit, Labels};
 use flock_shared::{NamespaceName, NodeName, ObjectKey, PodKey, PolicyKey};
+use ipnet::IpNet;
 
 use super::error::ManifestError;
 use super::parse::Parsed;
@@ -44,6 +45,8 @@ pub struct Merged {
     pub ambiguous: Vec<ManifestError>,
     /// Services; none where they are ignored.
     pub services: BTreeMap<ObjectKey, Service>,
+    /// The blocks that Services have their addresses from; none where they are ignored.
+    pub service_cidrs: Vec<IpNet>,
 }
 
 /// Merges the objects of manifests, in order of the files.
@@ -58,6 +61,7 @@ pub fn merge<'a>(files: impl IntoIterator<Item = (&'a Arc<str>, &'a Parsed)>) ->
         for (key, service) in &parsed.services {
             merged.add_service(origin, key, service);
         }
+        merged.service_cidrs.extend(&parsed.service_cidrs);
         stand_ins.extend(parsed.stand_ins.iter().map(|stand_in| (origin, stand_in)));
     }
     // Whether they are needed depends on the pods of all files.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use flock_compiler_core::object::Service;
 use flock_shared::ObjectKey;
+use ipnet::IpNet;
 use serde_json::Value;
 
 use super::document::{SyntaxError, documents};
@@ -20,6 +21,8 @@ pub struct Parsed {
     pub stand_ins: Vec<StandIn>,
     /// Services, in order of the manifest.
     pub services: Vec<(ObjectKey, Service)>,
+    /// The blocks that Services have their addresses from, in order of the manifest.
+    pub service_cidrs: Vec<IpNet>,
     /// What was ignored, a line for each kind, such as `Service shop/api ignored`.
     pub notes: Vec<String>,
     /// What was ignored and makes pods, such as `Deployment shop/api`: the first of each kind, and how many there are.
@@ -68,6 +71,7 @@ impl Reader<'_> {
             Ok(Converted::Object(object)) => self.parsed.objects.push(object),
             Ok(Converted::StandIn(stand_in)) => self.parsed.stand_ins.push(stand_in),
             Ok(Converted::Service(key, service)) => self.parsed.services.push((key, service)),
+            Ok(Converted::ServiceCidrs(cidrs)) => self.parsed.service_cidrs.extend(cidrs),
             Ok(Converted::Unknown { api_version, kind, title }) => {
                 self.ignored.entry((api_version, kind)).or_insert((0, title)).0 += 1;
             }

@@ -141,7 +141,7 @@ fn a_workload_knows_what_controls_it_and_whether_it_is_past() {
     }
 }
 
-/// A Service with this `spec`: its selector, and its ports as `PROTOCOL PORT TARGET`.
+/// A Service with this `spec`: its selector, and its ports as `PROTOCOL PORT TARGET NAME`.
 fn service(spec: &Value) -> Result<(Option<String>, Vec<String>), String> {
     let value = json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "api", "namespace": "shop"}, "spec": spec});
     let Converted::Service(key, service) = read(&value)? else { panic!("{value}") };
@@ -151,27 +151,60 @@ fn service(spec: &Value) -> Result<(Option<String>, Vec<String>), String> {
             TargetPort::Number(number) => number.to_string(),
             TargetPort::Named(name) => name.to_string(),
         };
-        format!("{} {} {target}", port.protocol, port.port)
+        let name = port.name.as_ref().map(|name| format!(" {name}")).unwrap_or_default();
+        format!("{} {} {target}{name}", port.protocol, port.port)
     });
+    assert_eq!(service.is_headless, spec["clusterIP"] == "None");
     Ok((service.selector.map(|selector| selector.to_string()), ports.collect()))
 }
 
 #[test]
 fn a_service_leads_to_pods_and_their_ports() {
     let spec = json!({"selector": {"app": "api", "tier": "x"}, "ports": [
-        {"port": 80, "targetPort": 8080},
-        {"port": 81, "targetPort": "http", "protocol": "TCP"},
-        {"port": 53, "protocol": "UDP"},
-        {"port": 82, "targetPort": 0},
-        {"port": 83, "targetPort": ""},
+        {"port": 80, "targetPort": 8080, "name": "web"},
+        {"port": 81, "targetPort": "http", "protocol": "TCP", "name": "a-name-of-more-than-15-letters"},
+        {"port": 53, "protocol": "UDP", "name": ""},
+        {"port": 82, "targetPort": 0, "name": "No Name"},
+        {"port": 83, "targetPort": "", "name": 7},
     ]});
-    let ports = ["TCP 80 8080", "TCP 81 http", "UDP 53 53", "TCP 82 82", "TCP 83 83"];
-    assert_eq!(service(&spec), Ok((Some("app=api,tier=x".into()), ports.map(str::to_owned).into())));
-    // Who connects to a headless one connects to its pods.
+    let ports = [
+        "TCP 80 8080 web",
+        "TCP 81 http a-name-of-more-than-15-letters",
+        "UDP 53 53",
+        "TCP 82 82",
+        "TCP 83 83",
+    ];
+    let expected = Ok((Some("app=api,tier=x".into()), ports.map(str::to_owned).into()));
+    assert_eq!(service(&spec), expected);
     let mut headless = spec;
     headless["clusterIP"] = json!("None");
-    let ports = ["TCP 80 80", "TCP 81 81", "UDP 53 53", "TCP 82 82", "TCP 83 83"];
-    assert_eq!(service(&headless), Ok((Some("app=api,tier=x".into()), ports.map(str::to_owned).into())));
+    assert_eq!(service(&headless), expected);
+}
+
+#[test]
+fn a_service_has_addresses_and_a_headless_one_has_none() {
+    let addresses = |spec: Value| {
+        let value = json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "api"}, "spec": spec});
+        let Ok(Converted::Service(_, service)) = read(&value) else { panic!("{value}") };
+        service.addresses.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    let both = json!({"clusterIP": "10.96.0.1", "clusterIPs": ["10.96.0.1", "fd00::1"]});
+    assert_eq!(addresses(both), ["10.96.0.1", "fd00::1"]);
+    assert_eq!(addresses(json!({"clusterIP": "10.96.0.1"})), ["10.96.0.1"]);
+    for spec in [json!({}), json!({"clusterIP": "None", "clusterIPs": ["None"]}), json!({"clusterIP": ""})] {
+        assert_eq!(addresses(spec.clone()), [""; 0], "{spec}");
+    }
+    let cidrs = |spec: Value| {
+        let kind = json!({"apiVersion": "networking.k8s.io/v1", "kind": "ServiceCIDR", "metadata": {"name": "a"}, "spec": spec});
+        read(&kind).map(|converted| match converted {
+            Converted::ServiceCidrs(cidrs) => cidrs.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            other => panic!("{other:?}"),
+        })
+    };
+    let both = json!({"cidrs": ["10.96.0.0/16", "fd00::/112"]});
+    assert_eq!(cidrs(both), Ok(vec!["10.96.0.0/16".into(), "fd00::/112".into()]));
+    assert_eq!(cidrs(json!({})), Ok(vec![]));
+    assert!(cidrs(json!({"cidrs": ["10.96.0.0/33"]})).unwrap_err().contains("spec.cidrs[0]"));
 }
 
 #[test]

@@ -31,6 +31,10 @@ pub struct Facts {
     pub netkit: bool,
     /// Whether an Open vSwitch has ports that are no network cards.
     pub openvswitch: bool,
+    /// Whether pods talk, and next to nothing of that comes into the kernel's IP.
+    pub bypassed: bool,
+    /// Who else enforces NetworkPolicy there, or has left its rules behind.
+    pub enforcers: BTreeSet<String>,
     /// What nft or the kernel refuses of what scripts may hold, in nft's words.
     pub refused: Vec<String>,
     /// What its guard takes ([`flock_nft::read::GRAMMAR`]).
@@ -76,6 +80,8 @@ impl Facts {
             flowtables: BTreeSet::new(),
             netkit: false,
             openvswitch: false,
+            bypassed: false,
+            enforcers: BTreeSet::new(),
             refused: Vec::new(),
             grammar: 1,
             cni: false,

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use flock_ask::{AskError, Cluster, Proposed, Sight};
-use flock_compiler_core::object::{Service, ServicePort, TargetPort};
+use flock_ask::{AskError, Cluster, Proposed, ServiceAddresses, Sight};
+use flock_compiler_core::object::{Lifecycle, Pod, Service, ServicePort, TargetPort};
 use flock_compiler_core::{Problem, UnreadyPods, World, translate};
 use flock_convert::manifests::{Manifests, ReadOptions};
 use flock_convert::{HostInterfaces, Workloads};
@@ -29,6 +29,7 @@ pub(super) struct Local {
     problems: Vec<Problem>,
     origins: std::collections::BTreeMap<String, Arc<str>>,
     services: std::collections::BTreeMap<ObjectKey, Service>,
+    addresses: ServiceAddresses,
 }
 
 impl Local {
@@ -58,12 +59,13 @@ impl Local {
         for problem in problems.iter_mut().filter(|problem| problem.origin.is_none()) {
             problem.origin = manifests.origins.get(&problem.object).cloned();
         }
-        Ok(Self { world, problems, origins: manifests.origins, services: manifests.services })
+        let Manifests { origins, services, service_cidrs, .. } = manifests;
+        let addresses = ServiceAddresses::new(&services, service_cidrs);
+        Ok(Self { world, problems, origins, services, addresses })
     }
 
     fn cluster(&self) -> Cluster<'_> {
-        let services = self.services.clone();
-        let (problems, origins) = (&*self.problems, Some(&self.origins));
+        let (problems, origins, services) = (&*self.problems, Some(&self.origins), Some(&self.addresses));
         let cluster = Cluster::new(&self.world, UnreadyPods::default());
         Cluster { services, problems, origins, assumed: true, ..cluster }
     }
@@ -111,16 +113,27 @@ impl Local {
                 "Service {key} selects no pods, and its endpoints are not in the manifests: ask about their addresses"
             )));
         };
-        let port = asked.map(|asked| find(&key, &service.ports, asked)).transpose()?;
+        let port = asked.map(|asked| Ok::<_, Failure>((find(&key, service, asked)?, asked))).transpose()?;
         let pods = self.world.pods().values();
-        let pods = pods.filter(|pod| pod.key.namespace == *namespace && selector.matches(&pod.labels));
+        let is_endpoint = |pod: &&Arc<Pod>| {
+            pod.key.namespace == *namespace
+                && selector.matches(&pod.labels)
+                && pod.lifecycle != Lifecycle::Finished
+        };
+        let pods = pods.filter(is_endpoint);
         let (mut endpoints, mut total) = (Vec::new(), 0u32);
         for pod in pods {
             total += 1;
-            let target = match port.map(|port| (&port.target, port.protocol)) {
+            let target = match port {
                 None => Some(0),
-                Some((TargetPort::Number(number), _)) => Some(*number),
-                Some((TargetPort::Named(name), protocol)) => pod.numbers(protocol, name).next(),
+                // Clients connect to the pods themselves, at the port that they know.
+                Some((_, TypedPort { number: NumberOrName::Number(number), .. })) if service.is_headless => {
+                    Some(*number)
+                }
+                Some((ServicePort { target: TargetPort::Number(number), .. }, _)) => Some(*number),
+                Some((ServicePort { target: TargetPort::Named(name), protocol, .. }, _)) => {
+                    pod.numbers(*protocol, name).next()
+                }
             };
             let Some(target) = target else { continue };
             let pod = v1::PodName { namespace: namespace.to_string(), name: pod.key.name.to_string() };
@@ -135,7 +148,7 @@ impl Local {
                 "Service {key} leads to no pod (0 of {total} that it selects have the port): nothing can be judged"
             )));
         }
-        let port = port.map(|it| v1::Port { protocol: it.protocol.to_string(), number: it.port.into() });
+        let port = port.map(|(it, _)| v1::Port { protocol: it.protocol.to_string(), number: it.port.into() });
         Ok((
             v1::ServiceEnd { namespace: namespace.to_string(), name: name.to_string(), endpoints, total },
             port,
@@ -143,21 +156,18 @@ impl Local {
     }
 }
 
-fn find<'a>(
-    key: &ObjectKey,
-    ports: &'a [ServicePort],
-    asked: &TypedPort,
-) -> Result<&'a ServicePort, Failure> {
-    let NumberOrName::Number(number) = asked.number else {
-        return Err(Failure::question(format!(
-            "Service {key}: of manifests, ports are asked about by number"
-        )));
+fn find<'a>(key: &ObjectKey, service: &'a Service, asked: &TypedPort) -> Result<&'a ServicePort, Failure> {
+    let is_meant = |port: &&ServicePort| match &asked.number {
+        NumberOrName::Number(number) => {
+            port.port == *number && port.protocol.as_str() == asked.protocol.unwrap_or("TCP")
+        }
+        NumberOrName::Name(name) => {
+            port.name.as_ref().is_some_and(|own| own.as_str() == name)
+                && asked.protocol.is_none_or(|it| it == port.protocol.as_str())
+        }
     };
-    let protocol = asked.protocol.unwrap_or("TCP");
-    let found = ports.iter().find(|port| port.port == number && port.protocol.as_str() == protocol);
-    found.ok_or_else(|| {
-        let known: Vec<String> =
-            ports.iter().map(|port| format!("{}/{}", port.port, port.protocol)).collect();
+    service.ports.iter().find(is_meant).ok_or_else(|| {
+        let known: Vec<String> = service.known_ports().collect();
         let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
         Failure::question(format!("Service {key} has no such port; it has {known}"))
     })

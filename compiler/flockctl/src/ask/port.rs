@@ -66,10 +66,10 @@ fn protocol(text: &str, protocol: &str) -> Result<&'static str, String> {
     known.ok_or_else(|| format!("port {text:?}: {protocol:?} is no protocol; expected TCP, UDP or SCTP"))
 }
 
-/// Returns true if it may be the name of a port (IANA_SVC_NAME).
+/// Returns true if a Service may call a port so (RFC 1123); what is all digits is a number.
 fn is_name(text: &str) -> bool {
     let is_usual = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-    (1..=15).contains(&text.len())
+    (1..=63).contains(&text.len())
         && text.chars().all(is_usual)
         && text.chars().any(|c| c.is_ascii_lowercase())
         && !text.starts_with('-')

@@ -255,12 +255,13 @@ impl Respondent {
         shape: Shape,
         screen: Screen,
     ) -> Result<Outcome, Failure> {
+        let asked = end.end.clone();
         let request = v1::ReachRequest { end: Some(end), direction: direction.into(), port };
         let rows = match self {
             Self::Compilers(compilers) => compilers.reach(&request).await?,
             Self::Manifests(local) => local.reach(&request)?,
         };
-        print(&rows, shape, |rows| show::reach::screen(rows, direction, screen))?;
+        print(&rows, shape, |rows| show::reach::screen(rows, asked.as_ref(), direction, screen))?;
         Ok(Outcome::Yes)
     }
 

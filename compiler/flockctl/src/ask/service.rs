@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use flock_proto::v1;
-use flock_shared::{NamespaceName, ObjectName};
+use flock_shared::{NamespaceName, ObjectName, causes};
 use k8s_openapi::api::core::v1::{Service, ServicePort};
 use k8s_openapi::api::discovery::v1::{Endpoint, EndpointSlice};
 use kube::api::ListParams;
@@ -11,7 +11,6 @@ use kube::{Api, Client};
 
 use super::port::{NumberOrName, TypedPort};
 use crate::failure::{Failure, Kind};
-use crate::words::words;
 
 /// The label by which slices name their Service.
 const OF_SERVICE: &str = "kubernetes.io/service-name";
@@ -61,7 +60,7 @@ fn refused(
             status.message
         )),
         kube::Error::Api(status) => Failure::question(format!("{what}: {}", status.message)),
-        error => Failure { kind: Kind::Unreachable, error: anyhow::anyhow!("{what}: {}", words(&error)) },
+        error => Failure { kind: Kind::Unreachable, error: anyhow::anyhow!("{what}: {}", causes(&error)) },
     }
 }
 
@@ -81,12 +80,19 @@ fn endpoints(
     }
     let ports = spec.ports.unwrap_or_default();
     let port = asked.map(|asked| find(namespace, name, &ports, asked)).transpose()?;
+    // Clients of a headless Service connect to its pods, at the port that they know.
+    let dialled = match asked.map(|asked| &asked.number) {
+        Some(NumberOrName::Number(number)) if spec.cluster_ip.as_deref() == Some("None") => {
+            Some(u32::from(*number))
+        }
+        _ => None,
+    };
     // An endpoint of both families stands in two slices.
     let mut found: BTreeMap<Place, (bool, v1::ServiceEndpoint)> = BTreeMap::new();
     for slice in slices.iter().filter(|slice| slice.address_type != "FQDN") {
         let target = match port {
             None => Some(0),
-            Some(port) => target(slice, port),
+            Some(port) => target(slice, port).map(|target| dialled.unwrap_or(target)),
         };
         // A slice of other ports has endpoints that lack this one.
         let Some(target_port) = target else { continue };
@@ -215,6 +221,16 @@ mod tests {
             assert_eq!((end.total, end.endpoints.len(), port.unwrap().number), (2, 1, number), "{typed}");
             assert_eq!(end.endpoints[0].target_port, target, "{typed}");
             assert_eq!(end.endpoints[0].pod.as_ref().unwrap().name, "db-0");
+        }
+        // What clients of a headless Service know is the port of its object; by a name they are told that of its pods.
+        let mut headless = service.clone();
+        headless.spec.as_mut().unwrap().cluster_ip = Some("None".to_owned());
+        for (typed, target) in [("5432", 5432), ("pg", 15432), ("53/UDP", 53), ("dns", 5353)] {
+            assert_eq!(
+                resolved(&headless, &both, typed).unwrap().0.endpoints[0].target_port,
+                target,
+                "{typed}"
+            );
         }
         let (end, port) = resolved(&service, &both, "").unwrap();
         assert_eq!((end.endpoints[0].target_port, port), (0, None));

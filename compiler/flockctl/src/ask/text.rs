@@ -66,9 +66,11 @@ pub(crate) fn port(port: Option<&v1::Port>) -> String {
 /// An end with where it is: `shop/api-5f6b (10.244.1.11, worker-1)`.
 pub(crate) fn place(end: Option<&v1::ShownEnd>) -> String {
     let Some(end) = end else { return NOTHING.to_owned() };
-    let pods = (end.pods > 1).then(|| format!("{} pods", end.pods));
+    // A name of some of several says how many that is.
+    let is_counted = end.name.ends_with(')');
+    let pods = (end.pods > 1 && !is_counted).then(|| format!("{} pods", end.pods));
     let endpoints = match (end.endpoints, end.endpoints_total) {
-        (Some(ready), Some(total)) => Some(format!("{ready} of {total} endpoints")),
+        (Some(ready), Some(total)) if !is_counted => Some(format!("{ready} of {total} endpoints")),
         _ => None,
     };
     let address = end.address.clone().filter(|address| *address != end.name);

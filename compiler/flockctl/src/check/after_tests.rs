@@ -13,10 +13,25 @@ fn row(node: &str, state: NodeState) -> Row {
 
 const BOTH: Asked = Asked { asked: 2, total: Some(2) };
 
+/// With nothing wrong beside `rows`.
+fn installation(rows: &[Row]) -> Installation<'_> {
+    Installation {
+        rows,
+        asked: BOTH,
+        missed: &[],
+        lagging: &[],
+        certificate_left: Some(Duration::from_secs(19 * DAY + 5)),
+        agents_wanted: None,
+        problems: Some(0),
+        namespace: "flock-system",
+        program: "kubectl flock".to_owned(),
+    }
+}
+
 fn found(rows: &[Row], asked: Asked, lagging: &[String], problems: Option<usize>) -> Vec<Finding> {
     let missed = ["pod b was not asked: it is not ready".to_owned()];
     let missed = if asked == BOTH { &[][..] } else { &missed };
-    judge(&Installation { rows, asked, missed, lagging, problems, program: "kubectl flock".to_owned() })
+    judge(&Installation { asked, missed, lagging, problems, ..installation(rows) })
 }
 
 fn of(rows: &[Row]) -> Vec<Finding> {
@@ -35,6 +50,7 @@ fn of_nodes_that_are_current_nothing_is_wrong() {
     let expected = [
         "2 of 2 ready",
         "at the same objects",
+        "certificate ends in 19 d",
         "2 of 2 agents connected",
         "2 of 2 enforce the desired revision",
         "agents are of version 0.2.0",
@@ -57,10 +73,12 @@ fn compilers_that_do_not_answer_or_lag() {
 
 #[test]
 fn nodes_that_are_not_current_are_named() {
-    let wrong_ones = NodeState::ALL.into_iter().filter(|state| !enforces(*state));
+    let enforces = |state: &NodeState| Standing::of(*state) == Standing::Enforces;
+    let wrong_ones = NodeState::ALL.into_iter().filter(|state| !enforces(state));
     for state in wrong_ones {
         let expected = match state {
             NodeState::Unknown => &["enforced", "names"][..],
+            NodeState::TooOld => &["enforced", "too-old"],
             _ if state.is_served() => &["enforced"],
             _ => &["agents", "enforced"],
         };
@@ -71,6 +89,25 @@ fn nodes_that_are_not_current_are_named() {
         assert!(wrong(&findings).iter().any(|(.., found)| found.contains("n2")), "{state:?}");
     }
     assert_eq!(wrong(&of(&[]))[0].2, "no node is known to the compilers");
+}
+
+#[test]
+fn nodes_that_the_daemon_set_leaves_out_are_told_apart_and_are_no_failure() {
+    let judged = |rows: &[Row], agents_wanted| judge(&Installation { agents_wanted, ..installation(rows) });
+    let rows = [row("n1", NodeState::Current), row("windows", NodeState::NoAgent)];
+    let left_out = "the agents' DaemonSet leaves out 1 node: windows; policies are not enforced there";
+    let findings = judged(&rows, Some(1));
+    assert_eq!(wrong(&findings), [("left-out", State::Warn, left_out)]);
+    assert!(findings.iter().any(|it| it.found == "1 of 1 enforce the desired revision"));
+    for wanted in [None, Some(2)] {
+        let names: Vec<_> = wrong(&judged(&rows, wanted)).iter().map(|(name, ..)| *name).collect();
+        assert_eq!(names, ["agents", "enforced"], "{wanted:?}");
+    }
+    // One that says a wrong name is none of those that are wanted, and none at all is no choice.
+    let nameless = [row("n1", NodeState::NoAgent), row("other", NodeState::Unknown)];
+    assert!(wrong(&judged(&nameless, Some(1))).iter().any(|(name, ..)| *name == "agents"));
+    let none = [row("n1", NodeState::NoAgent)];
+    assert!(wrong(&judged(&none, Some(0))).iter().any(|(name, ..)| *name == "agents"));
 }
 
 #[test]
@@ -108,4 +145,35 @@ fn versions_and_problems_are_warnings() {
     assert_eq!(wrong(&findings), expected);
     let hidden = found(&[row("n1", NodeState::Current)], BOTH, &[], None);
     assert_eq!(hidden.last().unwrap().state, State::Skipped);
+}
+
+#[test]
+fn a_certificate_that_is_not_renewed_is_told_before_it_ends() {
+    let rows = [row("n1", NodeState::Current)];
+    let of = |certificate_left| {
+        let it = Installation { certificate_left, ..installation(&rows) };
+        judge(&it).into_iter().find(|it| it.name == "certificate").map(|it| (it.state, it.found))
+    };
+    assert_eq!(of(None), None);
+    for (days, state) in [(7, State::Ok), (6, State::Warn)] {
+        let found = of(Some(Duration::from_secs(days * DAY)));
+        assert_eq!(found, Some((state, format!("certificate ends in {days} d"))));
+    }
+    assert_eq!(of(Some(Duration::ZERO)).unwrap().0, State::Fail);
+}
+
+#[test]
+fn addresses_outside_of_pod_cidrs_are_told_with_their_nodes() {
+    let with = |name: &str, outside_pod_cidrs| {
+        let mut row = row(name, NodeState::Current);
+        row.status.outside_pod_cidrs = outside_pod_cidrs;
+        row
+    };
+    let told = |rows: &[Row]| of(rows).into_iter().find(|it| it.name == "addresses");
+    assert_eq!(told(&[with("n1", None)]), None, "an older compiler does not tell");
+    assert_eq!(told(&[with("n1", Some(0)), with("n2", None)]).unwrap().state, State::Ok);
+    let found = told(&[with("n1", Some(3)), with("n2", Some(0)), with("n3", Some(40))]).unwrap();
+    assert_eq!(found.state, State::Warn);
+    let expected = "43 address(es) of pods are in none of their nodes' pod CIDRs: n1 (3), n3 (40); ";
+    assert!(found.found.starts_with(expected), "{}", found.found);
 }

@@ -279,8 +279,8 @@ fn network(cluster: &Cluster) -> Vec<Finding> {
     all
 }
 
-/// Who else enforces.
-pub(crate) fn enforcers(workloads: &Readable<Vec<Workload>>) -> Vec<Finding> {
+/// Who else enforces, by DaemonSets.
+fn enforcers(workloads: &Readable<Vec<Workload>>) -> Vec<Finding> {
     let workloads = match workloads {
         Err(error) => {
             return vec![CONFLICTS.skipped("enforcers", format!("DaemonSets are not told: {error}"))];

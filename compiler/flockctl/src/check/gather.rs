@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use flock_shared::causes;
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment};
 use k8s_openapi::api::authorization::v1::{
@@ -17,7 +18,6 @@ use serde::de::DeserializeOwned;
 
 use super::before::{Cluster, ClusterNode, Installed, Readable, Right};
 use super::enforcers::Workload;
-use crate::words::words;
 
 /// So many objects come in one answer.
 const PAGE: u32 = 500;
@@ -92,7 +92,7 @@ pub(crate) async fn cluster(client: &Client, namespace: &str) -> Result<Cluster,
 fn told(error: &kube::Error) -> String {
     match error {
         kube::Error::Api(status) => status.message.clone(),
-        error => words(error),
+        error => causes(error),
     }
 }
 
@@ -199,6 +199,14 @@ fn node(object: NodeObject) -> ClusterNode {
 /// All DaemonSets, as far as they tell something.
 pub(crate) async fn workloads(client: &Client) -> Readable<Vec<Workload>> {
     Ok(all::<DaemonSet>(Api::all(client.clone())).await?.iter().map(Workload::from).collect())
+}
+
+/// On how many nodes the agents' DaemonSet wants one; `None` where that may not be read, or is not known yet.
+pub(crate) async fn agents_wanted(client: &Client, namespace: &str) -> Option<usize> {
+    let sets: Api<DaemonSet> = Api::namespaced(client.clone(), namespace);
+    let set = sets.get_opt(AGENT).await.ok()??;
+    let status = set.status.filter(|it| it.observed_generation >= set.metadata.generation)?;
+    usize::try_from(status.desired_number_scheduled).ok()
 }
 
 #[derive(Deserialize)]

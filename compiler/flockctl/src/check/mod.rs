@@ -2,29 +2,35 @@
 //!
 //! ```text
 //! API server ─ gather ─▶ Cluster ───▶ before (pure) ─┐
-//! compilers ─ nodes ───▶ Installation ▶ after (pure) ─┴▶ Report ─▶ table, short, json
+//! compilers ─ nodes ───▶ Installation ▶ after, conflicts ─┴▶ Report ─▶ table, short, json
 //! ```
 
 mod after;
 mod before;
+mod conflicts;
 mod enforcers;
 mod finding;
 mod gather;
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
+use flock_proto::v1::ListNodesRequest;
+use flock_shared::access::NAMESPACE;
+use flock_shared::causes;
+use prost_types::Timestamp;
 use tokio::time::Instant;
 
 use crate::cli::CheckFormat;
 use crate::failure::{Failure, Kind};
 use crate::nodes::{self, say};
 use crate::run::{Asker, Outcome};
-use crate::target::{Cluster, Target, TargetError};
+use crate::target::{Target, TargetError};
 use crate::words::words;
 use crate::{print, table};
 
 use self::after::Installation;
-use self::finding::{Finding, Report, Section};
+use self::conflicts::Workloads;
+use self::finding::Report;
 
 /// Between two looks of `--wait`.
 const PERIOD: Duration = Duration::from_secs(2);
@@ -63,7 +69,7 @@ pub(crate) async fn check(
             }
             Ok(report) => report.summary(),
             Err(failure) if is_over || failure.kind == Kind::Question => return Err(failure),
-            Err(failure) => format!("{:#}", failure.error),
+            Err(failure) => failure.words(),
         };
         if state != told {
             say(asker.program, &[format!("waiting: {state}")]);
@@ -97,39 +103,51 @@ async fn before(target: &Target) -> Result<Report, Failure> {
     let answers = gather::cluster(cluster.client(), cluster.namespace().as_str()).await;
     let answers = answers.map_err(|error| TargetError::Request {
         what: "ask the API server for its version".to_owned(),
-        reason: words(&error),
+        reason: causes(&error),
     })?;
     Ok(Report::new(before::judge(&answers)))
 }
 
 async fn after(target: &Target, asker: &Asker<'_>) -> Result<Report, Failure> {
     let mut replicas = target.open().await?;
-    let view = nodes::look(&mut replicas).await?;
+    let request = ListNodesRequest { addresses: true };
+    let view = nodes::look_for(&mut replicas, request).await?;
     let problems = asker.count(&mut replicas).await?;
     let missed: Vec<String> = replicas.missed.iter().map(ToString::to_string).collect();
+    let agents_wanted = match target {
+        Target::Cluster(cluster) => {
+            gather::agents_wanted(cluster.client(), cluster.namespace().as_str()).await
+        }
+        Target::Urls(_) | Target::Default(..) => None,
+    };
+    let namespace = match target {
+        Target::Cluster(cluster) => cluster.namespace().as_str(),
+        Target::Urls(_) | Target::Default(..) => NAMESPACE,
+    };
     let installation = Installation {
         rows: &view.rows,
         asked: view.asked,
         missed: &missed,
         lagging: &view.lagging,
+        certificate_left: view.certificate_expiry.map(left),
+        agents_wanted,
+        namespace,
         problems,
         program: asker.program.to_string(),
     };
     let mut findings = after::judge(&installation);
-    findings.extend(conflicts(target).await);
+    findings.extend(match target {
+        Target::Cluster(cluster) => {
+            let workloads = gather::workloads(cluster.client()).await;
+            conflicts::judge(&view.rows, &Workloads::Of(&workloads))
+        }
+        Target::Urls(_) | Target::Default(..) => conflicts::judge(&view.rows, &Workloads::NotAsked),
+    });
     Ok(Report::new(findings))
 }
 
-/// Who else enforces, where there is an API server to ask.
-async fn conflicts(target: &Target) -> Vec<Finding> {
-    match target {
-        Target::Cluster(cluster) => others(cluster).await,
-        Target::Urls(_) | Target::Default(..) => {
-            vec![Section("conflicts").skipped("enforcers", "no API server is asked with --compiler URL")]
-        }
-    }
-}
-
-async fn others(cluster: &Cluster) -> Vec<Finding> {
-    before::enforcers(&gather::workloads(cluster.client()).await)
+/// How long it is until then; none if that is over.
+fn left(at: Timestamp) -> Duration {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    Duration::from_secs(u64::try_from(at.seconds).unwrap_or_default()).saturating_sub(now)
 }

@@ -209,7 +209,7 @@ fn usage(text: &str) -> String {
 }
 
 fn wrong(message: impl std::fmt::Display) -> clap::Error {
-    clap::Error::raw(ErrorKind::ValueValidation, format!("{message}\n"))
+    clap::Error::raw(ErrorKind::ValueValidation, message)
 }
 
 fn number(text: &str) -> Result<v1::Port, String> {

@@ -59,7 +59,7 @@ impl Shape {
             return Ok(self);
         }
         let words: Vec<String> = known.iter().map(|shape| shape.word()).collect();
-        let message = format!("-o {}: {command} prints {}\n", self.word(), words.join(", "));
+        let message = format!("-o {}: {command} prints {}", self.word(), words.join(", "));
         Err(clap::Error::raw(ErrorKind::InvalidValue, message))
     }
 

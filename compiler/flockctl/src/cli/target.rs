@@ -70,7 +70,7 @@ impl TargetOptions {
             Some(option) => Err(clap::Error::raw(
                 ErrorKind::ArgumentConflict,
                 format!(
-                    "--manifests PATH is asked in place of a cluster, and --{option} says which cluster is\n"
+                    "--manifests PATH is asked in place of a cluster, and --{option} says which cluster is"
                 ),
             )),
         }

@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 
 use flock_shared::token::BearerToken;
-use flock_shared::{NamespaceName, ObjectName, access};
+use flock_shared::{NamespaceName, ObjectName, access, causes};
 use futures::stream::{self, StreamExt as _};
 use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, ServiceAccount};
@@ -18,7 +18,6 @@ use super::pods::{self, LABEL, Running};
 use super::{ClusterOptions, kubeconfig};
 use crate::forward::{self, ForwardError};
 use crate::replica::{Credentials, Missed, Replica, Replicas, Total};
-use crate::words::words;
 
 /// How long a token is asked for: the least that an API server issues.
 const LIFETIME_SECONDS: i64 = 10 * 60;
@@ -41,7 +40,7 @@ impl Cluster {
         let (config, context) = kubeconfig::context(kubeconfig, context).await?;
         let client = Client::try_from(config).map_err(|error| TargetError::Request {
             what: format!("use context {context:?}"),
-            reason: words(&error),
+            reason: causes(&error),
         })?;
         Ok(Self { client, context, namespace, account })
     }
@@ -193,7 +192,7 @@ impl Cluster {
                 rule,
             },
             kube::Error::Api(status) => TargetError::Request { what, reason: status.message },
-            error => TargetError::Request { what, reason: words(&error) },
+            error => TargetError::Request { what, reason: causes(&error) },
         }
     }
 }

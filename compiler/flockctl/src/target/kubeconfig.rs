@@ -4,10 +4,10 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
+use flock_shared::causes;
 use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
 
 use super::error::TargetError;
-use crate::words::words;
 
 /// What the environment says.
 #[derive(Debug, Default)]
@@ -86,7 +86,7 @@ fn cause(error: &KubeconfigError) -> String {
     match error {
         // The path is said already.
         KubeconfigError::ReadConfig(error, _) => error.to_string(),
-        error => words(error),
+        error => causes(error),
     }
 }
 

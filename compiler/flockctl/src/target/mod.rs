@@ -10,11 +10,10 @@ use std::path::PathBuf;
 
 use flock_shared::dial::{self, CompilerUrl, Trust};
 use flock_shared::token::BearerToken;
-use flock_shared::{NamespaceName, ObjectName, access};
+use flock_shared::{NamespaceName, ObjectName, access, causes};
 use futures::future::join_all;
 
 use crate::replica::{Credentials, Missed, Replica, Replicas, Total};
-use crate::words::words;
 
 pub(crate) use cluster::Cluster;
 pub(crate) use error::TargetError;
@@ -115,7 +114,7 @@ impl Target {
                 let (config, context) = kubeconfig::context(*config, None).await?;
                 let client = kube::Client::try_from(config).map_err(|error| TargetError::Request {
                     what: format!("use context {context:?}"),
-                    reason: words(&error),
+                    reason: causes(&error),
                 })?;
                 Ok(Ok(client))
             }
@@ -140,7 +139,7 @@ async fn open_urls(urls: &[Direct], but: &BTreeSet<String>) -> Result<Replicas, 
         match opened {
             Ok(replica) => replicas.open.push(replica),
             Err(error) => {
-                replicas.missed.push(Missed { name, reason: words(&error) });
+                replicas.missed.push(Missed { name, reason: causes(&error) });
                 first.get_or_insert(error);
             }
         }

@@ -1,8 +1,8 @@
 //! `check`: of what is installed, and before an install.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use flock_proto::v1::NodeStatus;
+use flock_proto::v1::{NodeStatus, Outcome};
 use flock_shared::access::NAMESPACE;
 use flock_testkit::compiler::{patiently, quiet, served};
 use flock_testkit::{
@@ -10,6 +10,7 @@ use flock_testkit::{
 };
 use serde_json::{Value, json};
 
+use crate::screens::golden;
 use crate::site::{Site, end};
 
 const fn kind(group: &'static str, kind: &'static str, plural: &'static str, namespaced: bool) -> Kind {
@@ -156,7 +157,7 @@ async fn what_is_installed_is_told() {
         "           ✓ ok       1 of 1 enforce the desired revision",
         "datapath   ✓ ok       nothing passes the rules by on 1 nodes",
         "objects    ✓ ok       no object is misunderstood or contradictory",
-        "conflicts  ✓ ok       no DaemonSet of another one that enforces NetworkPolicy",
+        "conflicts  ✓ ok       no node has a trace of another one that enforces NetworkPolicy, and no DaemonSet is of one",
     ] {
         assert!(table.contains(line), "{line}: {table}");
     }
@@ -171,6 +172,73 @@ async fn what_is_installed_is_told() {
     assert!(
         ended.stdout.starts_with("✗ fail nodes/agents: 2 of 3 agents connected; none on n3\n"),
         "{ended:?}"
+    );
+    // The other nodes are wanted to have none.
+    let mut set = daemon_set(NAMESPACE, "flock-node-agent");
+    set["status"] = json!({
+        "desiredNumberScheduled": 2, "currentNumberScheduled": 2, "numberReady": 2, "numberMisscheduled": 0,
+        "observedGeneration": 1000,
+    });
+    site.api.store().put(DAEMON_SET, set).unwrap();
+    let ended = site.run("check -o json").await;
+    let expected = [("left-out", "warn"), ("judged", "fail"), ("enforcers", "warn")];
+    assert_eq!(wrong(&ended.stdout), expected.map(|(a, b)| (a.to_owned(), b.to_owned())));
+}
+
+fn screen_node(name: &str) -> NodeStatus {
+    NodeStatus { outside_pod_cidrs: Some(0), ..served(name) }
+}
+
+/// Two replicas, whose certificates end in so many days.
+fn replicas(site: &Site, days: u64) {
+    site.pod("compiler-b", "True", site.compiler.address);
+    let end = SystemTime::now() + Duration::from_secs(days * 24 * 60 * 60 + 60);
+    site.compiler.debug.itself.lock().unwrap().certificate_expiry = Some(end.into());
+    site.compiler.debug.problems.lock().unwrap().clear();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_screen_of_a_cluster_that_is_well() {
+    let site = fit().await;
+    replicas(&site, 19);
+    let nodes = (1..=3).map(|number| screen_node(&format!("worker-{number}"))).collect();
+    site.compiler.debug.nodes.send_replace(nodes);
+    golden(
+        "check-well",
+        &[("check", &site.run("check").await), ("check -o short", &site.run("check -o short").await)],
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_screen_of_what_is_not_well() {
+    let site = fit().await;
+    replicas(&site, 5);
+    let unjudged =
+        |name: &str, why: &str| NodeStatus { not_judged: vec![why.to_owned()], ..screen_node(name) };
+    let mut nodes = vec![
+        screen_node("worker-1"),
+        NodeStatus { outside_pod_cidrs: Some(12), ..screen_node("worker-2") },
+        NodeStatus { too_old: true, applied_revision: "1".repeat(32), ..screen_node("worker-3") },
+        NodeStatus {
+            last_outcome: Outcome::NftFailed.into(),
+            last_error: "Error: no".to_owned(),
+            ..quiet("worker-4")
+        },
+        quiet("worker-5"),
+        unjudged(
+            "worker-6",
+            "pods talk, and the rules meet next to nothing of it: something takes it at the pods' links (eBPF programs, a table of family netdev)",
+        ),
+        unjudged("worker-7", "pods hang on bridge cni0, and net.bridge.bridge-nf-call-iptables is 0"),
+    ];
+    nodes[3].connected = true;
+    for node in &mut nodes[..3] {
+        node.enforcers = vec!["kube-router".to_owned()];
+    }
+    site.compiler.debug.nodes.send_replace(nodes);
+    golden(
+        "check",
+        &[("check", &site.run("check").await), ("check -o short", &site.run("check -o short").await)],
     );
 }
 

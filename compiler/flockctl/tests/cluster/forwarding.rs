@@ -17,7 +17,7 @@ use crate::site::Site;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// An address where nobody listens.
-fn nobody() -> SocketAddr {
+pub(crate) fn nobody() -> SocketAddr {
     SocketAddr::from((Ipv4Addr::LOCALHOST, 1))
 }
 

@@ -331,6 +331,40 @@ async fn drops_and_history_show_when_and_why() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_receipt_is_a_table_and_a_file() {
+    let site = Site::start().await;
+    let node = |node: &str, desired: &str, applied: Option<&str>| v1::NodeReceipt {
+        node: node.to_owned(),
+        desired_revision: desired.repeat(16),
+        applied_revision: applied.map(|it| it.repeat(16)),
+        applied_since: applied.and_then(|_| at(0, 0)),
+        facts: vec![0x0a, 0x01].into(),
+        overdue: Vec::new(),
+    };
+    let late = v1::OverdueReceipt { namespace: "shop".to_owned(), pod: Some("late".to_owned()) };
+    let policy = |name: &str| v1::PolicyReceipt {
+        namespace: "shop".to_owned(),
+        name: name.to_owned(),
+        uid: Some("u-1".to_owned()),
+        resource_version: Some("7".to_owned()),
+    };
+    *site.compiler.ask.receipt.lock().unwrap() = v1::Receipt {
+        time: at(5, 0),
+        compiler_version: "1.2.3".to_owned(),
+        layout_version: 9,
+        options: [("unreadyPods".to_owned(), "expected".to_owned())].into(),
+        nodes: vec![
+            node("worker-1", "e7d4", Some("e7d4")),
+            v1::NodeReceipt { overdue: vec![late], ..node("worker-2", "90ab", Some("1234")) },
+            node("worker-3", "cdef", None),
+        ],
+        policies: vec![policy("web"), policy("database")],
+    };
+    let (table, file) = ("receipt -n shop", "receipt -n shop -o json");
+    golden("receipt", &[(table, &site.run(table).await), (file, &site.run(file).await)]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_a_tenant_chose_tells_a_terminal_nothing() {
     let site = Site::start().await;
     let hostile = "x\u{1b}[31m\u{202e}y\nDENIED\u{9b}2J";

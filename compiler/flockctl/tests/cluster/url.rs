@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use flock_testkit::compiler::NAME;
 use tempfile::TempDir;
 
+use crate::forwarding::nobody;
 use crate::site::{Site, bare, end};
 
 const OWN_TOKEN: &str = "the-token-in-a-file";
@@ -41,6 +42,16 @@ async fn tls_by_url_needs_an_authority_a_name_and_shows_a_token() {
     std::fs::remove_file(token).unwrap();
     let complaint = site.complains(&format!("nodes {all}")).await;
     assert!(complaint.contains("token: cannot be read: No such file"), "{complaint}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_error_and_its_cause_both_say_is_told_once() {
+    let site = Site::start().await;
+    let nobody = nobody();
+    for question in ["nodes", "open -A", "explain shop/a shop/b 80"] {
+        let complaint = site.complains(&format!("{question} --compiler http://{nobody}")).await;
+        assert_eq!(complaint.matches("refused").count(), 1, "{complaint}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -15,6 +15,7 @@ use flock_compiler_core::port::Protocol;
 use flock_proto::{DropDirection, DropKey, v1};
 use flock_shared::{NamespaceName, NodeName, ObjectName, PodKey};
 
+use super::relevant::may_matter;
 use crate::certify::{Between, table, table_passes, words_pass};
 use crate::drops::DropsHub;
 use crate::engine::Sequence;
@@ -35,7 +36,7 @@ pub(super) struct Certifier<'a> {
     drops: &'a DropsHub,
     metrics: &'a Metrics,
     tables: BTreeMap<NodeName, Table>,
-    earlier: BTreeMap<Sequence, Option<World>>,
+    earlier: BTreeMap<Sequence, World>,
 }
 
 impl<'a> Certifier<'a> {
@@ -189,18 +190,21 @@ impl<'a> Certifier<'a> {
     ) -> Option<bool> {
         let mirrored = &self.snapshot.mirrored;
         let unready = self.snapshot.options.unready_pods;
-        let judge = if is_current || standing.sequence >= mirrored.sequence {
-            Judge::with_index(&mirrored.world, unready, &mirrored.index)
+        let now = Judge::with_index(&mirrored.world, unready, &mirrored.index);
+        let (from, to) = (mirrored.sequence, standing.sequence);
+        let judge = if is_current || to >= from {
+            now
         } else {
-            if self.earlier.len() >= EARLIER && !self.earlier.contains_key(&standing.sequence) {
+            let way = self.mirror.history(|history| history.way_back(from, to))?;
+            let ends = [now.place_of(flow.source), now.place_of(flow.destination)];
+            if !way.iter().any(|differences| may_matter(ends.each_ref(), differences)) {
+                now
+            } else if self.earlier.len() >= EARLIER && !self.earlier.contains_key(&to) {
                 return None;
+            } else {
+                let world = self.earlier.entry(to).or_insert_with(|| rewound(&mirrored.world, &way));
+                Judge::new(world, unready)
             }
-            let (from, to) = (mirrored.sequence, standing.sequence);
-            let entry = self.earlier.entry(to).or_insert_with(|| {
-                let way = self.mirror.history(|history| history.way_back(from, to))?;
-                Some(rewound(&mirrored.world, &way))
-            });
-            Judge::new(entry.as_ref()?, unready)
         };
         words_pass(&judge.with_over_budget(&mirrored.over_budget), flow, direction)
     }

@@ -8,7 +8,8 @@ use flock_compiler_core::Problem;
 use flock_proto::v1;
 
 use super::questions::Asked;
-use crate::mirror::{Mirror, rewound};
+use crate::mirror::rewound;
+use crate::service::context::Context;
 
 /// For so long a finding has to be true: pods of a rollout are mostly there in less.
 const SETTLED: Duration = Duration::from_secs(60);
@@ -18,18 +19,18 @@ pub(super) fn lint(
     asked: &Asked<'_>,
     request: &v1::LintRequest,
     problems: &[Problem],
-    mirror: &Mirror,
+    context: &Context,
 ) -> Result<Vec<v1::Finding>, AskError> {
     if !request.manifests.is_empty() {
         return Err(AskError::Bad(
             "manifests are linted by kubectl flock itself: use --manifests".to_owned(),
         ));
     }
-    let cluster = Cluster { problems, ..asked.cluster.clone() };
+    let cluster = Cluster { problems, services: Some(&context.services), ..asked.cluster.clone() };
     let found = flock_ask::lint(&cluster, request, asked.sight)?;
     let newest = asked.snapshot.mirrored.sequence;
     let Some(moment) = SystemTime::now().checked_sub(SETTLED) else { return Ok(found) };
-    let way = mirror.history(|history| history.way_back(newest, history.at(moment)?));
+    let way = context.engine.mirror().history(|history| history.way_back(newest, history.at(moment)?));
     let Some(way) = way.filter(|way| !way.is_empty()) else { return Ok(found) };
     let earlier = rewound(cluster.world, &way);
     // Problems of the translation come as they are: they are in the log already.

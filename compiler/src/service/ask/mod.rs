@@ -11,11 +11,13 @@ mod authenticate;
 mod dropped;
 mod evidence;
 mod lint;
+mod opened;
 mod passes;
 mod policies;
 mod proposed;
 mod questions;
 mod receipt;
+mod relevant;
 mod rows;
 
 use std::collections::{BTreeSet, HashMap};
@@ -169,8 +171,8 @@ impl Ask {
         asker: Asker,
         answer: impl FnOnce(&Asked<'_>) -> Result<T, AskError> + Send + 'static,
     ) -> Result<Response<T>, Status> {
-        let place = self.questions.place(&asker.grant)?;
-        let answered = self.questions.one(&self.context.engine, (asker.sight, place), answer).await?;
+        let admitted = self.questions.admit(&asker.grant, asker.sight)?;
+        let answered = self.questions.one(&self.context.engine, admitted, answer).await?;
         asker.connection.owe(answered.answer.encoded_len() as u64, answered.room);
         Ok(Response::new(answered.answer))
     }
@@ -181,8 +183,8 @@ impl Ask {
         asker: Asker,
         answer: impl FnOnce(&Asked<'_>) -> Result<Vec<T>, AskError> + Send + 'static,
     ) -> Result<Response<Stream_<T>>, Status> {
-        let place = self.questions.place(&asker.grant)?;
-        let answered = self.questions.rows(&self.context.engine, (asker.sight, place), answer).await?;
+        let admitted = self.questions.admit(&asker.grant, asker.sight)?;
+        let answered = self.questions.rows(&self.context.engine, admitted, answer).await?;
         Ok(Response::new(Box::pin(Rows::new(answered, asker.connection))))
     }
 }
@@ -266,7 +268,7 @@ impl AskService for Ask {
             let mut rows = flock_ask::policies(&asked.cluster, &request, asked.sight)?;
             policies::enforced(&mut rows, asked.snapshot, mirror, &context.fleet);
             policies::drops(&mut rows, asked, &context.drops);
-            policies::notes(&mut rows, asked, &request.namespace, &problems, mirror)?;
+            policies::notes(&mut rows, asked, &request.namespace, &problems, &context)?;
             Ok(rows)
         })
         .await
@@ -290,9 +292,9 @@ impl AskService for Ask {
     async fn lint(&self, request: Request<v1::LintRequest>) -> Result<Response<Self::LintStream>, Status> {
         let about = About::namespace(&request.get_ref().namespace);
         let asker = self.admit(&request, about, explanations).await?;
-        let (request, engine) = (request.into_inner(), self.context.engine.clone());
-        let problems = engine.problems().await?;
-        self.rows(asker, move |asked| lint::lint(asked, &request, &problems, engine.mirror())).await
+        let (request, context) = (request.into_inner(), self.context.clone());
+        let problems = context.engine.problems().await?;
+        self.rows(asker, move |asked| lint::lint(asked, &request, &problems, &context)).await
     }
 
     async fn watch_drops(
@@ -344,7 +346,7 @@ impl AskService for Ask {
             }
             let since = request.since.and_then(|since| since.try_into().ok());
             let of = (namespace.as_ref(), since);
-            Ok(passes::passes(context.engine.mirror(), &context.fleet, of, asked.sight))
+            Ok(passes::passes(asked, context.engine.mirror(), &context.fleet, of))
         })
         .await
     }
@@ -358,7 +360,8 @@ impl AskService for Ask {
         let (request, context) = (request.into_inner(), self.context.clone());
         self.one(asker, move |asked| {
             let namespace = NamespaceName::new(&request.namespace).ok();
-            receipt::receipt(asked.snapshot, &context.fleet, (&context.interfaces, namespace.as_ref()))
+            let of = (&*context.interfaces, namespace.as_ref());
+            receipt::receipt(asked.snapshot, &context.fleet, of, asked.sight)
         })
         .await
     }

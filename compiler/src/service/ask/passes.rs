@@ -7,6 +7,8 @@ use flock_ask::Sight;
 use flock_proto::v1;
 use flock_shared::{NamespaceName, NodeName};
 
+use super::opened;
+use super::questions::Asked;
 use crate::fleet::{Fleet, NodeAcks};
 use crate::mirror::{History, Mirror, PassRecord};
 
@@ -17,10 +19,10 @@ const PASSES: usize = 1000;
 
 /// The passes of some time that concern a namespace, or all, the oldest first.
 pub(super) fn passes(
+    asked: &Asked<'_>,
     mirror: &Mirror,
     fleet: &Fleet,
     (namespace, since): (Option<&NamespaceName>, Option<Duration>),
-    sight: &Sight,
 ) -> Vec<v1::PassRow> {
     let earliest = SystemTime::now().checked_sub(since.unwrap_or(SINCE)).unwrap_or(SystemTime::UNIX_EPOCH);
     // Copied, so that the mirror waits for no acknowledgement.
@@ -36,7 +38,16 @@ pub(super) fn passes(
     });
     let acks: HashMap<u32, NodeAcks> =
         names.into_iter().filter_map(|(id, name)| Some((id, fleet.acks(&name)?))).collect();
-    records.iter().map(|record| row(record, namespace, &acks, sight)).collect()
+    let is_about_policies =
+        |it: &&PassRecord| it.objects.iter().any(|it| matches!(it.kind, "NetworkPolicy" | "Namespace"));
+    let about_policies = records.iter().rev().filter(is_about_policies).map(|record| record.sequence);
+    let counts = opened::counts(asked, mirror, about_policies);
+    let row = |record: &PassRecord| {
+        let count = counts.get(&record.sequence).copied();
+        let (opened, closed) = count.unzip();
+        v1::PassRow { opened, closed, ..row(record, namespace, &acks, asked.sight) }
+    };
+    records.iter().map(row).collect()
 }
 
 fn names(history: &History, records: &[PassRecord]) -> HashMap<u32, NodeName> {

@@ -2,20 +2,20 @@
 //! since when; what was dropped at those pods; and what is to be noted.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use flock_ask::AskError;
 use flock_compiler_core::Problem;
-use flock_compiler_core::object::{Direction, Pod, Policy};
+use flock_compiler_core::object::Direction;
 use flock_proto::{DropDirection, v1};
 use flock_shared::{NodeName, PolicyKey};
 
 use super::questions::Asked;
 use crate::drops::DropsHub;
-use crate::engine::Sequence;
 use crate::fleet::{Fleet, NodeAcks};
+use crate::in_force;
 use crate::mirror::{Mirror, Snapshot};
+use crate::service::context::Context;
 
 /// Nodes that are named for one policy; more are counted.
 const NAMED: usize = 100;
@@ -60,13 +60,13 @@ pub(super) fn notes(
     asked: &Asked<'_>,
     namespace: &str,
     problems: &[Problem],
-    mirror: &Mirror,
+    context: &Context,
 ) -> Result<(), AskError> {
     if rows.len() > NOTED {
         return Ok(());
     }
     let request = v1::LintRequest { namespace: namespace.to_owned(), manifests: Vec::new() };
-    let findings = super::lint::lint(asked, &request, problems, mirror)?;
+    let findings = super::lint::lint(asked, &request, problems, context)?;
     let noted = findings.into_iter().filter(|it| it.severity >= i32::from(v1::Severity::Warning));
     let mut codes: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for finding in noted {
@@ -88,10 +88,12 @@ pub(super) fn enforced(rows: &mut [v1::PolicyRow], snapshot: &Snapshot, mirror: 
         // Of a policy that has not changed since this compiler has started, the first pass knows.
         let changed = mirror.history(|history| history.policy(&key)).map(|(sequence, _)| sequence);
         let (mut missing, mut since) = (Vec::new(), None::<SystemTime>);
-        let nodes = nodes_of(policy, snapshot);
+        let nodes = in_force::nodes_of(policy, &snapshot.mirrored.world);
         for node in &nodes {
             let acks = acks.entry(node.clone()).or_insert_with(|| fleet.acks(node));
-            match acks.as_ref().and_then(|acks| had(acks, changed.unwrap_or_default(), node, snapshot)) {
+            let since_when =
+                |acks| in_force::since(acks, changed.unwrap_or_default(), node, &snapshot.mirrored);
+            match acks.as_ref().and_then(since_when) {
                 Some(at) => since = since.max(Some(at)),
                 None => missing.push(node.to_string()),
             }
@@ -102,31 +104,4 @@ pub(super) fn enforced(rows: &mut [v1::PolicyRow], snapshot: &Snapshot, mirror: 
         missing.truncate(NAMED);
         row.missing = missing;
     }
-}
-
-/// Since when a node has what a policy asks for: a state of the pass that knows it, or a later one, or the newest of all.
-fn had(acks: &NodeAcks, changed: Sequence, node: &NodeName, snapshot: &Snapshot) -> Option<SystemTime> {
-    let standing = acks.standing()?;
-    // A node that took no other table holds its pods closed, which is not what the policy says.
-    if standing.state.is_closed() {
-        return None;
-    }
-    let is_newest = || {
-        let desired = snapshot.mirrored.outputs.get(node);
-        desired.is_some_and(|desired| desired.revision() == standing.state.revision())
-    };
-    acks.had(changed).or_else(|| is_newest().then_some(standing.since))
-}
-
-/// The nodes of the pods that a policy selects.
-fn nodes_of(policy: &Policy, snapshot: &Snapshot) -> BTreeSet<NodeName> {
-    selected(policy, snapshot).filter_map(|pod| pod.node.clone()).collect()
-}
-
-/// The pods that a policy selects.
-fn selected<'a>(policy: &'a Policy, snapshot: &'a Snapshot) -> impl Iterator<Item = &'a Arc<Pod>> {
-    let selects = |pod: &&Arc<Pod>| {
-        !pod.is_of_host_network() && pod.addresses().is_some() && policy.pod_selector.matches(&pod.labels)
-    };
-    snapshot.mirrored.world.pods_of(&policy.key.namespace).filter(selects)
 }

@@ -34,6 +34,14 @@ pub(super) struct Questions {
     room: Arc<Semaphore>,
 }
 
+/// A question that was let in: what its asker may see, and its place among those that wait.
+#[derive(Debug)]
+pub(super) struct Admitted {
+    sight: Sight,
+    /// `None`: nobody is told apart.
+    place: Option<Place>,
+}
+
 /// An answer, and the room that it takes until it is written.
 #[derive(Debug)]
 pub(super) struct Answer<T> {
@@ -62,22 +70,23 @@ impl Default for Questions {
 }
 
 impl Questions {
-    /// A place for a question of whoever was let in with `grant`; `None`: nobody is told apart.
+    /// Gives a place to a question of whoever was let in with `grant`.
     ///
     /// # Errors
     /// If it asks too much at once.
-    pub(super) fn place(&self, grant: &Grant) -> Result<Option<Place>, Status> {
-        grant.user().map(|user| self.askers.place(user).ok_or_else(too_many)).transpose()
+    pub(super) fn admit(&self, grant: &Grant, sight: Sight) -> Result<Admitted, Status> {
+        let place = grant.user().map(|user| self.askers.place(user).ok_or_else(too_many)).transpose()?;
+        Ok(Admitted { sight, place })
     }
 
     /// Answers a question by one message.
     pub(super) async fn one<T: Message + 'static>(
         &self,
         engine: &EngineHandle,
-        (sight, place): (Sight, Option<Place>),
+        admitted: Admitted,
         answer: impl FnOnce(&Asked<'_>) -> Result<T, AskError> + Send + 'static,
     ) -> Result<Answer<T>, Status> {
-        let answer = self.answer(engine, (sight, place), answer).await?;
+        let answer = self.answer(engine, admitted, answer).await?;
         let room = self.room(answer.encoded_len()).await?;
         Ok(Answer { answer, room })
     }
@@ -86,7 +95,7 @@ impl Questions {
     pub(super) async fn rows<T: Message + 'static>(
         &self,
         engine: &EngineHandle,
-        (sight, place): (Sight, Option<Place>),
+        admitted: Admitted,
         answer: impl FnOnce(&Asked<'_>) -> Result<Vec<T>, AskError> + Send + 'static,
     ) -> Result<Answer<Vec<T>>, Status> {
         let bounded = |asked: &Asked<'_>| {
@@ -96,7 +105,7 @@ impl Questions {
                 many => Err(AskError::TooLarge(format!("{many} rows; at most {ROWS} are answered"))),
             }
         };
-        let answer = self.answer(engine, (sight, place), bounded).await?;
+        let answer = self.answer(engine, admitted, bounded).await?;
         let size = answer.iter().map(|row| row.encoded_len() + 64).sum();
         let room = self.room(size).await?;
         Ok(Answer { answer, room })
@@ -110,7 +119,7 @@ impl Questions {
     async fn answer<T: Send + 'static>(
         &self,
         engine: &EngineHandle,
-        (sight, place): (Sight, Option<Place>),
+        admitted: Admitted,
         answer: impl FnOnce(&Asked<'_>) -> Result<T, AskError> + Send + 'static,
     ) -> Result<T, Status> {
         if !engine.is_ready() {
@@ -124,7 +133,7 @@ impl Questions {
             let snapshot = engine.snapshot().await?;
             let answering = tokio::task::spawn_blocking(move || {
                 // Turn and place end with the thread, also if nobody waits for the answer any more.
-                let (_turn, _place) = (turn, place);
+                let (_turn, Admitted { sight, place: _place }) = (turn, admitted);
                 let mirrored = &snapshot.mirrored;
                 let cluster = Cluster {
                     over_budget: Some(&mirrored.over_budget),

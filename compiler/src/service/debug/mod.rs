@@ -2,17 +2,19 @@
 
 mod output;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use bytes::Bytes;
+use flock_compiler_core::outside_pod_cidrs;
 use flock_proto::v1::debug_service_server::DebugService;
 use flock_proto::{Outcome, v1};
 use flock_shared::{NamespaceName, NodeName};
 use futures::stream::{Stream, unfold};
 use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::task::spawn_blocking;
 use tonic::{Request, Response, Status};
 
 use super::connection::ConnectionHandle;
@@ -62,6 +64,17 @@ impl Debug {
                 "no node {name:?}: it has no Node object, no pod and no connected agent"
             ))
         })
+    }
+
+    /// How many addresses of each node's pods are in none of its pod CIDRs; `None` while that cannot be told.
+    async fn outside(&self) -> Option<BTreeMap<NodeName, u32>> {
+        let engine = &self.context.engine;
+        if !engine.is_ready() {
+            return None;
+        }
+        let snapshot = engine.snapshot().await.ok()?;
+        // It looks at every pod, which nobody else is to wait for.
+        spawn_blocking(move || outside_pod_cidrs(&snapshot.mirrored.world)).await.ok()
     }
 
     /// Looks for a namespace, once it can be told which there are.
@@ -119,18 +132,27 @@ impl DebugService for Debug {
         let progress = context.engine.replica_progress().borrow().clone();
         let desired = context.engine.nodes().await?;
         let agents = context.fleet.all();
+        let outside = match request.get_ref().addresses {
+            true => self.outside().await,
+            false => None,
+        };
         let names: BTreeSet<&NodeName> = desired.keys().chain(agents.keys()).collect();
         let nodes = names.into_iter().filter_map(|node| {
             let published = desired.get(node).and_then(|desired| desired.borrow().clone());
             let (published, agent) = (published.as_deref(), agents.get(node));
-            is_listed(published, agent).then(|| status(node, published, agent))
+            let outside_pod_cidrs =
+                outside.as_ref().map(|outside| outside.get(node).copied().unwrap_or_default());
+            is_listed(published, agent)
+                .then(|| v1::NodeStatus { outside_pod_cidrs, ..status(node, published, agent) })
         });
+        let expiry = context.metrics.certificate_expires();
         let message = v1::ListNodesResponse {
             nodes: nodes.collect(),
             replicas,
             instance: context.fleet.instance().to_owned(),
             seen: progress.newest_change().to_string(),
             through: progress.read_through().to_string(),
+            certificate_expiry: expiry.map(|seconds| prost_types::Timestamp { seconds, nanos: 0 }),
         };
         Ok(owed(&connection, message, None))
     }
@@ -298,6 +320,8 @@ fn status(node: &NodeName, published: Option<&Published>, agent: Option<&AgentSt
         status.too_old = agent.is_too_old;
         status.drifts = agent.drifts.unwrap_or_default();
         status.not_judged = agent.unjudged(published).iter().map(ToString::to_string).collect();
+        let enforcers = agent.facts.iter().flat_map(|facts| &facts.enforcers);
+        status.enforcers = enforcers.cloned().collect();
         status.closed = agent.closed.clone().unwrap_or_default();
         status.last_took = agent.took.and_then(duration);
         if let Some((revision, since)) = &agent.applied {

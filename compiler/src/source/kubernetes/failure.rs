@@ -1,8 +1,8 @@
 //! Why a listing or a watch ended, and what that means for the next step.
 
-use std::error::Error;
 use std::time::Duration;
 
+use flock_shared::causes;
 use kube::core::Status;
 
 use crate::source::Version;
@@ -125,17 +125,7 @@ impl WatchFailure {
 
     /// The failure and its causes in one line; a cause that its effect has already told is not repeated.
     pub(super) fn line(&self) -> String {
-        let mut line = self.to_string();
-        let mut cause = self.source();
-        while let Some(error) = cause {
-            let text = error.to_string();
-            if !line.contains(&text) {
-                line.push_str(": ");
-                line.push_str(&text);
-            }
-            cause = error.source();
-        }
-        line
+        causes(self)
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use flock_shared::backoff::Backoff;
-use flock_shared::telemetry::causes;
+use flock_shared::causes;
 use flock_shared::{NamespaceName, ObjectName};
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};

@@ -20,7 +20,7 @@ pub(crate) struct Usage {
 impl Usage {
     /// Of a process by its identifier.
     pub(crate) fn of(process: u32) -> anyhow::Result<Self> {
-        let Memory { now, peak } = memory(Some(process))?;
+        let Memory { now, peak, .. } = memory(Some(process))?;
         Ok(Self { cpu: processor_time(process)?, peak, resident: now })
     }
 }

@@ -3,11 +3,13 @@
 use std::fs;
 use std::io;
 
-/// Resident memory in bytes.
+/// Resident memory in bytes (proc_pid_status(5)).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Memory {
     /// Now (`VmRSS`).
     pub now: u64,
+    /// Of that, what is of no file: its own (`RssAnon`).
+    pub own: u64,
     /// The most since the process began or [`reset_peak`] (`VmHWM`).
     pub peak: u64,
 }
@@ -25,9 +27,9 @@ pub fn memory(process: Option<u32>) -> io::Result<Memory> {
         // The kernel's kB are 1024 bytes.
         Some(line.trim().strip_suffix(" kB")?.parse::<u64>().ok()? * 1024)
     };
-    match (bytes("VmRSS:"), bytes("VmHWM:")) {
-        (Some(now), Some(peak)) => Ok(Memory { now, peak }),
-        _ => Err(io::Error::other("no VmRSS and VmHWM in the status of the process")),
+    match (bytes("VmRSS:"), bytes("RssAnon:"), bytes("VmHWM:")) {
+        (Some(now), Some(own), Some(peak)) => Ok(Memory { now, own, peak }),
+        _ => Err(io::Error::other("no VmRSS, RssAnon and VmHWM in the status of the process")),
     }
 }
 

@@ -31,7 +31,8 @@ fn nothing_is_published_before_every_manifest_was_readable() {
 
     site.manifests.put("cluster.yaml", crate::manifests::CLUSTER);
     site.settle();
-    assert_eq!(site.compiler.admin("/readyz"), (200, "ok\n".to_owned()));
+    // What was translated first is checked meanwhile.
+    wait_until("a compiler that is ready", || site.compiler.admin("/readyz") == (200, "ok\n".to_owned()));
     assert_eq!(NODES.map(|node| site.ground.scripts(node)), [1, 1], "nothing came before the whole");
 }
 

@@ -9,7 +9,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 
-use crate::manifests::{CLUSTER, DENY};
+use crate::manifests::{CLUSTER, DENY, pod};
 use crate::site::Site;
 use crate::support::process::Process;
 use crate::support::wait::{wait_for, wait_until};
@@ -22,19 +22,11 @@ const DB: &str = "10.1.0.4";
 const FLOWS: u16 = 250;
 const FIRST: u16 = 10_000;
 
-const MORE: &str = "---
-apiVersion: v1
-kind: Pod
-metadata: {namespace: shop, name: job, labels: {app: job}}
-spec: {nodeName: n1}
-status: {phase: Running, podIP: 10.1.0.5, podIPs: [{ip: 10.1.0.5}]}
----
-apiVersion: v1
-kind: Pod
-metadata: {namespace: shop, name: cron, labels: {app: cron}}
-spec: {nodeName: n1}
-status: {phase: Running, podIP: 10.1.0.6, podIPs: [{ip: 10.1.0.6}]}
-";
+/// The pods of most tests, and the senders that these do not have.
+fn cluster() -> String {
+    let more = SENDERS.iter().skip(2).map(|(name, address)| format!("---\n{}", pod(name, "n1", address)));
+    CLUSTER.to_owned() + &more.collect::<String>()
+}
 
 /// A datagram to each of these ports of the database.
 fn spray(from: &Pod, first: u16, count: u16) {
@@ -68,7 +60,7 @@ fn checked(row: &Value) -> (String, u64) {
 
 #[test]
 fn every_flow_that_is_dropped_is_shown_with_its_pods_and_policies_and_no_other() {
-    let Some(site) = Site::with("drops", &(CLUSTER.to_owned() + MORE)) else { return };
+    let Some(site) = Site::with("drops", &cluster()) else { return };
     let senders = SENDERS.map(|(name, address)| (name, site.ground.pod("n1", name, address)));
     let _db = site.ground.pod("n2", "db", DB);
     site.manifests.put("deny.yaml", DENY);
@@ -114,7 +106,7 @@ fn watch(site: &Site, directory: &Path) -> Process {
 
 #[test]
 fn watchers_hear_of_first_packets_at_once_and_none_holds_up_another() {
-    let Some(site) = Site::with("drops-f", &(CLUSTER.to_owned() + MORE)) else { return };
+    let Some(site) = Site::with("drops-f", &cluster()) else { return };
     let senders = SENDERS.map(|(name, address)| (name, site.ground.pod("n1", name, address)));
     let _db = site.ground.pod("n2", "db", DB);
     site.manifests.put("deny.yaml", DENY);

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use flock_lab::{Node, skipped};
+use flock_lab::{Node, Pod, skipped};
 
 use crate::manifests::{CLUSTER, DENY};
 use crate::site::Site;
@@ -82,4 +82,74 @@ fn pods_on_a_bridge_that_the_rules_do_not_see_are_told_and_the_bridge_is_shown_t
     assert_eq!((settings(node), site.flockctl.node("n1").not_judged), (["1".into(), "1".into()], vec![]));
     wait_until("no problem", || site.flockctl.problems().is_empty());
     assert_eq!(site.compiler.metric(METRIC), Some(0.0));
+}
+
+const WEB: &str = "10.1.0.2";
+const API: &str = "10.1.0.3";
+
+/// A burst of datagrams to another pod.
+fn talk(from: &Pod, to: &str) {
+    let line = format!("for port in $(seq 10000 10700); do echo -n x >/dev/udp/{to}/$port; done");
+    from.run("bash", &["-c", &line], "").unwrap();
+}
+
+/// Whether a pod's server on port 80 is reached.
+fn reaches(from: &Pod, to: &str) -> bool {
+    from.run("timeout", &["2", "bash", "-c", &format!("exec 3<>/dev/tcp/{to}/80")], "").is_ok()
+}
+
+/// A table of family netdev that carries what two pods say to each other from link to link, as eBPF programs do.
+fn short_cut(web: &Pod, api: &Pod) -> String {
+    let chain = |name: &str, from: &Pod, to: &Pod, address: &str| {
+        let link = to.run("ip", &["-br", "link", "show", "eth0"], "").unwrap();
+        let hardware = link.split_whitespace().nth(2).unwrap();
+        format!(
+            "chain {name} {{\ntype filter hook ingress device \"{}\" priority 0; policy accept;\n\
+             ip daddr {address} ether daddr set {} fwd to \"{}\"\n}}\n",
+            from.host_interface(),
+            hardware,
+            to.host_interface()
+        )
+    };
+    format!("table netdev around {{\n{}{}}}\n", chain("a", web, api, API), chain("b", api, web, WEB))
+}
+
+#[test]
+fn rules_that_are_gone_round_are_told_and_rules_that_are_met_are_not() {
+    let Some(site) = Site::new("gone-round") else { return };
+    site.manifests.put("policies.yaml", DENY);
+    let [web, api] = [("web", WEB), ("api", API)].map(|(name, address)| site.ground.pod("n1", name, address));
+    let node = site.ground.node("n1");
+    // A period is two intervals.
+    let _agent = agent(&site, &["--check-interval", "0.5"]);
+    site.settle_node("n1", &site.manifests.revision("n1"));
+    let talk = || {
+        talk(&web, API);
+        talk(&api, WEB);
+    };
+    let not_judged = || {
+        talk();
+        site.flockctl.node("n1").not_judged
+    };
+    // All of it is denied, so nothing is forwarded.
+    for _ in 0..20 {
+        assert_eq!(not_judged(), Vec::<String>::new());
+    }
+    assert!(!reaches(&web, API), "it is denied");
+
+    if let Err(error) = node.run("nft", &["-f", "-"], &short_cut(&web, &api)) {
+        skipped(&format!("needs the kernel's nft_fwd_netdev: {error}"));
+        return;
+    }
+    assert!(reaches(&web, API), "it is denied, and does not come to the rules");
+    wait_until("a table that is gone round", || !not_judged().is_empty());
+    let why = site.flockctl.node("n1").not_judged;
+    assert!(why.len() == 1 && why[0].starts_with("pods talk, and the rules meet next to nothing"), "{why:?}");
+    assert_eq!(site.compiler.metric("flock_compiler_nodes_not_judged{reason=\"bypassed\"}"), Some(1.0));
+    let checked = String::from_utf8(site.flockctl.run(&["check"]).stdout).unwrap();
+    assert!(checked.contains(&format!("datapath   ✗ fail     n1: {}", why[0])), "{checked}");
+
+    node.run("nft", &["delete", "table", "netdev", "around"], "").unwrap();
+    wait_until("a table that is met", || not_judged().is_empty());
+    assert!(!reaches(&web, API), "it is denied");
 }

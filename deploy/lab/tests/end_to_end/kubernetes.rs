@@ -55,7 +55,8 @@ fn an_api_server_is_followed_also_after_it_was_gone() {
         }
     };
     settled();
-    assert_eq!(compiler.admin("/readyz").0, 200);
+    // What was translated first is checked meanwhile.
+    wait_until("a compiler that is ready", || compiler.admin("/readyz").0 == 200);
 
     api.put(NETWORK_POLICY, allow("web"));
     settled();

@@ -33,6 +33,14 @@ spec: {nodeName: n2}
 status: {phase: Running, podIP: 10.1.0.4, podIPs: [{ip: 10.1.0.4}]}
 ";
 
+/// A pod of the shop, labelled with its name.
+pub(crate) fn pod(name: &str, node: &str, address: &str) -> String {
+    format!(
+        "apiVersion: v1\nkind: Pod\nmetadata: {{namespace: shop, name: {name}, labels: {{app: {name}}}}}\n\
+         spec: {{nodeName: {node}}}\nstatus: {{phase: Running, podIP: {address}, podIPs: [{{ip: {address}}}]}}\n"
+    )
+}
+
 /// Nobody reaches any pod of the shop.
 pub(crate) const DENY: &str = "\
 apiVersion: networking.k8s.io/v1

@@ -129,7 +129,7 @@ impl Bundle {
         match json {
             Ok(json) => drop(self.answers.insert(name, json + "\n")),
             Err(failure) => {
-                self.missing.insert(name, format!("{:#}", failure.error));
+                self.missing.insert(name, failure.words());
                 // If nobody can be reached, the next question says so.
                 let _ = compilers.reopen().await;
             }

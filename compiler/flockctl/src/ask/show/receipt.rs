@@ -29,11 +29,21 @@ pub(in crate::ask) fn screen(receipt: &v1::Receipt, screen: Screen) -> String {
         1 => "1 policy".to_owned(),
         several => format!("{several} policies"),
     };
+    let behind = receipt.nodes.iter().filter(|it| it.applied_revision.as_ref() != Some(&it.desired_revision));
+    let behind = match (behind.count(), receipt.nodes.len()) {
+        (0, _) => String::new(),
+        (1, all) => format!("1 of {all} nodes has not acknowledged what it should have\n"),
+        (several, all) => format!("{several} of {all} nodes have not acknowledged what they should have\n"),
+    };
     let summary = format!(
         "{policies}, tables of layout {}, compiler {}; -o json writes the receipt for `flock-compiler verify`",
         receipt.layout_version,
         one_line(&receipt.compiler_version)
     );
     let heading = ["NODE", "DESIRED", "APPLIED", "SINCE"];
-    table::text(&heading, &cells, screen.colour) + "\n" + &paint(&summary, Tone::Dim, screen.colour) + "\n"
+    table::text(&heading, &cells, screen.colour)
+        + "\n"
+        + &paint(&behind, Tone::Bad, screen.colour)
+        + &paint(&summary, Tone::Dim, screen.colour)
+        + "\n"
 }

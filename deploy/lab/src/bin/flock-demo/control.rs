@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use flock_lab::Node;
+use flock_shared::causes;
 use serde::Deserialize;
 
 use crate::interrupt::Interrupt;
@@ -83,7 +84,7 @@ impl Control {
             if start.elapsed() > PATIENCE {
                 let last = match status {
                     Ok(status) => status.iter().map(describe).collect(),
-                    Err(error) => format!("{error:#}\n"),
+                    Err(error) => causes(&*error) + "\n",
                 };
                 let logs: String = self.agents.iter().chain([&self.compiler]).map(Daemon::log_tail).collect();
                 bail!("the nodes did not settle within {} s\n{last}{logs}", PATIENCE.as_secs());

@@ -16,6 +16,7 @@ mod story;
 use std::process::ExitCode;
 
 use clap::Parser;
+use flock_shared::causes;
 use interrupt::{Interrupt, Interrupted};
 use screen::{Screen, Style};
 
@@ -52,6 +53,6 @@ fn main() -> ExitCode {
 
 #[allow(clippy::print_stderr, reason = "errors of a command go to standard error")]
 fn failed(screen: &Screen, error: &anyhow::Error) -> ExitCode {
-    eprintln!("\n{} {error:#}", screen.paint(Style::Red, "flock-demo:"));
+    eprintln!("\n{} {}", screen.paint(Style::Red, "flock-demo:"), causes(&**error));
     ExitCode::FAILURE
 }

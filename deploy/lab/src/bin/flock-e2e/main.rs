@@ -20,6 +20,7 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result, ensure};
 use clap::Parser as _;
+use flock_shared::causes;
 use flock_testkit::ApiServer;
 use kube::{Client, Config};
 
@@ -46,7 +47,7 @@ fn main() -> ExitCode {
         Ok(false) => ExitCode::from(1),
         Err(error) => {
             // Standard error is all that is left to report to.
-            let _ = writeln!(std::io::stderr().lock(), "flock-e2e: {error:#}");
+            let _ = writeln!(std::io::stderr().lock(), "flock-e2e: {}", causes(&*error));
             ExitCode::from(if error.is::<Interrupted>() { 130 } else { 2 })
         }
     }

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use flock_lab::{Lab, Node, Pod, Probe, Protocol, Verdict, probe_all};
+use flock_shared::causes;
 use k8s_openapi::api::core::v1::{Node as NodeObject, Pod as PodObject, Service};
 use kube::Client;
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams};
@@ -271,7 +272,7 @@ impl Kubelet {
                 Ok(()) => self.proxy().await,
                 failed => failed,
             };
-            let error = done.err().map(|error| format!("{error:#}")).unwrap_or_default();
+            let error = done.err().map(|error| causes(&*error)).unwrap_or_default();
             if error != last && !error.is_empty() {
                 let _ = writeln!(std::io::stderr().lock(), "flock-e2e: simulated kubelet: {error}");
             }

@@ -19,6 +19,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result};
 use clap::Parser as _;
 use flock_lab::figures::{Cell, Table};
+use flock_shared::causes;
 
 use debian::{Debian, KernelFiles, NftFiles};
 use guest::{Guest, Job};
@@ -48,7 +49,7 @@ fn main() -> ExitCode {
 
 #[allow(clippy::print_stderr, reason = "errors of a command go to standard error")]
 fn failed(error: &anyhow::Error, status: u8) -> ExitCode {
-    eprintln!("deploy/kernels: {error:#}");
+    eprintln!("deploy/kernels: {}", causes(&**error));
     ExitCode::from(status)
 }
 

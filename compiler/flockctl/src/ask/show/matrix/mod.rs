@@ -18,7 +18,7 @@ pub(in crate::ask) use svg::svg;
 /// A grid is no wider than this, in columns of a terminal: wider ones are rows.
 const WIDEST: usize = 140;
 
-/// The cells by their ends, in order of first mention.
+/// The cells by their ends: sources in order of first mention, destinations as these are, then the others.
 struct Grid<'a> {
     sources: Vec<&'a str>,
     destinations: Vec<&'a str>,
@@ -29,10 +29,11 @@ impl<'a> Grid<'a> {
     fn new(rows: &'a [v1::MatrixRow]) -> Self {
         let name = |end: &'a Option<v1::ShownEnd>| end.as_ref().map_or(NOTHING, |end| end.name.as_str());
         let mut grid = Self { sources: Vec::new(), destinations: Vec::new(), cells: BTreeMap::new() };
-        let (mut sources, mut destinations) = (BTreeSet::new(), BTreeSet::new());
+        let (mut sources, mut destinations) = (BTreeMap::new(), BTreeSet::new());
         for row in rows {
             let (from, to) = (name(&row.from), name(&row.to));
-            if sources.insert(from) {
+            let next = sources.len();
+            if *sources.entry(from).or_insert(next) == grid.sources.len() {
                 grid.sources.push(from);
             }
             if destinations.insert(to) {
@@ -40,6 +41,8 @@ impl<'a> Grid<'a> {
             }
             grid.cells.insert((from, to), text::ports_or_everything(&row.ports, row.everything));
         }
+        // An end is no destination of its own: in order of first mention the first one would be the last.
+        grid.destinations.sort_by_key(|to| sources.get(to).copied().unwrap_or(usize::MAX));
         grid
     }
 
@@ -181,6 +184,14 @@ mod tests {
             !svg.contains("<b>") && svg.contains("&lt;b&gt;&quot;&amp;]") && !svg.contains('\u{1b}'),
             "{svg}"
         );
+    }
+
+    #[test]
+    fn destinations_are_in_the_order_of_sources() {
+        let pairs = [("a", "b"), ("a", "internet"), ("b", "a"), ("x", "a")];
+        let rows = pairs.map(|(from, to)| row(from, to, Vec::new()));
+        let markdown = markdown(&rows);
+        assert_eq!(markdown.lines().next(), Some(r"| from \\ to | a | b | internet |"), "{markdown}");
     }
 
     #[test]
