@@ -8,7 +8,6 @@ from __future__ import annotations
 import copy
 import functools
 import json
-import os
 import re
 import subprocess
 import sys
@@ -23,15 +22,16 @@ import helm_python
 import yaml
 
 import defaults
+import removal
 import render
 import schemas
 import server
+from common import Fault, containers, expect, kubectl, pods
 from render import KUBERNETES, chart_objects, objects
 
 VALUES = KUBERNETES / "check" / "values"
 MONITORING = KUBERNETES.parent / "monitoring"
 RELEASE = KUBERNETES.parent / "release" / "manifests"
-KUBECTL = Path(sys.executable).with_name("kubectl")
 OVERLAYS = sorted(path.parent.name for path in KUBERNETES.glob("overlays/*/kustomization.yaml"))
 
 # Values that no chart should take, and what it has to say of them.
@@ -84,20 +84,6 @@ NOTES_END = {
     "leave": "--set mode=uninstall",
     "uninstall": "helm uninstall flock-netpol -n {namespace}",
 }
-
-
-class Fault(Exception):
-    """What is wrong."""
-
-
-def expect(holds: bool, what: str) -> None:
-    if not holds:
-        raise Fault(what)
-
-
-def kubectl(*arguments: str, home: Path | None = None) -> subprocess.CompletedProcess[str]:
-    environment = {"HOME": str(home or "/nonexistent"), "PATH": os.environ["PATH"]}
-    return subprocess.run([KUBECTL, *arguments], capture_output=True, text=True, env=environment)
 
 
 @functools.cache
@@ -153,18 +139,6 @@ def renderings() -> dict[str, list[dict[str, Any]]]:
     by_hand = {it.name: objects(it.read_text()) for it in sorted(KUBERNETES.glob("*.yaml"))}
     overlays = {f"overlay {it}": kustomized(KUBERNETES / "overlays" / it) for it in OVERLAYS}
     return by_hand | overlays | by_chart
-
-
-def pods(items: list[dict[str, Any]]) -> Iterator[tuple[str, dict[str, Any]]]:
-    for item in items:
-        if "template" in item.get("spec", {}):
-            yield f"{item['kind']} {item['metadata']['name']}", item["spec"]["template"]["spec"]
-
-
-def containers(items: list[dict[str, Any]]) -> Iterator[tuple[str, dict[str, Any]]]:
-    for name, pod in pods(items):
-        for container in pod.get("initContainers", []) + pod["containers"]:
-            yield f"{name}, {container['name']}", container
 
 
 def check_rendered() -> None:
@@ -456,83 +430,6 @@ def check_paths() -> None:
             expect(value in path.read_text(), f"{path.name} does not name {value}")
 
 
-def daemon_set(items: list[dict[str, Any]], name: str) -> dict[str, Any]:
-    found = [it for it in items if (it["kind"], it["metadata"]["name"]) == ("DaemonSet", name)]
-    expect(len(found) == 1, f"{len(found)} DaemonSets {name}")
-    return found[0]
-
-
-def folders(item: dict[str, Any]) -> set[str]:
-    """What a workload has of its node."""
-    return {it["hostPath"]["path"] for it in item["spec"]["template"]["spec"]["volumes"] if "hostPath" in it}
-
-
-def check_removal_applied(removal: list[dict[str, Any]], default: list[dict[str, Any]]) -> None:
-    """Whoever made the agents' DaemonSet, and with whatever: what is applied over it has nothing of theirs."""
-    namespace = f"/namespaces/{render.NAMESPACE}/daemonsets"
-    with server.serving() as api, tempfile.TemporaryDirectory() as home:
-        # As Helm, or a server-side apply, leaves it: kubectl finds nothing that it has applied before.
-        for item in (it for it in default if it["kind"] == "DaemonSet"):
-            api.objects[f"/apis/apps/v1{namespace}/{item['metadata']['name']}"] = defaults.served(item)
-        manifest = Path(home, "manifest.yaml")
-        manifest.write_text(yaml.safe_dump_all(removal))
-        options = ["--server", api.url, "--cache-dir", f"{home}/cache", "--validate=false"]
-        applied = kubectl("apply", *options, "-f", str(manifest), home=Path(home))
-        expect(applied.returncode == 0, applied.stderr)
-        expect([it[0] for it in api.writes] == ["POST"], f"it is no object of its own: {api.writes}")
-        made = json.loads(api.writes[0][2])["spec"]["template"]["spec"]
-        expect([it["name"] for it in made["containers"]] == ["clean"], f"{made['containers']}")
-
-
-def check_removal(removal: list[dict[str, Any]], installed: list[dict[str, Any]]) -> None:
-    """It waits on each node for the end of what it removes, and mounts no folder but those that were written to."""
-    remover, selects = daemon_set(removal, "flock-netpol-uninstall"), "app.kubernetes.io/name"
-    names = {it["metadata"]["name"] for it in removal if it["kind"] == "DaemonSet"}
-    expect(names == {"flock-netpol-uninstall"}, f"beside it there are {names}")
-    pod = remover["spec"]["template"]["spec"]
-    (term,) = pod["affinity"]["podAntiAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
-    expect(term["topologyKey"] == "kubernetes.io/hostname", f"{term}")
-    (asked,) = term["labelSelector"]["matchExpressions"]
-    expect((asked["key"], asked["operator"]) == (selects, "In"), f"{asked}")
-    there: set[str] = set()
-    for item in (it for it in installed if it["kind"] == "DaemonSet"):
-        own = item["spec"]["template"]["metadata"]["labels"][selects]
-        expect(own in asked["values"], f"it does not wait for the end of {own}")
-        there |= folders(item)
-        for field in ("nodeSelector", "tolerations", "imagePullSecrets"):
-            other = item["spec"]["template"]["spec"]
-            expect(pod.get(field) == other.get(field), f"{field}: {pod.get(field)}, of {own} {other.get(field)}")
-    expect(remover["spec"]["selector"]["matchLabels"][selects] not in asked["values"], "it waits for itself")
-    expect(folders(remover) <= there, f"nobody has written to {folders(remover) - there}")
-    steps = [it["name"] for it in pod["initContainers"]]
-    expect(steps == ["cni", "tables"] + ["unit"] * ("/opt/flock" in there), f"{steps}")
-
-
-def check_leaving() -> None:
-    """Before the agents go, and while they do, no pod is closed for that; and none waits for the plugin."""
-    for mode in ("leave", "uninstall"):
-        named = dict(containers(chart_objects({"mode": mode, "compiler": {"unreadyPods": "drop"}})))
-        expect("--unready-pods=allow" in named["Deployment flock-compiler, compiler"]["args"], f"{mode}: pods are closed")
-    installer = dict(containers(chart_objects({"mode": "leave"})))["DaemonSet flock-node-agent, install-cni"]
-    expect("--absent" in installer["args"], f"{installer['args']}")
-    for values, wanted in (({}, False), ({"drops": False}, True)):
-        found = dict(containers(chart_objects(values)))["Deployment flock-compiler, compiler"]["args"]
-        expect(("--drops=off" in found) == wanted, f"{values}: {found}")
-
-
-def check_selinux() -> None:
-    """The type reaches every container that writes to the node, and CNI's own counts first where it writes to CNI's folders."""
-    for mode in ("run", "uninstall"):
-        values = {"mode": mode, "restore": {"install": True}, "seLinuxType": "a_t"}
-        for of_cni, wanted in ((None, "a_t"), ("b_t", "b_t")):
-            cni = {"cni": {"seLinuxType": of_cni}} if of_cni else {}
-            for name, container in containers(chart_objects(values | cni)):
-                if name.startswith("DaemonSet "):
-                    right = wanted if container["name"] in ("install-cni", "cni", "clean") else "a_t"
-                    found = container["securityContext"].get("seLinuxOptions")
-                    expect(found == {"type": right}, f"{mode}, {name}: {found}")
-
-
 def check_quota(items: list[dict[str, Any]]) -> None:
     classes = {pod.get("priorityClassName") for _, pod in pods(items)} - {None}
     for item in items:
@@ -600,18 +497,18 @@ def checks(programs: Path) -> Iterator[tuple[str, Callable[[], None]]]:
     yield "kubectl apply twice", lambda: check_applied_twice(union(default, everything["chart, monitoring.yaml"]))
     yield "what is not at rest is noticed", lambda: check_rest_is_noticed(default)
     for name in ("uninstall.yaml", "uninstall-restore.yaml"):
-        yield f"{name} over agents of Helm's", lambda name=name: check_removal_applied(everything[name], default)
+        yield f"{name} over agents of Helm's", lambda name=name: removal.check_removal_applied(everything[name], default)
     restoring = default + everything["restore.yaml"]
-    yield "removal: uninstall.yaml", lambda: check_removal(everything["uninstall.yaml"], default)
-    yield "removal: uninstall-restore.yaml", lambda: check_removal(everything["uninstall-restore.yaml"], restoring)
-    yield "removal: overlay", lambda: check_removal(everything["overlay uninstall"], default)
+    yield "removal: uninstall.yaml", lambda: removal.check_removal(everything["uninstall.yaml"], default)
+    yield "removal: uninstall-restore.yaml", lambda: removal.check_removal(everything["uninstall-restore.yaml"], restoring)
+    yield "removal: overlay", lambda: removal.check_removal(everything["overlay uninstall"], default)
     leaving = value_sets()["uninstall.yaml"]
-    yield "removal: chart", lambda: check_removal(chart_objects(leaving), chart_objects(leaving | {"mode": "run"}))
-    yield "leaving", check_leaving
+    yield "removal: chart", lambda: removal.check_removal(chart_objects(leaving), chart_objects(leaving | {"mode": "run"}))
+    yield "leaving", removal.check_leaving
     yield "budget", lambda: check_budget(default)
     yield "ports: README.md", lambda: check_ports(default)
     yield "folders of other runtimes", check_paths
-    yield "SELinux", check_selinux
+    yield "SELinux", removal.check_selinux
     yield "selectors", lambda: check_selectors(everything)
     yield "the quota names the priority classes: install.yaml", lambda: check_quota(default)
     yield "the quota names the priority classes: everything.yaml", lambda: check_quota(everything["chart, everything.yaml"])
