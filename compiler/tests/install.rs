@@ -148,20 +148,28 @@ fn what_restores_at_boot_is_a_manifest_of_its_own() {
     }
 }
 
-/// Applied, it takes the place of the agents, and looks where they and what restores at boot have left something.
+/// It goes wherever agents are, and looks where they and what restores at boot have left something.
 #[test]
-fn what_uninstalls_replaces_the_agents() {
-    let [uninstall, restore] = ["uninstall.yaml", "restore.yaml"].map(objects_of);
+fn what_uninstalls_follows_the_agents() {
+    let [plain, with_unit, restore] =
+        ["uninstall.yaml", "uninstall-restore.yaml", "restore.yaml"].map(objects_of);
     let default = objects();
-    let [remover, agent] =
-        [&uninstall, &default].map(|objects| find(objects, "DaemonSet", access::AGENT_ACCOUNT));
+    let agent = find(&default, "DaemonSet", access::AGENT_ACCOUNT);
+    let restorer = find(&restore, "DaemonSet", "flock-restore");
+    follows(&plain, agent, &[], &["cni", "tables", "clean"]);
+    follows(&with_unit, agent, &[restorer], &["cni", "tables", "unit", "clean"]);
+}
+
+fn follows(manifest: &BTreeMap<(String, String), Value>, agent: &Value, others: &[&Value], steps: &[&str]) {
+    let remover = find(manifest, "DaemonSet", "flock-netpol-uninstall");
     same::<DaemonSet>(remover);
-    assert_eq!(uninstall.len(), 1);
-    let pod = "/spec/template/spec";
-    for same in ["/metadata/namespace", "/spec/selector"] {
-        assert_eq!(remover.pointer(same), agent.pointer(same), "{same}");
-    }
-    let of_pod = |object: &Value, field: &str| object.pointer(&format!("{pod}/{field}")).cloned();
+    assert_eq!(manifest.len(), 1);
+    let namespace = "/metadata/namespace";
+    assert_eq!(remover.pointer(namespace), agent.pointer(namespace));
+    // Else whoever applies it merges it with the agents'.
+    assert_ne!(remover["spec"]["selector"], agent["spec"]["selector"]);
+    let of_pod =
+        |object: &Value, field: &str| object.pointer(&format!("/spec/template/spec/{field}")).cloned();
     let placement = ["serviceAccountName", "hostNetwork", "tolerations", "nodeSelector", "priorityClassName"];
     for field in placement {
         assert_eq!(of_pod(remover, field), of_pod(agent, field), "{field}");
@@ -171,7 +179,7 @@ fn what_uninstalls_replaces_the_agents() {
         volumes.as_array().unwrap().iter().filter_map(|it| it.pointer("/hostPath/path").cloned()).collect()
     };
     let mut installed = folders(agent);
-    installed.extend(folders(find(&restore, "DaemonSet", "flock-restore")));
+    installed.extend(others.iter().flat_map(|other| folders(other)));
     // The plugin's binary stays, and the agent's socket goes with the node's next start.
     installed.retain(|path| path != "/opt/cni/bin" && path != "/run/flock");
     installed.sort_by_key(ToString::to_string);
@@ -180,10 +188,10 @@ fn what_uninstalls_replaces_the_agents() {
     assert_eq!(removed, installed);
     let containers = |object: &Value, field: &str| of_pod(object, field).unwrap().as_array().unwrap().clone();
     let image = &containers(agent, "containers")[0]["image"];
-    let steps = [containers(remover, "initContainers"), containers(remover, "containers")].concat();
-    assert!(steps.iter().all(|step| step["image"] == *image && step["imagePullPolicy"] == "IfNotPresent"));
-    let names: Vec<_> = steps.iter().map(|step| step["name"].as_str().unwrap()).collect();
-    assert_eq!(names, ["cni", "tables", "unit", "clean"], "the order of their steps");
+    let found = [containers(remover, "initContainers"), containers(remover, "containers")].concat();
+    assert!(found.iter().all(|step| step["image"] == *image && step["imagePullPolicy"] == "IfNotPresent"));
+    let names: Vec<_> = found.iter().map(|step| step["name"].as_str().unwrap()).collect();
+    assert_eq!(names, steps, "the order of their steps");
 }
 
 /// What the page on removal has replaced is there to be: a variable beside an argument would change nothing.

@@ -349,6 +349,36 @@ fn a_list_that_was_made_is_never_older_than_what_it_was_made_from() {
 }
 
 #[test]
+fn a_probe_tells_and_changes_nothing() {
+    let node = Node::with("10-a.conflist", LIST);
+    let probe = |arguments: &[&str], variables: &[(&str, &str)]| {
+        let arguments = [&["install-cni", "--probe"], arguments].concat();
+        let output = node.command(&arguments).envs(variables.iter().copied()).output().unwrap();
+        (output.status.code(), said(&output))
+    };
+    let (code, words) = probe(&[], &[]);
+    assert!(code == Some(1) && words.contains("none that can be run"), "{words}");
+    assert_eq!((node.read("10-a.conflist").as_str(), node.bin.join("flock-cni").exists()), (LIST, false));
+    assert_eq!(probe(&["--absent"], &[]).0, Some(0), "it is not there");
+
+    node.install();
+    let installed = node.read("10-a.conflist");
+    assert_eq!(probe(&[], &[]), (Some(0), String::new()));
+    let (code, words) = probe(&["--timeout-ms", "70"], &[]);
+    assert!(code == Some(1) && words.contains("10-a.conflist"), "{words}");
+    assert_eq!(probe(&[], &[("FLOCK_CNI_ABSENT", "true")]).0, Some(1), "kept out by its variable, and there");
+    assert_eq!(node.read("10-a.conflist"), installed);
+
+    // Nobody writes there: a file system that is only read, a folder that the runtime does not look into.
+    node.write("10-a.conflist", LIST);
+    assert_eq!(probe(&[], &[]).0, Some(1));
+    fs::remove_file(node.conf.join("10-a.conflist")).unwrap();
+    let (code, words) = probe(&[], &[]);
+    assert!(code == Some(1) && words.contains("no configuration in"), "{words}");
+    assert!(node.names().is_empty());
+}
+
+#[test]
 fn there_is_no_fight_over_the_binary() {
     let node = Node::with("10-a.conflist", LIST);
     let keeper = node.keep(&[]);

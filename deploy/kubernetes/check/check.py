@@ -8,7 +8,6 @@ from __future__ import annotations
 import copy
 import functools
 import json
-import os
 import re
 import subprocess
 import sys
@@ -23,21 +22,28 @@ import helm_python
 import yaml
 
 import defaults
+import removal
 import render
 import schemas
 import server
+from common import Fault, containers, expect, kubectl, pods
 from render import KUBERNETES, chart_objects, objects
 
 VALUES = KUBERNETES / "check" / "values"
 MONITORING = KUBERNETES.parent / "monitoring"
-KUBECTL = Path(sys.executable).with_name("kubectl")
+RELEASE = KUBERNETES.parent / "release" / "manifests"
 OVERLAYS = sorted(path.parent.name for path in KUBERNETES.glob("overlays/*/kustomization.yaml"))
 
 # Values that no chart should take, and what it has to say of them.
 REFUSED = {
     "compiler: {replica: 3}": "additional properties 'replica' not allowed",
     "events: {create: true}": "at '/events': got object, want boolean",
-    "drops: true": "additional properties 'drops' not allowed",
+    "dropped: true": "additional properties 'dropped' not allowed",
+    "drops: 'off'": "at '/drops': got string, want boolean",
+    "mode: off": "at '/mode': got boolean, want string",
+    "mode: remove": "value must be one of 'run', 'leave', 'uninstall'",
+    "seLinuxType: {type: spc_t}": "at '/seLinuxType': got object, want string",
+    "restore: true": "at '/restore': got boolean, want object",
     'compiler: {replicas: "2"}': "at '/compiler/replicas': got string, want integer",
     "compiler: {replicas: 0}": "at '/compiler/replicas': minimum",
     "compiler: {ports: {grpc: 70000}}": "at '/compiler/ports/grpc': maximum",
@@ -64,23 +70,20 @@ REFUSED = {
     "metrics: {podMonitor: {create: perhaps}}": "at '/metrics/podMonitor/create': got string, want boolean",
 }
 
+# Components that say how far it is on its way out, and go with each of the others by itself.
+LEAVING = {"leave", "uninstall"}
+
 # What containers may add to none, by their names.
 FOLDERS = {"DAC_OVERRIDE", "CHOWN", "FOWNER"}
 CAPABILITIES = {"agent": {"NET_ADMIN"}, "install-cni": FOLDERS, "tables": {"NET_ADMIN"}, "cni": FOLDERS, "clean": FOLDERS}
 
 
-class Fault(Exception):
-    """What is wrong."""
-
-
-def expect(holds: bool, what: str) -> None:
-    if not holds:
-        raise Fault(what)
-
-
-def kubectl(*arguments: str, home: Path | None = None) -> subprocess.CompletedProcess[str]:
-    environment = {"HOME": str(home or "/nonexistent"), "PATH": os.environ["PATH"]}
-    return subprocess.run([KUBECTL, *arguments], capture_output=True, text=True, env=environment)
+# The last command that the notes give.
+NOTES_END = {
+    "run": "kubectl flock check --wait 2m{option}",
+    "leave": "--set mode=uninstall",
+    "uninstall": "helm uninstall flock-netpol -n {namespace}",
+}
 
 
 @functools.cache
@@ -138,18 +141,6 @@ def renderings() -> dict[str, list[dict[str, Any]]]:
     return by_hand | overlays | by_chart
 
 
-def pods(items: list[dict[str, Any]]) -> Iterator[tuple[str, dict[str, Any]]]:
-    for item in items:
-        if "template" in item.get("spec", {}):
-            yield f"{item['kind']} {item['metadata']['name']}", item["spec"]["template"]["spec"]
-
-
-def containers(items: list[dict[str, Any]]) -> Iterator[tuple[str, dict[str, Any]]]:
-    for name, pod in pods(items):
-        for container in pod.get("initContainers", []) + pod["containers"]:
-            yield f"{name}, {container['name']}", container
-
-
 def check_rendered() -> None:
     for path, text in (render.copied_files() | render.rendered_files()).items():
         expect(path.exists() and path.read_text() == text, f"{path.name}: run deploy/test manifests render")
@@ -162,19 +153,19 @@ def check_overlay(name: str) -> None:
     same(kustomized(KUBERNETES / "overlays" / name), chart_objects({"namespace": {"create": True}} | values))
 
 
-def check_components_together() -> None:
-    """All components but the one that contradicts another, on images by digest, in another registry."""
+def check_components(overlays: list[str]) -> None:
+    """Components together, on images by digest, in another registry."""
     with tempfile.TemporaryDirectory(dir=KUBERNETES) as folder:
         images = [
             {"name": "flock-compiler", "newName": "ghcr.io/example/flock-compiler", "digest": f"sha256:{1:064}"},
             {"name": "flock-node-agent", "newName": "ghcr.io/example/flock-node-agent", "digest": f"sha256:{2:064}"},
         ]
-        components = [f"../components/{it}" for it in sorted(OVERLAYS, reverse=True)]
+        components = [f"../components/{it}" for it in reversed(overlays)]
         text = yaml.safe_dump({"resources": ["../base"], "components": components, "images": images})
         Path(folder, "kustomization.yaml").write_text(text)
         found = kustomized(Path(folder))
     values: dict[str, Any] = {"namespace": {"create": True}}
-    for name in OVERLAYS:
+    for name in overlays:
         merge(values, yaml.safe_load((VALUES / "overlays" / f"{name}.yaml").read_text()))
     merge(values, yaml.safe_load((VALUES / "digests.yaml").read_text()))
     values["image"] = {"registry": "ghcr.io/example"}
@@ -231,6 +222,24 @@ def check_package() -> None:
     same(objects("\n---\n".join(it for name, it in rendered.items() if name.endswith(".yaml"))), chart_objects(values))
     read = {f"files/{it}" for it in ("dashboard.json", "podmonitor.yaml", "rules.yaml")}
     expect({it for it in files if it.startswith("files/")} == read, f"the package holds {sorted(files)}")
+    expect("README.md" in files, "a package without a README")
+
+
+def check_release() -> None:
+    """The chart that a release publishes installs its images without a value, and so do the manifests beside it."""
+    registry, compiler, agent = "ghcr.io/example", f"sha256:{1:064}", f"sha256:{2:064}"
+    values = {"image": {"registry": registry}, "compiler": {"image": {"digest": compiler}}, "agent": {"image": {"digest": agent}}}
+    with tempfile.TemporaryDirectory() as folder:
+        options = ["--registry", registry, "--compiler", compiler, "--agent", agent]
+        written = [sys.executable, str(RELEASE), *options, "--chart", f"{folder}/charts", "--output", f"{folder}/dist"]
+        made = subprocess.run(written, capture_output=True, text=True)
+        expect(made.returncode == 0, made.stderr)
+        package = Path(helm_python.package(f"{folder}/charts/flock-netpol", destination=folder))
+        with helm_python.Chart.load_archive(package.read_bytes()) as chart:
+            rendered = chart.render({}, name="flock-netpol", namespace=render.NAMESPACE)
+        same(objects("\n---\n".join(it for name, it in rendered.items() if name.endswith(".yaml"))), chart_objects(values))
+        install = objects(Path(folder, "dist/install.yaml").read_text())
+    same(install, chart_objects(values | {"namespace": {"create": True}}))
 
 
 def check_version() -> None:
@@ -243,8 +252,16 @@ def check_version() -> None:
 
 def check_notes() -> None:
     for name, values in value_sets().items():
-        text = render.notes(values)
-        expect(text.rstrip().endswith("kubectl flock check --wait 2m"), f"{name}: {text}")
+        for namespace in (render.NAMESPACE, "elsewhere"):
+            text = render.notes(values, namespace)
+            option = "" if namespace == render.NAMESPACE else f" --compiler-namespace {namespace}"
+            for line in re.findall(r"^    (kubectl flock .*|kubectl -n .*)$", text, re.M):
+                expect(line.startswith("kubectl -n") or line.endswith(option), f"{name}: {line}")
+            ends = NOTES_END[values.get("mode", "run")].format(option=option, namespace=namespace)
+            expect(text.rstrip().endswith(ends), f"{name}: {text}")
+            expect("helm uninstall" in text, f"{name}: does not say how to be rid of it")
+            chosen = set(values.get("agent", {}).get("nodeSelector", {})) - {"kubernetes.io/os"}
+            expect(("have no agent" in text) == bool(chosen), f"{name}: {text}")
 
 
 class Program:
@@ -268,12 +285,18 @@ def check_programs(programs: Path, items: list[dict[str, Any]], known: dict[tupl
         if command not in known:
             known[command] = Program(list(command))
         program = known[command]
-        for argument in arguments:
+        for argument in arguments + [it for command in commands(container) for it in command[1:]]:
             option = argument.partition("=")[0]
             expect(not option.startswith("-") or option in program.options, f"{name}: {command} has no {option}")
         for variable in container.get("env", []):
             is_ours = variable["name"].startswith("FLOCK_")
             expect(not is_ours or variable["name"] in program.variables, f"{name}: {command} reads no {variable['name']}")
+
+
+def commands(container: dict[str, Any]) -> list[list[str]]:
+    """What probes start in a container."""
+    probes = [probe for kind, probe in container.items() if kind.endswith("Probe")]
+    return [probe["exec"]["command"] for probe in probes if "exec" in probe]
 
 
 def check_rest(items: list[dict[str, Any]]) -> None:
@@ -348,18 +371,21 @@ def check_least_rights(items: list[dict[str, Any]], privileged: bool) -> None:
         allowed = CAPABILITIES.get(container["name"], set())
         expect(set(context["capabilities"].get("add", [])) <= allowed, f"{name}: {context['capabilities']}")
     for name, pod in pods(items):
-        if name == "DaemonSet flock-node-agent":
+        if name.startswith("DaemonSet "):
             expect(pod["automountServiceAccountToken"] is False, f"{name}: has a token for the API server")
         secrets = [it["secret"]["secretName"] for it in pod.get("volumes", []) if "secret" in it]
         expect(name != "DaemonSet flock-node-agent" or set(secrets) <= {"flock-compiler-ca"}, f"{name}: mounts {secrets}")
 
 
 def check_probes(items: list[dict[str, Any]]) -> None:
-    """Probes go to where the program listens; what listens on loopback is probed there."""
+    """Probes go to where the program listens; what listens on loopback is probed there. What keeps the plugin installed is
+    asked, with its own options, whether it is."""
     for name, container in containers(items):
         ports = {it["name"]: it["containerPort"] for it in container.get("ports", [])}
         listens = [it.partition("=")[2] for it in container.get("args", []) if "-listen=" in it]
-        probes = [probe for kind, probe in container.items() if kind.endswith("Probe")]
+        probes = [probe for kind, probe in container.items() if kind.endswith("Probe") and "exec" not in probe]
+        asked = [["flock-node-agent", *container["args"], "--probe"]] if container["name"] == "install-cni" else []
+        expect(commands(container) == asked, f"{name}: is asked {commands(container)}")
         expect(bool(probes) == bool(listens), f"{name}: listens at {listens} and has {len(probes)} probes")
         for probe in probes:
             get = probe["httpGet"]
@@ -380,6 +406,28 @@ def check_selectors(everything: dict[str, list[dict[str, Any]]]) -> None:
             expect(seen.setdefault(key, selector) == selector, f"{name}: selector of {key}")
             labels = item["spec"]["template"]["metadata"]["labels"]
             expect(selector["matchLabels"].items() <= labels.items(), f"{name}: {key} selects other pods")
+
+
+def check_budget(items: list[dict[str, Any]]) -> None:
+    (budget,) = [it["spec"] for it in items if it["kind"] == "PodDisruptionBudget"]
+    policy = budget.get("unhealthyPodEvictionPolicy")
+    expect(policy == "AlwaysAllow", f"a compiler that is not ready holds up drains: {policy}")
+
+
+def check_ports(items: list[dict[str, Any]]) -> None:
+    """The table of ports, for firewalls, has those of the manifest and no others."""
+    text = (KUBERNETES.parent / "README.md").read_text().partition("| port, TCP |")[2].partition("\n\n")[0]
+    told = {int(it) for it in re.findall(r"^\| (\d+) \|", text, re.M)}
+    listened = [it for _, container in containers(items) for it in container.get("args", []) if "-listen=" in it]
+    expect(told == {int(it.rpartition(":")[2]) for it in listened}, f"told {told}, listened at {listened}")
+
+
+def check_paths() -> None:
+    """The folders that values are tried with are those that texts tell."""
+    texts = [KUBERNETES.parent / "life.md", KUBERNETES / "../../node-agent/cni/README.md", render.CHART / "values.yaml"]
+    for value in (value_sets()["k3s.yaml"]["cni"]["binDir"], "/home/kubernetes/bin"):
+        for path in texts:
+            expect(value in path.read_text(), f"{path.name} does not name {value}")
 
 
 def check_quota(items: list[dict[str, Any]]) -> None:
@@ -430,7 +478,9 @@ def checks(programs: Path) -> Iterator[tuple[str, Callable[[], None]]]:
     yield "install.yaml, base and components are what the chart renders", check_rendered
     for name in OVERLAYS:
         yield f"overlay {name} is what the chart renders", lambda name=name: check_overlay(name)
-    yield "all components together, images by digest", check_components_together
+    together = [it for it in OVERLAYS if it not in LEAVING]
+    for names in (together, *([it] for it in sorted(LEAVING))):
+        yield f"components together, images by digest: {names}", lambda names=names: check_components(names)
     everything = renderings()
     default = everything["install.yaml"]
     for release in schemas.releases():
@@ -446,6 +496,19 @@ def checks(programs: Path) -> Iterator[tuple[str, Callable[[], None]]]:
         yield f"least rights: {name}", lambda items=items, it=privileged: check_least_rights(items, it)
     yield "kubectl apply twice", lambda: check_applied_twice(union(default, everything["chart, monitoring.yaml"]))
     yield "what is not at rest is noticed", lambda: check_rest_is_noticed(default)
+    for name in ("uninstall.yaml", "uninstall-restore.yaml"):
+        yield f"{name} over agents of Helm's", lambda name=name: removal.check_removal_applied(everything[name], default)
+    restoring = default + everything["restore.yaml"]
+    yield "removal: uninstall.yaml", lambda: removal.check_removal(everything["uninstall.yaml"], default)
+    yield "removal: uninstall-restore.yaml", lambda: removal.check_removal(everything["uninstall-restore.yaml"], restoring)
+    yield "removal: overlay", lambda: removal.check_removal(everything["overlay uninstall"], default)
+    leaving = value_sets()["uninstall.yaml"]
+    yield "removal: chart", lambda: removal.check_removal(chart_objects(leaving), chart_objects(leaving | {"mode": "run"}))
+    yield "leaving", removal.check_leaving
+    yield "budget", lambda: check_budget(default)
+    yield "ports: README.md", lambda: check_ports(default)
+    yield "folders of other runtimes", check_paths
+    yield "SELinux", removal.check_selinux
     yield "selectors", lambda: check_selectors(everything)
     yield "the quota names the priority classes: install.yaml", lambda: check_quota(default)
     yield "the quota names the priority classes: everything.yaml", lambda: check_quota(everything["chart, everything.yaml"])
@@ -453,6 +516,7 @@ def checks(programs: Path) -> Iterator[tuple[str, Callable[[], None]]]:
         yield f"refused: {values!r}", lambda values=values, message=message: check_refused(values, message)
     yield "lint", check_lint
     yield "package", check_package
+    yield "package of a release", check_release
     yield "version", check_version
     yield "notes", check_notes
     yield "another namespace", check_namespace

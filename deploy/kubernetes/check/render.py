@@ -1,6 +1,7 @@
 """The chart is the one source: what else there is of it is rendered here.
 
-`render.py` writes install.yaml, base/, the rendered files of components/ and the chart's copies of deploy/monitoring;
+`render.py` writes install.yaml and what stands beside it, base/, the rendered files of components/ and the chart's copies of
+deploy/monitoring;
 `render.py --check` says which of them are not what they should be. Pure but for the last function.
 """
 
@@ -23,17 +24,42 @@ CHART = KUBERNETES / "chart"
 NAMESPACE = "flock-system"
 
 # Templates in the order in which an API server should see their objects.
-ORDER = ["namespace", "crd", "accounts", "certificates", "rbac", "events", "quota", "compiler", "agent", "monitoring"]
+ORDER = ["namespace", "crd", "accounts", "certificates", "rbac", "events", "quota", "compiler", "agent", "uninstall", "restore"]
+ORDER += ["monitoring"]
 
 HEADER = """\
-# flock-netpol: a compiler in two replicas, an agent on every node. Set the images (README), then:
+# flock-netpol: a compiler in two replicas, an agent on every node. Set the images, unless it is a release's, then:
 #   kubectl apply -f deploy/kubernetes/install.yaml
 #
 # Rendered from deploy/kubernetes/chart with its default values by deploy/kubernetes/check/render.py: edit the chart.
 #
-# Compiler and agents use the network of their nodes, and agents find the compiler without DNS. A pod that no compiler has
-# seen yet reaches nothing beyond its node (--unready-pods): neither a compiler nor a DNS server may have to be seen first.
+# Compiler and agents use the network of their nodes, and agents find the compiler without DNS: a pod that no compiler has seen
+# yet may be closed (--unready-pods), and neither a compiler nor a DNS server may have to be seen first.
 
+"""
+
+UNINSTALL_HEADER = """\
+# Takes everything of flock-netpol off the nodes once their agents have gone. Which steps come before and after:
+# deploy/life.md, "Remove". With Helm it is the value mode, not this file.
+#   kubectl apply -f deploy/kubernetes/{file}
+#   kubectl -n flock-system delete daemonset flock-node-agent
+#   kubectl -n flock-system rollout status daemonset/flock-netpol-uninstall     # done: every node is clean
+#
+# {about}
+# Rendered from deploy/kubernetes/chart by deploy/kubernetes/check/render.py. Whoever has changed paths (--conf-dir,
+# --state-dir) or the image in install.yaml changes them here, too.
+#
+# A pod of it starts once no agent is left on its node. It is ready once its init containers have ended well, in this order;
+# what fails is tried again, and nothing after it is begun. Each has the rights of its step only.
+"""
+
+RESTORE_HEADER = """\
+# Opt-in, beside install.yaml: every node restores the ruleset that its agent saved before kubelet starts a pod. For that it puts
+# a unit of systemd on the host, and what that runs as root into /opt/flock: read deploy/SECURITY.md first.
+#   kubectl apply -f deploy/kubernetes/restore.yaml
+# With Helm it is the value restore.install, not this file. Rendered from deploy/kubernetes/chart by
+# deploy/kubernetes/check/render.py. To take it out again, put uninstall-restore in the place of install-restore, apply, and
+# delete the DaemonSet once each of its pods has said what it removed; with everything else, uninstall-restore.yaml does it.
 """
 
 RENDERED = "# Rendered from deploy/kubernetes/chart by deploy/kubernetes/check/render.py: edit the chart.\n"
@@ -59,8 +85,8 @@ def templates(values: dict[str, Any], namespace: str = NAMESPACE) -> dict[str, s
     return {name: tidy(texts[name]) for name in ORDER if texts.get(name, "").strip()}
 
 
-def notes(values: dict[str, Any]) -> str:
-    rendered = chart().render(values, name="flock-netpol", namespace=NAMESPACE)
+def notes(values: dict[str, Any], namespace: str = NAMESPACE) -> str:
+    rendered = chart().render(values, name="flock-netpol", namespace=namespace)
     return next(text for path, text in rendered.items() if path.endswith("NOTES.txt"))
 
 
@@ -93,6 +119,16 @@ def rendered_files() -> dict[Path, str]:
     files = {KUBERNETES / "install.yaml": HEADER + "---\n".join(default.values())}
     for name, text in default.items():
         files[KUBERNETES / "base" / f"{name}.yaml"] = RENDERED + text
+    about = {
+        "uninstall.yaml": "Where restore.yaml was applied, take uninstall-restore.yaml in its place.",
+        "uninstall-restore.yaml": "As uninstall.yaml, and it takes out the unit that restore.yaml has put on the hosts.",
+    }
+    for file, text in about.items():
+        values = {"mode": "uninstall", "restore": {"install": file == "uninstall-restore.yaml"}}
+        header = UNINSTALL_HEADER.format(file=file, about=text)
+        files[KUBERNETES / file] = header + templates(values)["uninstall"]
+    files[KUBERNETES / "components/uninstall/uninstall.yaml"] = RENDERED + templates({"mode": "uninstall"})["uninstall"]
+    files[KUBERNETES / "restore.yaml"] = RESTORE_HEADER + templates({"restore": {"install": True}})["restore"]
     certificates = templates({"tls": {"source": "certManager"}})["certificates"]
     files[KUBERNETES / "components/cert-manager/certificates.yaml"] = RENDERED + certificates
     events = templates({"events": True})["events"]

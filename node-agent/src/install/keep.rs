@@ -50,6 +50,9 @@ pub enum InstallError {
     /// Somebody else kept writing.
     #[error("{}: somebody else keeps writing it", .0.display())]
     Overtaken(PathBuf),
+    /// It is about to be edited, or somebody else has.
+    #[error("{}: not as it is wanted", .0.display())]
+    Otherwise(PathBuf),
 }
 
 /// Files that are left alone, and why.
@@ -206,11 +209,14 @@ fn what(edit: &Edit) -> &'static str {
     }
 }
 
-/// Installs the plugin and keeps it there until `stop`, unless it is to be done once, or kept out.
+/// Installs the plugin and keeps it there until `stop`, unless it is to be done once, or kept out, or only told of.
 ///
 /// # Errors
-/// When it is to be done once, and cannot; or when it cannot be taken out at the end.
+/// When it is to be done once, and cannot; when it cannot be taken out at the end; or when what is told of is otherwise.
 pub async fn install(options: Install, stop: impl Future<Output = &'static str>) -> Result<(), InstallError> {
+    if options.is_probe() {
+        return probe(&options);
+    }
     let until = options.until();
     let conf_dir = options.conf_dir().to_owned();
     if until == UntilWhen::KeptOut {
@@ -248,6 +254,36 @@ pub async fn install(options: Install, stop: impl Future<Output = &'static str>)
     }
     info!(signal, "stopping; the plugin leaves the configuration");
     remove(&Folder::new(conf_dir)).map(drop)
+}
+
+/// Looks whether a runtime finds the plugin as these options want it, in the list and as a binary that can be run; or that no
+/// list has it, where it is to be kept out.
+fn probe(options: &Install) -> Result<(), InstallError> {
+    let folder = Folder::new(options.conf_dir().to_owned());
+    let path = folder.path();
+    let files = folder.files().map_err(failed(path.clone()))?;
+    let otherwise = |edits: BTreeMap<String, Edit>| match edits.into_keys().next() {
+        Some(name) => Err(InstallError::Otherwise(path.join(name))),
+        None => Ok(()),
+    };
+    if options.until() == UntilWhen::KeptOut {
+        return otherwise(select::without_plugin(&files));
+    }
+    let binary = Binary::new(options.binary(), options.bin_dir().to_owned());
+    if !binary.is_runnable() {
+        let target = binary.target();
+        return Err(InstallError::Binary(io::Error::other(format!(
+            "{}: none that can be run",
+            target.display()
+        ))));
+    }
+    let Edits { edits, unusable, chosen } = select::with_plugin(&files, &options.choice(), &options.entry());
+    otherwise(edits)?;
+    if chosen.is_some() {
+        return Ok(());
+    }
+    let why = unusable.iter().map(|(name, why)| format!("; {name}: {why}")).collect();
+    Err(InstallError::Nowhere { path: path.clone(), why })
 }
 
 /// Takes the plugin out whenever it is part of a configuration, until `stop`. Whoever puts it back ends as this does, so what

@@ -32,6 +32,7 @@ pub enum Command {
 }
 
 /// How the plugin is installed.
+#[allow(clippy::struct_excessive_bools, reason = "each is an option of its own")]
 #[derive(Debug, Clone, Args)]
 pub struct Install {
     #[command(flatten)]
@@ -85,6 +86,10 @@ pub struct Install {
     /// stays, for pods that were started with it. What comes before the agents go for good
     #[arg(long, env = "FLOCK_CNI_ABSENT", conflicts_with_all = ["once", "uninstall_on_exit"])]
     absent: bool,
+
+    /// Say whether it is as the other options want it, and change nothing: exit 0 if so, 1 if not. What a readiness probe asks
+    #[arg(long)]
+    probe: bool,
 }
 
 /// How the plugin is taken out.
@@ -156,6 +161,11 @@ impl Install {
             on_timeout: self.on_timeout,
             log: self.plugin_log.clone(),
         }
+    }
+
+    /// Returns true if it is only to be told how it is.
+    pub(crate) const fn is_probe(&self) -> bool {
+        self.probe
     }
 
     pub(crate) fn until(&self) -> UntilWhen {

@@ -1,5 +1,5 @@
-//! What `deploy/kubernetes/uninstall.yaml` runs on a node, in its order: beside an agent nothing of the table goes, after it
-//! everything does.
+//! What `deploy/kubernetes/uninstall-restore.yaml` runs on a node, in its order: beside an agent nothing of the table goes,
+//! after it everything does. `uninstall.yaml` is the same without the unit.
 
 use std::fs;
 use std::path::PathBuf;
@@ -14,7 +14,7 @@ use crate::process::{agent, end, signal};
 use crate::stage::until;
 use crate::updates::full;
 
-const MANIFEST: &str = include_str!("../../../deploy/kubernetes/uninstall.yaml");
+const MANIFEST: &str = include_str!("../../../deploy/kubernetes/uninstall-restore.yaml");
 const LIST: &str = "{\n  \"name\": \"a\",\n  \"cniVersion\": \"1.0.0\",\n  \"plugins\": [\n    {\"type\": \"ptp\"}\n  ]\n}\n";
 
 /// A host that is a folder, and the network namespace of its tables.

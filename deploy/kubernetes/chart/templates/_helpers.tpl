@@ -71,6 +71,56 @@ configMap:
 {{- end -}}
 {{- end -}}
 
+{{/* Security context of a container that does one thing to the node: uid 0 with the capabilities named and no others.
+     (dict "add" LIST "seLinuxType" TYPE), each of them or neither */}}
+{{- define "flock.nodeContext" -}}
+runAsUser: 0
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+capabilities:
+  drop: [ALL]
+  {{- with .add }}
+  add: {{ . }}
+  {{- end }}
+seccompProfile:
+  type: RuntimeDefault
+{{- include "flock.seLinux" .seLinuxType }}
+{{- end -}}
+
+{{/* How install-cni is called, and asked whether it is done. */}}
+{{- define "flock.installCni" -}}
+- install-cni
+- --bin-dir={{ .Values.cni.binDir }}
+- --conf-dir={{ .Values.cni.confDir }}
+- --on-timeout={{ .Values.cni.onTimeout }}
+- --timeout-ms={{ .Values.cni.timeoutMs }}
+{{- if eq .Values.mode "leave" }}
+- --absent
+{{- end }}
+{{- with .Values.cni.extraArgs }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}
+
+{{/* The SELinux type of a container, where one is given. */}}
+{{- define "flock.seLinux" -}}
+{{- with . }}
+seLinuxOptions:
+  type: {{ . }}
+{{- end }}
+{{- end -}}
+
+{{/* The mount of the folder of CNI's configurations, or of the one that holds it. */}}
+{{- define "flock.cniConf" -}}
+{{- if .Values.cni.mountDir -}}
+- name: cni-dir
+  mountPath: {{ .Values.cni.mountDir }}
+{{- else -}}
+- name: cni-conf
+  mountPath: {{ .Values.cni.confDir }}
+{{- end -}}
+{{- end -}}
+
 {{/* Returns "true" if agents take calls of the CNI plugin. */}}
 {{- define "flock.cni" -}}
 {{- or .Values.cni.install .Values.cni.relay -}}
