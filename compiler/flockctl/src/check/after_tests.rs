@@ -100,7 +100,8 @@ fn nodes_that_the_daemon_set_leaves_out_are_told_apart_and_are_no_failure() {
     assert_eq!(wrong(&findings), [("left-out", State::Warn, left_out)]);
     assert!(findings.iter().any(|it| it.found == "1 of 1 enforce the desired revision"));
     for wanted in [None, Some(2)] {
-        let names: Vec<_> = wrong(&judged(&rows, wanted)).iter().map(|(name, ..)| *name).collect();
+        let findings = judged(&rows, wanted);
+        let names: Vec<_> = wrong(&findings).iter().map(|(name, ..)| *name).collect();
         assert_eq!(names, ["agents", "enforced"], "{wanted:?}");
     }
     // One that says a wrong name is none of those that are wanted, and none at all is no choice.
