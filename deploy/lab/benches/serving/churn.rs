@@ -32,8 +32,8 @@ impl<'a> Churn<'a> {
         Self { events, kinds: &EventKind::ALL, number: 0, undo: None }
     }
 
-    /// The next event.
-    pub(crate) fn next(&mut self) -> anyhow::Result<Change> {
+    /// The next one.
+    pub(crate) fn event(&mut self) -> anyhow::Result<Change> {
         if let Some(undo) = self.undo.take() {
             return Ok(undo);
         }
@@ -50,7 +50,7 @@ impl<'a> Churn<'a> {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
         loop {
             ticks.tick().await;
-            events.send(self.next()?.into()).await?;
+            events.send(self.event()?.into()).await?;
         }
     }
 

@@ -135,7 +135,7 @@ impl Turns {
             } else {
                 due
             };
-            let last = compiler.followed(churn.next()?.into(), cluster).await?;
+            let last = compiler.followed(churn.event()?.into(), cluster).await?;
             self.seconds.push(last.duration_since(from).as_secs_f64());
             due += Duration::from_secs(1) / RATE;
         }
