@@ -68,7 +68,7 @@ impl Compiler {
     pub(crate) async fn serve(&mut self, node: &NodeName) -> anyhow::Result<()> {
         self.agents.start(self.address, node).await?;
         let began = Instant::now();
-        while !self.fleet.acks(node).is_some_and(|acks| acks.standing().is_some()) {
+        while self.fleet.acks(node).is_none_or(|acks| acks.standing().is_none()) {
             if began.elapsed() > PATIENCE {
                 bail!("{node} has acknowledged nothing");
             }
