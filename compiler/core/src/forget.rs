@@ -62,6 +62,13 @@ pub fn isolates(output: &Output, address: IpAddr) -> bool {
     output.node_rules().isolated.get(&address).is_some_and(is_isolated)
 }
 
+/// Returns true if an address is a pod's of the node whose own connections are judged.
+#[must_use]
+pub fn isolates_egress(output: &Output, address: IpAddr) -> bool {
+    let pod = output.node_rules().isolated.get(&address);
+    pod.is_some_and(|pod| *pod.isolation(Direction::Egress) != Isolation::Open)
+}
+
 /// Returns true if a pod's address is isolated in some direction.
 fn is_isolated(pod: &IsolatedPod) -> bool {
     Direction::ALL.iter().any(|direction| *pod.isolation(*direction) != Isolation::Open)

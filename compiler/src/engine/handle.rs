@@ -15,8 +15,19 @@ use super::released::Released;
 use super::replica_progress::ReplicaProgress;
 use crate::mirror::{Mirror, Snapshot};
 
-/// What passes have revoked, for the nodes that do not judge it themselves.
-pub type Revocations = broadcast::Receiver<Arc<Elsewhere>>;
+/// What a pass has revoked, for the nodes that do not judge it themselves.
+#[derive(Debug, Clone)]
+pub struct Revoked {
+    /// What it is, and whom it concerns.
+    pub elsewhere: Arc<Elsewhere>,
+    /// The pass.
+    pub sequence: Sequence,
+    /// The nodes that come to deny it, by what the pass has published for them.
+    pub by: Arc<[NodeName]>,
+}
+
+/// What passes have revoked.
+pub type Revocations = broadcast::Receiver<Revoked>;
 
 /// What the compiler wants of one node; `None` until the world is complete.
 pub type Desired = watch::Receiver<Option<Arc<Published>>>;
@@ -62,7 +73,7 @@ pub struct EngineHandle {
     pub(super) sound: watch::Receiver<bool>,
     pub(super) passed: watch::Receiver<Sequence>,
     pub(super) progress: watch::Receiver<ReplicaProgress>,
-    pub(super) revocations: broadcast::Sender<Arc<Elsewhere>>,
+    pub(super) revocations: broadcast::Sender<Revoked>,
     pub(super) mirror: Mirror,
 }
 

@@ -23,7 +23,7 @@ use tokio::sync::{broadcast, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-pub use handle::{Desired, EngineHandle, EngineStopped, Revocations, View};
+pub use handle::{Desired, EngineHandle, EngineStopped, Revocations, Revoked, View};
 pub use published::{Presence, Published, Sequence};
 pub use released::Released;
 pub use replica_progress::ReplicaProgress;
@@ -89,7 +89,7 @@ pub struct Engine {
     ready: watch::Sender<bool>,
     sound: watch::Sender<bool>,
     passed: watch::Sender<Sequence>,
-    revocations: broadcast::Sender<Arc<Elsewhere>>,
+    revocations: broadcast::Sender<Revoked>,
     /// When the oldest change was observed that no pass has taken up yet.
     observed: Option<Instant>,
     /// When the newest pass began.
@@ -370,13 +370,13 @@ impl Engine {
         }
         let states = pass.changes.iter().filter_map(|it| Some((it.before.clone()?, Arc::clone(&it.after))));
         let (states, moved): (Vec<_>, _) = (states.collect(), pass.moved.clone());
-        let revocations = self.revocations.clone();
+        let (revocations, sequence) = (self.revocations.clone(), self.node_states.sequence().next());
         (!states.is_empty()).then_some(move || {
-            let states = states.iter().map(|(before, after)| (&**before, &**after));
-            let revoked = Elsewhere::of(states, &moved);
-            if !revoked.is_empty() {
+            let elsewhere = Elsewhere::of(states.iter().map(|(before, after)| (&**before, &**after)), &moved);
+            if !elsewhere.is_empty() {
+                let by = states.iter().map(|(_, after)| after.node().clone()).collect();
                 // Nobody may be left who wants it.
-                let _ = revocations.send(Arc::new(revoked));
+                let _ = revocations.send(Revoked { elsewhere: Arc::new(elsewhere), sequence, by });
             }
         })
     }

@@ -32,11 +32,9 @@ pub struct NodeAcks {
 }
 
 impl NodeAcks {
-    /// The agent has come anew, and says what stands there.
-    pub(super) fn opened(&mut self, applied: Option<&Revision>) {
-        if self.standing.as_ref().map(|it| it.state.revision()) != applied {
-            self.standing = None;
-        }
+    /// The agent has come anew, and says what stands there. Returns true if that is something else than what is known.
+    pub(super) fn opened(&mut self, applied: Option<&Revision>) -> bool {
+        self.standing.take_if(|it| Some(it.state.revision()) != applied).is_some()
     }
 
     /// The node has what a pass has published for it.

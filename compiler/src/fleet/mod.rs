@@ -17,11 +17,11 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::engine::Versions;
+use crate::engine::{Sequence, Versions};
 use crate::facts;
 
 pub use self::acknowledged::{NodeAcks, Standing};
-pub use self::status::{AgentStatus, StreamId, UpdateFailure};
+pub use self::status::{AgentStatus, NodeProgress, StreamId, UpdateFailure};
 pub use self::stream::OpenStream;
 
 use self::stream::AgentEntry;
@@ -60,6 +60,18 @@ impl Fleet {
         self.agents.lock().get(node).is_some_and(|agent| agent.borrow().stream.is_some())
     }
 
+    /// How far a node is with what a pass has published for it.
+    #[must_use]
+    pub fn progress(&self, node: &NodeName, sequence: Sequence) -> NodeProgress {
+        let agents = self.agents.lock();
+        let Some(agent) = agents.get(node).map(|agent| agent.borrow()) else { return NodeProgress::Away };
+        match (agent.stream, agent.acknowledged) {
+            (None, _) => NodeProgress::Away,
+            (Some(_), Some(acknowledged)) if acknowledged >= sequence => NodeProgress::Reached,
+            (Some(_), _) => NodeProgress::Behind,
+        }
+    }
+
     /// An agent has opened a stream.
     pub fn open(&self, hello: &Hello) -> OpenStream {
         let id = StreamId(self.streams.fetch_add(1, Ordering::Relaxed));
@@ -85,8 +97,9 @@ impl Fleet {
         });
         drop(agents);
         let acks = Arc::clone(self.acks.lock().entry(hello.node.clone()).or_default());
-        acks.lock().opened(hello.applied.as_ref());
-        OpenStream { agent, acks, node: hello.node.clone(), id, drifts }
+        // What was found while there was no stream has been put right by now.
+        let has_changed = acks.lock().opened(hello.applied.as_ref()) || drifts > 0;
+        OpenStream { agent, acks, node: hello.node.clone(), id, drifts, has_changed }
     }
 
     /// An agent has applied `wanted`, which this replica has not reached. Since when the agent has asked for something
@@ -205,10 +218,10 @@ mod tests {
         let fleet = Fleet::default();
         let told = |drifts| Ack { drifts, ..ack(Outcome::Applied) };
         let stream = fleet.open(&Hello { drifts: 5, ..hello("n") });
-        assert_eq!(stream.drifts(), 0, "another replica has counted them");
+        assert_eq!((stream.drifts(), stream.has_changed()), (0, false), "another replica has counted them");
         assert_eq!([5, 6, 6, 9].map(|drifts| stream.acknowledged(&told(drifts))), [0, 1, 0, 3]);
         let stream = fleet.open(&Hello { drifts: 11, ..hello("n") });
-        assert_eq!(stream.drifts(), 2, "found without a stream");
+        assert_eq!((stream.drifts(), stream.has_changed()), (2, true), "found without a stream");
         let stream = fleet.open(&Hello { drifts: 1, ..hello("n") });
         assert_eq!(
             (stream.drifts(), stream.acknowledged(&told(1))),

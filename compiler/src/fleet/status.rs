@@ -42,6 +42,17 @@ pub struct AgentStatus {
     pub closed: Option<String>,
 }
 
+/// How far a node is with what it should have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NodeProgress {
+    /// It has that, or something later.
+    Reached,
+    /// Its agent is here, and has not acknowledged it yet.
+    Behind,
+    /// Its agent is with another replica, or with none.
+    Away,
+}
+
 /// An update that did not reach the kernel.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UpdateFailure {

@@ -1,7 +1,7 @@
 //! An open stream of an agent, by which its node's status changes.
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use flock_compiler_core::object::Facts;
 use flock_proto::{Ack, NodeFacts};
@@ -28,6 +28,7 @@ pub struct OpenStream {
     pub(super) node: NodeName,
     pub(super) id: StreamId,
     pub(super) drifts: u32,
+    pub(super) has_changed: bool,
 }
 
 impl OpenStream {
@@ -99,6 +100,20 @@ impl OpenStream {
     #[must_use]
     pub fn facts(&self) -> Option<Arc<Facts>> {
         self.agent.borrow().facts.clone()
+    }
+
+    /// For how long this state has stood on the node, if it is what stands there.
+    #[must_use]
+    pub fn stood_for(&self, state: &Published) -> Option<Duration> {
+        let acks = self.acks.lock();
+        let standing = acks.standing().filter(|standing| standing.state.revision() == state.revision())?;
+        standing.since.elapsed().ok()
+    }
+
+    /// Returns true if the node's table has changed since it was heard of last, as far as that is known.
+    #[must_use]
+    pub const fn has_changed(&self) -> bool {
+        self.has_changed
     }
 
     /// How often the agent had found its table changed when the stream was opened, since the one before.

@@ -50,4 +50,4 @@ pub use request::Verb;
 pub use server::{ApiServer, Settings, StartError};
 pub use status::Status;
 pub use store::{Backup, Store};
-pub use wait::{WaitedInVain, wait_until};
+pub use wait::{WaitedInVain, wait_until, within_real_time};

@@ -30,7 +30,7 @@ pub async fn wait_until(what: &str, mut holds: impl FnMut() -> bool) -> Result<(
 
 /// What `work` gives, or nothing if it takes longer than `limit` by the machine's clock: a test that moves tokio's on would
 /// otherwise spend its patience within milliseconds in which nothing else can happen.
-pub(crate) async fn within_real_time<T>(limit: Duration, work: impl Future<Output = T>) -> Option<T> {
+pub async fn within_real_time<T>(limit: Duration, work: impl Future<Output = T>) -> Option<T> {
     let (too_late, is_too_late) = oneshot::channel();
     // Dropped with this future, which ends the thread.
     let (_in_time, is_in_time) = mpsc::channel::<()>();

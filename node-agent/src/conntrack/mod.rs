@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! update ─▶ committed ─▶ look ──entries──▶ question ─▶ compiler ─▶ answer ─▶ remove
-//!                          └─ once more a moment later, for what was on its way
+//!                          └─ twice more: for what was on its way, and for what the node of the other end forgets first
 //! ```
 //!
 //! What an entry goes on to let pass are replies, and packets of its first direction keep it alive though the table drops
@@ -12,6 +12,7 @@
 //! It decides nothing, and nothing waits for it. One question is under way at a time, with a bounded number of entries;
 //! the kernel's answer stays where it is meanwhile.
 
+mod again;
 pub mod message;
 pub mod request;
 pub mod table;
@@ -28,10 +29,11 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tracing::{debug, info, warn};
 
 use crate::child::Program;
+use again::LooksAgain;
 use request::SweepRequest;
 use table::{Look, TableError};
 
-/// From the end of a look to the next: packets that were on their way when the table changed have arrived by then.
+/// From the end of a look to the next, at least.
 const MOMENT: Duration = Duration::from_millis(300);
 /// A look at a hundred thousand entries takes 0.1 to 0.2 s. However often policies change, so many times as long as the last look
 /// took, there is none.
@@ -88,13 +90,13 @@ impl ConntrackSweeper {
         let mut news = self.requested.subscribe();
         let mut backoff = Backoff::new(FIRST_RETRY, LAST_RETRY);
         let mut has_complained = false;
-        // What was looked at once.
-        let mut seen = Prefixes::default();
+        let mut again = LooksAgain::new(Instant::now());
         let mut not_before = Instant::now();
         loop {
-            if seen.is_empty() {
+            tokio::select! {
                 // Both its ends are here.
-                let _ = news.wait_for(|requested| requested.is_unsettled || !requested.lost.is_empty()).await;
+                _ = news.wait_for(|requested| requested.is_unsettled || !requested.lost.is_empty()) => {}
+                () = until(again.next()) => {}
             }
             sleep_until(not_before).await;
             let _ = self.link.is_open.wait_for(|is_open| *is_open).await;
@@ -102,14 +104,13 @@ impl ConntrackSweeper {
                 sleep(LAST_RETRY).await;
                 continue;
             };
-            let mut all = std::mem::take(&mut seen);
-            all.extend(lost.iter().copied());
             let begun = Instant::now();
+            let mut all = again.take(begun);
+            all.extend(lost.iter().copied());
             match self.look(&revision, all.clone(), is_unsettled).await {
                 Ok(looked_at) => {
                     backoff.reset();
-                    // What is new is looked at again; what was new before has been.
-                    seen = if is_unsettled { looked_at } else { lost };
+                    again.looked(Instant::now(), if is_unsettled { &looked_at } else { &lost });
                     not_before = Instant::now() + MOMENT.max(begun.elapsed() * REST);
                 }
                 Err(error) => {
@@ -125,6 +126,7 @@ impl ConntrackSweeper {
         }
     }
 
+    /// What is requested, which is none of it afterwards.
     fn take(&self) -> SweepRequest {
         let mut taken = SweepRequest::default();
         self.requested.send_if_modified(|requested| {
@@ -199,5 +201,13 @@ impl ConntrackSweeper {
             answered = timeout(ANSWER_LIMIT, answer) => answered.ok().flatten().ok_or(LookError::Unanswered),
             _ = is_open.wait_for(|is_open| !is_open) => Err(LookError::Unanswered),
         }
+    }
+}
+
+/// Until then; without a time, for ever.
+async fn until(due: Option<Instant>) {
+    match due {
+        Some(due) => sleep_until(due).await,
+        None => std::future::pending().await,
     }
 }

@@ -14,7 +14,7 @@ use rustix::process::Signal;
 use crate::kernel::Namespace;
 use crate::stage::{Stage, until};
 use crate::stream::start;
-use crate::survival::leap;
+use crate::survival::{called, leap};
 use crate::updates::{revision, script};
 
 /// A table that asks.
@@ -79,16 +79,7 @@ async fn it_is_told_again_and_again_while_the_compiler_is_there() {
     // Without a stream nobody attends, and on a new one only once the compiler has said what the node should have.
     session.fail().await;
     until(|| !is_attended(&namespace)).await;
-    let calls = async {
-        loop {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-            leap(Duration::from_secs(1)).await;
-        }
-    };
-    session = tokio::select! {
-        session = compiler.session() => session,
-        () = calls => unreachable!(),
-    };
+    session = called(&mut compiler).await;
     assert_eq!((session.hello.grammar, session.hello.cni), (GRAMMAR, false));
     assert!(!is_attended(&namespace));
     assert_eq!(drifts(&mut session, "b").await, 0);

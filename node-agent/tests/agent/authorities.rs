@@ -17,7 +17,7 @@ use crate::fake_nft::FakeNft;
 use crate::health::{address, listen, probe};
 use crate::saved::journal;
 use crate::stream::{Agent, config};
-use crate::survival::leap;
+use crate::survival::{called, leap};
 use crate::updates::{full, revision};
 
 /// What mounts the authorities, and an nft.
@@ -116,16 +116,7 @@ async fn it_never_ends_while_it_has_a_bundle() {
     assert!(body.contains("away: "), "{body}");
     // As it is while authorities are exchanged: the old one and the new one.
     std::fs::write(site.ca_file(), format!("{}{}", other.ca, compiler.ca)).unwrap();
-    let calls = async {
-        loop {
-            leap(Duration::from_secs(1)).await;
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    };
-    let mut session = tokio::select! {
-        session = compiler.session() => session,
-        () = calls => unreachable!(),
-    };
+    let mut session = called(&mut compiler).await;
     patiently(session.apply(full("a"))).await;
     agent.stop().await;
 }

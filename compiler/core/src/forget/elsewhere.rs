@@ -77,6 +77,15 @@ impl Elsewhere {
         Self { peers: peers.into_iter().collect(), isolated: isolated.collect() }
     }
 
+    /// What nodes revoke that come to have these states from others that nobody knows: whatever their isolated pods had.
+    #[must_use]
+    pub fn of_unknown<'a>(states: impl IntoIterator<Item = &'a Output>) -> Self {
+        let addresses: Prefixes =
+            states.into_iter().flat_map(isolated_pods).map(|(address, _)| Prefix::from(*address)).collect();
+        let isolated = if addresses.is_empty() { Vec::new() } else { vec![(Talkers::Anyone, addresses)] };
+        Self { peers: Prefixes::default(), isolated }
+    }
+
     /// Returns true if no other node has anything to do with it.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -86,9 +95,7 @@ impl Elsewhere {
     /// The addresses whose connections are to be judged once more on the node that enforces this; perhaps more than are.
     #[must_use]
     pub fn concerning(&self, own: &Output) -> Prefixes {
-        let isolated = own.node_rules().isolated.iter();
-        let isolated = isolated.filter(|(_, pod)| is_isolated(pod)).map(|(address, _)| *address);
-        let isolated: Vec<IpAddr> = isolated.collect();
+        let isolated: Vec<IpAddr> = isolated_pods(own).map(|(address, _)| *address).collect();
         let mut all = Prefixes::default();
         if isolated.is_empty() {
             return all;
@@ -106,6 +113,11 @@ impl Elsewhere {
         }
         all
     }
+}
+
+/// The addresses of a node's pods that are isolated in some direction.
+fn isolated_pods(state: &Output) -> impl Iterator<Item = (&IpAddr, &IsolatedPod)> {
+    state.node_rules().isolated.iter().filter(|(_, pod)| is_isolated(pod))
 }
 
 /// How an address was isolated where it is isolated in another way, and with whom it may have talked that way.

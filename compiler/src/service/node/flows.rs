@@ -5,18 +5,45 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use flock_compiler_core::Output;
-use flock_compiler_core::forget::{allows, isolated, isolates};
+use flock_compiler_core::forget::{allows, isolated, isolates, isolates_egress};
 use flock_compiler_core::nft::Transport;
 use flock_compiler_core::port::Protocol;
 use flock_proto::{Answer, Flow, Flows, Forget};
 
+const TCP: u8 = 6;
+
 /// What the nodes of other pods enforce, by the pods' addresses.
 pub(super) type Others = HashMap<IpAddr, Vec<Arc<Output>>>;
+
+/// Whether the nodes of other pods have had the time to forget what the asking one denies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum FarNodes {
+    /// Its table is new: they are about to.
+    Forgetting,
+    /// They have, or will not.
+    Settled,
+}
 
 /// The answer for an agent whose table is that of `stands`, and will soon be that of `newest`. Denied is what neither
 /// allows: what one denies and the next allows again is not cut. And what the node of the other end denies, which cannot
 /// cut what it does not see: replies that pass here.
-pub(super) fn answer(flows: &Flows, stands: &Output, newest: &Output, others: &Others) -> Forget {
+///
+/// Left for later is what the node of the server is about to cut. As long as that lets replies pass, the next one would begin a
+/// connection here towards the client, of which the client's denied packets would be the replies: each of both entries would
+/// bring back the other. (TCP that begins in its middle is reset.)
+pub(super) fn answer(
+    flows: &Flows,
+    stands: &Output,
+    newest: &Output,
+    others: &Others,
+    far_nodes: FarNodes,
+) -> Forget {
+    let waits = |flow: &Flow| {
+        let mut theirs =
+            server_elsewhere(flow, newest).and_then(|server| others.get(&server)).into_iter().flatten();
+        far_nodes == FarNodes::Forgetting
+            && theirs.any(|other| other.node() != newest.node() && isolates_egress(other, flow.destination))
+    };
     let denied_there = |flow: &Flow| {
         let mut theirs = far_ends(flow, newest).filter_map(|end| others.get(&end)).flatten();
         theirs.any(|other| other.node() != newest.node() && denies(other, flow))
@@ -25,17 +52,29 @@ pub(super) fn answer(flows: &Flows, stands: &Output, newest: &Output, others: &O
         Answer::Lost(isolated(stands))
     } else {
         let places = (0..).zip(&flows.flows);
-        let denied =
-            places.filter(|(_, flow)| denies(newest, flow) && denies(stands, flow) || denied_there(flow));
+        let denied = places.filter(|(_, flow)| {
+            denies(newest, flow) && denies(stands, flow) && !waits(flow) || denied_there(flow)
+        });
         Answer::Denied(denied.map(|(place, _)| place).collect())
     };
     Forget::Answer { number: flows.number, answer }
 }
 
 /// The addresses whose nodes have a say as well.
-pub(super) fn asked_elsewhere(flows: &Flows, newest: &Output) -> BTreeSet<IpAddr> {
-    let open = flows.flows.iter().filter(|flow| !denies(newest, flow));
-    open.flat_map(|flow| far_ends(flow, newest)).collect()
+pub(super) fn asked_elsewhere(flows: &Flows, newest: &Output, far_nodes: FarNodes) -> BTreeSet<IpAddr> {
+    let ends = |flow| match (denies(newest, flow), far_nodes) {
+        (false, _) => far_ends(flow, newest).collect::<Vec<_>>(),
+        (true, FarNodes::Forgetting) => server_elsewhere(flow, newest).into_iter().collect(),
+        (true, FarNodes::Settled) => Vec::new(),
+    };
+    flows.flows.iter().flat_map(ends).collect()
+}
+
+/// The server of a connection of an isolated pod that may be elsewhere, where that connection could come back the other way.
+fn server_elsewhere(flow: &Flow, own: &Output) -> Option<IpAddr> {
+    let Flow { source, destination, translated, protocol, .. } = *flow;
+    let is_seen = !translated.source && !translated.destination;
+    (is_seen && protocol != TCP && isolates(own, source)).then_some(destination)
 }
 
 /// The ends of a connection of isolated pods that may be elsewhere, where it is seen as it is here.
@@ -57,7 +96,7 @@ fn transport(flow: &Flow) -> Transport {
     // The type is in the lower half.
     let [_, kind] = flow.port.to_be_bytes();
     match (flow.protocol, flow.source.is_ipv4()) {
-        (6, _) => ports(Protocol::Tcp),
+        (TCP, _) => ports(Protocol::Tcp),
         (17, _) => ports(Protocol::Udp),
         (132, _) => ports(Protocol::Sctp),
         (1, true) => Transport::Icmp(kind),
@@ -79,23 +118,26 @@ mod tests {
 
     const POD: [u8; 4] = [10, 0, 0, 1];
 
-    /// What node n1 enforces with the pod, before and after a policy that lets nothing in.
-    fn outputs() -> [std::sync::Arc<Output>; 2] {
-        let node = NodeName::new("n1").unwrap();
-        let mut translator = Translator::new();
-        let pod = Pod {
+    fn pod(node: &NodeName, address: [u8; 4]) -> Pod {
+        Pod {
             key: PodKey::new("shop", "web").unwrap(),
             uid: None,
             node: Some(node.clone()),
             labels: Labels::default(),
-            network: PodNetwork::own([IpAddr::from(POD)].into_iter().collect(), None),
+            network: PodNetwork::own([IpAddr::from(address)].into_iter().collect(), None),
             lifecycle: Lifecycle::Live,
             ports: Sorted::default(),
             scheduled: None,
             owner: Default::default(),
             faults: Vec::new(),
-        };
-        translator.apply(Change::Pod(Edit::Upsert(pod)));
+        }
+    }
+
+    /// What node n1 enforces with the pod, before and after a policy that lets nothing in.
+    fn outputs() -> [std::sync::Arc<Output>; 2] {
+        let node = NodeName::new("n1").unwrap();
+        let mut translator = Translator::new();
+        translator.apply(Change::Pod(Edit::Upsert(pod(&node, POD))));
         translator.pass();
         let open = translator.output(&node).unwrap();
         translator.apply(Change::Policy(Edit::Upsert(Policy::new(
@@ -122,9 +164,44 @@ mod tests {
         let [open, closed] = outputs();
         let flows = asked(&[(17, 53, false), (17, 53, true), (6, 80, true), (1, 8, true), (47, 0, true)]);
         let answered = |places: &[u32]| Forget::Answer { number: 7, answer: Answer::Denied(places.into()) };
-        assert_eq!(answer(&flows, &closed, &closed, &Others::new()), answered(&[1, 2, 3, 4]));
-        assert_eq!(answer(&flows, &closed, &open, &Others::new()), answered(&[]));
-        assert_eq!(answer(&flows, &open, &closed, &Others::new()), answered(&[]));
+        assert_eq!(
+            answer(&flows, &closed, &closed, &Others::new(), FarNodes::Settled),
+            answered(&[1, 2, 3, 4])
+        );
+        assert_eq!(answer(&flows, &closed, &open, &Others::new(), FarNodes::Settled), answered(&[]));
+        assert_eq!(answer(&flows, &open, &closed, &Others::new(), FarNodes::Settled), answered(&[]));
+    }
+
+    /// What a node enforces whose pod, at `address`, may send nothing.
+    fn server(node: &str, address: [u8; 4]) -> Arc<Output> {
+        let node = NodeName::new(node).unwrap();
+        let mut translator = Translator::new();
+        translator.apply(Change::Pod(Edit::Upsert(pod(&node, address))));
+        translator.apply(Change::Policy(Edit::Upsert(Policy::new(
+            PolicyKey::new("shop", "quiet").unwrap(),
+            Selector::everything(),
+            PolicyBody::Understood(PolicyRules { egress: Some([].into()), ..PolicyRules::default() }),
+        ))));
+        translator.pass();
+        translator.output(&node).unwrap()
+    }
+
+    #[test]
+    fn a_client_is_cut_once_the_servers_node_has_forgotten_it() {
+        let [client, there] =
+            [("n1", POD), ("n2", [10, 9, 9, 9])].map(|(node, address)| server(node, address));
+        // To the server, to somebody who is nowhere, over TCP, and from the server.
+        let flows = asked(&[(17, 53, false), (6, 80, false), (1, 8, false), (17, 53, true)]);
+        let others = Others::from([(IpAddr::from([10, 9, 9, 9]), vec![there])]);
+        let answered = |far_nodes| match answer(&flows, &client, &client, &others, far_nodes) {
+            Forget::Answer { answer: Answer::Denied(places), .. } => places.to_vec(),
+            other => panic!("{other:?}"),
+        };
+        let asked = |far_nodes| asked_elsewhere(&flows, &client, far_nodes).len();
+        assert_eq!((answered(FarNodes::Forgetting), asked(FarNodes::Forgetting)), (vec![1, 3], 1));
+        assert_eq!((answered(FarNodes::Settled), asked(FarNodes::Settled)), (vec![0, 1, 2, 3], 1));
+        let nobody = answer(&flows, &client, &client, &Others::new(), FarNodes::Forgetting);
+        assert_eq!(nobody, answer(&flows, &client, &client, &Others::new(), FarNodes::Settled));
     }
 
     #[test]
@@ -134,7 +211,10 @@ mod tests {
             let answer = Answer::Lost(addresses.iter().copied().collect::<Prefixes>());
             Forget::Answer { number: 7, answer }
         };
-        assert_eq!(answer(&asked(&[]), &closed, &closed, &Others::new()), answered(&[IpAddr::from(POD)]));
-        assert_eq!(answer(&asked(&[]), &open, &open, &Others::new()), answered(&[]));
+        assert_eq!(
+            answer(&asked(&[]), &closed, &closed, &Others::new(), FarNodes::Settled),
+            answered(&[IpAddr::from(POD)])
+        );
+        assert_eq!(answer(&asked(&[]), &open, &open, &Others::new(), FarNodes::Settled), answered(&[]));
     }
 }

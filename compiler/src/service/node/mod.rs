@@ -11,12 +11,14 @@ mod dropped;
 mod facts;
 mod flows;
 mod quota;
+mod relay;
 mod replica_lag;
 mod revocations;
 mod session;
 mod shared;
 mod stream;
 mod subscription;
+mod unsettled;
 mod wire;
 
 use std::convert::Infallible;
@@ -30,7 +32,6 @@ use tonic::service::LayerExt as _;
 use tower::layer::layer_fn;
 use tower::service_fn;
 
-use self::quota::NodeQuotas;
 use self::shared::NodeShared;
 pub(super) use self::wire::NodeEndpoint;
 use super::context::Context;
@@ -47,8 +48,7 @@ pub(super) fn service(
 + Sync
 + 'static {
     let access = context.access.clone();
-    let endpoint =
-        NodeEndpoint(Arc::new(NodeShared { context, render_limiter, quotas: NodeQuotas::default() }));
+    let endpoint = NodeEndpoint(Arc::new(NodeShared::new(context, render_limiter)));
     let authenticating = layer_fn(|endpoint: NodeEndpoint| {
         let access = access.clone();
         service_fn(move |request| authenticate::authenticated(access.clone(), request, endpoint.clone()))

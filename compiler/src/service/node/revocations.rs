@@ -1,42 +1,42 @@
 //! What other nodes revoke, until the agent of this one is told to look at the connections that it concerns.
 
-use std::sync::Arc;
-
-use flock_compiler_core::forget::{Elsewhere, isolated};
+use flock_compiler_core::forget::isolated;
 use flock_shared::prefixes::Prefixes;
+use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 
-use crate::engine::{EngineStopped, Published, Revocations};
+use super::unsettled::Tell;
+use crate::engine::{EngineStopped, Published};
 
 /// What has been revoked elsewhere.
 #[derive(Debug)]
 pub(super) struct RemoteRevocations {
-    revocations: Revocations,
+    tells: Receiver<Tell>,
     /// Addresses of which the agent is to be told.
     lost: Prefixes,
 }
 
 impl RemoteRevocations {
-    pub(super) fn new(revocations: Revocations) -> Self {
-        Self { revocations, lost: Prefixes::default() }
+    pub(super) fn new(tells: Receiver<Tell>) -> Self {
+        Self { tells, lost: Prefixes::default() }
     }
 
     /// Waits for the next. May be dropped and called again.
-    pub(super) async fn next(&mut self) -> Result<Arc<Elsewhere>, RecvError> {
-        self.revocations.recv().await
+    pub(super) async fn next(&mut self) -> Result<Tell, RecvError> {
+        self.tells.recv().await
     }
 
     /// Takes down what of that concerns a node that is to have `newest`.
     pub(super) fn heard(
         &mut self,
-        revoked: Result<Arc<Elsewhere>, RecvError>,
+        told: Result<Tell, RecvError>,
         newest: Option<&Published>,
     ) -> Result<(), EngineStopped> {
         let Some(newest) = newest else { return Ok(()) };
-        let lost = match revoked {
-            Ok(revoked) => revoked.concerning(newest.output()),
+        let lost = match told {
+            Ok(Tell::Revoked(revoked)) => revoked.concerning(newest.output()),
             // What was missed may have been about anybody.
-            Err(RecvError::Lagged(_)) => isolated(newest.output()),
+            Ok(Tell::Anything) | Err(RecvError::Lagged(_)) => isolated(newest.output()),
             Err(RecvError::Closed) => return Err(EngineStopped),
         };
         if !lost.is_empty() {

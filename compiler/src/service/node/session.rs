@@ -126,6 +126,8 @@ pub(super) enum Action<S> {
 pub(super) enum AckEffect {
     /// Nothing is left to do.
     Settled,
+    /// The same, after a full script: from which state the node has come to this one is not known.
+    Anew,
     /// The update, or what follows it, is sent again after a pause.
     Resend(Duration),
     /// The closed form is sent from here on.
@@ -263,7 +265,7 @@ impl<S: State> Session<S> {
         let answers = |state: &S| ack.revision.as_ref().is_none_or(|revision| revision == state.revision());
         if let Some(sent) = self.sent.take_if(|sent| answers(&sent.state)) {
             return if ack.outcome.is_success() {
-                self.settle(sent.state, sent.leaves, ack.outcome)
+                self.settle(sent.state, sent.leaves, (sent.kind, ack.outcome))
             } else {
                 self.refuse(sent, ack, now)
             };
@@ -275,7 +277,7 @@ impl<S: State> Session<S> {
         // The agent's own later attempt at something that nft had refused.
         if ack.outcome.is_success() {
             if let Some(refused) = self.refused.take_if(|refused| answers(&refused.state)) {
-                return self.settle(refused.state, refused.leaves, ack.outcome);
+                return self.settle(refused.state, refused.leaves, (refused.kind, ack.outcome));
             }
         } else if let Some(refused) = self.refused.as_mut().filter(|refused| answers(&refused.state)) {
             refused.strikes += ack.outcome.strikes();
@@ -300,7 +302,12 @@ impl<S: State> Session<S> {
         AckEffect::Closed
     }
 
-    fn settle(&mut self, state: Arc<S>, leaves: Superseded, outcome: Outcome) -> AckEffect {
+    fn settle(
+        &mut self,
+        state: Arc<S>,
+        leaves: Superseded,
+        (kind, outcome): (UpdateForm, Outcome),
+    ) -> AckEffect {
         if !state.is_closed() {
             self.closing = None;
         }
@@ -311,7 +318,10 @@ impl<S: State> Session<S> {
         }
         self.refused = None;
         self.pause = self.limits.resend_first;
-        AckEffect::Settled
+        match (kind, outcome) {
+            (_, Outcome::Unchanged) | (UpdateForm::Current | UpdateForm::Delta, _) => AckEffect::Settled,
+            (UpdateForm::Full, _) => AckEffect::Anew,
+        }
     }
 
     fn refuse(&mut self, sent: SentUpdate<S>, ack: &Ack, now: Instant) -> AckEffect {

@@ -99,7 +99,7 @@ impl AgentStream {
         let Context { engine, fleet, .. } = context;
         let told = facts::of_hello(&hello);
         // Before its first state is read, so that no revocation is missed.
-        let revocations = engine.revocations();
+        let tells = self.shared.relay.subscribe();
         // What is published takes the facts into account once this answers: the first update is by them.
         let desired = engine.subscribe_agent(hello.node.clone(), told.clone()).await?;
         let applied = hello.applied.as_ref().map(Revision::as_str);
@@ -123,7 +123,7 @@ impl AgentStream {
         // What it has said while it waited is due.
         let has_facts = fleet.facts().as_deref() != told.as_ref();
         let drops = StreamDrops::new(&context.drops, hello.drops);
-        let parts = SubscriptionParts { grant, desired, revocations, position, fleet, drops, counted };
+        let parts = SubscriptionParts { grant, desired, tells, position, fleet, drops, counted };
         Ok(Subscription::new(hello, parts, has_facts, context.limits))
     }
 }

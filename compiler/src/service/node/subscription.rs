@@ -1,25 +1,28 @@
 //! An agent that has said hello and can be served: the newest state out, answers in. What to send is [`Session`]'s to decide.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use flock_compiler_core::forget::{isolated, lost};
 use flock_compiler_core::object::Facts;
 use flock_proto::{Ack, AgentMessage, Answer, Flows, Forget, Hello, Update, UpdateKind, v1};
 use flock_shared::{NodeName, Script, Superseded};
 use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::broadcast::Receiver;
 use tokio::time::Instant;
 use tokio_stream::StreamExt as _;
 use tonic::{Code, Status, Streaming};
 
 use super::dropped::StreamDrops;
 use super::facts::FactsDue;
-use super::flows::{self, Others};
+use super::flows::{self, FarNodes, Others};
 use super::replica_lag::StreamPosition;
 use super::revocations::RemoteRevocations;
 use super::session::{AckEffect, Action, Session, UpdateForm};
 use super::shared::NodeShared;
+use super::unsettled::Tell;
 use crate::access::Grant;
-use crate::engine::{Desired, EngineStopped, Presence, Published, Revocations, Sequence};
+use crate::engine::{Desired, EngineStopped, Presence, Published, Sequence};
 use crate::fleet;
 use crate::metrics::StreamKey;
 use crate::service::limits::Limits;
@@ -57,11 +60,15 @@ impl Drop for StreamCount {
     }
 }
 
+/// For so long after a node's table has changed, the nodes of its pods' peers are about to look at connections by that. Less than
+/// the time until the node's own agent looks at its own for the last time.
+const SETTLING: Duration = Duration::from_millis(1500);
+
 /// What a subscription is made of.
 pub(super) struct SubscriptionParts {
     pub(super) grant: Grant,
     pub(super) desired: Desired,
-    pub(super) revocations: Revocations,
+    pub(super) tells: Receiver<Tell>,
     pub(super) position: StreamPosition,
     pub(super) fleet: fleet::OpenStream,
     pub(super) drops: StreamDrops,
@@ -88,7 +95,7 @@ pub(super) struct Subscription {
 impl Subscription {
     /// After a hello; `has_facts`: something else has been said of the node since.
     pub(super) fn new(hello: Hello, parts: SubscriptionParts, has_facts: bool, limits: Limits) -> Self {
-        let SubscriptionParts { grant, desired, revocations, position, fleet, drops, counted } = parts;
+        let SubscriptionParts { grant, desired, tells, position, fleet, drops, counted } = parts;
         Self {
             node: hello.node,
             grant,
@@ -97,7 +104,7 @@ impl Subscription {
             facts: FactsDue::new(has_facts),
             asked: None,
             drops,
-            remote: Box::new(RemoteRevocations::new(revocations)),
+            remote: Box::new(RemoteRevocations::new(tells)),
             position,
             fleet,
             counted,
@@ -175,9 +182,9 @@ impl Subscription {
                 () = self.drops.changed() => {}
                 () = until(self.facts.due()) => {}
                 // In a box: nothing else that is waited for here takes as much room.
-                revoked = Box::pin(self.remote.next()) => {
+                told = Box::pin(self.remote.next()) => {
                     let newest = self.desired.borrow().clone();
-                    self.remote.heard(revoked, newest.as_deref())?;
+                    self.remote.heard(told, newest.as_deref())?;
                 }
                 denied = self.grant.revoked() => return Err(denied.into()),
             }
@@ -200,6 +207,9 @@ impl Subscription {
     }
 
     fn current(&mut self, shared: &NodeShared, state: Arc<Published>) -> Outbound {
+        if self.fleet.has_changed() {
+            shared.relay.stands_anew(state.output());
+        }
         // What was revoked elsewhere while there was no stream is not known.
         self.remote.assume_all(&state);
         self.look(shared, state)
@@ -315,14 +325,16 @@ impl Subscription {
         let Some(newest) = newest.as_deref() else { return Ok(None) };
         let mut states = [Some(newest), self.session.state().map(|state| &**state)].into_iter().flatten();
         let Some(stands) = states.find(|state| *state.revision() == flows.revision) else { return Ok(None) };
-        let addresses = flows::asked_elsewhere(flows, newest.output());
+        let is_new = self.fleet.stood_for(stands).is_none_or(|stood| stood < SETTLING);
+        let far_nodes = if is_new { FarNodes::Forgetting } else { FarNodes::Settled };
+        let addresses = flows::asked_elsewhere(flows, newest.output(), far_nodes);
         let others = if addresses.is_empty() {
             Others::new()
         } else {
             let asking = shared.context.engine.outputs(addresses.into_iter().collect());
             asking.await?
         };
-        let forget = flows::answer(flows, stands.output(), newest.output(), &others);
+        let forget = flows::answer(flows, stands.output(), newest.output(), &others, far_nodes);
         if let Forget::Answer { answer: Answer::Denied(denied), .. } = &forget {
             shared.context.metrics.cut.inc_by(denied.len() as u64);
         }
@@ -337,6 +349,7 @@ impl Subscription {
         if drifts > 0 {
             shared.context.metrics.drifts.inc_by(drifts.into());
             tracing::warn!(%node, drifts, "the table was changed by something else on the node");
+            self.stands_anew(shared);
         }
         if ack.outcome.is_success() {
             tracing::debug!(%node, outcome = ack.outcome.as_str(), took = ?ack.took, "acknowledged");
@@ -345,12 +358,20 @@ impl Subscription {
         }
         match self.session.answered(ack, Instant::now()) {
             AckEffect::Settled => {}
+            AckEffect::Anew => self.stands_anew(shared),
             AckEffect::Resend(pause) => tracing::info!(%node, ?pause, "a full script will be sent"),
             AckEffect::Closed => {
                 tracing::error!(%node, "the node refuses its table: its isolated pods are denied everything");
             }
         }
         self.fleet.closed(self.session.closed());
+    }
+
+    /// What stands on the node has not come from a state that is known: others are told of what it may have revoked.
+    fn stands_anew(&self, shared: &NodeShared) {
+        if let Some(state) = self.session.state() {
+            shared.relay.stands_anew(state.output());
+        }
     }
 
     /// Logs how the stream ended.

@@ -176,7 +176,6 @@ mod tests {
     use crate::listen::Incoming;
     use crate::metrics::Metrics;
     use crate::service::connection::{Connection, Connections};
-    use crate::service::node::quota::NodeQuotas;
     use crate::service::render_limiter::RenderLimiter;
     use crate::service::{Context, Limits};
 
@@ -188,7 +187,7 @@ mod tests {
         let context = Context::in_memory(engine, metrics, watch::channel(false).1);
         let grant = Access::Open.agent(&HeaderMap::new(), None).await.unwrap();
         let render_limiter = Arc::new(RenderLimiter::new(&Limits::default()));
-        let shared = Arc::new(NodeShared { context, render_limiter, quotas: NodeQuotas::default() });
+        let shared = Arc::new(NodeShared::new(context, render_limiter));
         let connection =
             Connection::open(Incoming::trusted(tokio::io::empty(), None), &Connections::default())
                 .connect_info();

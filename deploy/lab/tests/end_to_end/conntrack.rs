@@ -3,7 +3,7 @@
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use flock_lab::Pod;
 
@@ -15,6 +15,8 @@ use crate::support::wait::{PATIENCE, wait_until};
 const MOMENT: Duration = Duration::from_millis(200);
 /// How often in a row what was cut is tried: longer than a packet is on its way, and than the agent's second look takes.
 const AGAIN: usize = 8;
+/// How long a slow node takes: longer than the other one goes on looking by itself.
+const SLOW: Duration = Duration::from_secs(3);
 
 const ANY: IpAddr = IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED);
 const WEB: [u8; 4] = [10, 1, 0, 2];
@@ -87,8 +89,13 @@ impl Talk {
         server.connect(asker).unwrap();
         server.set_read_timeout(Some(MOMENT)).unwrap();
         let talk = Self { client, server };
-        assert!(talk.is_heard());
+        talk.goes_on();
         talk
+    }
+
+    /// The server is heard: what has lost its entry, where only that leads here, never is again.
+    fn goes_on(&self) {
+        wait_until("the server to be heard", || self.is_heard());
     }
 
     /// Both send; whether the client hears the server.
@@ -166,13 +173,13 @@ fn a_server_that_goes_on_sending_is_heard_no_more_and_what_is_allowed_keeps_its_
     let mut kept_tcp = tcp(web, api, 5001, through(5001));
     // From now on only entries lead from the service to the pod: a connection that loses its entry is lost.
     node.nft("flush chain inet services before").unwrap();
-    assert!(kept.is_heard());
+    kept.goes_on();
 
     stage.allow(&both[1]);
     for talk in &revoked {
         talk.is_cut();
     }
-    assert!(kept.is_heard(), "an allowed flow of the same pods");
+    kept.goes_on();
     assert!(echoes(&mut kept_tcp), "an allowed connection of the same pods");
 }
 
@@ -319,5 +326,32 @@ fn what_one_node_revokes_the_other_one_forgets() {
     let (revoked, mut kept) = (Talk::open(web, db, 5002, to(5002)), tcp(web, db, 5003, to(5003)));
     put(&[client, one_way("db", "Ingress", "ingress", &[5003])]);
     wait_until("the server to be heard no more", || (0..AGAIN).all(|_| !revoked.is_told()));
+    assert!(echoes(&mut kept), "an allowed connection of the same pods");
+}
+
+/// As long as a node has not revoked what the other one is to forget, the connection comes back as a new one there.
+#[test]
+fn what_a_slow_node_revokes_the_other_one_forgets_after_it() {
+    let Some(stage) = Stage::new("conntrack-slow", "") else { return };
+    let Stage { site, web, db, .. } = &stage;
+    let _agents = site.agents();
+    let put = |ports: &[u16]| {
+        let server = one_way("db", "Ingress, Egress", "ingress", &[5000, 5001]);
+        site.manifests.put("policies.yaml", &[one_way("web", "Egress", "egress", ports), server].concat());
+    };
+    put(&[5000, 5001]);
+    site.settle();
+    let revoked = Talk::open(web, db, 5000, SocketAddr::new(DB.into(), 5000));
+    let mut kept = tcp(web, db, 5001, SocketAddr::new(DB.into(), 5001));
+
+    site.ground.set_trap("n1", "while [ -e \"$trap\" ]; do sleep 0.05; done");
+    put(&[5001]);
+    let until = Instant::now() + SLOW;
+    while Instant::now() < until {
+        // The client's node allows it still.
+        revoked.goes_on();
+    }
+    site.ground.remove_trap("n1");
+    revoked.is_cut();
     assert!(echoes(&mut kept), "an allowed connection of the same pods");
 }
