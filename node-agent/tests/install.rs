@@ -357,7 +357,7 @@ fn a_probe_tells_and_changes_nothing() {
         (output.status.code(), said(&output))
     };
     let (code, words) = probe(&[], &[]);
-    assert!(code == Some(1) && words.contains("none that can be run"), "{words}");
+    assert!(code == Some(1) && words.contains("flock-cni: no plugin that can be run"), "{words}");
     assert_eq!((node.read("10-a.conflist").as_str(), node.bin.join("flock-cni").exists()), (LIST, false));
     assert_eq!(probe(&["--absent"], &[]).0, Some(0), "it is not there");
 

@@ -17,11 +17,11 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::engine::{Sequence, Versions};
+use crate::engine::Versions;
 use crate::facts;
 
 pub use self::acknowledged::{NodeAcks, Standing};
-pub use self::status::{AgentStatus, NodeProgress, StreamId, UpdateFailure};
+pub use self::status::{AgentStatus, FleetProgress, NodeProgress, StreamId, UpdateFailure};
 pub use self::stream::OpenStream;
 
 use self::stream::AgentEntry;
@@ -60,16 +60,14 @@ impl Fleet {
         self.agents.lock().get(node).is_some_and(|agent| agent.borrow().stream.is_some())
     }
 
-    /// How far a node is with what a pass has published for it.
+    /// How far all nodes are.
     #[must_use]
-    pub fn progress(&self, node: &NodeName, sequence: Sequence) -> NodeProgress {
+    pub fn progress(&self) -> FleetProgress {
         let agents = self.agents.lock();
-        let Some(agent) = agents.get(node).map(|agent| agent.borrow()) else { return NodeProgress::Away };
-        match (agent.stream, agent.acknowledged) {
-            (None, _) => NodeProgress::Away,
-            (Some(_), Some(acknowledged)) if acknowledged >= sequence => NodeProgress::Reached,
-            (Some(_), _) => NodeProgress::Behind,
-        }
+        let statuses = agents.iter().map(|(node, agent)| (node, agent.borrow()));
+        // Who is sent nothing comes to have nothing.
+        let here = statuses.filter(|(_, status)| status.stream.is_some() && !status.is_too_old);
+        FleetProgress(here.map(|(node, status)| (node.clone(), status.acknowledged)).collect())
     }
 
     /// An agent has opened a stream.
@@ -199,6 +197,21 @@ mod tests {
         assert_eq!(fleet.all().values().next().unwrap().stream, Some(newer.id));
         drop(newer);
         assert_eq!(fleet.all().values().next().unwrap().stream, None);
+    }
+
+    #[test]
+    fn a_node_is_behind_while_its_agent_is_here_and_has_not_acknowledged() {
+        let fleet = Fleet::default();
+        let first = crate::engine::Sequence::default().next();
+        let progress = |node: &str| fleet.progress().of(&NodeName::new(node).unwrap(), first);
+        let stream = fleet.open(&Hello { grammar: GRAMMAR_LEAST, ..hello("n") });
+        let _old = fleet.open(&Hello { grammar: GRAMMAR_LEAST - 1, ..hello("old") });
+        let all = ["n", "old", "none"];
+        assert_eq!(all.map(progress), [NodeProgress::Behind, NodeProgress::Away, NodeProgress::Away]);
+        stream.agent.send_modify(|status| status.acknowledged = Some(first));
+        assert_eq!(progress("n"), NodeProgress::Reached);
+        drop(stream);
+        assert_eq!(progress("n"), NodeProgress::Away);
     }
 
     #[test]

@@ -1,13 +1,13 @@
 //! What the agent of one node has said. Pure.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use flock_compiler_core::Unjudged;
 use flock_compiler_core::object::Facts;
 use flock_proto::{Ack, Outcome};
-use flock_shared::Revision;
+use flock_shared::{NodeName, Revision};
 
 use crate::engine::{Published, Sequence};
 
@@ -51,6 +51,28 @@ pub enum NodeProgress {
     Behind,
     /// Its agent is with another replica, or with none.
     Away,
+}
+
+/// How far nodes are at one time, whose agents are here: which pass each has acknowledged, or a later one.
+#[derive(Debug)]
+pub struct FleetProgress(pub(super) BTreeMap<NodeName, Option<Sequence>>);
+
+impl FleetProgress {
+    /// How far a node is with what a pass has published for it.
+    #[must_use]
+    pub fn of(&self, node: &NodeName, sequence: Sequence) -> NodeProgress {
+        match self.0.get(node) {
+            Some(acknowledged) if *acknowledged >= Some(sequence) => NodeProgress::Reached,
+            Some(_) => NodeProgress::Behind,
+            None => NodeProgress::Away,
+        }
+    }
+
+    /// The nodes whose agents are here.
+    #[must_use]
+    pub fn nodes(self) -> BTreeSet<NodeName> {
+        self.0.into_keys().collect()
+    }
 }
 
 /// An update that did not reach the kernel.

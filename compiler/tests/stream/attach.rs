@@ -13,7 +13,7 @@ use flock_shared::PodKey;
 use flock_shared::cni::{Reach, Sandbox, SandboxId};
 use flock_testkit::agent::FakeAgent;
 use tokio::task::JoinHandle;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use tonic::{Code, Status};
 
 use super::compiler::{Compiler, patiently};
@@ -76,6 +76,10 @@ async fn settled(nodes: usize) -> (Compiler, Vec<FakeAgent>) {
     for node in 0..nodes {
         let mut status = compiler.context.fleet.watch(&node_name(node));
         patiently(status.wait_for(|status| status.acknowledged.is_some())).await.unwrap();
+    }
+    // Each is told of what the others' first tables may have revoked.
+    for agent in &mut agents {
+        while timeout(Duration::from_secs(3), agent.apply()).await.is_ok() {}
     }
     (compiler, agents)
 }

@@ -28,6 +28,9 @@ pub enum InstallError {
     /// The binary is not in place; the configuration is without the plugin.
     #[error("the plugin's binary could not be installed: {0}")]
     Binary(#[source] io::Error),
+    /// No binary that can be run is in place.
+    #[error("{}: no plugin that can be run", .0.display())]
+    NotThere(PathBuf),
     /// The folder or a file of it cannot be read or written.
     #[error("{}: {source}", path.display())]
     Folder {
@@ -271,11 +274,7 @@ fn probe(options: &Install) -> Result<(), InstallError> {
     }
     let binary = Binary::new(options.binary(), options.bin_dir().to_owned());
     if !binary.is_runnable() {
-        let target = binary.target();
-        return Err(InstallError::Binary(io::Error::other(format!(
-            "{}: none that can be run",
-            target.display()
-        ))));
+        return Err(InstallError::NotThere(binary.target()));
     }
     let Edits { edits, unusable, chosen } = select::with_plugin(&files, &options.choice(), &options.entry());
     otherwise(edits)?;

@@ -3,12 +3,14 @@
 use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use flock_compiler_core::Output;
 use flock_compiler_core::forget::{allows, isolated, isolates, isolates_egress};
 use flock_compiler_core::nft::Transport;
 use flock_compiler_core::port::Protocol;
 use flock_proto::{Answer, Flow, Flows, Forget};
+use tokio::time::Instant;
 
 const TCP: u8 = 6;
 
@@ -24,20 +26,51 @@ pub(super) enum FarNodes {
     Settled,
 }
 
+/// For so long after a node's table has changed, the nodes of its pods' peers are about to look at connections by that.
+const SETTLING: Duration = Duration::from_millis(2500);
+/// For so long nothing more is left to them then, however often the table changes: until the node's own agent has looked for the
+/// last time at what was, which is 3 s after its first look.
+const SETTLED: Duration = Duration::from_millis(3500);
+
+/// Since when something is left to the nodes of other pods.
+#[derive(Debug, Default)]
+pub(super) struct Forgetting(Option<Instant>);
+
+impl Forgetting {
+    /// What a question at this time is to take the other nodes for, from a node whose table has stood for so long.
+    pub(super) fn far_nodes(&self, stood_for: Option<Duration>, now: Instant) -> FarNodes {
+        let is_new = stood_for.is_none_or(|stood_for| stood_for < SETTLING);
+        let may_leave = self.0.is_none_or(|since| now < since + SETTLING || Self::is_over(since, now));
+        if is_new && may_leave { FarNodes::Forgetting } else { FarNodes::Settled }
+    }
+
+    /// The answer has left something to them.
+    pub(super) fn left(&mut self, now: Instant) {
+        if self.0.is_none_or(|since| Self::is_over(since, now)) {
+            self.0 = Some(now);
+        }
+    }
+
+    fn is_over(since: Instant, now: Instant) -> bool {
+        now >= since + SETTLING + SETTLED
+    }
+}
+
 /// The answer for an agent whose table is that of `stands`, and will soon be that of `newest`. Denied is what neither
 /// allows: what one denies and the next allows again is not cut. And what the node of the other end denies, which cannot
 /// cut what it does not see: replies that pass here.
 ///
 /// Left for later is what the node of the server is about to cut. As long as that lets replies pass, the next one would begin a
 /// connection here towards the client, of which the client's denied packets would be the replies: each of both entries would
-/// bring back the other. (TCP that begins in its middle is reset.)
+/// bring back the other. (TCP that begins in its middle is reset.) The second value is true if something is.
 pub(super) fn answer(
     flows: &Flows,
     stands: &Output,
     newest: &Output,
     others: &Others,
     far_nodes: FarNodes,
-) -> Forget {
+) -> (Forget, bool) {
+    let mut leaves = false;
     let waits = |flow: &Flow| {
         let mut theirs =
             server_elsewhere(flow, newest).and_then(|server| others.get(&server)).into_iter().flatten();
@@ -53,11 +86,14 @@ pub(super) fn answer(
     } else {
         let places = (0..).zip(&flows.flows);
         let denied = places.filter(|(_, flow)| {
-            denies(newest, flow) && denies(stands, flow) && !waits(flow) || denied_there(flow)
+            let is_denied = denies(newest, flow) && denies(stands, flow);
+            let waits = is_denied && waits(flow);
+            leaves |= waits;
+            is_denied && !waits || denied_there(flow)
         });
         Answer::Denied(denied.map(|(place, _)| place).collect())
     };
-    Forget::Answer { number: flows.number, answer }
+    (Forget::Answer { number: flows.number, answer }, leaves)
 }
 
 /// The addresses whose nodes have a say as well.
@@ -159,17 +195,18 @@ mod tests {
         Flows { revision, number: 7, flows: flows.iter().map(flow).collect() }
     }
 
+    fn settled(flows: &Flows, stands: &Output, newest: &Output) -> Forget {
+        answer(flows, stands, newest, &Others::new(), FarNodes::Settled).0
+    }
+
     #[test]
     fn what_neither_state_allows_is_denied() {
         let [open, closed] = outputs();
         let flows = asked(&[(17, 53, false), (17, 53, true), (6, 80, true), (1, 8, true), (47, 0, true)]);
         let answered = |places: &[u32]| Forget::Answer { number: 7, answer: Answer::Denied(places.into()) };
-        assert_eq!(
-            answer(&flows, &closed, &closed, &Others::new(), FarNodes::Settled),
-            answered(&[1, 2, 3, 4])
-        );
-        assert_eq!(answer(&flows, &closed, &open, &Others::new(), FarNodes::Settled), answered(&[]));
-        assert_eq!(answer(&flows, &open, &closed, &Others::new(), FarNodes::Settled), answered(&[]));
+        assert_eq!(settled(&flows, &closed, &closed), answered(&[1, 2, 3, 4]));
+        assert_eq!(settled(&flows, &closed, &open), answered(&[]));
+        assert_eq!(settled(&flows, &open, &closed), answered(&[]));
     }
 
     /// What a node enforces whose pod, at `address`, may send nothing.
@@ -194,14 +231,31 @@ mod tests {
         let flows = asked(&[(17, 53, false), (6, 80, false), (1, 8, false), (17, 53, true)]);
         let others = Others::from([(IpAddr::from([10, 9, 9, 9]), vec![there])]);
         let answered = |far_nodes| match answer(&flows, &client, &client, &others, far_nodes) {
-            Forget::Answer { answer: Answer::Denied(places), .. } => places.to_vec(),
+            (Forget::Answer { answer: Answer::Denied(places), .. }, leaves) => (places.to_vec(), leaves),
             other => panic!("{other:?}"),
         };
         let asked = |far_nodes| asked_elsewhere(&flows, &client, far_nodes).len();
-        assert_eq!((answered(FarNodes::Forgetting), asked(FarNodes::Forgetting)), (vec![1, 3], 1));
-        assert_eq!((answered(FarNodes::Settled), asked(FarNodes::Settled)), (vec![0, 1, 2, 3], 1));
+        assert_eq!((answered(FarNodes::Forgetting), asked(FarNodes::Forgetting)), ((vec![1, 3], true), 1));
+        assert_eq!((answered(FarNodes::Settled), asked(FarNodes::Settled)), ((vec![0, 1, 2, 3], false), 1));
         let nobody = answer(&flows, &client, &client, &Others::new(), FarNodes::Forgetting);
-        assert_eq!(nobody, answer(&flows, &client, &client, &Others::new(), FarNodes::Settled));
+        assert_eq!(nobody, (settled(&flows, &client, &client), false));
+    }
+
+    #[test]
+    fn nothing_is_left_to_others_for_long_however_often_the_table_changes() {
+        let (mut forgetting, start) = (Forgetting::default(), Instant::now());
+        let second = Duration::from_secs(1);
+        assert_eq!(forgetting.far_nodes(Some(second * 60), start), FarNodes::Settled);
+        for seconds in 0..20 {
+            let now = start + second * seconds;
+            let is_left = forgetting.far_nodes(Some(Duration::ZERO), now) == FarNodes::Forgetting;
+            assert_eq!(is_left, seconds % 6 < 3, "{seconds}");
+            if is_left {
+                forgetting.left(now);
+            }
+        }
+        assert_eq!(forgetting.far_nodes(Some(second * 3), start + second * 60), FarNodes::Settled);
+        assert_eq!(forgetting.far_nodes(None, start + second * 60), FarNodes::Forgetting);
     }
 
     #[test]
@@ -211,10 +265,7 @@ mod tests {
             let answer = Answer::Lost(addresses.iter().copied().collect::<Prefixes>());
             Forget::Answer { number: 7, answer }
         };
-        assert_eq!(
-            answer(&asked(&[]), &closed, &closed, &Others::new(), FarNodes::Settled),
-            answered(&[IpAddr::from(POD)])
-        );
-        assert_eq!(answer(&asked(&[]), &open, &open, &Others::new(), FarNodes::Settled), answered(&[]));
+        assert_eq!(settled(&asked(&[]), &closed, &closed), answered(&[IpAddr::from(POD)]));
+        assert_eq!(settled(&asked(&[]), &open, &open), answered(&[]));
     }
 }

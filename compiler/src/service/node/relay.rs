@@ -1,82 +1,111 @@
 //! Tells streams what was revoked on other nodes than their own, when it is time to look at connections by that.
 
+use std::collections::BTreeMap;
+use std::future::pending;
 use std::sync::Arc;
 
 use flock_compiler_core::Output;
+use flock_shared::NodeName;
+use parking_lot::Mutex;
 use tokio::sync::broadcast::error::RecvError;
-use tokio::sync::{broadcast, mpsc};
+use tokio::sync::{Notify, broadcast};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep_until};
 
 use super::unsettled::{Tell, Unsettled};
-use crate::engine::{EngineHandle, Revocations};
+use crate::engine::EngineHandle;
 use crate::fleet::Fleet;
 
 /// So much may be told that a stream has not heard yet. One that misses some takes it for anything.
 const TELLS: usize = 64;
 
+/// How a node has come to the state that stands there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Past {
+    /// It had it when its agent came.
+    Before,
+    /// From one that nobody knows.
+    Unknown,
+}
+
+/// What streams say of their nodes, until it is looked at: the last word of each.
+#[derive(Debug, Default)]
+struct Said {
+    states: Mutex<BTreeMap<NodeName, (Past, Arc<Output>)>>,
+    has_more: Notify,
+}
+
 /// Tells streams of revocations, for as long as it lives.
 #[derive(Debug)]
 pub(super) struct RevocationRelay {
-    tells: broadcast::Sender<Tell>,
-    anew: mpsc::UnboundedSender<Arc<Output>>,
+    tells: broadcast::WeakSender<Tell>,
+    said: Arc<Said>,
     _telling: JoinSet<()>,
 }
 
 impl RevocationRelay {
     /// Tells what the engine revokes from here on.
     pub(super) fn start(engine: &EngineHandle, fleet: Arc<Fleet>) -> Self {
-        let tells = broadcast::channel(TELLS).0;
-        let (anew, states) = mpsc::unbounded_channel();
-        let mut telling = JoinSet::new();
-        telling.spawn(tell(engine.revocations(), states, fleet, tells.clone()));
-        Self { tells, anew, _telling: telling }
+        let (tells, said) = (broadcast::channel(TELLS).0, Arc::new(Said::default()));
+        let (weak, mut telling) = (tells.downgrade(), JoinSet::new());
+        telling.spawn(tell(engine.clone(), fleet, Arc::clone(&said), tells));
+        Self { tells: weak, said, _telling: telling }
     }
 
-    /// What is told from here on.
+    /// What is told from here on. Closed where nobody tells any more.
     pub(super) fn subscribe(&self) -> broadcast::Receiver<Tell> {
-        self.tells.subscribe()
+        self.tells.upgrade().map_or_else(|| broadcast::channel(1).1, |tells| tells.subscribe())
     }
 
-    /// A node has come to have this state, and nobody knows which it had before.
-    pub(super) fn stands_anew(&self, state: &Arc<Output>) {
-        // The other end lives as long as this one.
-        let _ = self.anew.send(Arc::clone(state));
+    /// This stands on a node.
+    pub(super) fn stands(&self, past: Past, state: &Arc<Output>) {
+        let mut states = self.said.states.lock();
+        let past = states.get(state.node()).map_or(past, |(earlier, _)| past.max(*earlier));
+        states.insert(state.node().clone(), (past, Arc::clone(state)));
+        self.said.has_more.notify_one();
     }
 }
 
-/// Until the engine or the relay is gone.
-async fn tell(
-    mut revocations: Revocations,
-    mut states: mpsc::UnboundedReceiver<Arc<Output>>,
-    fleet: Arc<Fleet>,
-    tells: broadcast::Sender<Tell>,
-) {
+/// Until the engine is gone.
+async fn tell(engine: EngineHandle, fleet: Arc<Fleet>, said: Arc<Said>, tells: broadcast::Sender<Tell>) {
+    let mut revocations = engine.revocations();
     let mut unsettled = Unsettled::new(Instant::now());
+    let mut looked = Instant::now();
     loop {
-        let pause = unsettled.pause(Instant::now());
+        // Looks keep their pace, however much is revoked.
+        let due = unsettled.pause(Instant::now()).map(|pause| looked + pause);
         let looking = async {
-            match pause {
-                Some(pause) => sleep(pause).await,
-                None => std::future::pending().await,
+            match due {
+                Some(due) => sleep_until(due).await,
+                None => pending().await,
             }
         };
         tokio::select! {
             revoked = revocations.recv() => match revoked {
                 Ok(revoked) => unsettled.revoked(revoked, Instant::now()),
-                Err(RecvError::Lagged(_)) => _ = tells.send(Tell::Anything),
+                Err(RecvError::Lagged(_)) => {
+                    let newest = *engine.passed().borrow();
+                    unsettled.missed(newest, fleet.progress().nodes(), Instant::now());
+                }
                 Err(RecvError::Closed) => return,
             },
-            state = states.recv() => match state {
-                Some(state) => unsettled.stands_anew(state),
-                None => return,
-            },
-            () = looking => {}
-        }
-        let now = Instant::now();
-        for tell in unsettled.look(now, |node, sequence| fleet.progress(node, sequence)) {
-            // Nobody may be left who wants it.
-            let _ = tells.send(tell);
+            () = said.has_more.notified() => {
+                let states = std::mem::take(&mut *said.states.lock());
+                for (past, state) in states.into_values() {
+                    match past {
+                        Past::Before => unsettled.came(state),
+                        Past::Unknown => unsettled.stands_anew(state),
+                    }
+                }
+            }
+            () = looking => {
+                looked = Instant::now();
+                let progress = fleet.progress();
+                for tell in unsettled.look(looked, |node, sequence| progress.of(node, sequence)) {
+                    // Nobody may be left who wants it.
+                    let _ = tells.send(tell);
+                }
+            }
         }
     }
 }

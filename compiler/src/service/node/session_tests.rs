@@ -410,3 +410,20 @@ fn what_an_agent_says_that_was_left_behind_is_believed_until_nft_has_run() {
         assert_eq!(talk.superseded(), names(left), "{kind:?} {outcome}");
     }
 }
+
+#[test]
+fn only_after_a_full_script_nobody_knows_what_stood_before() {
+    let mut talk = Talk::hello(None);
+    talk.send("a", UpdateForm::Full);
+    assert_eq!(talk.answer("a", Outcome::Applied), AckEffect::Anew);
+    for (state, kind) in [("b", UpdateForm::Delta), ("b", UpdateForm::Current)] {
+        talk.send(state, kind);
+        assert_eq!(talk.answer(state, Outcome::Applied), AckEffect::Settled);
+    }
+    talk.send("b", UpdateForm::Full);
+    assert_eq!(talk.answer("b", Outcome::Unchanged), AckEffect::Settled, "it stood there");
+    // A full script that the agent has held and tried again.
+    talk.send("c", UpdateForm::Full);
+    talk.answer("c", Outcome::NftFailed);
+    assert_eq!(talk.answer("c", Outcome::Applied), AckEffect::Anew);
+}

@@ -1,7 +1,6 @@
 //! An agent that has said hello and can be served: the newest state out, answers in. What to send is [`Session`]'s to decide.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use flock_compiler_core::forget::{isolated, lost};
 use flock_compiler_core::object::Facts;
@@ -15,7 +14,8 @@ use tonic::{Code, Status, Streaming};
 
 use super::dropped::StreamDrops;
 use super::facts::FactsDue;
-use super::flows::{self, FarNodes, Others};
+use super::flows::{self, Forgetting, Others};
+use super::relay::Past;
 use super::replica_lag::StreamPosition;
 use super::revocations::RemoteRevocations;
 use super::session::{AckEffect, Action, Session, UpdateForm};
@@ -60,10 +60,6 @@ impl Drop for StreamCount {
     }
 }
 
-/// For so long after a node's table has changed, the nodes of its pods' peers are about to look at connections by that. Less than
-/// the time until the node's own agent looks at its own for the last time.
-const SETTLING: Duration = Duration::from_millis(1500);
-
 /// What a subscription is made of.
 pub(super) struct SubscriptionParts {
     pub(super) grant: Grant,
@@ -84,6 +80,7 @@ pub(super) struct Subscription {
     facts: FactsDue,
     /// The agent's last question about connections, until it is answered.
     asked: Option<Box<Flows>>,
+    forgetting: Forgetting,
     drops: StreamDrops,
     /// In a box: it is rare, and streams are many.
     remote: Box<RemoteRevocations>,
@@ -103,6 +100,7 @@ impl Subscription {
             session: Session::new(hello.applied, hello.superseded, hello.grammar, limits),
             facts: FactsDue::new(has_facts),
             asked: None,
+            forgetting: Forgetting::default(),
             drops,
             remote: Box::new(RemoteRevocations::new(tells)),
             position,
@@ -207,9 +205,8 @@ impl Subscription {
     }
 
     fn current(&mut self, shared: &NodeShared, state: Arc<Published>) -> Outbound {
-        if self.fleet.has_changed() {
-            shared.relay.stands_anew(state.output());
-        }
+        let past = if self.fleet.has_changed() { Past::Unknown } else { Past::Before };
+        shared.relay.stands(past, state.output());
         // What was revoked elsewhere while there was no stream is not known.
         self.remote.assume_all(&state);
         self.look(shared, state)
@@ -320,13 +317,13 @@ impl Subscription {
     }
 
     /// The answer to a question. An agent whose table is not known has none, and asks again later.
-    async fn answer(&self, shared: &NodeShared, flows: &Flows) -> Result<Option<Update>, Status> {
+    async fn answer(&mut self, shared: &NodeShared, flows: &Flows) -> Result<Option<Update>, Status> {
         let newest = self.desired.borrow().clone();
         let Some(newest) = newest.as_deref() else { return Ok(None) };
         let mut states = [Some(newest), self.session.state().map(|state| &**state)].into_iter().flatten();
         let Some(stands) = states.find(|state| *state.revision() == flows.revision) else { return Ok(None) };
-        let is_new = self.fleet.stood_for(stands).is_none_or(|stood| stood < SETTLING);
-        let far_nodes = if is_new { FarNodes::Forgetting } else { FarNodes::Settled };
+        let now = Instant::now();
+        let far_nodes = self.forgetting.far_nodes(self.fleet.stood_for(stands), now);
         let addresses = flows::asked_elsewhere(flows, newest.output(), far_nodes);
         let others = if addresses.is_empty() {
             Others::new()
@@ -334,7 +331,10 @@ impl Subscription {
             let asking = shared.context.engine.outputs(addresses.into_iter().collect());
             asking.await?
         };
-        let forget = flows::answer(flows, stands.output(), newest.output(), &others, far_nodes);
+        let (forget, leaves) = flows::answer(flows, stands.output(), newest.output(), &others, far_nodes);
+        if leaves {
+            self.forgetting.left(now);
+        }
         if let Forget::Answer { answer: Answer::Denied(denied), .. } = &forget {
             shared.context.metrics.cut.inc_by(denied.len() as u64);
         }
@@ -349,29 +349,27 @@ impl Subscription {
         if drifts > 0 {
             shared.context.metrics.drifts.inc_by(drifts.into());
             tracing::warn!(%node, drifts, "the table was changed by something else on the node");
-            self.stands_anew(shared);
         }
         if ack.outcome.is_success() {
             tracing::debug!(%node, outcome = ack.outcome.as_str(), took = ?ack.took, "acknowledged");
         } else {
             tracing::warn!(%node, outcome = ack.outcome.as_str(), error = ack.error, "update not applied");
         }
-        match self.session.answered(ack, Instant::now()) {
-            AckEffect::Settled => {}
-            AckEffect::Anew => self.stands_anew(shared),
+        let effect = self.session.answered(ack, Instant::now());
+        // Others are told of what it may have revoked.
+        if (effect == AckEffect::Anew || drifts > 0)
+            && let Some(state) = self.session.state()
+        {
+            shared.relay.stands(Past::Unknown, state.output());
+        }
+        match effect {
+            AckEffect::Settled | AckEffect::Anew => {}
             AckEffect::Resend(pause) => tracing::info!(%node, ?pause, "a full script will be sent"),
             AckEffect::Closed => {
                 tracing::error!(%node, "the node refuses its table: its isolated pods are denied everything");
             }
         }
         self.fleet.closed(self.session.closed());
-    }
-
-    /// What stands on the node has not come from a state that is known: others are told of what it may have revoked.
-    fn stands_anew(&self, shared: &NodeShared) {
-        if let Some(state) = self.session.state() {
-            shared.relay.stands_anew(state.output());
-        }
     }
 
     /// Logs how the stream ended.

@@ -108,7 +108,7 @@ fn nodes_that_others_may_serve_are_given_up_after_a_while() {
     let mut talk = Talk::new(&["here"]);
     talk.revoked(first(), &["here", "elsewhere"]);
     talk.reaches("here", first());
-    assert_eq!(talk.tells_until(60_000), [250, 1500, 10_000]);
+    assert_eq!(talk.tells_until(60_000), [50, 1500, 10_000], "who is here is told at once");
     assert_eq!(talk.unsettled.pause(talk.now), None);
 }
 
@@ -128,8 +128,37 @@ fn what_is_outstanding_has_a_bound() {
     assert_eq!(talk.unsettled.outstanding.len(), OUTSTANDING, "the first is one of those that are one now");
     talk.reaches("stuck", sequence);
     let tells = talk.look();
-    assert_eq!(tells.len(), OUTSTANDING);
-    assert_eq!(tells.iter().filter(|tell| matches!(tell, Tell::Anything)).count(), 1);
+    assert!(matches!(tells[..], [Tell::Anything]), "{tells:?}");
+    assert_eq!(talk.unsettled.pause(talk.now), None);
+}
+
+#[test]
+fn what_has_become_one_is_told_while_more_joins_it() {
+    let mut talk = Talk::new(&["stuck"]);
+    let (mut sequence, mut told) = (Sequence::default(), 0);
+    for _ in 0..400 {
+        for _ in 0..10 {
+            sequence = sequence.next();
+            talk.revoked(sequence, &["stuck"]);
+        }
+        talk.now += STEP;
+        told += talk.look().len();
+    }
+    assert!((3..=8).contains(&told), "{told}");
+}
+
+#[test]
+fn a_node_that_was_given_up_is_told_of_when_it_comes() {
+    let mut talk = Talk::new(&[]);
+    let one = state("one", 2);
+    talk.unsettled.came(Arc::clone(&one));
+    assert!(talk.look().is_empty(), "nobody has waited for it");
+    talk.revoked(first(), &["one"]);
+    talk.tells_until(11_000);
+    talk.unsettled.came(Arc::clone(&one));
+    assert_eq!(talk.look().len(), 1);
+    talk.unsettled.came(one);
+    assert_eq!(talk.tells_until(60_000), [0; 0]);
 }
 
 /// What a node has with so many isolated pods.
@@ -168,9 +197,9 @@ fn state(name: &str, pods: u16) -> Arc<Output> {
 #[test]
 fn a_node_of_unknown_past_is_told_of_by_its_pods_and_not_too_often() {
     let mut talk = Talk::new(&[]);
-    let [one, other] = ["one", "other"].map(|name| state(name, 2));
+    let [one, other] = [("one", 2), ("other", 1)].map(|(name, pods)| state(name, pods));
     talk.unsettled.stands_anew(Arc::clone(&one));
-    let [Tell::Revoked(told)] = &talk.look()[..] else { panic!("it should be told") };
+    let [Tell::Revoked { what: told, .. }] = &talk.look()[..] else { panic!("it should be told") };
     assert_eq!(told.concerning(&other).iter().count(), 2);
     // Whatever it says meanwhile, and others have their turn.
     for _ in 0..100 {
@@ -188,7 +217,7 @@ fn many_pods_of_unknown_past_are_not_named() {
     let mut talk = Talk::new(&[]);
     let large = u16::try_from(ADDRESSES).unwrap();
     talk.unsettled.stands_anew(state("large", large));
-    assert!(matches!(talk.look()[..], [Tell::Revoked(_)]));
+    assert!(matches!(talk.look()[..], [Tell::Revoked { .. }]));
     talk.unsettled.stands_anew(state("larger", large + 1));
     assert_eq!(talk.tells_until(500), [0; 0]);
     talk.now += PERIOD;
