@@ -23,6 +23,7 @@ use std::time::Duration;
 use flock_proto::{Answer, FLOWS_LIMIT, Flows};
 use flock_shared::Revision;
 use flock_shared::backoff::Backoff;
+use flock_shared::pause::until;
 use flock_shared::prefixes::Prefixes;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
@@ -201,13 +202,5 @@ impl ConntrackSweeper {
             answered = timeout(ANSWER_LIMIT, answer) => answered.ok().flatten().ok_or(LookError::Unanswered),
             _ = is_open.wait_for(|is_open| !is_open) => Err(LookError::Unanswered),
         }
-    }
-}
-
-/// Until then; without a time, for ever.
-async fn until(due: Option<Instant>) {
-    match due {
-        Some(due) => sleep_until(due).await,
-        None => std::future::pending().await,
     }
 }

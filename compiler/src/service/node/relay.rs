@@ -1,16 +1,16 @@
 //! Tells streams what was revoked on other nodes than their own, when it is time to look at connections by that.
 
 use std::collections::BTreeMap;
-use std::future::pending;
 use std::sync::Arc;
 
 use flock_compiler_core::Output;
 use flock_shared::NodeName;
+use flock_shared::pause::until;
 use parking_lot::Mutex;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{Notify, broadcast};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 
 use super::unsettled::{Tell, Unsettled};
 use crate::engine::EngineHandle;
@@ -74,12 +74,6 @@ async fn tell(engine: EngineHandle, fleet: Arc<Fleet>, said: Arc<Said>, tells: b
     loop {
         // Looks keep their pace, however much is revoked.
         let due = unsettled.pause(Instant::now()).map(|pause| looked + pause);
-        let looking = async {
-            match due {
-                Some(due) => sleep_until(due).await,
-                None => pending().await,
-            }
-        };
         tokio::select! {
             revoked = revocations.recv() => match revoked {
                 Ok(revoked) => unsettled.revoked(revoked, Instant::now()),
@@ -98,7 +92,7 @@ async fn tell(engine: EngineHandle, fleet: Arc<Fleet>, said: Arc<Said>, tells: b
                     }
                 }
             }
-            () = looking => {
+            () = until(due) => {
                 looked = Instant::now();
                 let progress = fleet.progress();
                 for tell in unsettled.look(looked, |node, sequence| progress.of(node, sequence)) {
