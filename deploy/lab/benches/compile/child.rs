@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
-use flock_compiler_core::World;
+use flock_compiler_core::{KeepDrops, World};
 use flock_lab::figures::{memory, reset_peak, summary};
 use flock_shapes::Shape;
 use serde::{Deserialize, Serialize};
@@ -45,16 +45,22 @@ pub(crate) struct Report {
     pub(crate) share: f64,
 }
 
-pub(crate) fn run(shape: Shape, task: Task, runs: usize, short: bool) -> anyhow::Result<Report> {
+pub(crate) fn run(
+    shape: Shape,
+    drops: KeepDrops,
+    task: Task,
+    runs: usize,
+    short: bool,
+) -> anyhow::Result<Report> {
     match task {
-        Task::Keep => ours(shape, true, runs),
-        Task::Drop => ours(shape, false, runs),
+        Task::Keep => ours(shape, drops, true, runs),
+        Task::Drop => ours(shape, drops, false, runs),
         Task::Ancestor if short => ancestor(shape, Duration::ZERO, SHORT),
         Task::Ancestor => ancestor(shape, PATIENCE, LIMIT),
     }
 }
 
-fn ours(shape: Shape, keep: bool, runs: usize) -> anyhow::Result<Report> {
+fn ours(shape: Shape, drops: KeepDrops, keep: bool, runs: usize) -> anyhow::Result<Report> {
     let mut report = Report { objects: 0, peak: 0, seconds: 0.0, total: 0, largest: 0, share: 1.0 };
     let mut times = Vec::new();
     for run in 0..runs {
@@ -64,7 +70,7 @@ fn ours(shape: Shape, keep: bool, runs: usize) -> anyhow::Result<Report> {
         let (kept, total, largest) = (Mutex::new(Vec::new()), AtomicU64::new(0), AtomicU64::new(0));
         let made = AtomicUsize::new(0);
         let started = Instant::now();
-        let translator = core::full_scripts(changes, |script| {
+        let translator = core::full_scripts(changes, drops, |script| {
             let length = script.bytes().len() as u64;
             made.fetch_add(1, Ordering::Relaxed);
             total.fetch_add(length, Ordering::Relaxed);

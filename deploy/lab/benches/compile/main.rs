@@ -1,6 +1,6 @@
 //! From all objects in memory to the full script of every node, with its hash: time, and memory by process.
 //!
-//! `deploy/bench compile [--shape S1,S2,S3] [--runs N] [--markdown]`
+//! `deploy/bench compile [--shape S1,S2,S3] [--drops on|off] [--runs N] [--markdown]`
 
 #[path = "../ancestor.rs"]
 mod ancestor;
@@ -12,6 +12,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, ensure};
 use clap::Parser;
+use flock_compiler_core::KeepDrops;
 use flock_lab::figures::{Cell, Progress, Table, bytes, machine, time};
 use flock_shapes::Shape;
 
@@ -24,6 +25,9 @@ struct Options {
     /// The shapes of the cluster.
     #[arg(long, value_delimiter = ',', default_values_t = Shape::ALL)]
     shape: Vec<Shape>,
+    /// Whether nodes take down what they drop, which adds to their scripts: on or off.
+    #[arg(long, default_value_t)]
+    drops: KeepDrops,
     /// Runs whose median is shown.
     #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u16).range(1..))]
     runs: u16,
@@ -53,7 +57,7 @@ const fn bars(shape: Shape) -> (Option<f64>, Option<f64>) {
 fn main() -> anyhow::Result<()> {
     let options = Options::parse();
     if let (Some(task), [shape]) = (options.child, options.shape.as_slice()) {
-        let report = child::run(*shape, task, options.runs.into(), options.short)?;
+        let report = child::run(*shape, options.drops, task, options.runs.into(), options.short)?;
         serde_json::to_writer(std::io::stdout().lock(), &report)?;
         return Ok(());
     }
@@ -94,7 +98,11 @@ fn main() -> anyhow::Result<()> {
     }
     drop(progress);
     let mut out = std::io::stdout().lock();
-    writeln!(out, "Objects in memory → full scripts with hashes, median of {} runs", options.runs)?;
+    writeln!(
+        out,
+        "Objects in memory → full scripts with hashes, median of {} runs, drops {}",
+        options.runs, options.drops
+    )?;
     writeln!(out, "{}\n", machine())?;
     drop(out);
     table.print(options.markdown)?;
@@ -108,7 +116,8 @@ fn main() -> anyhow::Result<()> {
 fn measure(shape: Shape, task: Task, options: &Options) -> anyhow::Result<Report> {
     let mut command = Command::new(std::env::current_exe()?);
     let task_name = format!("{task:?}").to_lowercase();
-    command.args(["--shape", &shape.to_string(), "--runs", &options.runs.to_string(), "--child", &task_name]);
+    command.args(["--shape", &shape.to_string(), "--drops", options.drops.as_str()]);
+    command.args(["--runs", &options.runs.to_string(), "--child", &task_name]);
     if options.short {
         command.arg("--short");
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Mutex;
 
-use flock_compiler_core::{Change, NodeChange, Pass, Translator, render};
+use flock_compiler_core::{Change, KeepDrops, NodeChange, Options, Pass, Translator, render};
 use flock_shared::{Script, Superseded};
 
 /// So many scripts a thread writes at a time.
@@ -19,8 +19,8 @@ pub(crate) struct Done {
 }
 
 /// A translator that has seen a whole cluster.
-pub(crate) fn translator(changes: [Change; 5]) -> Translator {
-    let mut translator = Translator::new();
+pub(crate) fn translator(changes: [Change; 5], drops: KeepDrops) -> Translator {
+    let mut translator = Translator::with(Options { drops, ..Options::default() });
     for change in changes {
         translator.apply(change);
     }

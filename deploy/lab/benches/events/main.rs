@@ -1,6 +1,6 @@
 //! One event in the largest cluster: from the change of an object to the deltas of all nodes that it touches.
 //!
-//! `deploy/bench events [--events N] [--only WORDS] [--markdown]`
+//! `deploy/bench events [--events N] [--only WORDS] [--drops on|off] [--markdown]`
 
 #[path = "../ancestor.rs"]
 mod ancestor;
@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
 use clap::Parser;
-use flock_compiler_core::{Change, Translator, World};
+use flock_compiler_core::{Change, KeepDrops, Translator, World};
 use flock_lab::figures::{Cell, Progress, Summary, Table, bytes, machine, summary, time};
 use flock_shapes::{EventKind, Events, Reach, Shape};
 
@@ -30,6 +30,9 @@ struct Options {
     /// Only the rows whose names contain this.
     #[arg(long, default_value = "", hide_default_value = true)]
     only: String,
+    /// Whether nodes take down what they drop, which adds to their scripts: on or off.
+    #[arg(long, default_value_t)]
+    drops: KeepDrops,
     /// Print Markdown.
     #[arg(long)]
     markdown: bool,
@@ -80,7 +83,7 @@ fn main() -> anyhow::Result<()> {
     progress.say("translating the cluster");
     let cluster = Shape::S3.cluster();
     let events = Events::of(&cluster);
-    let mut translator = core::translator(cluster.changes());
+    let mut translator = core::translator(cluster.changes(), options.drops);
     if let [problem, ..] = &*translator.problems() {
         bail!("S3 is no cluster that is compiled as it says: {problem}");
     }
@@ -122,7 +125,12 @@ fn main() -> anyhow::Result<()> {
     }
     drop(progress);
     let mut out = std::io::stdout().lock();
-    writeln!(out, "One event → all deltas with hashes. S3: {}", Shape::S3.summary())?;
+    writeln!(
+        out,
+        "One event → all deltas with hashes, drops {}. S3: {}",
+        options.drops,
+        Shape::S3.summary()
+    )?;
     writeln!(out, "{}\n", machine())?;
     drop(out);
     table.print(options.markdown)?;
