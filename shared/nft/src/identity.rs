@@ -4,16 +4,23 @@
 //! it. Who looks for two identities with one name has to find them among SHA-256 values, by trying.
 
 use std::fmt;
-use std::hash::Hasher as _;
+use std::hash::{Hash, Hasher};
 use std::net::IpAddr;
+use std::num::NonZeroU64;
 use std::str::FromStr;
 
 use sha2::{Digest as _, Sha256};
-use smallvec::SmallVec;
 
 /// What a value is, as 256 bits; equal values have equal identities and others do not.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Identity([u8; 32]);
+
+impl Hash for Identity {
+    fn hash<H: Hasher>(&self, hasher: &mut H) {
+        // In one piece, which takes less time than its length beside it.
+        hasher.write(&self.0);
+    }
+}
 
 impl Identity {
     /// The bytes.
@@ -49,11 +56,17 @@ pub trait Identify {
 }
 
 /// Collects a value's parts.
-#[derive(Default)]
 pub struct Digest {
     hasher: Sha256,
-    /// Parts that are still to be hashed: feeding short pieces takes longer than hashing them.
-    pending: SmallVec<[u8; Self::AT_ONCE]>,
+    /// Parts that are still to be hashed, up to a length: feeding short pieces takes longer than hashing them.
+    pending: [u8; Self::AT_ONCE],
+    length: usize,
+}
+
+impl Default for Digest {
+    fn default() -> Self {
+        Self { hasher: Sha256::new(), pending: [0; Self::AT_ONCE], length: 0 }
+    }
 }
 
 impl Digest {
@@ -68,22 +81,39 @@ impl Digest {
     /// The identity of all parts so far.
     #[must_use]
     pub fn finish(mut self) -> Identity {
-        self.hasher.update(&self.pending);
+        self.hash_pending();
         Identity(self.hasher.finalize().into())
     }
 
     /// Bytes whose length the parts before them tell.
+    #[inline]
     pub fn bytes(&mut self, bytes: &[u8]) {
-        // What was collected comes first, so it is hashed before a piece that does not fit beside it.
-        if self.pending.len() + bytes.len() > Self::AT_ONCE {
-            self.hasher.update(&self.pending);
-            self.pending.clear();
+        let end = self.length + bytes.len();
+        match self.pending.get_mut(self.length..end) {
+            Some(place) => {
+                place.copy_from_slice(bytes);
+                self.length = end;
+            }
+            None => self.overflow(bytes),
         }
-        if bytes.len() > Self::AT_ONCE {
-            self.hasher.update(bytes);
-        } else {
-            self.pending.extend_from_slice(bytes);
+    }
+
+    /// A piece that does not fit beside what is pending.
+    #[cold]
+    fn overflow(&mut self, bytes: &[u8]) {
+        self.hash_pending();
+        match self.pending.get_mut(..bytes.len()) {
+            Some(place) => {
+                place.copy_from_slice(bytes);
+                self.length = bytes.len();
+            }
+            None => self.hasher.update(bytes),
         }
+    }
+
+    fn hash_pending(&mut self) {
+        self.hasher.update(self.pending.get(..self.length).unwrap_or_default());
+        self.length = 0;
     }
 
     /// An address, preceded by its family.
@@ -104,7 +134,7 @@ impl Digest {
     pub fn name(&mut self, name: &Name) {
         self.bytes(&name.first.to_be_bytes());
         self.tag(u8::from(name.last.is_some()));
-        name.last.into_iter().for_each(|last| self.bytes(&last.to_be_bytes()));
+        name.last.into_iter().for_each(|last| self.bytes(&last.get().to_be_bytes()));
     }
 
     /// A fixed-size tag, such as a variant.
@@ -147,11 +177,19 @@ impl Digest {
 ///
 /// Up to layout 7 names had 16 digits. Agents still read those, and write them as they were: they find them in what they
 /// saved, and compilers that are not upgraded yet send them.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Name {
     first: u64,
-    /// `None`: a name of 16 digits.
-    last: Option<u64>,
+    /// `None`: a name of 16 digits. It takes no room that way.
+    last: Option<NonZeroU64>,
+}
+
+impl Hash for Name {
+    fn hash<H: Hasher>(&self, hasher: &mut H) {
+        let last = self.last.map_or(0, NonZeroU64::get);
+        // In one piece.
+        hasher.write_u128(u128::from(self.first) << 64 | u128::from(last));
+    }
 }
 
 impl Name {
@@ -162,12 +200,16 @@ impl Name {
     #[must_use]
     pub fn of(identity: &Identity) -> Self {
         let half = |from| fnv1a(identity.0.get(from..from + 16).unwrap_or_default());
-        Self { first: half(0), last: Some(half(16)) }
+        Self::new(half(0), half(16))
     }
 
-    /// The name of these halves.
+    /// The name of these halves, of which the last is 1 instead of 0.
     #[must_use]
     pub const fn new(first: u64, last: u64) -> Self {
+        let last = match NonZeroU64::new(last) {
+            Some(last) => last,
+            None => NonZeroU64::MIN,
+        };
         Self { first, last: Some(last) }
     }
 
@@ -181,7 +223,7 @@ impl Name {
     #[must_use]
     pub const fn last(self) -> u64 {
         match self.last {
-            Some(last) => last,
+            Some(last) => last.get(),
             None => self.first,
         }
     }
@@ -196,29 +238,36 @@ fn fnv1a(bytes: &[u8]) -> u64 {
 
 impl fmt::Display for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(std::str::from_utf8(&digits(self.first)).unwrap_or_default())?;
-        match self.last {
-            Some(last) => f.write_str(std::str::from_utf8(&digits(last)).unwrap_or_default()),
-            None => Ok(()),
-        }
+        let last = self.last.map(NonZeroU64::get);
+        let digits = [self.first, last.unwrap_or_default()].map(digits);
+        let shown = digits.as_flattened().get(..if last.is_some() { 2 * Self::HALF } else { Self::HALF });
+        f.write_str(std::str::from_utf8(shown.unwrap_or_default()).unwrap_or_default())
     }
 }
 
+/// Both digits of each byte.
+const DIGITS: [[u8; 2]; 256] = {
+    const HEX: &[u8; 16] = b"0123456789abcdef";
+    let (mut all, mut byte) = ([[0; 2]; 256], 0);
+    while byte < 256 {
+        all[byte] = [HEX[byte >> 4], HEX[byte & 15]];
+        byte += 1;
+    }
+    all
+};
+
 /// As {:016x} would, which takes a good part of writing a script.
 fn digits(half: u64) -> [u8; Name::HALF] {
-    const HEX: &[u8; 16] = b"0123456789abcdef";
     let mut text = [0; Name::HALF];
     for (pair, byte) in text.chunks_exact_mut(2).zip(half.to_be_bytes()) {
-        for (digit, nibble) in pair.iter_mut().zip([byte >> 4, byte & 15]) {
-            *digit = HEX.get(usize::from(nibble)).copied().unwrap_or_default();
-        }
+        pair.copy_from_slice(&DIGITS[usize::from(byte)]);
     }
     text
 }
 
 /// A text is not the variable part of a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("expected 32 lower-case hexadecimal digits")]
+#[error("expected 32 lower-case hexadecimal digits, of which the last 16 are not all 0")]
 pub struct NotAName;
 
 impl FromStr for Name {
@@ -232,7 +281,7 @@ impl FromStr for Name {
             number.filter(|_| are_digits && text.len() == Self::HALF).ok_or(NotAName)
         };
         let (first, last) = text.split_at_checked(Self::HALF).ok_or(NotAName)?;
-        let last = if last.is_empty() { None } else { Some(half(last)?) };
+        let last = if last.is_empty() { None } else { Some(NonZeroU64::new(half(last)?).ok_or(NotAName)?) };
         Ok(Self { first: half(first)?, last })
     }
 }
@@ -277,6 +326,7 @@ mod tests {
         let name = Name::new(0x0123_4567_89ab_cdef, 0xff);
         assert_eq!(name.to_string(), "0123456789abcdef00000000000000ff");
         assert_eq!(name.to_string().parse(), Ok(name));
+        assert_eq!(Name::new(0, 0).to_string(), "00000000000000000000000000000001");
         let old: Name = "00000000000000ff".parse().unwrap();
         assert_eq!(old.to_string(), "00000000000000ff", "one of 16 digits stays one");
         for text in [
@@ -287,6 +337,7 @@ mod tests {
             "+123456789abcde",
             "0123456789ABCDEF",
             "0123456789abcdef0",
+            "0123456789abcdef0000000000000000",
         ] {
             assert_eq!(text.parse::<Name>(), Err(NotAName), "{text}");
         }

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use crate::collections::count::Count;
 use crate::collections::ids::{Arena, Id};
-use crate::collections::lookup::Lookup;
+use crate::collections::lookup::{Lookup, LookupKey};
 use crate::identity::{Identity, Name};
 use crate::invariant::bug;
 
@@ -56,10 +56,9 @@ impl<I: Id, T> Interner<I, T> {
         found
     }
 
-    /// How many values have a name: at most one, but for collisions.
-    fn count_of(&self, name: &Name) -> usize {
-        let parts = self.by_name.all(self.by_name.key(name));
-        parts.filter(|id| self.there(*id).is_some_and(|part| part.name == *name)).count()
+    /// How many values have a name, which has this key: at most one, but for collisions.
+    fn count_of(&self, key: LookupKey, name: &Name) -> usize {
+        self.by_name.all(key).filter(|id| self.there(*id).is_some_and(|part| part.name == *name)).count()
     }
 
     /// A value that is there: somebody holds it, or did so when it was last swept.
@@ -87,10 +86,11 @@ impl<I: Id, T> Interner<I, T> {
     /// Adds a value that nobody holds yet.
     pub(crate) fn add(&mut self, identity: Identity, name: Name, value: T) -> I {
         let id = self.parts.insert(Interned { identity, name, holders: Count::default(), value });
-        self.by_name.insert(self.by_name.key(&name), id);
+        let key = self.by_name.key(&name);
+        self.by_name.insert(key, id);
         // If nobody comes to hold it, the next sweep takes it.
         self.idle.push(id);
-        if self.count_of(&name) > 1 {
+        if self.count_of(key, &name) > 1 {
             self.ambiguous.insert(name);
             // Also where others have shared it before: this one has not been looked at.
             self.news = true;
@@ -131,8 +131,9 @@ impl<I: Id, T> Interner<I, T> {
                 continue;
             }
             let Some(part) = self.parts.remove(id) else { continue };
-            self.by_name.remove(self.by_name.key(&part.name), id);
-            if self.is_ambiguous(&part.name) && self.count_of(&part.name) < 2 {
+            let key = self.by_name.key(&part.name);
+            self.by_name.remove(key, id);
+            if self.is_ambiguous(&part.name) && self.count_of(key, &part.name) < 2 {
                 self.ambiguous.remove(&part.name);
                 self.news = true;
             }
