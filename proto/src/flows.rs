@@ -1,6 +1,7 @@
 //! What an agent asks about connections that are tracked.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use bytes::Bytes;
 use flock_shared::Revision;
@@ -9,6 +10,10 @@ use crate::{WireError, text, v1};
 
 /// How many flows a question has at most. With IPv6 they are less than 48 KB.
 pub const FLOWS_LIMIT: usize = 1024;
+
+/// An agent looks at the connections of an address once more this long after it was told to for the first time. Replies that
+/// only another node can cut begin what that has not forgotten anew: by now it has.
+pub const LAST_LOOK: Duration = Duration::from_secs(3);
 
 /// A question of an agent: which of these are not allowed? Without any: which addresses are to be looked at?
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -25,7 +25,7 @@ pub use facts::{
     Bridge, BridgeNf, BridgePort, FLOWTABLE_LIMIT, FactsError, NodeFacts, PortKind, REFUSED_LIMIT,
     REFUSED_LINES,
 };
-pub use flows::{FLOWS_LIMIT, Flow, Flows, Translated};
+pub use flows::{FLOWS_LIMIT, Flow, Flows, LAST_LOOK, Translated};
 pub use forget::{Answer, Forget};
 pub use framed::Framed;
 pub use hello::{Hello, VERSION_LIMIT};

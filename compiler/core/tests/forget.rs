@@ -5,9 +5,12 @@
 
 mod support;
 
+use std::sync::Arc;
+
 use flock_compiler_core::forget::{Elsewhere, allows, isolated, isolates, lost};
 use flock_compiler_core::nft;
-use flock_compiler_core::{Options, Translator, UnreadyPods, layout, translate};
+use flock_compiler_core::object::{Pod, Policy, Rule};
+use flock_compiler_core::{Change, Edit, Options, Translator, UnreadyPods, layout, translate};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::Config;
@@ -15,9 +18,8 @@ use proptest::test_runner::Config;
 use flock_model::oracle::flow::{Flow, Transport};
 use flock_model::{Packet, judge};
 use support::dice::Dice;
-use support::generator;
 use support::history::Walk;
-use support::to_core;
+use support::{generator, objects, to_core};
 
 const CLUSTERS: u32 = 200;
 const FLOWS: usize = 100;
@@ -127,6 +129,7 @@ proptest! {
                         let is_isolated = isolates(&other, source) || isolates(&other, destination);
                         if other.node() != after.node() && is_isolated {
                             told += 1;
+                            prop_assert!(elsewhere.by().contains(after.node()), "{} by {}", flow, after.node());
                             let named = elsewhere.concerning(&other);
                             prop_assert!(named.contains(source) || named.contains(destination), "{}", flow);
                         }
@@ -136,4 +139,42 @@ proptest! {
         }
         prop_assume!(told > 0);
     }
+}
+
+#[test]
+fn only_nodes_that_revoke_are_named() {
+    let pod = |name: &str, on: u8, label: &str| Pod {
+        node: Some(objects::name(on)),
+        labels: [(Arc::from("app"), Arc::from(label))].into_iter().collect(),
+        ..objects::pod("shop", name, &[&format!("10.244.{on}.{}", name.len())])
+    };
+    let from =
+        |label: &str| vec![objects::on_any_port(vec![objects::pods_in("shop", objects::is("app", label))])];
+    let allowing = |name: &str, label: &str, peers: Vec<Rule>| Policy {
+        pod_selector: objects::is("app", label),
+        ..objects::ingress("shop", name, peers)
+    };
+    let mut translator = Translator::with(dropping());
+    let pods = vec![
+        pod("red", 1, "red"),
+        pod("green", 2, "green"),
+        pod("peer", 3, "peer"),
+        pod("other", 3, "other"),
+    ];
+    translator.apply(Change::Node(Edit::Replace((1..=3).map(objects::node).collect())));
+    translator.apply(Change::Pod(Edit::Replace(pods)));
+    let policies = [("r", "red", "peer"), ("g", "green", "other")];
+    for (name, label, peer) in policies {
+        translator.apply(Change::Policy(Edit::Upsert(allowing(name, label, from(peer)))));
+    }
+    translator.pass();
+    // The red one loses its peer, which the green one gains.
+    translator.apply(Change::Pod(Edit::Upsert(pod("peer", 3, "other"))));
+    let pass = translator.pass();
+    let states: Vec<_> =
+        pass.changes.iter().filter_map(|it| Some((it.before.clone()?, it.after.clone()))).collect();
+    let elsewhere = Elsewhere::of(states.iter().map(|(before, after)| (&**before, &**after)), &pass.moved);
+    let changed: Vec<_> = states.iter().map(|(_, after)| after.node().to_string()).collect();
+    assert_eq!(changed, ["n1", "n2"]);
+    assert_eq!(elsewhere.by().iter().map(ToString::to_string).collect::<Vec<_>>(), ["n1"]);
 }

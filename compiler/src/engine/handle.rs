@@ -18,12 +18,10 @@ use crate::mirror::{Mirror, Snapshot};
 /// What a pass has revoked, for the nodes that do not judge it themselves.
 #[derive(Debug, Clone)]
 pub struct Revoked {
-    /// What it is, and whom it concerns.
+    /// What it is, by whom, and whom it concerns.
     pub elsewhere: Arc<Elsewhere>,
-    /// The pass.
+    /// The pass. The nodes that revoke it deny it with what this has published for them.
     pub sequence: Sequence,
-    /// The nodes that come to deny it, by what the pass has published for them.
-    pub by: Arc<[NodeName]>,
 }
 
 /// What passes have revoked.

@@ -374,9 +374,8 @@ impl Engine {
         (!states.is_empty()).then_some(move || {
             let elsewhere = Elsewhere::of(states.iter().map(|(before, after)| (&**before, &**after)), &moved);
             if !elsewhere.is_empty() {
-                let by = states.iter().map(|(_, after)| after.node().clone()).collect();
                 // Nobody may be left who wants it.
-                let _ = revocations.send(Revoked { elsewhere: Arc::new(elsewhere), sequence, by });
+                let _ = revocations.send(Revoked { elsewhere: Arc::new(elsewhere), sequence });
             }
         })
     }

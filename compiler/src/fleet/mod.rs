@@ -4,7 +4,7 @@ mod acknowledged;
 mod status;
 mod stream;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,11 +17,11 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::engine::Versions;
+use crate::engine::{Sequence, Versions};
 use crate::facts;
 
 pub use self::acknowledged::{NodeAcks, Standing};
-pub use self::status::{AgentStatus, FleetProgress, NodeProgress, StreamId, UpdateFailure};
+pub use self::status::{AgentStatus, NodeProgress, StreamId, UpdateFailure};
 pub use self::stream::OpenStream;
 
 use self::stream::AgentEntry;
@@ -60,14 +60,18 @@ impl Fleet {
         self.agents.lock().get(node).is_some_and(|agent| agent.borrow().stream.is_some())
     }
 
-    /// How far all nodes are.
+    /// How far a node is with what a pass has published for it.
     #[must_use]
-    pub fn progress(&self) -> FleetProgress {
+    pub fn progress(&self, node: &NodeName, sequence: Sequence) -> NodeProgress {
+        self.agents.lock().get(node).map_or(NodeProgress::Away, |agent| agent.borrow().progress(sequence))
+    }
+
+    /// The nodes whose agents are here, and are sent what their nodes should have.
+    #[must_use]
+    pub fn here(&self) -> BTreeSet<NodeName> {
         let agents = self.agents.lock();
-        let statuses = agents.iter().map(|(node, agent)| (node, agent.borrow()));
-        // Who is sent nothing comes to have nothing.
-        let here = statuses.filter(|(_, status)| status.stream.is_some() && !status.is_too_old);
-        FleetProgress(here.map(|(node, status)| (node.clone(), status.acknowledged)).collect())
+        let here = agents.iter().filter(|(_, agent)| agent.borrow().is_here());
+        here.map(|(node, _)| node.clone()).collect()
     }
 
     /// An agent has opened a stream.
@@ -202,8 +206,8 @@ mod tests {
     #[test]
     fn a_node_is_behind_while_its_agent_is_here_and_has_not_acknowledged() {
         let fleet = Fleet::default();
-        let first = crate::engine::Sequence::default().next();
-        let progress = |node: &str| fleet.progress().of(&NodeName::new(node).unwrap(), first);
+        let first = Sequence::default().next();
+        let progress = |node: &str| fleet.progress(&NodeName::new(node).unwrap(), first);
         let stream = fleet.open(&Hello { grammar: GRAMMAR_LEAST, ..hello("n") });
         let _old = fleet.open(&Hello { grammar: GRAMMAR_LEAST - 1, ..hello("old") });
         let all = ["n", "old", "none"];

@@ -1,13 +1,13 @@
 //! What the agent of one node has said. Pure.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use flock_compiler_core::Unjudged;
 use flock_compiler_core::object::Facts;
 use flock_proto::{Ack, Outcome};
-use flock_shared::{NodeName, Revision};
+use flock_shared::Revision;
 
 use crate::engine::{Published, Sequence};
 
@@ -53,28 +53,6 @@ pub enum NodeProgress {
     Away,
 }
 
-/// How far nodes are at one time, whose agents are here: which pass each has acknowledged, or a later one.
-#[derive(Debug)]
-pub struct FleetProgress(pub(super) BTreeMap<NodeName, Option<Sequence>>);
-
-impl FleetProgress {
-    /// How far a node is with what a pass has published for it.
-    #[must_use]
-    pub fn of(&self, node: &NodeName, sequence: Sequence) -> NodeProgress {
-        match self.0.get(node) {
-            Some(acknowledged) if *acknowledged >= Some(sequence) => NodeProgress::Reached,
-            Some(_) => NodeProgress::Behind,
-            None => NodeProgress::Away,
-        }
-    }
-
-    /// The nodes whose agents are here.
-    #[must_use]
-    pub fn nodes(self) -> BTreeSet<NodeName> {
-        self.0.into_keys().collect()
-    }
-}
-
 /// An update that did not reach the kernel.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UpdateFailure {
@@ -99,6 +77,21 @@ impl AgentStatus {
         let none = BTreeSet::new();
         let bridges = published.map_or(&none, |it| &it.output().node_rules().links.pod_bridges);
         self.facts.as_ref().map(|facts| facts.unjudged(bridges)).unwrap_or_default()
+    }
+
+    /// Returns true if its agent is here, and is sent what its node should have.
+    pub(super) const fn is_here(&self) -> bool {
+        self.stream.is_some() && !self.is_too_old
+    }
+
+    /// How far its node is with what a pass has published for it.
+    pub(super) fn progress(&self, sequence: Sequence) -> NodeProgress {
+        match self.acknowledged {
+            // Who is sent nothing comes to have nothing.
+            _ if !self.is_here() => NodeProgress::Away,
+            Some(acknowledged) if acknowledged >= sequence => NodeProgress::Reached,
+            _ => NodeProgress::Behind,
+        }
     }
 
     /// Takes down how often the agent has found its table changed since its start; how many of that are news. What an

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use flock_proto::LAST_LOOK;
 use flock_shared::prefixes::Prefixes;
 use tokio::time::Instant;
 
@@ -11,7 +12,7 @@ const STEP: Duration = Duration::from_millis(100);
 /// From a look to those that follow. Packets that were on their way when the table changed have arrived by the first. By the
 /// second the node of the other end has looked, which has to come before this one for some connections: the compiler says
 /// which.
-const AFTER: [Duration; 2] = [Duration::from_millis(300), Duration::from_secs(3)];
+const AFTER: [Duration; 2] = [Duration::from_millis(300), LAST_LOOK];
 
 /// Addresses by the time at which they are looked at again.
 #[derive(Debug)]

@@ -5,10 +5,11 @@
 //! Told are addresses, not connections: it comes to one look of a node, however much was revoked. Pods that come and go
 //! are no news: they have no connections yet, or none that matter any more.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use flock_shared::NodeName;
 use flock_shared::prefixes::{Prefix, Prefixes};
 use smallvec::SmallVec;
 
@@ -25,6 +26,7 @@ pub struct Elsewhere {
     peers: Prefixes,
     /// Pods that are isolated in another way: a matter of the nodes of their peers.
     isolated: Vec<(Talkers, Prefixes)>,
+    by: BTreeSet<NodeName>,
 }
 
 /// Who may have talked with a pod before.
@@ -45,10 +47,11 @@ impl Elsewhere {
     #[must_use]
     pub fn of<'a>(changes: impl IntoIterator<Item = (&'a Output, &'a Output)>, moved: &[IpAddr]) -> Self {
         let is_news = |address: &IpAddr| moved.binary_search(address).is_err();
-        let (mut peers, mut isolated) = (Vec::new(), BTreeMap::new());
-        // What many nodes share is looked at once.
-        let mut seen = HashSet::new();
+        let (mut peers, mut isolated, mut by) = (Vec::new(), BTreeMap::new(), BTreeSet::new());
+        // What many nodes share is looked at once: whether it lost anything.
+        let mut seen = HashMap::new();
         for (old, new) in changes {
+            let mut revokes = false;
             if !Arc::ptr_eq(old.node_rules(), new.node_rules()) {
                 let changed = old.node_rules().isolated.unshared(&new.node_rules().isolated);
                 for (address, before, after) in changed {
@@ -56,34 +59,45 @@ impl Elsewhere {
                         let (was, talkers) = talked(old, before, after);
                         let (_, addresses) = isolated.entry(was).or_insert_with(|| (talkers(), Vec::new()));
                         addresses.push(Prefix::from(address));
+                        revokes = true;
                     }
                 }
             }
-            if old.shares_sets_with(new) {
-                continue;
-            }
-            for (place, after) in new.sets().iter().enumerate() {
+            let sets = if old.shares_sets_with(new) { &[] } else { new.sets() };
+            for (place, after) in sets.iter().enumerate() {
                 let same = old.sets().get(place).is_some_and(|before| Arc::ptr_eq(before, after));
                 let before = (!same).then(|| old.set(&after.definition.name)).flatten();
                 let Some(before) = before else { continue };
-                if seen.insert((Arc::as_ptr(before), Arc::as_ptr(after))) {
-                    peers.extend(members_lost(before, after));
-                }
+                revokes |= *seen.entry((Arc::as_ptr(before), Arc::as_ptr(after))).or_insert_with(|| {
+                    let known = peers.len();
+                    let lost = members_lost(before, after).into_iter();
+                    peers.extend(lost.filter(|peer: &Prefix| is_news(&peer.address())));
+                    peers.len() > known
+                });
+            }
+            if revokes {
+                by.insert(new.node().clone());
             }
         }
-        peers.retain(|peer: &Prefix| is_news(&peer.address()));
         let isolated =
             isolated.into_values().map(|(talkers, addresses)| (talkers, Prefixes::from_iter(addresses)));
-        Self { peers: peers.into_iter().collect(), isolated: isolated.collect() }
+        Self { peers: peers.into_iter().collect(), isolated: isolated.collect(), by }
     }
 
     /// What nodes revoke that come to have these states from others that nobody knows: whatever their isolated pods had.
     #[must_use]
-    pub fn of_unknown<'a>(states: impl IntoIterator<Item = &'a Output>) -> Self {
+    pub fn of_unknown<'a>(states: impl IntoIterator<Item = &'a Output> + Clone) -> Self {
+        let by = states.clone().into_iter().map(|state| state.node().clone()).collect();
         let addresses: Prefixes =
             states.into_iter().flat_map(isolated_pods).map(|(address, _)| Prefix::from(*address)).collect();
         let isolated = if addresses.is_empty() { Vec::new() } else { vec![(Talkers::Anyone, addresses)] };
-        Self { peers: Prefixes::default(), isolated }
+        Self { peers: Prefixes::default(), isolated, by }
+    }
+
+    /// The nodes that come to deny it.
+    #[must_use]
+    pub const fn by(&self) -> &BTreeSet<NodeName> {
+        &self.by
     }
 
     /// Returns true if no other node has anything to do with it.

@@ -3,58 +3,19 @@
 use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use flock_compiler_core::Output;
 use flock_compiler_core::forget::{allows, isolated, isolates, isolates_egress};
 use flock_compiler_core::nft::Transport;
 use flock_compiler_core::port::Protocol;
 use flock_proto::{Answer, Flow, Flows, Forget};
-use tokio::time::Instant;
+
+use super::far_nodes::FarNodes;
 
 const TCP: u8 = 6;
 
 /// What the nodes of other pods enforce, by the pods' addresses.
 pub(super) type Others = HashMap<IpAddr, Vec<Arc<Output>>>;
-
-/// Whether the nodes of other pods have had the time to forget what the asking one denies.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum FarNodes {
-    /// Its table is new: they are about to.
-    Forgetting,
-    /// They have, or will not.
-    Settled,
-}
-
-/// For so long after a node's table has changed, the nodes of its pods' peers are about to look at connections by that.
-const SETTLING: Duration = Duration::from_millis(2500);
-/// For so long nothing more is left to them then, however often the table changes: until the node's own agent has looked for the
-/// last time at what was, which is 3 s after its first look.
-const SETTLED: Duration = Duration::from_millis(3500);
-
-/// Since when something is left to the nodes of other pods.
-#[derive(Debug, Default)]
-pub(super) struct Forgetting(Option<Instant>);
-
-impl Forgetting {
-    /// What a question at this time is to take the other nodes for, from a node whose table has stood for so long.
-    pub(super) fn far_nodes(&self, stood_for: Option<Duration>, now: Instant) -> FarNodes {
-        let is_new = stood_for.is_none_or(|stood_for| stood_for < SETTLING);
-        let may_leave = self.0.is_none_or(|since| now < since + SETTLING || Self::is_over(since, now));
-        if is_new && may_leave { FarNodes::Forgetting } else { FarNodes::Settled }
-    }
-
-    /// The answer has left something to them.
-    pub(super) fn left(&mut self, now: Instant) {
-        if self.0.is_none_or(|since| Self::is_over(since, now)) {
-            self.0 = Some(now);
-        }
-    }
-
-    fn is_over(since: Instant, now: Instant) -> bool {
-        now >= since + SETTLING + SETTLED
-    }
-}
 
 /// The answer for an agent whose table is that of `stands`, and will soon be that of `newest`. Denied is what neither
 /// allows: what one denies and the next allows again is not cut. And what the node of the other end denies, which cannot
@@ -239,23 +200,6 @@ mod tests {
         assert_eq!((answered(FarNodes::Settled), asked(FarNodes::Settled)), ((vec![0, 1, 2, 3], false), 1));
         let nobody = answer(&flows, &client, &client, &Others::new(), FarNodes::Forgetting);
         assert_eq!(nobody, (settled(&flows, &client, &client), false));
-    }
-
-    #[test]
-    fn nothing_is_left_to_others_for_long_however_often_the_table_changes() {
-        let (mut forgetting, start) = (Forgetting::default(), Instant::now());
-        let second = Duration::from_secs(1);
-        assert_eq!(forgetting.far_nodes(Some(second * 60), start), FarNodes::Settled);
-        for seconds in 0..20 {
-            let now = start + second * seconds;
-            let is_left = forgetting.far_nodes(Some(Duration::ZERO), now) == FarNodes::Forgetting;
-            assert_eq!(is_left, seconds % 6 < 3, "{seconds}");
-            if is_left {
-                forgetting.left(now);
-            }
-        }
-        assert_eq!(forgetting.far_nodes(Some(second * 3), start + second * 60), FarNodes::Settled);
-        assert_eq!(forgetting.far_nodes(None, start + second * 60), FarNodes::Forgetting);
     }
 
     #[test]

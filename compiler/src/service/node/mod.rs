@@ -9,6 +9,7 @@ mod attach;
 mod authenticate;
 mod dropped;
 mod facts;
+mod far_nodes;
 mod flows;
 mod quota;
 mod relay;

@@ -79,7 +79,7 @@ async fn tell(engine: EngineHandle, fleet: Arc<Fleet>, said: Arc<Said>, tells: b
                 Ok(revoked) => unsettled.revoked(revoked, Instant::now()),
                 Err(RecvError::Lagged(_)) => {
                     let newest = *engine.passed().borrow();
-                    unsettled.missed(newest, fleet.progress().nodes(), Instant::now());
+                    unsettled.missed(newest, fleet.here(), Instant::now());
                 }
                 Err(RecvError::Closed) => return,
             },
@@ -94,8 +94,7 @@ async fn tell(engine: EngineHandle, fleet: Arc<Fleet>, said: Arc<Said>, tells: b
             }
             () = until(due) => {
                 looked = Instant::now();
-                let progress = fleet.progress();
-                for tell in unsettled.look(looked, |node, sequence| progress.of(node, sequence)) {
+                for tell in unsettled.look(looked, |node, sequence| fleet.progress(node, sequence)) {
                     // Nobody may be left who wants it.
                     let _ = tells.send(tell);
                 }

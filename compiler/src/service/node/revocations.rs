@@ -35,10 +35,10 @@ impl RemoteRevocations {
         let Some(newest) = newest else { return Ok(()) };
         let lost = match told {
             // What its own node revokes, its update names.
-            Ok(Tell::Revoked { by, .. }) if by.iter().all(|node| node == newest.output().node()) => {
+            Ok(Tell::Revoked(what)) if what.by().iter().all(|node| node == newest.output().node()) => {
                 return Ok(());
             }
-            Ok(Tell::Revoked { what, .. }) => what.concerning(newest.output()),
+            Ok(Tell::Revoked(what)) => what.concerning(newest.output()),
             // What was missed may have been about anybody.
             Ok(Tell::Anything) | Err(RecvError::Lagged(_)) => isolated(newest.output()),
             Err(RecvError::Closed) => return Err(EngineStopped),

@@ -14,7 +14,8 @@ use tonic::{Code, Status, Streaming};
 
 use super::dropped::StreamDrops;
 use super::facts::FactsDue;
-use super::flows::{self, Forgetting, Others};
+use super::far_nodes::Forgetting;
+use super::flows::{self, Others};
 use super::relay::Past;
 use super::replica_lag::StreamPosition;
 use super::revocations::RemoteRevocations;

@@ -47,13 +47,8 @@ const LOOKS: [Duration; 2] = [Duration::from_millis(50), Duration::from_millis(2
 /// What streams are told.
 #[derive(Debug, Clone)]
 pub(super) enum Tell {
-    /// This is revoked.
-    Revoked {
-        /// What it is, and whom it concerns.
-        what: Arc<Elsewhere>,
-        /// The nodes that have come to deny it.
-        by: Arc<[NodeName]>,
-    },
+    /// This is revoked, by nodes that have come to deny it.
+    Revoked(Arc<Elsewhere>),
     /// Anything may be, by anybody.
     Anything,
 }
@@ -144,8 +139,7 @@ impl UnknownPasts {
         let (tell, period) = if isolated.take(ADDRESSES + 1).count() > ADDRESSES {
             (Tell::Anything, LONG_PERIOD)
         } else {
-            let by = due.iter().map(|(node, _)| node.clone()).collect();
-            (Tell::Revoked { what: Arc::new(Elsewhere::of_unknown(states())), by }, PERIOD)
+            (Tell::Revoked(Arc::new(Elsewhere::of_unknown(states()))), PERIOD)
         };
         self.not_before = now + period;
         Some(tell)
@@ -173,10 +167,9 @@ impl Unsettled {
 
     /// A pass has revoked something.
     pub(super) fn revoked(&mut self, revoked: Revoked, now: Instant) {
-        let Revoked { elsewhere, sequence, by } = revoked;
-        let waits_for = by.iter().cloned().collect();
-        let what = Tell::Revoked { what: elsewhere, by };
-        self.push(Outstanding::new(what, sequence, waits_for, now));
+        let Revoked { elsewhere, sequence } = revoked;
+        let waits_for = elsewhere.by().clone();
+        self.push(Outstanding::new(Tell::Revoked(elsewhere), sequence, waits_for, now));
     }
 
     /// It is not known what passes up to this one have revoked: anything, by any of these nodes.

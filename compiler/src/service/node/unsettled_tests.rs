@@ -12,8 +12,9 @@ fn node(name: &str) -> NodeName {
 
 /// What a pass has revoked; nobody looks at what it is.
 fn revoked(sequence: Sequence, by: &[&str]) -> Revoked {
-    let by = by.iter().map(|name| node(name)).collect();
-    Revoked { elsewhere: Arc::new(Elsewhere::default()), sequence, by }
+    let translator = Translator::new();
+    let states: Vec<_> = by.iter().map(|name| translator.elsewhere(node(name))).collect();
+    Revoked { elsewhere: Arc::new(Elsewhere::of_unknown(&states)), sequence }
 }
 
 /// Time, and how far each node is; whoever is not named is away.
@@ -199,7 +200,7 @@ fn a_node_of_unknown_past_is_told_of_by_its_pods_and_not_too_often() {
     let mut talk = Talk::new(&[]);
     let [one, other] = [("one", 2), ("other", 1)].map(|(name, pods)| state(name, pods));
     talk.unsettled.stands_anew(Arc::clone(&one));
-    let [Tell::Revoked { what: told, .. }] = &talk.look()[..] else { panic!("it should be told") };
+    let [Tell::Revoked(told)] = &talk.look()[..] else { panic!("it should be told") };
     assert_eq!(told.concerning(&other).iter().count(), 2);
     // Whatever it says meanwhile, and others have their turn.
     for _ in 0..100 {
@@ -217,7 +218,7 @@ fn many_pods_of_unknown_past_are_not_named() {
     let mut talk = Talk::new(&[]);
     let large = u16::try_from(ADDRESSES).unwrap();
     talk.unsettled.stands_anew(state("large", large));
-    assert!(matches!(talk.look()[..], [Tell::Revoked { .. }]));
+    assert!(matches!(talk.look()[..], [Tell::Revoked(_)]));
     talk.unsettled.stands_anew(state("larger", large + 1));
     assert_eq!(talk.tells_until(500), [0; 0]);
     talk.now += PERIOD;
