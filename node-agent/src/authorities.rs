@@ -52,7 +52,7 @@ pub async fn bundle(
     }
     warn!(path = %path.display(), ?refresh, "the certificates of the compiler's authorities are not there yet");
     missing(format!("the certificates of its authorities are not in {} yet", path.display()));
-    let mut shown = Shown::default();
+    let mut shown = ShownSince::default();
     loop {
         let is_shown = refresh == CaRefresh::Exit && is_shown_by_any(compilers, trust).await;
         // Looked for after that: what is missing now is not in the volume, which the compiler published before.
@@ -69,9 +69,9 @@ pub async fn bundle(
 
 /// Since when a certificate has been shown.
 #[derive(Debug, Default)]
-struct Shown(Option<Instant>);
+struct ShownSince(Option<Instant>);
 
-impl Shown {
+impl ShownSince {
     /// Takes what was seen at a moment. Returns true if a certificate was seen long enough ago, and is seen.
     fn is_long_enough(&mut self, is_shown: bool, now: Instant) -> bool {
         if !is_shown {
@@ -120,12 +120,12 @@ mod tests {
 
     #[test]
     fn a_certificate_is_seen_for_a_while_before_it_counts() {
-        let (mut shown, start) = (Shown::default(), Instant::now());
+        let (mut shown, start) = (ShownSince::default(), Instant::now());
         assert!(!shown.is_long_enough(false, start));
         assert!(!shown.is_long_enough(true, start + SHOWN));
         assert!(!shown.is_long_enough(false, start + 3 * SHOWN), "it is gone");
         assert!(shown.is_long_enough(true, start + 3 * SHOWN));
-        let mut shown = Shown::default();
+        let mut shown = ShownSince::default();
         assert!(!shown.is_long_enough(true, start));
         assert!(!shown.is_long_enough(true, start + SHOWN - Duration::from_millis(1)));
         assert!(shown.is_long_enough(true, start + SHOWN));

@@ -22,7 +22,7 @@ pub struct CommittedState {
 
 /// What is known of the kernel's table.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Kernel {
+enum KernelTable {
     /// Nothing.
     Unknown,
     /// It is what was committed.
@@ -88,7 +88,7 @@ pub enum Decision {
 /// Decides by what is known of the kernel's table and by the newest job that nft has not taken.
 #[derive(Debug)]
 pub struct Decider {
-    kernel: Kernel,
+    kernel: KernelTable,
     /// The newest job, if nft has not taken it.
     pending: Option<Pending>,
     /// What the tables cost that were committed last.
@@ -113,7 +113,7 @@ impl Decider {
     /// Knows nothing of the kernel.
     #[must_use]
     pub fn new() -> Self {
-        Self { kernel: Kernel::Unknown, pending: None, costs: Costs::default() }
+        Self { kernel: KernelTable::Unknown, pending: None, costs: Costs::default() }
     }
 
     /// Whether the script of an update may reach nft.
@@ -152,15 +152,16 @@ impl Decider {
             self.count(&entry.script);
         }
         let JournalEntry { revision, position, superseded, .. } = journal.last().clone();
-        self.kernel = Kernel::Lost(CommittedState { revision, position, superseded, journal: Some(journal) });
+        self.kernel =
+            KernelTable::Lost(CommittedState { revision, position, superseded, journal: Some(journal) });
     }
 
     /// The state that stands in the kernel, as far as is known.
     #[must_use]
     pub const fn holds(&self) -> Option<&CommittedState> {
         match &self.kernel {
-            Kernel::Holds(standing) => Some(standing),
-            Kernel::Unknown | Kernel::Lost(_) => None,
+            KernelTable::Holds(standing) => Some(standing),
+            KernelTable::Unknown | KernelTable::Lost(_) => None,
         }
     }
 
@@ -168,8 +169,8 @@ impl Decider {
     #[must_use]
     pub const fn newest(&self) -> Option<&CommittedState> {
         match &self.kernel {
-            Kernel::Holds(standing) | Kernel::Lost(standing) => Some(standing),
-            Kernel::Unknown => None,
+            KernelTable::Holds(standing) | KernelTable::Lost(standing) => Some(standing),
+            KernelTable::Unknown => None,
         }
     }
 
@@ -198,7 +199,7 @@ impl Decider {
 
     fn decide(&mut self, Update { revision, kind, position, superseded, .. }: Update) -> Decision {
         // First of all: after an ack that was lost the compiler sends again what stands. It is not run twice.
-        if let Kernel::Holds(standing) = &mut self.kernel
+        if let KernelTable::Holds(standing) = &mut self.kernel
             && standing.revision == revision
         {
             standing.position = position.clone();
@@ -251,15 +252,15 @@ impl Decider {
             superseded: superseded.clone(),
             script,
         };
-        let journal = match (scope, std::mem::replace(&mut self.kernel, Kernel::Unknown)) {
+        let journal = match (scope, std::mem::replace(&mut self.kernel, KernelTable::Unknown)) {
             (Scope::Full, _) => Some(Journal::new(entry)),
-            (Scope::Repair, Kernel::Lost(standing) | Kernel::Holds(standing)) => standing.journal,
-            (Scope::Delta, Kernel::Holds(CommittedState { journal: Some(mut journal), .. })) => {
+            (Scope::Repair, KernelTable::Lost(standing) | KernelTable::Holds(standing)) => standing.journal,
+            (Scope::Delta, KernelTable::Holds(CommittedState { journal: Some(mut journal), .. })) => {
                 journal.push(entry).is_ok().then_some(journal)
             }
             (Scope::Repair | Scope::Delta, _) => None,
         };
-        self.kernel = Kernel::Holds(CommittedState { revision, position, superseded, journal });
+        self.kernel = KernelTable::Holds(CommittedState { revision, position, superseded, journal });
         answer
     }
 
@@ -280,8 +281,8 @@ impl Decider {
 
     /// The table is not any more what was committed.
     pub fn lost(&mut self) {
-        self.kernel = match std::mem::replace(&mut self.kernel, Kernel::Unknown) {
-            Kernel::Holds(standing) => Kernel::Lost(standing),
+        self.kernel = match std::mem::replace(&mut self.kernel, KernelTable::Unknown) {
+            KernelTable::Holds(standing) => KernelTable::Lost(standing),
             other => other,
         };
     }
@@ -301,14 +302,14 @@ impl Decider {
     /// Returns true if a state was lost that can be brought back.
     #[must_use]
     pub const fn is_repairable(&self) -> bool {
-        matches!(self.kernel, Kernel::Lost(CommittedState { journal: Some(_), .. }))
+        matches!(self.kernel, KernelTable::Lost(CommittedState { journal: Some(_), .. }))
     }
 
     /// The job that brings back a state that was lost, if it is known what led to it.
     #[must_use]
     pub fn repair(&self) -> Option<Job> {
         match &self.kernel {
-            Kernel::Lost(CommittedState { revision, position, superseded, journal: Some(journal) }) => {
+            KernelTable::Lost(CommittedState { revision, position, superseded, journal: Some(journal) }) => {
                 Some(Job {
                     revision: revision.clone(),
                     position: position.clone(),
@@ -326,8 +327,8 @@ impl Decider {
     pub const fn needs_full(&self) -> bool {
         matches!(
             self.kernel,
-            Kernel::Lost(CommittedState { journal: None, .. })
-                | Kernel::Holds(CommittedState { journal: None, .. })
+            KernelTable::Lost(CommittedState { journal: None, .. })
+                | KernelTable::Holds(CommittedState { journal: None, .. })
         )
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use flock_compiler_core::judge::{Index, Judge, OverBudget};
+use flock_compiler_core::judge::{Index, Judge, PodsOverBudget};
 use flock_compiler_core::{Problem, UnreadyPods, World};
 use flock_shared::NamespaceName;
 
@@ -24,7 +24,7 @@ pub struct Cluster<'w> {
     /// server.
     pub origins: Option<&'w BTreeMap<String, Arc<str>>>,
     /// The pods that are closed because their policies cost more than is allowed, as the translation tells.
-    pub over_budget: Option<&'w OverBudget>,
+    pub over_budget: Option<&'w PodsOverBudget>,
     /// An index that is up to date with the world; `None`: what is asked for is looked for among all objects.
     pub index: Option<&'w Index>,
     /// Whether namespaces that have no object are there all the same, as in manifests.

@@ -48,7 +48,7 @@ pub fn ends(
             "an end is missing: expected a pod, a workload, an address, internet or a node".into(),
         ));
     };
-    let finder = Finder { cluster, judge, sight };
+    let finder = EndFinder { cluster, judge, sight };
     let (mut at, mut endpoints_total) = (Vec::new(), None);
     match asked {
         Asked::Pod(name) => at.extend(finder.of_pod(&finder.pod(name)?)),
@@ -90,13 +90,13 @@ fn few<T>(pods: Vec<T>) -> Result<Vec<T>, AskError> {
     }
 }
 
-struct Finder<'a> {
+struct EndFinder<'a> {
     cluster: &'a Cluster<'a>,
     judge: &'a Judge<'a>,
     sight: &'a Sight,
 }
 
-impl Finder<'_> {
+impl EndFinder<'_> {
     fn place(&self, place: Place, pod: Option<&Arc<Pod>>) -> At {
         let shown = shown(&place, pod, self.sight);
         At { place, pod: pod.cloned(), target_port: None, shown }

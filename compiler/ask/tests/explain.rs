@@ -9,7 +9,7 @@ mod objects;
 mod sight;
 
 use flock_ask::{AskError, Cluster, Sight, explain, why_dropped};
-use flock_compiler_core::judge::OverBudget;
+use flock_compiler_core::judge::PodsOverBudget;
 use flock_compiler_core::object::{
     Direction, Fault, IpBlock, NamedPort, Namespace, Node, Owner, Peer, Pod, PodNetwork, Policy, PolicyBody,
     PortMatch, PortName, Types, Untranslated, Workload, WorkloadKind,
@@ -218,7 +218,7 @@ fn what_is_not_understood_and_what_is_over_budget_are_verdicts_of_their_own() {
     assert_eq!(ingress.isolated_by[0].note, "is not understood: spec.ingress[0]: what is this");
 
     let world = shop();
-    let over: OverBudget = [(pod_key("shop", "database-0"), Direction::Ingress)].into_iter().collect();
+    let over: PodsOverBudget = [(pod_key("shop", "database-0"), Direction::Ingress)].into_iter().collect();
     let cluster = Cluster { over_budget: Some(&over), ..Cluster::new(&world, UnreadyPods::Allow) };
     let request = v1::ExplainRequest {
         from: Some(a_pod("shop/api-5f6b")),

@@ -59,11 +59,11 @@ pub(crate) enum Total {
 }
 
 /// Answers by the names of who gave them.
-pub(crate) type Given<T> = Vec<(String, T)>;
+pub(crate) type NamedAnswers<T> = Vec<(String, T)>;
 
 /// What was answered, by the names of the replicas in their order, and what failed.
 pub(crate) struct Answers<T> {
-    pub(crate) given: Given<T>,
+    pub(crate) given: NamedAnswers<T>,
     pub(crate) failed: Vec<(String, Failure)>,
 }
 
@@ -173,7 +173,7 @@ impl<T> Answers<T> {
     ///
     /// # Errors
     /// When nobody has answered.
-    pub(crate) fn any(self) -> Result<(Given<T>, Vec<Missed>), Failure> {
+    pub(crate) fn any(self) -> Result<(NamedAnswers<T>, Vec<Missed>), Failure> {
         let Self { given, failed } = self;
         if given.is_empty() {
             return Err(Failure::of_all(failed));

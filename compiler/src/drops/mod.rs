@@ -52,7 +52,7 @@ pub struct NodeDrops {
 /// Keeps what nodes tell.
 #[derive(Debug)]
 pub struct DropsHub {
-    kept: Mutex<Kept>,
+    kept: Mutex<FlowStore>,
     batches: broadcast::Sender<Arc<NodeDrops>>,
     wanted: watch::Sender<DropsWanted>,
     watchers: Mutex<usize>,
@@ -61,7 +61,7 @@ pub struct DropsHub {
 }
 
 #[derive(Debug, Default)]
-struct Kept {
+struct FlowStore {
     nodes: BTreeMap<NodeName, NodeFlows>,
     /// How many flows each node has, the most last.
     sizes: BTreeSet<(usize, NodeName)>,
@@ -173,7 +173,7 @@ impl DropsHub {
     }
 }
 
-impl Kept {
+impl FlowStore {
     fn record(&mut self, node: &NodeName, drops: &Drops, at: SystemTime) {
         let flows = self.nodes.entry(node.clone()).or_default();
         flows.record(drops, at);
@@ -208,7 +208,7 @@ impl Kept {
 
 /// What a watcher hears next.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Watched {
+pub enum DropsEvent {
     /// What a node has told.
     Drops(Arc<NodeDrops>),
     /// So many batches were missed: the watcher was too slow.
@@ -224,10 +224,10 @@ pub struct DropsWatcher {
 
 impl DropsWatcher {
     /// The next; `None`: there will be none.
-    pub async fn next(&mut self) -> Option<Watched> {
+    pub async fn next(&mut self) -> Option<DropsEvent> {
         match self.batches.recv().await {
-            Ok(drops) => Some(Watched::Drops(drops)),
-            Err(broadcast::error::RecvError::Lagged(missed)) => Some(Watched::Missed(missed)),
+            Ok(drops) => Some(DropsEvent::Drops(drops)),
+            Err(broadcast::error::RecvError::Lagged(missed)) => Some(DropsEvent::Missed(missed)),
             Err(broadcast::error::RecvError::Closed) => None,
         }
     }

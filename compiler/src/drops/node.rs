@@ -58,14 +58,14 @@ fn minute(at: SystemTime) -> u64 {
 
 /// A flow that is kept.
 #[derive(Debug)]
-struct Kept {
+struct KeptFlow {
     known: KnownFlow,
     recent: Recent,
     /// Its place in the order.
     place: u64,
 }
 
-impl Kept {
+impl KeptFlow {
     fn known(&self, now: u64) -> KnownFlow {
         KnownFlow { recent: self.recent.sum(now), ..self.known }
     }
@@ -87,7 +87,7 @@ pub struct NodeTotals {
 /// The flows of a node.
 #[derive(Debug, Default)]
 pub(super) struct NodeFlows {
-    flows: HashMap<DropKey, Kept>,
+    flows: HashMap<DropKey, KeptFlow>,
     /// By when they were told last, as a number that grows.
     order: BTreeMap<u64, DropKey>,
     told: u64,
@@ -113,7 +113,7 @@ impl NodeFlows {
             let last = at.checked_sub(flow.ago).unwrap_or(at);
             self.told += 1;
             let known = KnownFlow { packets: 0, recent: 0, since: at, last };
-            let fresh = Kept { known, recent: Recent::default(), place: self.told };
+            let fresh = KeptFlow { known, recent: Recent::default(), place: self.told };
             let kept = self.flows.entry(flow.key).or_insert(fresh);
             add(&mut kept.known.packets, flow.packets);
             kept.recent.add(flow.packets, minute(at));

@@ -88,7 +88,7 @@ async fn agents_are_told_for_as_long_as_somebody_watches() {
     assert!(watched());
     hub.record(&node(1), drops([1].into_iter(), 3), at(1));
     let told = NodeDrops { node: node(1), at: at(1), drops: drops([1].into_iter(), 3) };
-    assert_eq!(second.next().await, Some(Watched::Drops(Arc::new(told))));
+    assert_eq!(second.next().await, Some(DropsEvent::Drops(Arc::new(told))));
     drop(second);
     assert!(!watched());
     hub.ask();
@@ -117,11 +117,11 @@ async fn a_watcher_that_stalls_holds_nobody_up_and_hears_how_much_it_missed() {
     let (mut stalled, mut quick) = (hub.subscribe().unwrap(), hub.subscribe().unwrap());
     for number in 0..1000 {
         hub.record(&node(1), drops([number].into_iter(), 1), at(1));
-        let Some(Watched::Drops(heard)) = quick.next().await else { panic!("the quick one missed some") };
+        let Some(DropsEvent::Drops(heard)) = quick.next().await else { panic!("the quick one missed some") };
         assert_eq!(heard.drops.flows()[0].key, key(number));
     }
-    assert_eq!(stalled.next().await, Some(Watched::Missed(1000 - BATCHES as u64)));
-    assert!(matches!(stalled.next().await, Some(Watched::Drops(_))));
+    assert_eq!(stalled.next().await, Some(DropsEvent::Missed(1000 - BATCHES as u64)));
+    assert!(matches!(stalled.next().await, Some(DropsEvent::Drops(_))));
 }
 
 #[test]

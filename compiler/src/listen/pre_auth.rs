@@ -126,7 +126,7 @@ impl Eviction {
 
 /// The place of a connection that was let in.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct ConnectionPlace {
     pub(super) pool: Pool,
     pub(super) eviction: Arc<Eviction>,
     pub(super) since: Instant,
@@ -179,7 +179,7 @@ impl PreAuthLimiter {
 
     /// A place for a connection that came from `peer` to `local`, both in canonical form. `None`: those that are authenticated
     /// have taken all room.
-    pub(super) fn admit(&self, peer: IpAddr, local: Option<IpAddr>) -> Option<Place> {
+    pub(super) fn admit(&self, peer: IpAddr, local: Option<IpAddr>) -> Option<ConnectionPlace> {
         let (shared, since) = (&*self.0, Instant::now());
         let mut state = shared.state.lock();
         // Room first: without it there is nothing to give a place to.
@@ -206,7 +206,7 @@ impl PreAuthLimiter {
             };
             (Pool::Evictable(state.join(peer, since, &eviction)), crowded)
         };
-        Some(Place { pool, eviction, since, permit, crowded })
+        Some(ConnectionPlace { pool, eviction, since, permit, crowded })
     }
 
     /// Evicts one, so that what it takes is free; returns true if there is one.

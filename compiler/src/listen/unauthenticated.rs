@@ -7,7 +7,7 @@ use std::task::Waker;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
-use super::pre_auth::{Eviction, Place, Pool, PreAuthLimiter};
+use super::pre_auth::{ConnectionPlace, Eviction, Pool, PreAuthLimiter};
 
 /// Room for one connection; given back when it is dropped.
 #[derive(Debug)]
@@ -29,7 +29,7 @@ impl Admitted {
     pub(super) fn new(limiter: &PreAuthLimiter, peer: IpAddr, local: Option<IpAddr>) -> Option<Self> {
         // An IPv4 address is one address, however the socket writes it.
         let (peer, local) = (peer.to_canonical(), local.map(|local| local.to_canonical()));
-        let Place { pool, eviction, since, permit, crowded } = limiter.admit(peer, local)?;
+        let ConnectionPlace { pool, eviction, since, permit, crowded } = limiter.admit(peer, local)?;
         let unauthenticated = Unauthenticated { limiter: limiter.clone(), peer, pool, eviction, since };
         Some(Self { unauthenticated, permit: ConnectionPermit { _permit: permit }, crowded })
     }

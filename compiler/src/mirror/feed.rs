@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use flock_compiler_core::judge::OverBudget;
+use flock_compiler_core::judge::PodsOverBudget;
 use flock_compiler_core::world::Differences;
 use flock_compiler_core::{Output, World};
 use flock_shared::NodeName;
@@ -33,7 +33,7 @@ pub(crate) struct PassNews {
     /// Nodes that nothing names any more.
     pub(crate) gone: Vec<NodeName>,
     /// The pods that are closed because their policies cost more than is allowed; `None`: those of the pass before.
-    pub(crate) over_budget: Option<Arc<OverBudget>>,
+    pub(crate) over_budget: Option<Arc<PodsOverBudget>>,
     pub(crate) objects: Objects,
 }
 
@@ -105,7 +105,7 @@ impl FeedWriter {
         &mut self,
         (sequence, took): (Sequence, Duration),
         (changed, gone): (Vec<Arc<Output>>, Vec<NodeName>),
-        over_budget: Option<OverBudget>,
+        over_budget: Option<PodsOverBudget>,
         world: &World,
     ) {
         self.awaits_pass = false;

@@ -18,7 +18,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use flock_compiler_core::judge::{Index, OverBudget};
+use flock_compiler_core::judge::{Index, PodsOverBudget};
 use flock_compiler_core::{Options, Output, World};
 use flock_shared::NodeName;
 use parking_lot::Mutex;
@@ -51,7 +51,7 @@ pub struct Mirrored {
     /// What each node of the cluster should have.
     pub outputs: BTreeMap<NodeName, Arc<Output>>,
     /// The pods that are closed because their policies cost more than is allowed.
-    pub over_budget: Arc<OverBudget>,
+    pub over_budget: Arc<PodsOverBudget>,
     /// The pass.
     pub sequence: Sequence,
 }
@@ -73,12 +73,12 @@ pub struct Mirror(Arc<Shared>);
 struct Shared {
     feed: Arc<Feed>,
     options: Options,
-    state: Mutex<State>,
+    state: Mutex<MirrorState>,
     reached: watch::Sender<Sequence>,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct MirrorState {
     mirrored: Arc<Mirrored>,
     history: History,
 }
@@ -88,7 +88,7 @@ impl Mirror {
     pub(crate) fn new(options: Options) -> (Self, FeedWriter) {
         let feed = Arc::new(Feed::default());
         let mirrored = Mirrored { world: World::trusting(options.trust), ..Mirrored::default() };
-        let state = State { mirrored: Arc::new(mirrored), history: History::default() };
+        let state = MirrorState { mirrored: Arc::new(mirrored), history: History::default() };
         let writer = FeedWriter::new(Arc::clone(&feed));
         let reached = watch::channel(Sequence::default()).0;
         (Self(Arc::new(Shared { feed, options, state: Mutex::new(state), reached })), writer)
@@ -116,7 +116,7 @@ impl Mirror {
         let size: usize = news.iter().map(PassNews::len).sum();
         let held = {
             let mut state = self.0.state.lock();
-            let State { mirrored, history } = &mut *state;
+            let MirrorState { mirrored, history } = &mut *state;
             match Arc::get_mut(mirrored).filter(|_| size <= IN_PLACE) {
                 Some(mirrored) => {
                     news.into_iter().for_each(|pass| mirrored.take_over(pass, history));

@@ -2,7 +2,7 @@
 //! nothing, that it is in force on all nodes of its pods.
 //!
 //! ```text
-//! mirror, acknowledgements ─▶ look (a thread of the lowest priority) ─▶ Record: what is due ─▶ write ─▶ events.k8s.io
+//! mirror, acknowledgements ─▶ look (a thread of the lowest priority) ─▶ NoticeRecord: due ───▶ write ─▶ events.k8s.io
 //!                                                                         ▲ told, left out ◀─┘  limits
 //! ```
 //!
@@ -24,7 +24,7 @@ use kube::Client;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use self::notice::Notice;
-use self::record::{Coverage, Record, Scope, covered};
+use self::record::{Coverage, NoticeRecord, Scope, covered};
 use self::write::{Outcome, Writer};
 use crate::attach::TokenBucket;
 use crate::background::idly;
@@ -89,7 +89,7 @@ impl PolicyEvents {
 
     /// Tells until the engine stops.
     pub async fn run(mut self) {
-        let mut record = Record::new(self.pace.settled);
+        let mut record = NoticeRecord::new(self.pace.settled);
         let passed = self.engine.passed();
         loop {
             sleep(self.pace.period).await;
@@ -102,7 +102,7 @@ impl PolicyEvents {
                 continue;
             }
             let is_alone = self.replicas.count(&self.engine).await == Some(1);
-            let look = Look { snapshot, before: self.looked_up_to.replace(newest), is_alone };
+            let look = PolicyLook { snapshot, before: self.looked_up_to.replace(newest), is_alone };
             let (engine, fleet) = (self.engine.clone(), Arc::clone(&self.fleet));
             let began = Instant::now();
             let looked = idly("policy-events", move || {
@@ -119,7 +119,7 @@ impl PolicyEvents {
     }
 
     /// Writes what is due, as far as it may be told.
-    async fn tell(&mut self, record: &mut Record, due: Vec<Notice>) {
+    async fn tell(&mut self, record: &mut NoticeRecord, due: Vec<Notice>) {
         for notice in due {
             let reason = notice.reason.as_str();
             if !self.writer.may_ask(Instant::now()) {
@@ -151,15 +151,15 @@ impl PolicyEvents {
 }
 
 /// A look at what is mirrored and acknowledged.
-struct Look {
+struct PolicyLook {
     snapshot: Snapshot,
     /// The pass that was looked at before.
     before: Option<Sequence>,
     is_alone: bool,
 }
 
-impl Look {
-    fn look(&self, record: &mut Record, engine: &EngineHandle, fleet: &Fleet) -> Vec<Notice> {
+impl PolicyLook {
+    fn look(&self, record: &mut NoticeRecord, engine: &EngineHandle, fleet: &Fleet) -> Vec<Notice> {
         let Self { snapshot, before, is_alone } = self;
         let (mirrored, now) = (&snapshot.mirrored, Instant::now());
         let changed = |key: &PolicyKey| engine.mirror().history(|history| history.policy(key));

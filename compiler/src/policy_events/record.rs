@@ -48,7 +48,7 @@ pub(super) struct Coverage {
 
 /// All policies, and what was told of them.
 #[derive(Debug)]
-pub(super) struct Record {
+pub(super) struct NoticeRecord {
     settled: Duration,
     policies: BTreeMap<PolicyKey, Known>,
     /// Those of which something may still be told.
@@ -92,7 +92,7 @@ fn is_another(known: &Arc<Policy>, policy: &Arc<Policy>) -> bool {
     known != policy || known.meta.uid != policy.meta.uid
 }
 
-impl Record {
+impl NoticeRecord {
     /// Of what a policy selects, what was not so for so long is not told.
     pub(super) fn new(settled: Duration) -> Self {
         let (policies, open, namespaces) = (BTreeMap::new(), BTreeSet::new(), BTreeMap::new());

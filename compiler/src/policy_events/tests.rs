@@ -41,7 +41,7 @@ fn pod(name: &str, app: &str) -> Value {
 /// A record at a cluster, by a clock of its own.
 struct Case {
     world: World,
-    record: Record,
+    record: NoticeRecord,
     now: Instant,
     coverage: Coverage,
 }
@@ -51,7 +51,7 @@ impl Case {
         let mut world = World::default();
         objects.iter().for_each(|object| change(&mut world, object));
         let coverage = Coverage { nodes: 1, asked: 1, enforced: 0 };
-        Self { world, record: Record::new(SETTLED), now: Instant::now(), coverage }
+        Self { world, record: NoticeRecord::new(SETTLED), now: Instant::now(), coverage }
     }
 
     /// What is told so many seconds later, when all of it was changed since the beginning, or none.

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use flock_compiler::drops::Watched;
+use flock_compiler::drops::DropsEvent;
 use flock_compiler::service::Limits;
 use flock_compiler_core::nft::read::GRAMMAR_DROPS;
 use flock_compiler_core::output::Drops as Kept;
@@ -75,7 +75,7 @@ async fn what_is_told_is_kept_and_handed_on_and_whoever_watches_is_told_of() {
     hub.ask();
     assert_eq!(telling.update().await.drops_wanted, Some(DropsWanted { watched: true, reading: 1 }));
     telling.say(AgentMessage::Drops(drops(7..8))).await;
-    let Some(Watched::Drops(heard)) = patiently(watcher.next()).await else {
+    let Some(DropsEvent::Drops(heard)) = patiently(watcher.next()).await else {
         panic!("nothing was handed on")
     };
     assert_eq!((&heard.node, &heard.drops), (&node_name(0), &drops(7..8)));
@@ -99,7 +99,7 @@ async fn an_agent_that_floods_fills_its_own_share_alone() {
     }
     let mut flows = 0;
     for _ in 0..20 {
-        let Some(Watched::Drops(heard)) = patiently(watcher.next()).await else { panic!("nothing came") };
+        let Some(DropsEvent::Drops(heard)) = patiently(watcher.next()).await else { panic!("nothing came") };
         flows += heard.drops.flows().len();
     }
     assert!((DROPS_LIMIT..10 * DROPS_LIMIT).contains(&flows), "{flows}");

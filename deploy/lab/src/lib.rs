@@ -23,7 +23,7 @@ pub use connection::OpenConnection;
 pub use error::{LabError, Result};
 pub use host::Host;
 pub use lab::Lab;
-pub use matrix::{Cell, Matrix, differences};
+pub use matrix::{Matrix, MatrixCell, differences};
 pub use namespace::Namespace;
 pub use node::{Family, Node};
 pub use patience::patient;

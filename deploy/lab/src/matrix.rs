@@ -11,7 +11,7 @@ use crate::probe::{Probe, Protocol, Verdict, probe_all};
 
 /// One cell: who asks whom, at which of the target's addresses, for what.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Cell {
+pub struct MatrixCell {
     /// The source's name within the lab.
     pub from: String,
     /// The target's name within the lab.
@@ -24,7 +24,7 @@ pub struct Cell {
     pub port: u16,
 }
 
-impl Cell {
+impl MatrixCell {
     /// The family of the flow.
     #[must_use]
     pub const fn family(&self) -> Family {
@@ -32,7 +32,7 @@ impl Cell {
     }
 }
 
-impl fmt::Display for Cell {
+impl fmt::Display for MatrixCell {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} to {} ({}) {}/{}", self.from, self.to, self.address, self.protocol, self.port)
     }
@@ -41,7 +41,7 @@ impl fmt::Display for Cell {
 /// Probes with names.
 #[derive(Debug, Clone, Default)]
 pub struct Matrix {
-    probes: BTreeMap<Cell, Probe>,
+    probes: BTreeMap<MatrixCell, Probe>,
 }
 
 impl Matrix {
@@ -67,7 +67,7 @@ impl Matrix {
 
     /// Adds one probe; `to` names its target.
     pub fn add(&mut self, to: &str, probe: Probe) {
-        let cell = Cell {
+        let cell = MatrixCell {
             from: probe.from.name().to_owned(),
             to: to.to_owned(),
             address: probe.to.ip(),
@@ -81,7 +81,7 @@ impl Matrix {
     ///
     /// # Errors
     /// When a probe cannot be sent at all.
-    pub fn run(&self) -> Result<BTreeMap<Cell, Verdict>> {
+    pub fn run(&self) -> Result<BTreeMap<MatrixCell, Verdict>> {
         let probes: Vec<_> = self.probes.values().cloned().collect();
         Ok(self.probes.keys().cloned().zip(probe_all(&probes)?).collect())
     }
@@ -89,7 +89,10 @@ impl Matrix {
 
 /// One line for each cell whose verdict is not the expected one; empty when all agree.
 #[must_use]
-pub fn differences(measured: &BTreeMap<Cell, Verdict>, expected: impl Fn(&Cell) -> Verdict) -> Vec<String> {
+pub fn differences(
+    measured: &BTreeMap<MatrixCell, Verdict>,
+    expected: impl Fn(&MatrixCell) -> Verdict,
+) -> Vec<String> {
     let wrong = measured.iter().map(|(cell, &found)| (cell, found, expected(cell)));
     wrong
         .filter(|(_, found, expected)| found != expected)

@@ -19,11 +19,11 @@ pub(crate) const GATEWAY_V6: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 
 /// A node of a [`Lab`](crate::Lab); clones are the same node. Derefs to [`Host`].
 #[derive(Debug, Clone)]
 pub struct Node {
-    inner: Arc<Inner>,
+    inner: Arc<NodeInner>,
 }
 
 #[derive(Debug)]
-struct Inner {
+struct NodeInner {
     host: Host,
     shared: Weak<Shared>,
     v4: Ipv4Addr,
@@ -56,7 +56,7 @@ impl Node {
             format!("address add {GATEWAY_V4}/32 dev lo scope link"),
         ];
         let node = Self {
-            inner: Arc::new(Inner { host: Host::new(namespace), shared: Arc::downgrade(shared), v4, v6 }),
+            inner: Arc::new(NodeInner { host: Host::new(namespace), shared: Arc::downgrade(shared), v4, v6 }),
         };
         for pod in &topology.pods {
             lines.extend(pod.addresses().into_iter().map(|address| node.route_via(pod.node(), address)));

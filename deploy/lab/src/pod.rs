@@ -23,11 +23,11 @@ pub struct PodSpec {
 /// A pod of a [`Node`]; clones are the same pod. Derefs to [`Host`].
 #[derive(Debug, Clone)]
 pub struct Pod {
-    inner: Arc<Inner>,
+    inner: Arc<PodInner>,
 }
 
 #[derive(Debug)]
-struct Inner {
+struct PodInner {
     host: Host,
     node: Node,
     host_interface: String,
@@ -65,7 +65,7 @@ impl Pod {
         ]);
         namespace.ip(&lines)?;
         let pod = Self {
-            inner: Arc::new(Inner {
+            inner: Arc::new(PodInner {
                 host: Host::new(namespace),
                 node: node.clone(),
                 host_interface: host,

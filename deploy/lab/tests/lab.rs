@@ -73,7 +73,7 @@ fn a_rule_drops_what_it_names_and_nothing_else() {
     )
     .unwrap();
     let measured = Matrix::between(&pods, &pods, &SERVICES).run().unwrap();
-    let expected = |cell: &flock_lab::Cell| {
+    let expected = |cell: &flock_lab::MatrixCell| {
         let flow = (cell.from.as_str(), cell.to.as_str());
         let dropped = flow.0 != flow.1
             && match (cell.protocol, cell.family()) {
@@ -104,7 +104,7 @@ fn conntrack_follows_every_protocol() {
     )
     .unwrap();
     let measured = Matrix::between(&pods, &pods, &SERVICES).run().unwrap();
-    let expected = |cell: &flock_lab::Cell| {
+    let expected = |cell: &flock_lab::MatrixCell| {
         if cell.from == "web" || cell.from == cell.to { Verdict::Reached } else { Verdict::Dropped }
     };
     assert_eq!(differences(&measured, expected), Vec::<String>::new());

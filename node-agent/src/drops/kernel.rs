@@ -47,7 +47,7 @@ impl From<Errno> for DropsError {
 
 /// What a look at the table comes to.
 #[derive(Debug)]
-pub(super) enum Look {
+pub(super) enum ReadOutcome {
     /// There is none, or none that takes drops down.
     Absent,
     /// Nothing that the last look did not see, or nothing that could be told.
@@ -58,14 +58,14 @@ pub(super) enum Look {
 
 /// A socket for questions, which is opened when there is the first one.
 #[derive(Debug)]
-pub(super) struct Kernel {
+pub(super) struct KernelSocket {
     nft: Program,
     socket: Option<OwnedFd>,
     sequence: u32,
     buffer: Box<[u8]>,
 }
 
-impl Kernel {
+impl KernelSocket {
     pub(super) fn new(nft: Program) -> Self {
         Self { nft, socket: None, sequence: 0, buffer: vec![0; DATAGRAM].into() }
     }
@@ -75,7 +75,7 @@ impl Kernel {
     pub(super) async fn read(
         &mut self,
         is_quiet: impl Fn(u64, Unlisted) -> bool,
-    ) -> Result<Look, DropsError> {
+    ) -> Result<ReadOutcome, DropsError> {
         let read = self.reading(is_quiet).await;
         if read.is_err() {
             // What is still to be heard there would be taken for an answer to the next question.
@@ -84,8 +84,8 @@ impl Kernel {
         read
     }
 
-    async fn reading(&mut self, is_quiet: impl Fn(u64, Unlisted) -> bool) -> Result<Look, DropsError> {
-        let Some(table) = self.table().await? else { return Ok(Look::Absent) };
+    async fn reading(&mut self, is_quiet: impl Fn(u64, Unlisted) -> bool) -> Result<ReadOutcome, DropsError> {
+        let Some(table) = self.table().await? else { return Ok(ReadOutcome::Absent) };
         let mut reading = Reading { table, ..Reading::default() };
         for direction in Direction::ALL {
             let dropped = match direction {
@@ -108,7 +108,7 @@ impl Kernel {
             }
         }
         if is_quiet(table, reading.dropped) {
-            return Ok(Look::Quiet);
+            return Ok(ReadOutcome::Quiet);
         }
         let mut is_taking_down = false;
         for direction in Direction::ALL {
@@ -129,9 +129,9 @@ impl Kernel {
         }
         // Replaced meanwhile: what was read belongs to neither.
         if self.table().await? != Some(table) {
-            return Ok(Look::Quiet);
+            return Ok(ReadOutcome::Quiet);
         }
-        Ok(if is_taking_down { Look::Read(reading) } else { Look::Absent })
+        Ok(if is_taking_down { ReadOutcome::Read(reading) } else { ReadOutcome::Absent })
     }
 
     /// The table's handle; `None`: there is no table.
@@ -188,7 +188,7 @@ impl Kernel {
     }
 
     /// Lets packets be shown for as long as what is returned lives.
-    pub(super) async fn show(&self) -> Result<Shown, DropsError> {
+    pub(super) async fn show(&self) -> Result<NflogSocket, DropsError> {
         let socket = handover::open(&self.nft, Peer::Netfilter).await?;
         let mut buffer = vec![0; DATAGRAM].into_boxed_slice();
         let bytes = u32::try_from(SHOWN_BYTES).unwrap_or_default();
@@ -210,18 +210,18 @@ impl Kernel {
             reason = "its successor is unsafe, for what is no owned descriptor; this one is"
         )]
         let socket = AsyncFd::with_interest(socket, Interest::READABLE)?;
-        Ok(Shown { socket, buffer })
+        Ok(NflogSocket { socket, buffer })
     }
 }
 
 /// A socket that is shown packets.
 #[derive(Debug)]
-pub(super) struct Shown {
+pub(super) struct NflogSocket {
     socket: AsyncFd<OwnedFd>,
     buffer: Box<[u8]>,
 }
 
-impl Shown {
+impl NflogSocket {
     /// Until there is something to hear; never, where nothing is shown.
     pub(super) async fn stirred(shown: &mut Option<Self>) -> io::Result<()> {
         match shown {

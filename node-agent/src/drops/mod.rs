@@ -25,7 +25,7 @@ use tokio::time::{Instant, timeout};
 use tracing::{debug, warn};
 
 use crate::child::Program;
-use kernel::{Kernel, Look, Shown};
+use kernel::{KernelSocket, NflogSocket, ReadOutcome};
 use outbox::Outbox;
 use tally::Tally;
 
@@ -62,8 +62,8 @@ impl DropsBell {
 /// Reads, and tells.
 #[derive(Debug)]
 pub struct DropsReader {
-    kernel: Kernel,
-    shown: Option<Shown>,
+    kernel: KernelSocket,
+    shown: Option<NflogSocket>,
     tally: Tally,
     outbox: Outbox,
     bell: mpsc::Receiver<oneshot::Sender<()>>,
@@ -84,7 +84,7 @@ impl DropsReader {
         let (ring, bell) = mpsc::channel(1);
         let now = Instant::now();
         let reader = Self {
-            kernel: Kernel::new(nft),
+            kernel: KernelSocket::new(nft),
             shown: None,
             tally: Tally::default(),
             outbox: Outbox::new(now),
@@ -118,7 +118,7 @@ impl DropsReader {
                     Err(_) => pending().await,
                 },
                 () = until(Some(self.read_at)) => self.read().await,
-                stirred = Shown::stirred(&mut self.shown) => match stirred {
+                stirred = NflogSocket::stirred(&mut self.shown) => match stirred {
                     Ok(()) => {
                         // A burst is told as one, and costs one wake-up.
                         tokio::time::sleep(TOGETHER).await;
@@ -168,13 +168,13 @@ impl DropsReader {
         let begun = Instant::now();
         let tally = &self.tally;
         match self.kernel.read(|table, dropped| tally.is_quiet(table, dropped)).await {
-            Ok(Look::Read(reading)) => {
+            Ok(ReadOutcome::Read(reading)) => {
                 let news = self.tally.read(reading);
                 self.outbox.add(news, Instant::now());
                 self.has_complained = false;
             }
-            Ok(Look::Quiet) => self.has_complained = false,
-            Ok(Look::Absent) => {
+            Ok(ReadOutcome::Quiet) => self.has_complained = false,
+            Ok(ReadOutcome::Absent) => {
                 self.tally.none();
                 self.has_complained = false;
             }

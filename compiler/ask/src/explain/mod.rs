@@ -11,7 +11,7 @@ use flock_compiler_core::object::Direction;
 use flock_compiler_core::port::Protocol;
 use flock_proto::v1;
 
-use self::rows::{Cell, Side};
+use self::rows::{PairCell, Side};
 use crate::tell::Teller;
 use crate::{AskError, At, Cluster, Ends, Sight, ends};
 
@@ -40,7 +40,7 @@ pub fn explain(
     let to = ends(cluster, &judge, request.to.as_ref(), sight)?;
     let mut notes = notes(&from, &to);
     let sides = [Side::of(request.from.as_ref(), &from), Side::of(request.to.as_ref(), &to)];
-    let table = Table::judged(&judge, &sides, port);
+    let table = PairTable::judged(&judge, &sides, port);
     if table.judged == 0 {
         return Err(AskError::Bad(format!(
             "{} and {} have no addresses of one family, so nothing can pass between them",
@@ -134,14 +134,14 @@ fn shown_port(carries: Carries) -> v1::Port {
 }
 
 /// What is said of every pair.
-struct Table<'e> {
+struct PairTable<'e> {
     /// By the member of the first side, then by that of the second one.
-    cells: Vec<Vec<Cell<'e>>>,
+    cells: Vec<Vec<PairCell<'e>>>,
     judged: usize,
     left_out: usize,
 }
 
-impl<'e> Table<'e> {
+impl<'e> PairTable<'e> {
     fn judged(judge: &Judge<'_>, [from, to]: &[Side<'e>; 2], port: Port) -> Self {
         let (mut judged, mut left_out, mut work) = (0, 0, 0);
         let mut cells = Vec::new();
@@ -153,7 +153,7 @@ impl<'e> Table<'e> {
                     left_out += pairs.count();
                     continue;
                 }
-                let mut cell = Cell::default();
+                let mut cell = PairCell::default();
                 for (a, b) in pairs {
                     judged += 1;
                     let flow = Flow {

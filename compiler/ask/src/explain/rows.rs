@@ -102,7 +102,7 @@ const COMPARED: usize = 32;
 
 /// What is said between two members: one judgement, or several where the families of their addresses differ in it.
 #[derive(Default)]
-pub(super) struct Cell<'e>(Vec<Judged<'e>>);
+pub(super) struct PairCell<'e>(Vec<Judged<'e>>);
 
 /// What is said of a flow between two places.
 struct Judged<'e> {
@@ -118,7 +118,7 @@ impl Judged<'_> {
     }
 }
 
-impl<'e> Cell<'e> {
+impl<'e> PairCell<'e> {
     pub(super) fn add(&mut self, from: &'e At, to: &'e At, flow: Flow, judgement: Judgement) {
         let judged = Judged { from, to, flow, judgement };
         if !self.0.iter().any(|known| known.agrees(&judged)) {
@@ -141,7 +141,7 @@ pub(super) struct Row<'c> {
 
 /// The rows of a table, in its order: first the sources that agree for every destination are taken together, then the
 /// destinations that agree for those.
-pub(super) fn rows<'c>([from, to]: &[Side<'_>; 2], cells: &'c [Vec<Cell<'_>>]) -> Vec<Row<'c>> {
+pub(super) fn rows<'c>([from, to]: &[Side<'_>; 2], cells: &'c [Vec<PairCell<'_>>]) -> Vec<Row<'c>> {
     let agree = |a: usize, b: usize| match (cells.get(a), cells.get(b)) {
         (Some(a), Some(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.agrees(b)),
         _ => false,

@@ -36,14 +36,14 @@ pub(super) struct Own {
 }
 
 /// What a block is.
-struct Told {
+struct Diagnosis {
     what: String,
     /// Why that is not what was meant.
     why: &'static str,
     suggestion: &'static str,
 }
 
-impl Told {
+impl Diagnosis {
     fn of_pods(what: String) -> Self {
         let why = "pods get other addresses when they are made anew";
         Self { what, why, suggestion: "podSelector and namespaceSelector in place of ipBlock" }
@@ -74,14 +74,14 @@ impl Own {
     }
 
     /// What a block is, if it is addresses of the cluster.
-    fn is(&self, ground: &Ground<'_>, block: &Blocks) -> Option<Told> {
-        self.is_of_pods(ground, block).map(Told::of_pods).or_else(|| {
+    fn is(&self, ground: &Ground<'_>, block: &Blocks) -> Option<Diagnosis> {
+        self.is_of_pods(ground, block).map(Diagnosis::of_pods).or_else(|| {
             let is_within = !block.is_empty() && block.without(&self.services).is_empty();
             match is_within {
                 true => Some("is within the addresses of Services".to_owned()),
                 false => has_service(ground, block),
             }
-            .map(Told::of_services)
+            .map(Diagnosis::of_services)
         })
     }
 
@@ -190,7 +190,7 @@ pub(super) fn policy(ground: &Ground<'_>, own: &Own, policy: &Policy, findings: 
     for (direction, index, rule) in rules(policy) {
         for (position, peer) in peers(rule).iter().enumerate() {
             let Peer::Block(block) = peer else { continue };
-            let Some(Told { what, why, suggestion }) = own.is(ground, block.blocks()) else { continue };
+            let Some(Diagnosis { what, why, suggestion }) = own.is(ground, block.blocks()) else { continue };
             let first = block.blocks().display().next().unwrap_or_default();
             let message = format!("{first} {what}: {why}");
             let suggestion = suggestion.to_owned();

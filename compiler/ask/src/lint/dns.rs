@@ -19,7 +19,7 @@ use flock_shared::{NamespaceName, PolicyKey};
 
 use super::code::Lint;
 use super::findings::{Findings, Found};
-use super::ground::{Class, Ground, place};
+use super::ground::{Ground, PodClass, place};
 
 /// Where DNS servers are. Elsewhere, a tenant may call a pod of its own so.
 const NAMESPACES: [&str; 2] = ["kube-system", "openshift-dns"];
@@ -85,7 +85,7 @@ pub(super) fn namespace(
     findings: &mut Findings<'_>,
 ) {
     let Servers::At(servers) = servers else { return };
-    let mut cannot: BTreeMap<&PolicyKey, (&Arc<Policy>, Vec<&Class>)> = BTreeMap::new();
+    let mut cannot: BTreeMap<&PolicyKey, (&Arc<Policy>, Vec<&PodClass>)> = BTreeMap::new();
     for class in ground.classes_of(namespace).iter().filter(|class| class.is_judged()) {
         let isolating: Vec<&Arc<Policy>> = ground.judge.isolating(Direction::Egress, &class.first).collect();
         ground.spend(1 + isolating.len() * (1 + servers.len()));
@@ -106,7 +106,7 @@ pub(super) fn namespace(
 fn can_ask(
     ground: &Ground<'_>,
     servers: &[(Place, Vec<u16>)],
-    class: &Class,
+    class: &PodClass,
     isolating: &[&Arc<Policy>],
 ) -> bool {
     let rules = || isolating.iter().flat_map(|policy| policy.rules(Direction::Egress).unwrap_or_default());
@@ -149,7 +149,7 @@ fn allows_cache(rule: &Rule) -> bool {
     }
 }
 
-fn words(servers: &[(Place, Vec<u16>)], classes: &[&Class]) -> Found {
+fn words(servers: &[(Place, Vec<u16>)], classes: &[&PodClass]) -> Found {
     let pods: u32 = classes.iter().map(|class| class.live).sum();
     let named: Vec<String> =
         classes.iter().take(NAMED).map(|class| class.first.title().to_string()).collect();

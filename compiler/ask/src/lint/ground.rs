@@ -29,7 +29,7 @@ const SAMPLES: usize = 4;
 
 /// Pods that no policy can tell apart.
 #[derive(Debug)]
-pub(super) struct Class {
+pub(super) struct PodClass {
     /// The first by name that has not ended, else the first.
     pub first: Arc<Pod>,
     /// The first few that own their addresses and have not ended.
@@ -40,7 +40,7 @@ pub(super) struct Class {
     pub host: bool,
 }
 
-impl Class {
+impl PodClass {
     pub(super) fn namespace(&self) -> &NamespaceName {
         &self.first.key.namespace
     }
@@ -69,7 +69,7 @@ pub(super) struct Ground<'w> {
     pub sight: &'w Sight,
     pub judge: Judge<'w>,
     /// By namespace.
-    classes: Vec<Class>,
+    classes: Vec<PodClass>,
     of_namespace: HashMap<NamespaceName, Range<usize>>,
     /// The classes of pods that have a label.
     labelled: HashMap<(Arc<str>, Arc<str>), Vec<usize>>,
@@ -126,18 +126,18 @@ impl<'w> Ground<'w> {
     }
 
     /// All classes, by namespace.
-    pub(super) fn classes(&self) -> &[Class] {
+    pub(super) fn classes(&self) -> &[PodClass] {
         &self.classes
     }
 
     /// All classes of a namespace.
-    pub(super) fn classes_of(&self, namespace: &NamespaceName) -> &[Class] {
+    pub(super) fn classes_of(&self, namespace: &NamespaceName) -> &[PodClass] {
         let range = self.of_namespace.get(namespace).cloned().unwrap_or_default();
         self.classes.get(range).unwrap_or_default()
     }
 
     /// The classes that a policy selects, those of host networks and of pods that have ended too.
-    pub(super) fn selected_by(&self, policy: &Policy) -> Vec<&Class> {
+    pub(super) fn selected_by(&self, policy: &Policy) -> Vec<&PodClass> {
         let all = self.classes_of(&policy.key.namespace);
         self.spend(all.len());
         all.iter().filter(|class| policy.pod_selector.matches(&class.first.labels)).collect()
@@ -185,9 +185,9 @@ impl<'w> Ground<'w> {
     pub(super) fn each_of_peer<'a>(
         &'a self,
         peer: &PodPeer,
-        mut look: impl FnMut(&'a Class) -> ControlFlow<()>,
+        mut look: impl FnMut(&'a PodClass) -> ControlFlow<()>,
     ) -> ControlFlow<()> {
-        let mut look = |class: &'a Class| {
+        let mut look = |class: &'a PodClass| {
             self.spend(1);
             match peer.pods.matches(&class.first.labels) {
                 true => look(class),
@@ -216,7 +216,7 @@ impl<'w> Ground<'w> {
     }
 
     /// Returns true if a policy isolates the pods of a class in a direction.
-    pub(super) fn is_isolated(&self, direction: Direction, class: &Class) -> bool {
+    pub(super) fn is_isolated(&self, direction: Direction, class: &PodClass) -> bool {
         self.judge.isolating(direction, &class.first).next().is_some()
     }
 }
@@ -276,8 +276,8 @@ pub(super) fn peers(rule: &Rule) -> &[Peer] {
 /// What tells classes of one namespace apart.
 type Likeness<'a> = (Vec<(&'a str, &'a str)>, &'a Sorted<NamedPort>, bool);
 
-fn classes(cluster: &Cluster<'_>, keys: &BTreeSet<Arc<str>>) -> Vec<Class> {
-    let mut classes: Vec<Class> = Vec::new();
+fn classes(cluster: &Cluster<'_>, keys: &BTreeSet<Arc<str>>) -> Vec<PodClass> {
+    let mut classes: Vec<PodClass> = Vec::new();
     let mut known: HashMap<Likeness<'_>, usize> = HashMap::new();
     let mut namespace: Option<&NamespaceName> = None;
     for pod in cluster.world.pods().values() {
@@ -288,7 +288,7 @@ fn classes(cluster: &Cluster<'_>, keys: &BTreeSet<Arc<str>>) -> Vec<Class> {
         let host = pod.is_of_host_network();
         let labels = pod.labels.iter().filter(|(key, _)| keys.contains(*key)).collect();
         let index = *known.entry((labels, &pod.ports, host)).or_insert_with(|| {
-            classes.push(Class { first: Arc::clone(pod), samples: Vec::new(), live: 0, host });
+            classes.push(PodClass { first: Arc::clone(pod), samples: Vec::new(), live: 0, host });
             classes.len() - 1
         });
         let Some(class) = classes.get_mut(index) else { continue };

@@ -15,7 +15,7 @@ use flock_compiler_core::port::{PortRange, Protocol};
 
 use super::code::Lint;
 use super::findings::{Findings, Found, path};
-use super::ground::{Class, Ground, peers, place, rules};
+use super::ground::{Ground, PodClass, peers, place, rules};
 
 /// So many pairs of classes are looked at for each peer.
 const PAIRS: usize = 500;
@@ -27,7 +27,7 @@ const NAMED: usize = 3;
 /// Looks at the peers of a policy that select pods.
 pub(super) fn policy(ground: &Ground<'_>, policy: &Policy, findings: &mut Findings<'_>) {
     let selected = ground.selected_by(policy);
-    let own: Vec<&Class> = selected.into_iter().filter(|class| class.is_judged()).collect();
+    let own: Vec<&PodClass> = selected.into_iter().filter(|class| class.is_judged()).collect();
     if own.is_empty() {
         return;
     }
@@ -52,13 +52,13 @@ const fn far(direction: Direction) -> Direction {
 
 fn one_sided(
     ground: &Ground<'_>,
-    own: &[&Class],
+    own: &[&PodClass],
     direction: Direction,
     rule: &Rule,
     peer: &PodPeer,
 ) -> Option<Found> {
     let mut pairs = 0;
-    let mut denied: Vec<&Class> = Vec::new();
+    let mut denied: Vec<&PodClass> = Vec::new();
     let looked = ground.each_of_peer(peer, |other| {
         if !other.is_judged() {
             return ControlFlow::Continue(());
@@ -87,8 +87,8 @@ fn one_sided(
 /// there, or there is no pair of different pods.
 fn passes(
     ground: &Ground<'_>,
-    own: &Class,
-    other: &Class,
+    own: &PodClass,
+    other: &PodClass,
     direction: Direction,
     rule: &Rule,
 ) -> Option<bool> {
@@ -172,13 +172,13 @@ pub(super) fn numbers(port: &PortMatch, destination: &Pod) -> Vec<PortRange> {
 
 fn words(
     ground: &Ground<'_>,
-    own: &[&Class],
+    own: &[&PodClass],
     direction: Direction,
-    denied: &[&Class],
-    first: &Class,
+    denied: &[&PodClass],
+    first: &PodClass,
 ) -> Found {
-    let is_seen = |class: &Class| ground.sight.sees(class.namespace());
-    let title = |class: &Class| match is_seen(class) {
+    let is_seen = |class: &PodClass| ground.sight.sees(class.namespace());
+    let title = |class: &PodClass| match is_seen(class) {
         true => class.first.title().to_string(),
         false => format!("pods of namespace {}", class.namespace()),
     };

@@ -15,7 +15,7 @@ use flock_compiler_core::{Operator, Selector};
 
 use super::code::Lint;
 use super::findings::{Findings, Found, path};
-use super::ground::{Class, Ground, peers, rules};
+use super::ground::{Ground, PodClass, peers, rules};
 use super::words::{Hint, Words, plain, selector_words, shown};
 
 /// The label that every namespace has: its name.
@@ -142,7 +142,7 @@ fn names(
     ground: &Ground<'_>,
     words: &Words,
     policy: &Policy,
-    selected: &[&Class],
+    selected: &[&PodClass],
     (direction, index, rule): (Direction, usize, &Rule),
     findings: &mut Findings<'_>,
 ) {
@@ -185,7 +185,7 @@ struct Destinations<'a> {
 }
 
 impl<'a> Destinations<'a> {
-    fn add(&mut self, class: &'a Class) {
+    fn add(&mut self, class: &'a PodClass) {
         if !class.host {
             self.pods += 1;
             self.ports.extend(class.first.ports.iter().map(|port| (port.protocol, &port.name)));
@@ -196,7 +196,7 @@ impl<'a> Destinations<'a> {
 /// The pods that a rule leads to; `None` if not all of them are known, or the asker may not see them.
 fn destinations<'a>(
     ground: &'a Ground<'_>,
-    selected: &[&'a Class],
+    selected: &[&'a PodClass],
     direction: Direction,
     rule: &Rule,
 ) -> Option<Destinations<'a>> {

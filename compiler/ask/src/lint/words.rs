@@ -71,9 +71,9 @@ pub(super) fn shown<'a>(all: impl Iterator<Item = &'a str>, before: &str) -> Str
 
 /// Keys and values of labels.
 #[derive(Debug, Default)]
-pub(super) struct Vocabulary(BTreeMap<Arc<str>, BTreeSet<Arc<str>>>);
+pub(super) struct LabelValues(BTreeMap<Arc<str>, BTreeSet<Arc<str>>>);
 
-impl Vocabulary {
+impl LabelValues {
     fn add(&mut self, labels: &Labels, limit: usize) {
         for (key, value) in labels.iter() {
             if !self.0.contains_key(key) {
@@ -112,18 +112,18 @@ pub(super) struct Hint {
 /// Finds words.
 #[derive(Debug, Default)]
 pub(super) struct Words {
-    pods: RefCell<HashMap<NamespaceName, Rc<Vocabulary>>>,
-    namespaces: RefCell<Option<Rc<Vocabulary>>>,
+    pods: RefCell<HashMap<NamespaceName, Rc<LabelValues>>>,
+    namespaces: RefCell<Option<Rc<LabelValues>>>,
     compared: Cell<usize>,
 }
 
 impl Words {
     /// The labels of the pods of a namespace.
-    fn of_pods(&self, ground: &Ground<'_>, namespace: &NamespaceName) -> Rc<Vocabulary> {
+    fn of_pods(&self, ground: &Ground<'_>, namespace: &NamespaceName) -> Rc<LabelValues> {
         if let Some(known) = self.pods.borrow().get(namespace) {
             return Rc::clone(known);
         }
-        let mut words = Vocabulary::default();
+        let mut words = LabelValues::default();
         for pod in ground.cluster.world.pods_of(namespace).take(PODS) {
             words.add(&pod.labels, WORDS);
         }
@@ -140,7 +140,7 @@ impl Words {
         selector: &Selector,
     ) -> Hint {
         let seen = namespaces.iter().filter(|name| ground.sight.sees(name)).take(NAMESPACES);
-        let all: Vec<Rc<Vocabulary>> = seen.map(|name| self.of_pods(ground, name)).collect();
+        let all: Vec<Rc<LabelValues>> = seen.map(|name| self.of_pods(ground, name)).collect();
         self.hint(&all, selector)
     }
 
@@ -148,7 +148,7 @@ impl Words {
     pub(super) fn namespaces(&self, ground: &Ground<'_>, selector: &Selector) -> Hint {
         let known = self.namespaces.borrow().clone();
         let words = known.unwrap_or_else(|| {
-            let mut words = Vocabulary::default();
+            let mut words = LabelValues::default();
             for namespace in ground.cluster.world.namespaces().values() {
                 if ground.sight.sees(&namespace.name) {
                     words.add(&namespace.labels, NAMESPACE_WORDS);
@@ -160,7 +160,7 @@ impl Words {
         self.hint(&[words], selector)
     }
 
-    fn hint(&self, all: &[Rc<Vocabulary>], selector: &Selector) -> Hint {
+    fn hint(&self, all: &[Rc<LabelValues>], selector: &Selector) -> Hint {
         let none = |requirement: &&Requirement| !all.iter().any(|words| words.has(requirement));
         match selector.requirements().find(none) {
             Some(missing) => self.hint_of(all, missing),
@@ -172,7 +172,7 @@ impl Words {
     }
 
     /// What to say of a requirement that no label satisfies.
-    fn hint_of(&self, all: &[Rc<Vocabulary>], missing: &Requirement) -> Hint {
+    fn hint_of(&self, all: &[Rc<LabelValues>], missing: &Requirement) -> Hint {
         let values_of = |key: &str| {
             let mut values: Vec<&str> =
                 all.iter().filter_map(|words| words.0.get(key)).flatten().map(|value| &**value).collect();

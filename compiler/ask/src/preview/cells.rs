@@ -349,13 +349,13 @@ struct Kinds<'a> {
     kinds: Vec<Kind<'a>>,
     groups: Vec<Group>,
     ports: Vec<Vec<&'a NamedPort>>,
-    by_looks: HashMap<Looks<'a>, KindId>,
+    by_looks: HashMap<PodLooks<'a>, KindId>,
     group_ids: HashMap<Group, GroupId>,
     port_ids: HashMap<Vec<&'a NamedPort>, PortsId>,
 }
 
 /// What selectors and rules can tell of a pod.
-type Looks<'a> = (&'a str, Vec<(u32, u32)>, PortsId);
+type PodLooks<'a> = (&'a str, Vec<(u32, u32)>, PortsId);
 
 impl<'a> Kinds<'a> {
     fn of(

@@ -50,7 +50,7 @@ pub(super) struct Reason {
 
 /// Other ends that the policies of some subjects do not tell apart, and who do not tell these apart.
 #[derive(Debug)]
-struct Others {
+struct OtherClass {
     cells: Vec<CellId>,
     family: Family,
     /// What says what their policies say; `None`: they are looked at one by one.
@@ -59,7 +59,7 @@ struct Others {
 
 /// What tells other ends apart.
 #[derive(Debug, PartialEq, Eq, Hash)]
-enum Looks {
+enum OtherLooks {
     Outside(Family, u32),
     Pods(Family, u32, u32, PortsId, GroupId),
     Contested(CellId),
@@ -115,30 +115,30 @@ impl<'a> Comparison<'_, 'a> {
         groups: &[GroupId],
         affected: Affected,
         direction: Direction,
-    ) -> Result<Vec<Others>, AskError> {
+    ) -> Result<Vec<OtherClass>, AskError> {
         let (cells, objects) = (self.cells, self.objects);
         let mut looked_at = Seen::new(self.peers(groups, direction), cells, objects);
-        let mut known: HashMap<Looks, usize> = HashMap::new();
-        let mut all: Vec<Others> = Vec::new();
+        let mut known: HashMap<OtherLooks, usize> = HashMap::new();
+        let mut all: Vec<OtherClass> = Vec::new();
         let is_all = affected == Affected::ByPolicies;
         let ends = is_all.then(|| cells.all()).into_iter().flatten();
         let of_changed = (!is_all).then(|| cells.of_changed_namespaces()).into_iter().flatten();
         for (id, cell) in ends.chain(of_changed) {
             self.work.spend(1)?;
             let (looks, says) = match *cell.owners {
-                [] => (Looks::Outside(cell.family, looked_at.blocks(cell.within)), None),
+                [] => (OtherLooks::Outside(cell.family, looked_at.blocks(cell.within)), None),
                 [kind] => {
                     let Some(other) = cells.kind(kind) else { continue };
                     let seen = looked_at.pods(kind, other, self.work)?;
                     let group = other.groups[slot(reverse(direction))];
                     let blocks = looked_at.blocks(cell.within);
-                    let looks = Looks::Pods(cell.family, seen, blocks, other.ports, group);
+                    let looks = OtherLooks::Pods(cell.family, seen, blocks, other.ports, group);
                     (looks, Some((group, other.ports)))
                 }
-                _ => (Looks::Contested(id), None),
+                _ => (OtherLooks::Contested(id), None),
             };
             let index = *known.entry(looks).or_insert_with(|| {
-                all.push(Others { cells: Vec::new(), family: cell.family, says });
+                all.push(OtherClass { cells: Vec::new(), family: cell.family, says });
                 all.len() - 1
             });
             if let Some(others) = all.get_mut(index) {
@@ -161,13 +161,13 @@ impl<'a> Comparison<'_, 'a> {
         &mut self,
         direction: Direction,
         subjects: &[CellId],
-        others: &[Others],
+        others: &[OtherClass],
         differences: &mut Vec<Difference>,
     ) -> Result<(), AskError> {
         let cells = self.cells;
         let Some(first) = subjects.first().and_then(|id| cells.cell(*id)) else { return Ok(()) };
         // What the subjects' policies say is the same for all of them.
-        let mut told: Vec<(&Others, &Cell, [Ports; 2])> = Vec::new();
+        let mut told: Vec<(&OtherClass, &Cell, [Ports; 2])> = Vec::new();
         for others in others {
             let Some(other) = others.cells.first().and_then(|id| cells.cell(*id)) else { continue };
             let own = self.before_and_after(first, other, other.within, direction)?;

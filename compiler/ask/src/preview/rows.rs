@@ -27,9 +27,9 @@ const ATOM: usize = 32;
 
 /// The order of rows, in which each is once.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Key(i32, String, String, Vec<(String, u32, u32, bool)>, String);
+struct RowKey(i32, String, String, Vec<(String, u32, u32, bool)>, String);
 
-impl Key {
+impl RowKey {
     fn of(row: &v1::PreviewRow) -> Self {
         let name = |end: &Option<v1::ShownEnd>| end.as_ref().map(|end| end.name.clone()).unwrap_or_default();
         let ports = row.ports.iter();
@@ -106,7 +106,7 @@ impl<'c, 'a> Writer<'c, 'a> {
         differences: Vec<Difference>,
         work: &mut Work,
     ) -> Result<Vec<v1::PreviewRow>, AskError> {
-        let mut rows: BTreeMap<Key, v1::PreviewRow> = BTreeMap::new();
+        let mut rows: BTreeMap<RowKey, v1::PreviewRow> = BTreeMap::new();
         for difference in united(differences) {
             let subjects = self.names.of(&difference.subjects, work)?;
             let others = self.names.of(&difference.others, work)?;
@@ -121,7 +121,7 @@ impl<'c, 'a> Writer<'c, 'a> {
                     };
                     let (from, to) = (Some(from.shown.clone()), Some(to.shown.clone()));
                     let row = v1::PreviewRow { from, to, ..told.clone() };
-                    rows.insert(Key::of(&row), row);
+                    rows.insert(RowKey::of(&row), row);
                 }
             }
             if rows.len() > ROWS {

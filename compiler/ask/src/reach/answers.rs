@@ -6,7 +6,7 @@ use flock_compiler_core::judge::{Allowed, Carries, Flow, Judge, Place};
 use flock_compiler_core::object::Direction;
 use flock_shared::NodeName;
 
-use super::others::{self, Class, OPEN, Others};
+use super::others::{self, EndClass, OPEN, Others};
 use crate::ports::Ports;
 use crate::{AskError, At};
 
@@ -103,8 +103,13 @@ impl<'a, 'w> Answers<'a, 'w> {
         for at in places {
             let isolating = others::isolating(judge, at.place.owners.iter().cloned(), direction);
             let weight = 1 + others::weight(&isolating, direction);
-            let mut asked =
-                Asked { place: &at.place, weight, everything, seen: HashMap::new(), own: HashMap::new() };
+            let mut asked = AskedPlace {
+                place: &at.place,
+                weight,
+                everything,
+                seen: HashMap::new(),
+                own: HashMap::new(),
+            };
             let mut row = Vec::with_capacity(others.classes.len());
             for class in &others.classes {
                 row.push(answers.class(&mut asked, class, others)?);
@@ -134,8 +139,8 @@ impl<'a, 'w> Answers<'a, 'w> {
 
     fn class(
         &mut self,
-        asked: &mut Asked<'_>,
-        class: &Class,
+        asked: &mut AskedPlace<'_>,
+        class: &EndClass,
         others: &Others<'_>,
     ) -> Result<Option<Answer>, AskError> {
         self.spend(1)?;
@@ -175,7 +180,7 @@ impl<'a, 'w> Answers<'a, 'w> {
         Ok(Some(self.sets.and(of_asked, of_other)))
     }
 
-    fn own_node(&mut self, asked: &mut Asked<'_>, node: &NodeName) -> Result<Option<Answer>, AskError> {
+    fn own_node(&mut self, asked: &mut AskedPlace<'_>, node: &NodeName) -> Result<Option<Answer>, AskError> {
         let Some(object) = self.judge.world().nodes().get(node) else { return Ok(None) };
         let fits = |address: &&std::net::IpAddr| {
             asked.place.address.is_none_or(|own| own.is_ipv4() == address.is_ipv4())
@@ -203,7 +208,7 @@ impl<'a, 'w> Answers<'a, 'w> {
 }
 
 /// A place that is asked about.
-struct Asked<'p> {
+struct AskedPlace<'p> {
     place: &'p Place,
     weight: usize,
     everything: Answer,
@@ -224,7 +229,7 @@ pub(super) fn own_node(place: &Place) -> Option<&NodeName> {
 }
 
 /// A place of a class that is another end than the asked one.
-pub(super) fn another<'c>(asked: &Place, class: &'c Class) -> Option<&'c Place> {
+pub(super) fn another<'c>(asked: &Place, class: &'c EndClass) -> Option<&'c Place> {
     class.places.iter().find(|other| !is_same(asked, other))
 }
 

@@ -9,7 +9,7 @@ use flock_shared::NamespaceName;
 
 use super::others::Wanted;
 use super::table::Table;
-use super::{Asked, Layout, port, rows};
+use super::{Layout, TableQuery, port, rows};
 use crate::{AskError, Cluster, Sight, ends};
 
 /// So many pods are sources.
@@ -52,7 +52,7 @@ pub fn matrix(
     }
     let ports = request.ports.iter().map(port).collect::<Result<Vec<_>, _>>()?;
     let is_all = within.is_none();
-    let question = Asked { ports, layout: Layout::Matrix(within.clone()) };
+    let question = TableQuery { ports, layout: Layout::Matrix(within.clone()) };
     let mut found = Vec::new();
     for direction in [Direction::Egress, Direction::Ingress] {
         // What pods send each other is told once.

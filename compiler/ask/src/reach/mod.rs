@@ -56,14 +56,14 @@ pub fn reach(
     let asked = ends(cluster, &judge, request.end.as_ref(), sight)?;
     let wanted = Wanted { nodes: true, without: None, pods: true };
     let table = Table::of(cluster, &judge, request.end.as_ref(), &asked, direction, wanted)?;
-    rows::rows(&table, sight, &Asked { ports: port.into_iter().collect(), layout: Layout::Reach })
+    rows::rows(&table, sight, &TableQuery { ports: port.into_iter().collect(), layout: Layout::Reach })
 }
 
 /// What is asked of a table.
 #[derive(Debug)]
-pub(super) struct Asked {
+pub(super) struct TableQuery {
     /// Only these; none: all.
-    pub(super) ports: Vec<Port>,
+    pub(super) ports: Vec<PortFilter>,
     pub(super) layout: Layout,
 }
 
@@ -78,13 +78,13 @@ pub(super) enum Layout {
 
 /// A port that is asked about.
 #[derive(Debug, Clone)]
-pub(super) enum Port {
+pub(super) enum PortFilter {
     /// Protocols without ports.
     Other,
     Number(Protocol, u16),
 }
 
-impl Port {
+impl PortFilter {
     /// What it comes to at an end; of a Service, the port that it leads to there.
     pub(super) fn ports(&self, target: Option<u16>) -> Ports {
         match self {
@@ -97,14 +97,14 @@ impl Port {
 }
 
 /// Reads a port.
-pub(super) fn port(asked: &v1::Port) -> Result<Port, AskError> {
+pub(super) fn port(asked: &v1::Port) -> Result<PortFilter, AskError> {
     if asked.protocol == "other" {
-        return Ok(Port::Other);
+        return Ok(PortFilter::Other);
     }
     let protocol = Protocol::ALL.into_iter().find(|one| one.as_str() == asked.protocol);
     let number = u16::try_from(asked.number).ok().filter(|number| *number != 0);
     match (protocol, number) {
-        (Some(protocol), Some(number)) => Ok(Port::Number(protocol, number)),
+        (Some(protocol), Some(number)) => Ok(PortFilter::Number(protocol, number)),
         _ => Err(AskError::Bad(format!(
             "port {}/{}: expected 1 to 65535 of TCP, UDP or SCTP, or `other`",
             asked.number, asked.protocol

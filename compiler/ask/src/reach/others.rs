@@ -51,7 +51,7 @@ impl<'w> Lens<'w> {
 
 /// Ends that nothing in play tells apart.
 #[derive(Debug)]
-pub(super) struct Class {
+pub(super) struct EndClass {
     /// One of them, and where there are several one of another pod or node.
     pub(super) places: Vec<Place>,
     /// What the policies of the asked end see.
@@ -87,7 +87,7 @@ pub(super) struct Wanted<'a> {
 
 /// The other ends.
 pub(super) struct Others<'w> {
-    pub(super) classes: Vec<Class>,
+    pub(super) classes: Vec<EndClass>,
     /// The classes of the places of ends, each list once.
     pub(super) lists: Vec<List>,
     /// Pods by key, then the others.
@@ -101,7 +101,7 @@ pub(super) struct Others<'w> {
 
 /// What tells classes apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-struct Key {
+struct ClassKey {
     seen: u32,
     own: u32,
     /// The region of its address.
@@ -116,7 +116,7 @@ type Pairs<'w> = SmallVec<[(&'w str, &'w str); 4]>;
 pub(super) type List = SmallVec<[u32; 2]>;
 
 /// What tenants choose is looked up by no hash that they could make collide.
-struct Finder<'a, 'w> {
+struct ClassFinder<'a, 'w> {
     cluster: &'a Cluster<'w>,
     judge: &'a Judge<'w>,
     /// In which direction others are judged by their own policies.
@@ -124,7 +124,7 @@ struct Finder<'a, 'w> {
     /// Whether pods on different nodes differ, as they do to a node.
     by_node: bool,
     others: Others<'w>,
-    known: FnvHashMap<Key, u32>,
+    known: FnvHashMap<ClassKey, u32>,
     lists: FnvHashMap<List, u32>,
     seen: HashMap<(u32, Pairs<'w>, u32), u32>,
     seen_at: FnvHashMap<(u32, Option<usize>, Option<bool>), u32>,
@@ -172,7 +172,7 @@ pub(super) fn find<'w>(
         weights: vec![0],
         lens,
     };
-    let mut finder = Finder {
+    let mut finder = ClassFinder {
         cluster,
         judge,
         direction,
@@ -202,7 +202,7 @@ fn number(length: usize) -> u32 {
     u32::try_from(length).unwrap_or(u32::MAX)
 }
 
-impl<'w> Finder<'_, 'w> {
+impl<'w> ClassFinder<'_, 'w> {
     fn pods(&mut self, without: Option<&NamespaceName>) {
         let world = self.judge.world();
         self.others.all.reserve(world.pods().len());
@@ -314,7 +314,7 @@ impl<'w> Finder<'_, 'w> {
             let list: List = match addresses {
                 [] => {
                     smallvec![self.class(
-                        Key { seen, own, region: None, is_v4: None, node },
+                        ClassKey { seen, own, region: None, is_v4: None, node },
                         || place(None),
                         true
                     )]
@@ -322,7 +322,7 @@ impl<'w> Finder<'_, 'w> {
                 all => {
                     let each = all.iter().map(|address| {
                         let region = self.others.lens.regions.at(*address);
-                        let key = Key { seen, own, region, is_v4: Some(address.is_ipv4()), node };
+                        let key = ClassKey { seen, own, region, is_v4: Some(address.is_ipv4()), node };
                         self.class(key, || place(Some(*address)), true)
                     });
                     each.collect()
@@ -332,11 +332,13 @@ impl<'w> Finder<'_, 'w> {
         }
         let places = self.judge.places_of_pod(pod);
         let list = places.into_iter().map(|place| match place.address {
-            None => self.class(Key { seen, own, region: None, is_v4: None, node }, || place.clone(), true),
+            None => {
+                self.class(ClassKey { seen, own, region: None, is_v4: None, node }, || place.clone(), true)
+            }
             Some(address) if !self.judge.is_uncontested(address) => self.contested(address, place),
             Some(address) => {
                 let region = self.others.lens.regions.at(address);
-                let key = Key { seen, own, region, is_v4: Some(address.is_ipv4()), node };
+                let key = ClassKey { seen, own, region, is_v4: Some(address.is_ipv4()), node };
                 self.class(key, || place.clone(), true)
             }
         });
@@ -358,7 +360,7 @@ impl<'w> Finder<'_, 'w> {
             }
         };
         let is_v4 = place.address.map(|address| address.is_ipv4());
-        self.others.classes.push(Class { places: vec![place], seen: next, own, is_v4, is_pod });
+        self.others.classes.push(EndClass { places: vec![place], seen: next, own, is_v4, is_pod });
         class
     }
 
@@ -376,14 +378,14 @@ impl<'w> Finder<'_, 'w> {
         class
     }
 
-    fn class(&mut self, key: Key, place: impl Fn() -> Place, is_pod: bool) -> u32 {
+    fn class(&mut self, key: ClassKey, place: impl Fn() -> Place, is_pod: bool) -> u32 {
         let next = number(self.others.classes.len());
         let class = *self.known.entry(key).or_insert(next);
         if class == next {
-            let Key { seen, own, region, is_v4, .. } = key;
+            let ClassKey { seen, own, region, is_v4, .. } = key;
             let number = number(self.seen_at.len());
             let seen = *self.seen_at.entry((seen, region, is_v4)).or_insert(number);
-            self.others.classes.push(Class { places: vec![place()], seen, own, is_v4, is_pod });
+            self.others.classes.push(EndClass { places: vec![place()], seen, own, is_v4, is_pod });
         } else if let Some(class) =
             self.others.classes.get_mut(class as usize).filter(|it| it.places.len() == 1)
         {
@@ -414,7 +416,7 @@ impl<'w> Finder<'_, 'w> {
             let place = |address| Place { address, owners: Vec::new(), host: Some(name.clone()) };
             let list = match &*node.addresses {
                 [] => smallvec![self.class(
-                    Key { seen: NODE, own: OPEN, region: None, is_v4: None, node: 0 },
+                    ClassKey { seen: NODE, own: OPEN, region: None, is_v4: None, node: 0 },
                     || place(None),
                     false,
                 )],
@@ -422,7 +424,7 @@ impl<'w> Finder<'_, 'w> {
                     let each = all.iter().map(|address| {
                         let region = self.others.lens.regions.at(*address);
                         let is_v4 = Some(address.is_ipv4());
-                        let key = Key { seen: NODE, own: OPEN, region, is_v4, node: 0 };
+                        let key = ClassKey { seen: NODE, own: OPEN, region, is_v4, node: 0 };
                         self.class(key, || place(Some(*address)), false)
                     });
                     each.collect()

@@ -13,8 +13,8 @@ use super::answers::{Answer, own_node};
 use super::because::{because, mentions};
 use super::grouped::{self, Item, Part, Pods, ROWS, Way, collect};
 use super::others::End;
-use super::table::{Between, Group, Outcome, Table, Via};
-use super::{Asked, Layout};
+use super::table::{Between, EndGroup, PairOutcome, Table, Via};
+use super::{Layout, TableQuery};
 use crate::ports::{Mentions, Ports};
 use crate::shown::some_of;
 use crate::{AskError, Sight, shown};
@@ -28,16 +28,16 @@ const EXCEPTS: usize = 5;
 type NodesBy<'w> = BTreeMap<(Way, Answer), (Vec<&'w NodeName>, Between)>;
 
 /// How many pods the parts of a namespace have, by its position, as far as that was asked for.
-type Totals<'w> = RefCell<BTreeMap<usize, BTreeMap<Part<'w>, usize>>>;
+type PartTotals<'w> = RefCell<BTreeMap<usize, BTreeMap<Part<'w>, usize>>>;
 
 pub(super) fn rows(
     table: &Table<'_, '_>,
     sight: &Sight,
-    asked: &Asked,
+    asked: &TableQuery,
 ) -> Result<Vec<v1::ReachRow>, AskError> {
     let (mut rows, totals) = (Vec::new(), RefCell::default());
     for group in &table.groups {
-        Writer::new(table, group, &totals, sight, asked).write(&mut rows)?;
+        GroupWriter::new(table, group, &totals, sight, asked).write(&mut rows)?;
         if rows.len() > MOST {
             return Err(AskError::TooLarge(format!(
                 "more than {MOST} answers differ: ask about one pod, one namespace (`-n`) or one port"
@@ -48,10 +48,10 @@ pub(super) fn rows(
 }
 
 /// Writes the rows of one group.
-struct Writer<'t, 'a, 'w> {
+struct GroupWriter<'t, 'a, 'w> {
     table: &'t Table<'a, 'w>,
-    group: &'t Group,
-    totals: &'t Totals<'w>,
+    group: &'t EndGroup,
+    totals: &'t PartTotals<'w>,
     sight: &'t Sight,
     layout: &'t Layout,
     /// Only these.
@@ -59,13 +59,13 @@ struct Writer<'t, 'a, 'w> {
     passing: FnvHashMap<Answer, Ports>,
 }
 
-impl<'t, 'a, 'w> Writer<'t, 'a, 'w> {
+impl<'t, 'a, 'w> GroupWriter<'t, 'a, 'w> {
     fn new(
         table: &'t Table<'a, 'w>,
-        group: &'t Group,
-        totals: &'t Totals<'w>,
+        group: &'t EndGroup,
+        totals: &'t PartTotals<'w>,
         sight: &'t Sight,
-        asked: &'t Asked,
+        asked: &'t TableQuery,
     ) -> Self {
         let target = table.places_of(group).next().and_then(|(_, at)| at.target_port);
         let only = asked.ports.iter().map(|port| port.ports(target)).reduce(|all, one| all.or(&one));
@@ -507,10 +507,10 @@ impl<'t, 'a, 'w> Writer<'t, 'a, 'w> {
 }
 
 /// What passes, by addresses where that differs.
-fn entries(outcome: Option<&Outcome>) -> impl Iterator<Item = (Via, Answer, Between)> + use<'_> {
+fn entries(outcome: Option<&PairOutcome>) -> impl Iterator<Item = (Via, Answer, Between)> + use<'_> {
     let (same, split) = match outcome {
-        Some(Outcome::Same(answer, between)) => (Some((Via::Any, *answer, *between)), &[][..]),
-        Some(Outcome::Split(all)) => (None, &**all),
+        Some(PairOutcome::Same(answer, between)) => (Some((Via::Any, *answer, *between)), &[][..]),
+        Some(PairOutcome::Split(all)) => (None, &**all),
         _ => (None, &[][..]),
     };
     same.into_iter().chain(split.iter().copied())

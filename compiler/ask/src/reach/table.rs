@@ -31,7 +31,7 @@ pub(super) enum Via {
 
 /// What passes between two ends.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Outcome {
+pub(super) enum PairOutcome {
     /// For whichever of their addresses.
     Same(Answer, Between),
     /// By addresses; without those between which nothing passes.
@@ -40,7 +40,7 @@ pub(super) enum Outcome {
     Never,
 }
 
-impl Outcome {
+impl PairOutcome {
     fn agrees(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Never, _) | (_, Self::Never) => true,
@@ -59,17 +59,17 @@ impl Outcome {
 
 /// Asked ends that agree about every other end.
 #[derive(Debug)]
-pub(super) struct Group {
+pub(super) struct EndGroup {
     /// Positions of members.
     pub(super) members: Vec<usize>,
     /// What passes by list of classes.
-    pub(super) outcomes: Vec<Outcome>,
+    pub(super) outcomes: Vec<PairOutcome>,
     /// What they are all part of.
     pub(super) name: Option<String>,
 }
 
 /// What asked ends are part of, and how many of them are.
-type Totals = HashMap<String, usize>;
+type MemberTotals = HashMap<String, usize>;
 
 /// What passes between the asked ends and all others.
 pub(super) struct Table<'a, 'w> {
@@ -82,9 +82,9 @@ pub(super) struct Table<'a, 'w> {
     pub(super) places: Vec<&'a At>,
     /// The places of each pod, node or address that is asked about.
     pub(super) members: Vec<Vec<usize>>,
-    pub(super) groups: Vec<Group>,
+    pub(super) groups: Vec<EndGroup>,
     pub(super) endpoints_total: Option<u32>,
-    totals: Totals,
+    totals: MemberTotals,
 }
 
 impl<'a, 'w> Table<'a, 'w> {
@@ -111,7 +111,7 @@ impl<'a, 'w> Table<'a, 'w> {
             places,
             groups: Vec::new(),
             endpoints_total: ends.endpoints_total,
-            totals: Totals::new(),
+            totals: MemberTotals::new(),
         };
         table.group(asked.and_then(|end| end.end.as_ref()));
         Ok(table)
@@ -119,25 +119,25 @@ impl<'a, 'w> Table<'a, 'w> {
 
     /// Takes members together that are part of one workload or Service and agree.
     fn group(&mut self, asked: Option<&Asked>) {
-        let (mut groups, mut totals): (Vec<Group>, _) = (Vec::new(), Totals::new());
+        let (mut groups, mut totals): (Vec<EndGroup>, _) = (Vec::new(), MemberTotals::new());
         for (number, member) in self.members.iter().enumerate() {
-            let outcomes: Vec<Outcome> =
+            let outcomes: Vec<PairOutcome> =
                 self.others.lists.iter().map(|list| self.outcome(member, list)).collect();
             let name = self.name(member, asked);
             if let Some(name) = &name {
                 *totals.entry(name.clone()).or_default() += 1;
             }
-            let fits = |group: &&mut Group| {
+            let fits = |group: &&mut EndGroup| {
                 name.is_some()
                     && group.name == name
                     && group.outcomes.iter().zip(&outcomes).all(|(a, b)| a.agrees(b))
             };
             match groups.iter_mut().rev().take(COMPARED).find(fits) {
-                None => groups.push(Group { members: vec![number], outcomes, name }),
+                None => groups.push(EndGroup { members: vec![number], outcomes, name }),
                 Some(group) => {
                     group.members.push(number);
                     for (known, found) in group.outcomes.iter_mut().zip(outcomes) {
-                        if *known == Outcome::Never {
+                        if *known == PairOutcome::Never {
                             *known = found;
                         }
                     }
@@ -162,7 +162,7 @@ impl<'a, 'w> Table<'a, 'w> {
         }
     }
 
-    fn outcome(&self, member: &[usize], list: &[u32]) -> Outcome {
+    fn outcome(&self, member: &[usize], list: &[u32]) -> PairOutcome {
         let mut found: Vec<(Option<bool>, Via, Answer, Between)> = Vec::new();
         for place in member {
             for (position, class) in list.iter().enumerate() {
@@ -173,9 +173,9 @@ impl<'a, 'w> Table<'a, 'w> {
                 found.push((own.or(other), via, answer, (*place, *class)));
             }
         }
-        let Some((_, _, first, between)) = found.first().copied() else { return Outcome::Never };
+        let Some((_, _, first, between)) = found.first().copied() else { return PairOutcome::Never };
         if found.iter().all(|(_, _, answer, _)| *answer == first) {
-            return Outcome::Same(first, between);
+            return PairOutcome::Same(first, between);
         }
         let mut split: Vec<(Via, Answer, Between)> = Vec::new();
         for family in [Some(true), Some(false), None] {
@@ -189,7 +189,7 @@ impl<'a, 'w> Table<'a, 'w> {
             }
         }
         split.retain(|(_, answer, _)| *answer != NOTHING);
-        Outcome::Split(split)
+        PairOutcome::Split(split)
     }
 
     /// The asked place and another one that are between these.
@@ -199,7 +199,7 @@ impl<'a, 'w> Table<'a, 'w> {
     }
 
     /// How a group is shown; `place` is the one that was judged.
-    pub(super) fn shown(&self, group: &Group, place: usize) -> v1::ShownEnd {
+    pub(super) fn shown(&self, group: &EndGroup, place: usize) -> v1::ShownEnd {
         let mut shown = self.places.get(place).map(|at| at.shown.clone()).unwrap_or_default();
         if let (Some(name), 2..) = (&group.name, group.members.len()) {
             let workload = name.split_once('/').map(|(_, name)| name.to_owned());
@@ -226,7 +226,7 @@ impl<'a, 'w> Table<'a, 'w> {
     }
 
     /// The places of all members of a group.
-    pub(super) fn places_of(&self, group: &Group) -> impl Iterator<Item = (usize, &'a At)> {
+    pub(super) fn places_of(&self, group: &EndGroup) -> impl Iterator<Item = (usize, &'a At)> {
         let members = group.members.iter().filter_map(|member| self.members.get(*member));
         members.flatten().filter_map(|place| Some((*place, *self.places.get(*place)?)))
     }

@@ -41,7 +41,7 @@ use crate::translate::UnreadyPods;
 use crate::world::World;
 
 pub use index::Index;
-pub use over_budget::OverBudget;
+pub use over_budget::PodsOverBudget;
 pub use place::Place;
 pub use rules::{Allowed, PeerMiss, PeerWhy, PortMiss, PortWhy};
 pub use verdict::{Cite, Exempt, IsolatingPolicy, Judgement, Matched, Miss, Opinion, Verdict};
@@ -73,14 +73,14 @@ pub struct Flow {
 pub struct Judge<'w> {
     world: &'w World,
     unready: UnreadyPods,
-    lookup: Lookup<'w>,
+    lookup: ObjectLookup<'w>,
     /// The pods that are over budget; `None`: nobody is.
-    over_budget: Option<&'w OverBudget>,
+    over_budget: Option<&'w PodsOverBudget>,
 }
 
 /// How objects are found.
 #[derive(Debug)]
-enum Lookup<'w> {
+enum ObjectLookup<'w> {
     /// They are looked for among all.
     Scan,
     /// In an index of its own.
@@ -93,34 +93,34 @@ impl<'w> Judge<'w> {
     /// For some questions in a small world: addresses are looked for among all pods.
     #[must_use]
     pub const fn new(world: &'w World, unready: UnreadyPods) -> Self {
-        Self { world, unready, lookup: Lookup::Scan, over_budget: None }
+        Self { world, unready, lookup: ObjectLookup::Scan, over_budget: None }
     }
 
     /// For many questions: it indexes the world first.
     #[must_use]
     pub fn indexed(world: &'w World, unready: UnreadyPods) -> Self {
-        Self { lookup: Lookup::Own(Box::new(Index::new(world))), ..Self::new(world, unready) }
+        Self { lookup: ObjectLookup::Own(Box::new(Index::new(world))), ..Self::new(world, unready) }
     }
 
     /// For any question at once: with an index that is up to date with the world.
     #[must_use]
     pub const fn with_index(world: &'w World, unready: UnreadyPods, index: &'w Index) -> Self {
-        Self { world, unready, lookup: Lookup::Shared(index), over_budget: None }
+        Self { world, unready, lookup: ObjectLookup::Shared(index), over_budget: None }
     }
 
     /// The index, if there is one.
     #[must_use]
     pub fn index(&self) -> Option<&Index> {
         match &self.lookup {
-            Lookup::Scan => None,
-            Lookup::Own(index) => Some(index),
-            Lookup::Shared(index) => Some(index),
+            ObjectLookup::Scan => None,
+            ObjectLookup::Own(index) => Some(index),
+            ObjectLookup::Shared(index) => Some(index),
         }
     }
 
     /// Takes these pods for closed because their policies cost more than is allowed.
     #[must_use]
-    pub fn with_over_budget(mut self, pods: &'w OverBudget) -> Self {
+    pub fn with_over_budget(mut self, pods: &'w PodsOverBudget) -> Self {
         self.over_budget = Some(pods).filter(|pods| !pods.is_empty());
         self
     }

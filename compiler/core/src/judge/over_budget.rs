@@ -10,9 +10,9 @@ use crate::object::Direction;
 /// which these are: it is a fact of the translation ([`Translator::over_budget`](crate::Translator::over_budget)), which a
 /// judge is told ([`Judge::with_over_budget`](super::Judge::with_over_budget)).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct OverBudget(BTreeSet<(PodKey, Direction)>);
+pub struct PodsOverBudget(BTreeSet<(PodKey, Direction)>);
 
-impl OverBudget {
+impl PodsOverBudget {
     /// Returns true if a pod is closed in a direction.
     #[must_use]
     pub fn contains(&self, pod: &PodKey, direction: Direction) -> bool {
@@ -32,7 +32,7 @@ impl OverBudget {
     }
 }
 
-impl FromIterator<(PodKey, Direction)> for OverBudget {
+impl FromIterator<(PodKey, Direction)> for PodsOverBudget {
     fn from_iter<I: IntoIterator<Item = (PodKey, Direction)>>(pods: I) -> Self {
         Self(pods.into_iter().collect())
     }

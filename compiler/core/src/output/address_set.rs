@@ -44,12 +44,12 @@ pub struct PeerPort {
     /// The protocol.
     pub protocol: Protocol,
     /// The ports.
-    pub port: ServicePort,
+    pub port: DestinationPorts,
 }
 
 /// The ports that go with a peer.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum ServicePort {
+pub enum DestinationPorts {
     /// Those of its container ports that have this name.
     Named(PortName),
     /// These, whatever it says.

@@ -21,7 +21,7 @@ use crate::invariant::bug;
 use node_rules::NodeRulesDigest;
 use revision::SetTree;
 
-pub use address_set::{AddressSet, Membership, PeerPort, ServicePort, SetDefinition};
+pub use address_set::{AddressSet, DestinationPorts, Membership, PeerPort, SetDefinition};
 pub use guard::{Closing, PodCidrGuard};
 pub use isolated::IsolatedPods;
 pub use links::{Links, NodeAddresses};

@@ -41,7 +41,7 @@ use self::anew::Kept;
 use self::indexes::Indexes;
 use crate::change::Change;
 use crate::invariant::{Broken, Watch};
-use crate::judge::OverBudget;
+use crate::judge::PodsOverBudget;
 use crate::output::Output;
 use crate::problem::Problem;
 use crate::world::{Applied, Differences, World};
@@ -189,7 +189,7 @@ impl Translator {
     /// The pods that are closed because their policies cost more than is allowed, as of the last pass. It looks at every pod
     /// that is on a node or in a group where that is so, and at nothing where nobody is.
     #[must_use]
-    pub fn over_budget(&self) -> OverBudget {
+    pub fn over_budget(&self) -> PodsOverBudget {
         self.watch.over(|| problems::pods_over_budget(&self.indexes))
     }
 

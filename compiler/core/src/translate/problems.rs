@@ -156,7 +156,7 @@ fn groups_over_budget(indexes: &Indexes, world: &World) -> Vec<Problem> {
 }
 
 /// The pods that are closed because their policies cost more than is allowed.
-pub(super) fn pods_over_budget(indexes: &Indexes) -> judge::OverBudget {
+pub(super) fn pods_over_budget(indexes: &Indexes) -> judge::PodsOverBudget {
     let Indexes { cluster, groups, .. } = indexes;
     let mut found: Vec<(PodKey, Direction)> = Vec::new();
     let mut closed = |pod: PodId, direction| {

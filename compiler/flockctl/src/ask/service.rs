@@ -16,7 +16,7 @@ use crate::failure::{Failure, Kind};
 const OF_SERVICE: &str = "kubernetes.io/service-name";
 
 /// What tells endpoints apart: namespace and name of the pod, or the address of one that has none.
-type Place = (Option<(String, String)>, String);
+type EndpointKey = (Option<(String, String)>, String);
 
 /// A Service as an end, and the port that is asked about.
 pub(super) type Resolved = (v1::ServiceEnd, Option<v1::Port>);
@@ -88,7 +88,7 @@ fn endpoints(
         _ => None,
     };
     // An endpoint of both families stands in two slices.
-    let mut found: BTreeMap<Place, (bool, v1::ServiceEndpoint)> = BTreeMap::new();
+    let mut found: BTreeMap<EndpointKey, (bool, v1::ServiceEndpoint)> = BTreeMap::new();
     for slice in slices.iter().filter(|slice| slice.address_type != "FQDN") {
         let target = match port {
             None => Some(0),

@@ -45,7 +45,7 @@ pub(crate) struct Installed {
 
 /// Everything that was asked of the API server.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Cluster {
+pub(crate) struct ClusterFacts {
     /// Where it is to be installed.
     pub(crate) namespace: String,
     /// Such as `v1.33.0`.
@@ -65,7 +65,7 @@ pub(crate) struct Cluster {
 }
 
 /// All findings.
-pub(crate) fn judge(cluster: &Cluster) -> Vec<Finding> {
+pub(crate) fn judge(cluster: &ClusterFacts) -> Vec<Finding> {
     let mut all = vec![version(&cluster.version)];
     all.push(rights(&cluster.rights));
     all.push(priorities(cluster));
@@ -126,7 +126,7 @@ fn rights(rights: &Readable<Vec<Right>>) -> Finding {
     }
 }
 
-fn priorities(cluster: &Cluster) -> Finding {
+fn priorities(cluster: &ClusterFacts) -> Finding {
     let name = "priority";
     let wanted = ["system-cluster-critical", "system-node-critical"];
     let found = match &cluster.priorities {
@@ -244,11 +244,11 @@ fn tally<'a>(texts: impl Iterator<Item = &'a str>) -> String {
     listed(&words.collect::<Vec<_>>())
 }
 
-fn is_k3s(cluster: &Cluster) -> bool {
+fn is_k3s(cluster: &ClusterFacts) -> bool {
     cluster.nodes.as_ref().is_ok_and(|nodes| nodes.iter().any(|node| node.kubelet.contains("+k3s")))
 }
 
-fn network(cluster: &Cluster) -> Vec<Finding> {
+fn network(cluster: &ClusterFacts) -> Vec<Finding> {
     let mut all = Vec::new();
     match &cluster.workloads {
         Err(error) => all.push(NETWORK.skipped("cni", format!("DaemonSets are not told: {error}"))),
@@ -302,7 +302,7 @@ fn enforcers(workloads: &Readable<Vec<Workload>>) -> Vec<Finding> {
     all
 }
 
-fn conflicts(cluster: &Cluster) -> Vec<Finding> {
+fn conflicts(cluster: &ClusterFacts) -> Vec<Finding> {
     let mut all = enforcers(&cluster.workloads);
     if is_k3s(cluster) {
         all.push(CONFLICTS.warn(
@@ -314,7 +314,7 @@ fn conflicts(cluster: &Cluster) -> Vec<Finding> {
     all
 }
 
-fn policies(cluster: &Cluster) -> Finding {
+fn policies(cluster: &ClusterFacts) -> Finding {
     let name = "policies";
     let by_namespace = match &cluster.policies {
         Err(error) => return POLICIES.skipped(name, format!("NetworkPolicies are not told: {error}")),

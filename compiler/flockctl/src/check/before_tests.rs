@@ -21,8 +21,8 @@ fn set(name: &str) -> Workload {
 }
 
 /// A cluster that is fit for an install.
-fn cluster() -> Cluster {
-    Cluster {
+fn cluster() -> ClusterFacts {
+    ClusterFacts {
         namespace: "flock-system".to_owned(),
         version: "v1.33.0".to_owned(),
         rights: Ok(vec![Right { words: "create namespaces".to_owned(), allowed: true }]),
@@ -36,7 +36,7 @@ fn cluster() -> Cluster {
     }
 }
 
-fn with(change: impl FnOnce(&mut Cluster)) -> Vec<Finding> {
+fn with(change: impl FnOnce(&mut ClusterFacts)) -> Vec<Finding> {
     let mut cluster = cluster();
     change(&mut cluster);
     judge(&cluster)
@@ -170,7 +170,7 @@ fn policies_that_begin_to_be_enforced_are_counted() {
 #[test]
 fn what_may_not_be_read_is_told_and_fails_nothing() {
     let no = || "forbidden".to_owned();
-    let findings = judge(&Cluster {
+    let findings = judge(&ClusterFacts {
         namespace: "flock-system".to_owned(),
         version: "v1.33.0".to_owned(),
         rights: Err(no()),

@@ -16,7 +16,7 @@ use kube::{Api, Client};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use super::before::{Cluster, ClusterNode, Installed, Readable, Right};
+use super::before::{ClusterFacts, ClusterNode, Installed, Readable, Right};
 use super::enforcers::Workload;
 
 /// So many objects come in one answer.
@@ -62,7 +62,7 @@ const GRANTED: &[(&str, &str, &[&str])] = &[
 ///
 /// # Errors
 /// When the API server does not answer at all.
-pub(crate) async fn cluster(client: &Client, namespace: &str) -> Result<Cluster, kube::Error> {
+pub(crate) async fn cluster(client: &Client, namespace: &str) -> Result<ClusterFacts, kube::Error> {
     let version = client.apiserver_version().await?.git_version;
     let (rights, priorities, has_quota, nodes, workloads, proxy_mode, policies, installed) = tokio::join!(
         rights(client, namespace),
@@ -75,7 +75,7 @@ pub(crate) async fn cluster(client: &Client, namespace: &str) -> Result<Cluster,
         installed(client, namespace),
     );
     let namespace = namespace.to_owned();
-    Ok(Cluster {
+    Ok(ClusterFacts {
         namespace,
         version,
         rights,

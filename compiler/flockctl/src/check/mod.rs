@@ -1,7 +1,7 @@
 //! `check`: is all well with what is installed; `check --pre`: is a cluster fit for an install.
 //!
 //! ```text
-//! API server ─ gather ─▶ Cluster ───▶ before (pure) ─┐
+//! API server ─ gather ─▶ ClusterFacts ▶ before (pure) ────┐
 //! compilers ─ nodes ───▶ Installation ▶ after, conflicts ─┴▶ Report ─▶ table, short, json
 //! ```
 

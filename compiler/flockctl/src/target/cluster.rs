@@ -13,7 +13,7 @@ use kube::api::{ListParams, PostParams};
 use kube::config::Kubeconfig;
 use kube::{Api, Client};
 
-use super::error::{Rule, TargetError};
+use super::error::{RoleRule, TargetError};
 use super::pods::{self, LABEL, Running};
 use super::{ClusterOptions, kubeconfig};
 use crate::forward::{self, ForwardError};
@@ -109,7 +109,7 @@ impl Cluster {
             Err(ForwardError::Broken(reason)) => reason,
             Err(ForwardError::Refused(error)) => {
                 let what = format!("forward a port of pod {}/{pod}", self.namespace);
-                let rule = Rule { resource: "pods/portforward", name: None, verbs: "get, create" };
+                let rule = RoleRule { resource: "pods/portforward", name: None, verbs: "get, create" };
                 match self.refused(what, rule, error) {
                     TargetError::Request { reason, .. } => reason,
                     error => return Err(error),
@@ -130,7 +130,7 @@ impl Cluster {
         let listed = self.api::<Pod>().list(&ListParams::default().labels(LABEL)).await;
         let what = || format!("list the pods of namespace {}", self.namespace);
         let listed = listed.map_err(|error| {
-            self.refused(what(), Rule { resource: "pods", name: None, verbs: "list" }, error)
+            self.refused(what(), RoleRule { resource: "pods", name: None, verbs: "list" }, error)
         })?;
         let (namespace, context) = (self.namespace.clone(), self.context.clone());
         pods::running(&listed.items).map_err(|states| match states.is_empty() {
@@ -144,7 +144,7 @@ impl Cluster {
         let what = || format!("read ConfigMap {}/{}", self.namespace, access::CA_CONFIG_MAP);
         let rule = || {
             let name = Some(access::CA_CONFIG_MAP.to_owned());
-            Rule { resource: "configmaps", name, verbs: "get" }
+            RoleRule { resource: "configmaps", name, verbs: "get" }
         };
         let map = self.api::<ConfigMap>().get_opt(access::CA_CONFIG_MAP).await;
         let map = map.map_err(|error| self.refused(what(), rule(), error))?;
@@ -172,7 +172,11 @@ impl Cluster {
             error => {
                 let what = format!("get a token of ServiceAccount {namespace}/{account}");
                 let name = Some(account.to_string());
-                self.refused(what, Rule { resource: "serviceaccounts/token", name, verbs: "create" }, error)
+                self.refused(
+                    what,
+                    RoleRule { resource: "serviceaccounts/token", name, verbs: "create" },
+                    error,
+                )
             }
         })?;
         let token = answer.status.map(|status| status.token).unwrap_or_default();
@@ -180,7 +184,7 @@ impl Cluster {
     }
 
     /// Why the API server did not do what it was asked for.
-    fn refused(&self, what: String, rule: Rule, error: kube::Error) -> TargetError {
+    fn refused(&self, what: String, rule: RoleRule, error: kube::Error) -> TargetError {
         match error {
             kube::Error::Api(status) if status.code == 401 => {
                 TargetError::Unauthorized { what, context: self.context.clone() }

@@ -46,7 +46,7 @@ pub(crate) enum TargetError {
     )]
     Unauthorized { what: String, context: String },
     #[error("cannot {what}: {message}; what a role has to grant in namespace {namespace}: {rule}")]
-    Forbidden { what: String, namespace: NamespaceName, message: String, rule: Rule },
+    Forbidden { what: String, namespace: NamespaceName, message: String, rule: RoleRule },
     #[error(
         "no pod of the compiler in namespace {namespace} of context {context:?}: none has the label {}; \
          --compiler-namespace NAMESPACE says where it is",
@@ -83,14 +83,14 @@ pub(crate) enum TargetError {
 
 /// A rule of a role, as a manifest has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Rule {
+pub(crate) struct RoleRule {
     pub(super) resource: &'static str,
     /// `None`: all of them.
     pub(super) name: Option<String>,
     pub(super) verbs: &'static str,
 }
 
-impl std::fmt::Display for Rule {
+impl std::fmt::Display for RoleRule {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{{apiGroups: [\"\"], resources: [{}]", self.resource)?;
         if let Some(name) = &self.name {

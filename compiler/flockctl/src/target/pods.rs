@@ -16,13 +16,13 @@ pub(super) struct Running {
 
 /// Which pods run; if none is ready, what is the matter with each.
 pub(super) fn running(pods: &[Pod]) -> Result<Running, Vec<String>> {
-    let with = |wanted: &State| {
+    let with = |wanted: &PodState| {
         let found = pods.iter().filter(|pod| state(pod) == *wanted);
         let mut names: Vec<String> = found.map(name).collect();
         names.sort_unstable();
         names
     };
-    let (ready, unready) = (with(&State::Ready), with(&State::Unready));
+    let (ready, unready) = (with(&PodState::Ready), with(&PodState::Unready));
     if !ready.is_empty() {
         return Ok(Running { ready, unready });
     }
@@ -37,7 +37,7 @@ fn name(pod: &Pod) -> String {
 }
 
 #[derive(Debug, PartialEq, Eq)]
-enum State {
+enum PodState {
     Ready,
     /// It runs, and may have streams of before.
     Unready,
@@ -45,7 +45,7 @@ enum State {
     Away(String),
 }
 
-impl State {
+impl PodState {
     fn words(self) -> String {
         match self {
             Self::Ready => "ready".to_owned(),
@@ -55,19 +55,19 @@ impl State {
     }
 }
 
-fn state(pod: &Pod) -> State {
+fn state(pod: &Pod) -> PodState {
     if pod.metadata.deletion_timestamp.is_some() {
-        return State::Away("being deleted".to_owned());
+        return PodState::Away("being deleted".to_owned());
     }
     let status = pod.status.as_ref();
     let phase = status.and_then(|status| status.phase.as_deref()).unwrap_or("Unknown");
     if phase != "Running" {
-        return State::Away(phase.to_owned());
+        return PodState::Away(phase.to_owned());
     }
     let conditions = status.and_then(|status| status.conditions.as_deref()).unwrap_or_default();
     match conditions.iter().any(|condition| condition.type_ == "Ready" && condition.status == "True") {
-        true => State::Ready,
-        false => State::Unready,
+        true => PodState::Ready,
+        false => PodState::Unready,
     }
 }
 

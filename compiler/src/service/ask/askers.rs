@@ -12,24 +12,24 @@ pub(super) struct Askers(Arc<Mutex<BTreeMap<Arc<str>, usize>>>);
 
 /// The place of one question, until it is dropped.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct QuestionPlace {
     askers: Askers,
     user: Arc<str>,
 }
 
 impl Askers {
     /// A place for a question of `user`; `None`: it has too many.
-    pub(super) fn place(&self, user: &Arc<str>) -> Option<Place> {
+    pub(super) fn place(&self, user: &Arc<str>) -> Option<QuestionPlace> {
         let mut askers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let count = askers.entry(Arc::clone(user)).or_default();
         (*count < OF_ONE).then(|| {
             *count += 1;
-            Place { askers: self.clone(), user: Arc::clone(user) }
+            QuestionPlace { askers: self.clone(), user: Arc::clone(user) }
         })
     }
 }
 
-impl Drop for Place {
+impl Drop for QuestionPlace {
     fn drop(&mut self) {
         let mut askers = self.askers.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(count) = askers.get_mut(&self.user) {
@@ -48,7 +48,7 @@ mod tests {
     #[test]
     fn who_has_many_questions_gets_no_place_and_others_do() {
         let (askers, [one, other]) = (Askers::default(), ["one", "other"].map(Arc::<str>::from));
-        let mut places: Vec<Place> = std::iter::from_fn(|| askers.place(&one)).collect();
+        let mut places: Vec<QuestionPlace> = std::iter::from_fn(|| askers.place(&one)).collect();
         assert_eq!(places.len(), OF_ONE);
         let others = askers.place(&other);
         assert!(others.is_some(), "whatever somebody else asks");

@@ -20,7 +20,7 @@ use tonic::Status;
 
 use super::questions::{Asked, Questions};
 use crate::access::Grant;
-use crate::drops::{DropsHub, DropsWatcher, KnownFlow, Watched};
+use crate::drops::{DropsEvent, DropsHub, DropsWatcher, KnownFlow};
 use crate::engine::{EngineHandle, Sequence};
 use crate::mirror::{Mirror, Snapshot, rewound};
 use crate::service::connection::ConnectionHandle;
@@ -209,7 +209,7 @@ pub(super) async fn follow(mut watching: Watching, mut watcher: DropsWatcher, ro
     loop {
         let flows = tokio::select! {
             watched = watcher.next() => match watched {
-                Some(Watched::Drops(told)) => {
+                Some(DropsEvent::Drops(told)) => {
                     let flow = |flow: &flock_proto::DroppedFlow| {
                         let last = told.at.checked_sub(flow.ago).unwrap_or(told.at);
                         let packets = flow.packets;
@@ -219,7 +219,7 @@ pub(super) async fn follow(mut watching: Watching, mut watcher: DropsWatcher, ro
                     told.drops.flows().iter().map(flow).collect()
                 }
                 // What it was too slow for is kept.
-                Some(Watched::Missed(_)) => hub.flows(None),
+                Some(DropsEvent::Missed(_)) => hub.flows(None),
                 None => return,
             },
             denied = watching.grant.revoked() => {

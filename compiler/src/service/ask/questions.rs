@@ -9,7 +9,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 use tonic::Status;
 
-use super::askers::{Askers, Place};
+use super::askers::{Askers, QuestionPlace};
 use crate::access::Grant;
 use crate::engine::EngineHandle;
 use crate::mirror::Snapshot;
@@ -36,10 +36,10 @@ pub(super) struct Questions {
 
 /// A question that was let in: what its asker may see, and its place among those that wait.
 #[derive(Debug)]
-pub(super) struct Admitted {
+pub(super) struct AdmittedQuestion {
     sight: Sight,
     /// `None`: nobody is told apart.
-    place: Option<Place>,
+    place: Option<QuestionPlace>,
 }
 
 /// An answer, and the room that it takes until it is written.
@@ -74,16 +74,16 @@ impl Questions {
     ///
     /// # Errors
     /// If it asks too much at once.
-    pub(super) fn admit(&self, grant: &Grant, sight: Sight) -> Result<Admitted, Status> {
+    pub(super) fn admit(&self, grant: &Grant, sight: Sight) -> Result<AdmittedQuestion, Status> {
         let place = grant.user().map(|user| self.askers.place(user).ok_or_else(too_many)).transpose()?;
-        Ok(Admitted { sight, place })
+        Ok(AdmittedQuestion { sight, place })
     }
 
     /// Answers a question by one message.
     pub(super) async fn one<T: Message + 'static>(
         &self,
         engine: &EngineHandle,
-        admitted: Admitted,
+        admitted: AdmittedQuestion,
         answer: impl FnOnce(&Asked<'_>) -> Result<T, AskError> + Send + 'static,
     ) -> Result<Answer<T>, Status> {
         let answer = self.answer(engine, admitted, answer).await?;
@@ -95,7 +95,7 @@ impl Questions {
     pub(super) async fn rows<T: Message + 'static>(
         &self,
         engine: &EngineHandle,
-        admitted: Admitted,
+        admitted: AdmittedQuestion,
         answer: impl FnOnce(&Asked<'_>) -> Result<Vec<T>, AskError> + Send + 'static,
     ) -> Result<Answer<Vec<T>>, Status> {
         let bounded = |asked: &Asked<'_>| {
@@ -119,7 +119,7 @@ impl Questions {
     async fn answer<T: Send + 'static>(
         &self,
         engine: &EngineHandle,
-        admitted: Admitted,
+        admitted: AdmittedQuestion,
         answer: impl FnOnce(&Asked<'_>) -> Result<T, AskError> + Send + 'static,
     ) -> Result<T, Status> {
         if !engine.is_ready() {
@@ -133,7 +133,7 @@ impl Questions {
             let snapshot = engine.snapshot().await?;
             let answering = tokio::task::spawn_blocking(move || {
                 // Turn and place end with the thread, also if nobody waits for the answer any more.
-                let (_turn, Admitted { sight, place: _place }) = (turn, admitted);
+                let (_turn, AdmittedQuestion { sight, place: _place }) = (turn, admitted);
                 let mirrored = &snapshot.mirrored;
                 let cluster = Cluster {
                     over_budget: Some(&mirrored.over_budget),

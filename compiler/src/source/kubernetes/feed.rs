@@ -33,14 +33,14 @@ struct Broken<W: Watched> {
 }
 
 /// What was said of a kind so far. Holds keys only: the objects are the receiver's.
-pub(super) struct Feed<W: Watched> {
+pub(super) struct KindFeed<W: Watched> {
     converter: Converter,
     known: BTreeSet<W::Key>,
     /// The inputs that are reported at present.
     reported: BTreeSet<Arc<str>>,
 }
 
-impl<W: Watched> Feed<W> {
+impl<W: Watched> KindFeed<W> {
     pub(super) fn new(converter: Converter) -> Self {
         Self { converter, known: BTreeSet::new(), reported: BTreeSet::new() }
     }
@@ -214,8 +214,8 @@ mod tests {
     use crate::source::Kind;
     use flock_convert::HostInterfaces;
 
-    fn feed() -> Feed<Pod> {
-        Feed::new(Converter::new(ORIGIN, HostInterfaces::None))
+    fn feed() -> KindFeed<Pod> {
+        KindFeed::new(Converter::new(ORIGIN, HostInterfaces::None))
     }
 
     fn pod(name: &str) -> RawObject {
@@ -232,13 +232,13 @@ mod tests {
         )
     }
 
-    fn list(feed: &mut Feed<Pod>, objects: &[RawObject], version: &str) -> Vec<SourceEvent> {
-        let mut listing = Feed::listing();
+    fn list(feed: &mut KindFeed<Pod>, objects: &[RawObject], version: &str) -> Vec<SourceEvent> {
+        let mut listing = KindFeed::listing();
         objects.iter().for_each(|raw| feed.list(&mut listing, raw));
         feed.replace(listing, version)
     }
 
-    fn replace(feed: &mut Feed<Pod>, objects: &[RawObject]) -> Vec<String> {
+    fn replace(feed: &mut KindFeed<Pod>, objects: &[RawObject]) -> Vec<String> {
         told(&list(feed, objects, "5"))
     }
 
@@ -284,12 +284,12 @@ mod tests {
         assert_eq!(reached(&feed.apply(&broken("x"))), Reached::Event(version("4")));
         assert_eq!(reached(&feed.delete(&pod_at("x", "42"))), Reached::Event(version("42")));
         assert_eq!(reached(&feed.delete(&pod_at("x", "42"))), Reached::Event(version("42")), "unknown");
-        assert_eq!(reached(&[Feed::<Pod>::bookmark("50")]), Reached::Bookmark(version("50")));
+        assert_eq!(reached(&[KindFeed::<Pod>::bookmark("50")]), Reached::Bookmark(version("50")));
 
         assert_eq!(reached(&feed.apply(&pod_at("x", "r5"))), Reached::Somewhere);
         assert_eq!(reached(&list(&mut feed, &both, "r6")), Reached::Somewhere);
         assert_eq!(reached(&list(&mut feed, &[pod_at("x", "r5"), pod("y")], "60")), Reached::Somewhere);
-        assert_eq!(reached(&[Feed::<Pod>::bookmark("r7")]), Reached::Somewhere);
+        assert_eq!(reached(&[KindFeed::<Pod>::bookmark("r7")]), Reached::Somewhere);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! list, page by page ──▶ Listing ─┐
-//!                                 ├─ Feed ──▶ SourceEvent
+//!                                 ├─ KindFeed ──▶ SourceEvent
 //! watch, event by event ──────────┘
 //! ```
 //!

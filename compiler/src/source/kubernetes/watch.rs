@@ -20,7 +20,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::WatchSettings;
 use super::failure::WatchFailure;
-use super::feed::{Feed, Listing};
+use super::feed::{KindFeed, Listing};
 use super::raw::RawObject;
 use super::statistics::{KindStatistics, Statistics};
 use super::watched::Watched;
@@ -44,7 +44,7 @@ pub(super) struct Watcher<W: Watched> {
     /// Tells of an answer after an outage, to the watches of other kinds and from them.
     answered: Arc<Notify>,
     events: Events,
-    feed: Feed<W>,
+    feed: KindFeed<W>,
     /// Pauses while the server cannot be asked; starts over once a watch is open.
     backoff: Backoff,
     /// Pauses before listings after the first, which cost the server most; starts over after a time without any.
@@ -71,7 +71,7 @@ impl<W: Watched> Watcher<W> {
             statistics,
             answered,
             events,
-            feed: Feed::new(converter),
+            feed: KindFeed::new(converter),
             backoff: settings.backoff.clone(),
             relist: settings.relist.clone(),
             relisted: None,
@@ -117,7 +117,7 @@ impl<W: Watched> Watcher<W> {
 
     /// Reads all objects, page by page, and the version that they were read at.
     async fn list(&self, limit: Option<u32>) -> Result<(Listing<W>, String), WatchFailure> {
-        let mut listing = Feed::listing();
+        let mut listing = KindFeed::listing();
         let mut params = ListParams { limit, ..ListParams::default() };
         loop {
             let request = Request::new(W::PATH)
@@ -178,7 +178,7 @@ impl<W: Watched> Watcher<W> {
         let at = page.metadata.resource_version.and_then(|at| at.parse::<Version>().ok());
         // What compares with nothing says nothing.
         let Some((at, read)) = at.zip(version.parse::<Version>().ok()) else { return Ok(Ok(())) };
-        self.send(vec![Feed::<W>::store(at, asked)]).await?;
+        self.send(vec![KindFeed::<W>::store(at, asked)]).await?;
         Ok(if at < read { Err(WatchFailure::WentBack { at, read }) } else { Ok(()) })
     }
 
@@ -240,7 +240,7 @@ impl<W: Watched> Watcher<W> {
             WatchEvent::Bookmark(bookmark) => {
                 let version =
                     Some(&*bookmark.metadata.resource_version).filter(|version| !version.is_empty());
-                (version.map(Feed::<W>::bookmark).into_iter().collect(), version)
+                (version.map(KindFeed::<W>::bookmark).into_iter().collect(), version)
             }
             // Told apart before.
             WatchEvent::Error(_) => (Vec::new(), None),

@@ -1,6 +1,6 @@
 //! A flow in words that expectations are made of.
 
-use flock_lab::{Cell, Family, Protocol, Verdict, differences};
+use flock_lab::{Family, MatrixCell, Protocol, Verdict, differences};
 use std::collections::BTreeMap;
 
 use crate::members::{Member, member};
@@ -38,7 +38,7 @@ pub(crate) struct Flow {
 }
 
 impl Flow {
-    fn of(cell: &Cell) -> Self {
+    fn of(cell: &MatrixCell) -> Self {
         Self {
             from: member(&cell.from),
             to: member(&cell.to),
@@ -71,7 +71,10 @@ impl Flow {
 }
 
 /// Where measured verdicts differ from what `allowed` says. A pod always reaches itself.
-pub(crate) fn wrong(measured: &BTreeMap<Cell, Verdict>, allowed: impl Fn(&Flow) -> bool) -> Vec<String> {
+pub(crate) fn wrong(
+    measured: &BTreeMap<MatrixCell, Verdict>,
+    allowed: impl Fn(&Flow) -> bool,
+) -> Vec<String> {
     differences(measured, |cell| {
         let flow = Flow::of(cell);
         if flow.from.name == flow.to.name || allowed(&flow) { Verdict::Reached } else { Verdict::Dropped }

@@ -327,7 +327,7 @@ impl Cluster {
 
     /// Addresses with several owners, in order.
     pub(in crate::translate) fn disputes(&self) -> Vec<Dispute> {
-        let owner = |entry: &PodEntry| Owner {
+        let owner = |entry: &PodEntry| DisputeOwner {
             pod: Arc::clone(&entry.pod),
             namespace: self.labels_around(entry).cloned(),
         };
@@ -399,11 +399,11 @@ impl Cluster {
 /// An address with several owners.
 pub(in crate::translate) struct Dispute {
     pub(in crate::translate) address: IpAddr,
-    pub(in crate::translate) owners: Vec<Owner>,
+    pub(in crate::translate) owners: Vec<DisputeOwner>,
 }
 
 /// An owner of a contested address, with what tells whether a peer matches it.
-pub(in crate::translate) struct Owner {
+pub(in crate::translate) struct DisputeOwner {
     pub(in crate::translate) pod: Arc<Pod>,
     /// The labels of its namespace.
     namespace: Option<Labels>,
@@ -411,7 +411,7 @@ pub(in crate::translate) struct Owner {
 
 impl Dispute {
     /// Returns true if the address is one of `peers` if it belongs to that owner; `None`: by address alone.
-    pub(in crate::translate) fn is_one_of(&self, peers: &PeerMatch, owner: Option<&Owner>) -> bool {
+    pub(in crate::translate) fn is_one_of(&self, peers: &PeerMatch, owner: Option<&DisputeOwner>) -> bool {
         match peers {
             PeerMatch::Any => true,
             PeerMatch::OneOf(peers) => peers.iter().any(|peer| match peer {

@@ -3,7 +3,7 @@
 use crate::identity::{Digest, Identify};
 use crate::label::{Operator, Requirement, Selector};
 use crate::object::{NamespaceScope, Peer, PodPeer};
-use crate::output::{Membership, PeerPort, ServicePort};
+use crate::output::{DestinationPorts, Membership, PeerPort};
 use crate::translate::rules::merge::PeerUnion;
 
 impl Identify for Requirement {
@@ -83,11 +83,11 @@ impl Identify for PeerPort {
             }
         }
         match &self.port {
-            ServicePort::Named(name) => {
+            DestinationPorts::Named(name) => {
                 digest.tag(self.protocol as u8);
                 digest.text(name.as_str());
             }
-            ServicePort::Numbers { first, last } => {
+            DestinationPorts::Numbers { first, last } => {
                 // No protocol has such a tag.
                 digest.tag(0x10 | self.protocol as u8);
                 digest.number((*first).into());

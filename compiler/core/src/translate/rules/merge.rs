@@ -13,10 +13,10 @@ use crate::invariant::bug;
 use crate::object::{
     Direction, NamedPort, Peer, PeerMatch, Pod, PodPeer, PortMatch, PortName, Rule, RulePorts,
 };
-use crate::output::{PeerPort, RuleSet, ServicePort};
+use crate::output::{DestinationPorts, PeerPort, RuleSet};
 use crate::port::{PortRange, PortSet, Protocol, split};
 use crate::translate::budget::{self, Budgets, OverBudget};
-use crate::translate::index::cluster::{Dispute, Owner};
+use crate::translate::index::cluster::{Dispute, DisputeOwner};
 use crate::translate::rules::shareable::rule_set;
 
 /// The numbers that port names stand for on a group of destination pods.
@@ -158,7 +158,7 @@ fn named_destinations<'a>(
         PeerMatch::Any => vec![None],
         PeerMatch::OneOf(peers) => peers.iter().map(Some).collect(),
     };
-    let port = ServicePort::Named(name.clone());
+    let port = DestinationPorts::Named(name.clone());
     each.into_iter().map(move |peer| PeerPort { peer: peer.cloned(), protocol, port: port.clone() })
 }
 
@@ -185,7 +185,7 @@ fn fold(ports: &mut Vec<(PortRange, usize)>, unions: &[PeerUnion], few: usize) -
         }
         let is_folded = |place: usize| widths.get(place).is_some_and(|it| (1..=most_ports).contains(it));
         for (range, place) in ports.extract_if(.., |(_, place)| is_folded(*place)) {
-            let port = ServicePort::Numbers { first: range.first(), last: range.last() };
+            let port = DestinationPorts::Numbers { first: range.first(), last: range.last() };
             let one = |peer: &Arc<PodPeer>| PeerPort {
                 peer: Some(Peer::Pods(Arc::clone(peer))),
                 protocol: range.protocol(),
@@ -285,7 +285,7 @@ fn contested(
 ) -> BTreeMap<IpAddr, PortSet> {
     let mut found = BTreeMap::new();
     for dispute in disputes.iter().filter(|dispute| !any_port.contains(dispute.address)) {
-        let allowed = |owner: Option<&Owner>| {
+        let allowed = |owner: Option<&DisputeOwner>| {
             let matching = rules.iter().filter(|rule| dispute.is_one_of(&rule.peers, owner));
             allowed_ports(direction, matching.copied(), resolution, owner.map(|owner| &*owner.pod))
         };

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::collections::ids::PodId;
 use crate::members::{Member, Members, Service};
 use crate::object::{Peer, PodPeer, PortName};
-use crate::output::{Membership, PeerPort, ServicePort};
+use crate::output::{DestinationPorts, Membership, PeerPort};
 use crate::port::Protocol;
 use crate::translate::index::cluster::{Cluster, PodEntry};
 
@@ -29,8 +29,8 @@ pub(in crate::translate) fn by_port(rule: &Membership) -> impl Iterator<Item = (
     };
     let found = destinations.iter().filter(|d| !matches!(d.peer, Some(Peer::Pods(_))));
     found.filter_map(|destination| match &destination.port {
-        ServicePort::Named(name) => Some((destination.protocol, name.clone())),
-        ServicePort::Numbers { .. } => None,
+        DestinationPorts::Named(name) => Some((destination.protocol, name.clone())),
+        DestinationPorts::Numbers { .. } => None,
     })
 }
 
@@ -82,8 +82,8 @@ fn serve(one: &PeerPort, id: PodId, entry: &PodEntry, cluster: &Cluster, to: &mu
         to.extend(reached.map(|address| Member { address, service }));
     };
     match port {
-        ServicePort::Named(name) => entry.pod.numbers(*protocol, name).for_each(on),
-        ServicePort::Numbers { first, last } => (*first..=*last).for_each(&mut on),
+        DestinationPorts::Named(name) => entry.pod.numbers(*protocol, name).for_each(on),
+        DestinationPorts::Numbers { first, last } => (*first..=*last).for_each(&mut on),
     }
 }
 

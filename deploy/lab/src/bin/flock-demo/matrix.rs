@@ -3,21 +3,21 @@
 use std::collections::BTreeMap;
 use std::io;
 
-use flock_lab::{Cell, Family, Verdict};
+use flock_lab::{Family, MatrixCell, Verdict};
 
 use crate::scenario::{Column, Expected, PODS, PodPlan, columns};
 use crate::screen::{Screen, Style};
 
 /// The verdicts of one run, in both families.
 pub(crate) struct Measured {
-    verdicts: BTreeMap<Cell, Verdict>,
+    verdicts: BTreeMap<MatrixCell, Verdict>,
 }
 
 /// What both families of a cell said, IPv4 first.
 type Pair = [Option<Verdict>; 2];
 
 impl Measured {
-    pub(crate) const fn new(verdicts: BTreeMap<Cell, Verdict>) -> Self {
+    pub(crate) const fn new(verdicts: BTreeMap<MatrixCell, Verdict>) -> Self {
         Self { verdicts }
     }
 
@@ -28,7 +28,7 @@ impl Measured {
 
     fn pair(&self, from: &PodPlan, column: &Column) -> Pair {
         [(Family::V4, column.pod.v4), (Family::V6, column.pod.v6)].map(|(_, address)| {
-            let key = Cell {
+            let key = MatrixCell {
                 from: from.name.to_owned(),
                 to: column.pod.name.to_owned(),
                 address: address.parse().ok()?,
