@@ -297,13 +297,13 @@ impl World {
                         before.into_iter().for_each(|(_, before)| share_owner(pod, &before.owner));
                     }
                     Edit::Replace(pods) => {
+                        let found = parallel::map(pods, |pod| self.attachment_of(pod).map(Arc::new));
                         let mut last = Owner::Nobody;
-                        for pod in &mut *pods {
+                        for (pod, found) in pods.iter_mut().zip(found) {
                             share_owner(pod, &last);
                             last.clone_from(&pod.owner);
+                            self.take_over(pod, found);
                         }
-                        let found = parallel::map(pods, |pod| self.attachment_of(pod).map(Arc::new));
-                        pods.iter_mut().zip(found).for_each(|(pod, found)| self.take_over(pod, found));
                     }
                     Edit::Delete(_) => {}
                 }

@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use crate::agent::{Agent, Keepalive, Manner, Verified};
+use crate::agent::{Agent, Keepalive, Kind, Manner, Verified};
 use crate::cluster;
 use crate::secured::{Cluster, Tls};
 
@@ -52,12 +52,23 @@ impl Agents {
         Ok(())
     }
 
-    /// Waits for so many pieces of news.
+    /// Waits for so many updates.
     pub(crate) async fn verified(&mut self, count: usize) -> anyhow::Result<Vec<Verified>> {
+        self.updates(count, |_| true).await
+    }
+
+    /// Waits for so many updates with a script. Others come when they like: a node whose past nobody knows has all others
+    /// look at their connections.
+    pub(crate) async fn changed(&mut self, count: usize) -> anyhow::Result<Vec<Verified>> {
+        self.updates(count, |kind| kind != Kind::Current).await
+    }
+
+    async fn updates(&mut self, count: usize, counts: fn(Kind) -> bool) -> anyhow::Result<Vec<Verified>> {
         let mut verified = Vec::with_capacity(count);
         let all = async {
             while verified.len() < count {
-                verified.push(self.news.recv().await.context("the agents are gone")?);
+                let news = self.news.recv().await.context("the agents are gone")?;
+                verified.extend(Some(news).filter(|news| counts(news.kind)));
             }
             anyhow::Ok(())
         };

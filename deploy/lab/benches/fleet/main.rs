@@ -158,7 +158,7 @@ async fn fleet(ground: &Ground<'_>, first: Manner) -> anyhow::Result<Fleet> {
     for change in 0..=options.changes {
         let (theirs, ours) = (compiler.usage()?, Usage::of(std::process::id())?);
         let made = tokio::task::block_in_place(|| compiler.change(answering))?;
-        let verified = agents.verified(answering).await?;
+        let verified = agents.changed(answering).await?;
         // The first change warms both processes.
         if change == 0 {
             continue;
