@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use flock_compiler_core::judge::{Carries, Flow, Judge, Place, Verdict};
 use flock_compiler_core::object::Direction;
 use flock_compiler_core::port::Protocol;
+use flock_proto::v1::end::End as Asked;
 use flock_proto::{DropDirection, DropKey, v1};
 use flock_shared::{NamespaceName, NodeName};
 
@@ -32,8 +33,17 @@ pub fn numbered(carries: Carries) -> Option<(u8, u16)> {
 #[derive(Debug, Default)]
 pub struct DropFilter {
     namespace: Option<NamespaceName>,
-    from: Option<Ends>,
-    to: Option<Ends>,
+    from: Option<DropEnd>,
+    to: Option<DropEnd>,
+}
+
+/// An end that is asked for.
+#[derive(Debug)]
+enum DropEnd {
+    /// Whatever address is nobody's.
+    Internet,
+    /// These.
+    Ends(Ends),
 }
 
 impl DropFilter {
@@ -57,7 +67,12 @@ impl DropFilter {
             sight.may_ask(judge, [request.from.as_ref(), request.to.as_ref()])?;
         }
         let find = |end: &Option<v1::End>| {
-            end.as_ref().map(|end| ends(cluster, judge, Some(end), sight)).transpose()
+            let Some(end) = end else { return Ok(None) };
+            // One address stands for the internet where something is judged; here each is itself.
+            if matches!(end.end, Some(Asked::Internet(_))) {
+                return Ok(Some(DropEnd::Internet));
+            }
+            ends(cluster, judge, Some(end), sight).map(|ends| Some(DropEnd::Ends(ends)))
         };
         Ok(Self { namespace, from: find(&request.from)?, to: find(&request.to)? })
     }
@@ -68,22 +83,20 @@ impl DropFilter {
             let namespace = self.namespace.as_ref();
             namespace.is_none_or(|asked| place.owners.iter().any(|pod| pod.key.namespace == *asked))
         };
-        let is_at = |ends: &Option<Ends>, place: &Place| {
-            ends.as_ref().is_none_or(|ends| ends.at.iter().any(|at| is_one(&at.place, place)))
+        let is_at = |end: &Option<DropEnd>, place: &Place| match end {
+            None => true,
+            Some(DropEnd::Internet) => place.owners.is_empty() && place.host.is_none(),
+            Some(DropEnd::Ends(ends)) => ends.at.iter().any(|at| is_one(&at.place, place)),
         };
         (is_in(source) || is_in(destination)) && is_at(&self.from, source) && is_at(&self.to, destination)
     }
 }
 
-/// Returns true if a place is one that was asked about: the same address or pod, or the internet and nobody's address.
+/// Returns true if a place is one that was asked about: the same address, pod or node.
 fn is_one(asked: &Place, place: &Place) -> bool {
     let is_pod = asked.owners.iter().any(|pod| place.is_of(&pod.key));
     let is_host = asked.host.is_some() && asked.host == place.host;
-    let is_nobody = |place: &Place| place.owners.is_empty() && place.host.is_none();
-    is_pod || is_host || (asked.address == place.address && asked.address.is_some()) || {
-        let family = |place: &Place| place.address.map(|address| address.is_ipv4());
-        is_nobody(asked) && is_nobody(place) && family(asked) == family(place) && asked.address.is_none()
-    }
+    is_pod || is_host || (asked.address == place.address && asked.address.is_some())
 }
 
 /// What is to be told of a dropped flow.

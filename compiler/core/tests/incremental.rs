@@ -11,10 +11,12 @@ use std::sync::Arc;
 use flock_compiler_core::nft::costs::Costs;
 use flock_compiler_core::nft::read::Lines;
 use flock_compiler_core::nft::{Table, write};
+use flock_compiler_core::object::Pod;
 use flock_compiler_core::output::Closing;
 use flock_compiler_core::translate::{Budgets, Load, translate_with};
 use flock_compiler_core::{
-    Consequence, DeltaBody, Options, Output, Pass, Problem, Translator, UnreadyPods, diff, layout, render,
+    Change, Consequence, DeltaBody, Edit, Options, Output, Pass, Problem, Translator, UnreadyPods, diff,
+    layout, render,
 };
 use flock_shared::{NodeName, Superseded};
 use proptest::collection::vec;
@@ -26,6 +28,7 @@ use flock_model::{Markers, apply};
 use support::dice::Dice;
 use support::generator;
 use support::history::Walk;
+use support::objects;
 
 /// What an agent would have on each node.
 #[derive(Default)]
@@ -255,5 +258,27 @@ proptest! {
         let budgets = Budgets { few_unions: 0, ..Budgets::default() };
         let counts = history(&clusters, &mut Dice(seed), EVENTS / 2, budgets);
         prop_assert_eq!(counts.fulls, 0);
+    }
+}
+
+#[test]
+fn what_is_more_than_the_last_step_may_hold_is_a_full_script() {
+    let node = objects::node(1);
+    let address = |number: u32| format!("10.{}.{}.{}", 1 + (number >> 16), number >> 8 & 255, number & 255);
+    for (pods, has_delta) in [(2_000, true), (9_000, true), (11_000, false)] {
+        let mut translator = Translator::new();
+        translator.apply(Change::Node(Edit::Replace(vec![node.clone()])));
+        let pod = |number| Pod {
+            node: Some(objects::name(1)),
+            ..objects::pod("shop", &format!("p{number}"), &[&address(number)])
+        };
+        translator.apply(Change::Pod(Edit::Replace((0..pods).map(pod).collect())));
+        translator.pass();
+        translator.apply(Change::Policy(Edit::Upsert(objects::deny("shop"))));
+        let pass = translator.pass();
+        let [change] = &pass.changes[..] else { panic!("one node changes") };
+        let before = change.before.as_ref().unwrap();
+        assert_eq!(diff(before, &change.after).is_some(), has_delta, "{pods}");
+        assert_eq!(change.body.is_some(), has_delta, "{pods}");
     }
 }

@@ -14,12 +14,21 @@ use crate::forward::Forward;
 pub(crate) enum Kind {
     /// What had begun, and was to go on, has ended.
     Ended,
-    /// It cannot be asked like this: there is no such node, or the asker may not know.
+    /// It cannot be asked like this, or the asker may not know.
     Question,
+    /// What it is about is not there, as far as the compilers know.
+    NotThere,
     /// The token is not accepted, or no longer.
     Token,
     /// No compiler can be reached, or none answers.
     Unreachable,
+}
+
+impl Kind {
+    /// Returns true if the same question gets no answer later either, unless something else changes.
+    pub(crate) const fn is_question(self) -> bool {
+        matches!(self, Self::Question | Self::NotThere)
+    }
 }
 
 /// Why there is no answer.
@@ -38,9 +47,8 @@ impl Failure {
     /// The compiler's words, without gRPC's; where a connection through a cluster broke, the reason of that.
     pub(crate) async fn asked(status: &Status, forward: Option<Forward>) -> Self {
         let kind = match status.code() {
-            Code::NotFound | Code::InvalidArgument | Code::PermissionDenied | Code::Unimplemented => {
-                Kind::Question
-            }
+            Code::NotFound => Kind::NotThere,
+            Code::InvalidArgument | Code::PermissionDenied | Code::Unimplemented => Kind::Question,
             Code::Unauthenticated => Kind::Token,
             _ => Kind::Unreachable,
         };
@@ -65,7 +73,8 @@ impl Failure {
     pub(crate) fn of_all(failures: Vec<(String, Self)>) -> Self {
         // That there is no such thing says more than that one replica cannot be asked.
         let kinds: Vec<Kind> = failures.iter().map(|(_, failure)| failure.kind).collect();
-        let kind = [Kind::Question, Kind::Token].into_iter().find(|kind| kinds.contains(kind));
+        let kind =
+            [Kind::Question, Kind::NotThere, Kind::Token].into_iter().find(|kind| kinds.contains(kind));
         let kind = kind.unwrap_or(Kind::Unreachable);
         let mut failures = failures.into_iter();
         let Some((name, first)) = failures.next() else {
@@ -90,7 +99,7 @@ impl Failure {
     pub(crate) fn exit_code(&self) -> ExitCode {
         ExitCode::from(match self.kind {
             Kind::Ended => 1,
-            Kind::Question | Kind::Token => 2,
+            Kind::Question | Kind::NotThere | Kind::Token => 2,
             Kind::Unreachable => 3,
         })
     }

@@ -196,15 +196,16 @@ impl Changes<'_> {
         }
         self.begun = true;
         for row in &about {
-            let line = print::line(row, width, self.format)?;
+            // Not as it is padded, which follows the longest name.
+            let plain = print::line(row, 0, self.format)?;
             let before = self.shown.get(&row.status.node);
             // Of those that were behind it is told that they are not any more.
-            if before == Some(&line) || before.is_none() && !self.query.shows(row) {
+            if before == Some(&plain) || before.is_none() && !self.query.shows(row) {
                 continue;
             }
-            print::write(&line)?;
+            print::write(&print::line(row, width, self.format)?)?;
             match self.query.shows(row) {
-                true => self.shown.insert(row.status.node.clone(), line),
+                true => self.shown.insert(row.status.node.clone(), plain),
                 false => self.shown.remove(&row.status.node),
             };
         }

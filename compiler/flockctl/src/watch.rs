@@ -125,8 +125,8 @@ impl Watch<'_> {
     async fn ended(&mut self, failure: Failure, had_begun: bool) -> Result<(), Failure> {
         let Failure { kind, error } = failure;
         let is_last = self.watched.is_empty();
-        if is_last && (kind == Kind::Question || !self.target.goes_on()) {
-            let kind = if kind == Kind::Question { kind } else { Kind::Ended };
+        if is_last && (kind.is_question() || !self.target.goes_on()) {
+            let kind = if kind.is_question() { kind } else { Kind::Ended };
             return Err(Failure { kind, error });
         }
         if had_begun {

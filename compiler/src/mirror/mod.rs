@@ -38,8 +38,10 @@ const PATIENCE: Duration = Duration::from_millis(200);
 const LOOK: Duration = Duration::from_millis(5);
 /// How long a question waits until the mirror knows what was published when it was asked.
 const CATCH_UP: Duration = Duration::from_secs(1);
-/// More objects than these are taken over in a copy, so that whoever wants a snapshot meanwhile does not wait.
+/// More objects than these are taken over in a copy, so that whoever wants a snapshot meanwhile does not wait; or more
+/// outputs, each of which takes less than one microsecond. A copy is of all maps, however little of them changes.
 const IN_PLACE: usize = 1000;
+const OUTPUTS_IN_PLACE: usize = 8 * IN_PLACE;
 
 /// The objects of a pass, and what it has published.
 #[derive(Debug, Clone, Default)]
@@ -113,19 +115,20 @@ impl Mirror {
     fn take_over(&self, news: Vec<PassNews>) {
         let Some(newest) = news.last().map(|pass| pass.sequence) else { return };
         news.iter().filter(|pass| pass.is_pass).for_each(log);
-        let size: usize = news.iter().map(PassNews::len).sum();
-        let held = {
+        let is_small = news.iter().map(PassNews::objects).sum::<usize>() <= IN_PLACE
+            && news.iter().map(|pass| pass.changed.len()).sum::<usize>() <= OUTPUTS_IN_PLACE;
+        let done = {
             let mut state = self.0.state.lock();
             let MirrorState { mirrored, history } = &mut *state;
-            match Arc::get_mut(mirrored).filter(|_| size <= IN_PLACE) {
+            match Arc::get_mut(mirrored).filter(|_| is_small) {
+                // What nodes had before is dropped once the lock is not held any more.
                 Some(mirrored) => {
-                    news.into_iter().for_each(|pass| mirrored.take_over(pass, history));
-                    None
+                    Ok(news.into_iter().map(|pass| mirrored.apply(pass).record(history)).collect::<Vec<_>>())
                 }
-                None => Some((Arc::clone(mirrored), news)),
+                None => Err((Arc::clone(mirrored), news)),
             }
         };
-        if let Some((held, news)) = held {
+        if let Err((held, news)) = done {
             // Nobody else writes, so nothing comes in between. The lock is not held while the maps are copied.
             let mut copy = Mirrored::clone(&held);
             let mut later = Vec::new();
@@ -134,11 +137,11 @@ impl Mirror {
             }
             let copy = Arc::new(copy);
             let mut state = self.0.state.lock();
-            later.into_iter().for_each(|pass| pass.record(&mut state.history));
+            let outputs: Vec<_> = later.into_iter().map(|pass| pass.record(&mut state.history)).collect();
             let before = std::mem::replace(&mut state.mirrored, copy);
             drop(state);
             // What was mirrored before is dropped out of the lock, too.
-            drop((before, held));
+            drop((before, held, outputs));
         }
         self.0.reached.send_replace(newest);
     }
@@ -194,14 +197,15 @@ struct Taken {
 }
 
 impl Taken {
-    fn record(self, history: &mut History) {
+    /// The outputs that are not mirrored any more.
+    fn record(self, history: &mut History) -> Vec<Arc<Output>> {
         let PassNews { sequence, is_pass, at, took, changed, objects, .. } = self.pass;
         if !is_pass {
             // The way back leads past it: what it changed is shown as it is.
             if matches!(objects, Objects::All(_)) {
                 history.forget_earlier(sequence);
             }
-            return;
+            return changed;
         }
         let nodes = history.node_set(changed.iter().map(|output| output.node()));
         let differences = match objects {
@@ -210,14 +214,12 @@ impl Taken {
         };
         let (objects, counts) = history::changed(differences.as_deref().unwrap_or_default());
         history.push(PassRecord { sequence, at, took, objects, counts, nodes }, differences);
+        changed
     }
 }
 
 impl Mirrored {
-    fn take_over(&mut self, pass: PassNews, history: &mut History) {
-        self.apply(pass).record(history);
-    }
-
+    /// Takes a pass over. Its outputs are then those of the same nodes before, where there were any.
     fn apply(&mut self, mut pass: PassNews) -> Taken {
         match &mut pass.objects {
             Objects::Changed(differences) => {
@@ -232,8 +234,11 @@ impl Mirrored {
             }
         }
         pass.gone.iter().for_each(|node| drop(self.outputs.remove(node)));
-        for output in &pass.changed {
-            self.outputs.insert(output.node().clone(), Arc::clone(output));
+        for output in &mut pass.changed {
+            match self.outputs.get_mut(output.node()) {
+                Some(known) => std::mem::swap(known, output),
+                None => _ = self.outputs.insert(output.node().clone(), Arc::clone(output)),
+            }
         }
         self.over_budget = pass.over_budget.take().unwrap_or_else(|| Arc::clone(&self.over_budget));
         self.sequence = pass.sequence;
@@ -242,12 +247,12 @@ impl Mirrored {
 }
 
 impl PassNews {
-    fn len(&self) -> usize {
-        let objects = match &self.objects {
+    /// How many objects differ.
+    fn objects(&self) -> usize {
+        match &self.objects {
             Objects::Changed(differences) => differences.iter().map(|it| it.len()).sum(),
-            Objects::All(_) => usize::MAX / 2,
-        };
-        objects.saturating_add(self.changed.len())
+            Objects::All(_) => IN_PLACE + 1,
+        }
     }
 }
 

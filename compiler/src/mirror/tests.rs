@@ -108,6 +108,22 @@ fn a_question_keeps_what_it_holds() {
 }
 
 #[test]
+fn what_concerns_all_nodes_copies_no_objects() {
+    let mut scene = Scene::new();
+    let named = |number: usize| Node::new(NodeName::new(&format!("node-{number}")).unwrap());
+    scene.pass((0..2 * IN_PLACE).map(|number| Change::Node(Edit::Upsert(named(number)))).collect());
+    scene.follow();
+    let address = Arc::as_ptr(&scene.mirror.snapshot().mirrored);
+    // The first addresses of a family: each node's table changes its form.
+    let addresses = [std::net::IpAddr::from(std::net::Ipv6Addr::LOCALHOST)].into_iter().collect();
+    let network = PodNetwork::own(addresses, None);
+    scene.pass(vec![Change::Pod(Edit::Upsert(Pod { network, ..pod(7) }))]);
+    scene.follow();
+    assert_eq!(Arc::as_ptr(&scene.mirror.snapshot().mirrored), address);
+    scene.check();
+}
+
+#[test]
 fn a_mirror_that_is_told_too_much_gets_all_objects_instead() {
     let mut scene = Scene::new();
     // One listing that is more than may wait, and then single changes that are too many together.

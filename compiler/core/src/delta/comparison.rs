@@ -5,6 +5,7 @@ use std::ptr;
 
 use smallvec::{SmallVec, smallvec};
 
+use super::LAST_STEP_OBJECTS;
 use super::shared::{Chain, Chains, SharedChange, SharedPart, chains_of};
 use crate::layout::{Layout, bridge, node_rules, source_check};
 use crate::nft::{Element, Family, MapName, SetType, Transaction, Verdict, write_changed_keys};
@@ -46,6 +47,9 @@ impl<'a> Comparison<'a> {
     pub(super) fn write_node_rules(&self, out: &mut String) -> Option<bool> {
         let Some(maps) = self.sent_elsewhere() else {
             let node_rules = self.node_rules()?;
+            if node_rules.objects() > LAST_STEP_OBJECTS {
+                return None;
+            }
             out.push_str(&node_rules.write());
             return Some(node_rules.deletes());
         };
@@ -57,6 +61,8 @@ impl<'a> Comparison<'a> {
     /// The addresses that are sent to another chain, by dispatch map, if nothing else differs.
     fn sent_elsewhere(&self) -> Option<SmallVec<[ChangedKeys; 4]>> {
         if self.isolated.is_empty()
+            // Of so many it is counted first what they come to.
+            || self.isolated.len() > LAST_STEP_OBJECTS / 8
             || self.old.source_checks != self.new.source_checks
             || self.old.guard != self.new.guard
             || self.old.links != self.new.links

@@ -351,7 +351,7 @@ async fn watch_drops(
             Ok(row) => row,
             Err(status) => {
                 let failure = Failure::asked(&status, None).await;
-                let kind = if failure.kind == Kind::Question { Kind::Question } else { Kind::Ended };
+                let kind = if failure.kind.is_question() { failure.kind } else { Kind::Ended };
                 return Err(Failure { kind, ..failure });
             }
         };

@@ -47,12 +47,12 @@ pub(super) async fn wait(
         match looked {
             Ok(state) if state.done || is_over => return Ok(state),
             Ok(_) => {}
-            Err(failure) if failure.kind == Kind::Question && waited > GRACE.min(timeout) => {
+            Err(failure) if failure.kind.is_question() && waited > GRACE.min(timeout) => {
                 return Err(failure);
             }
             Err(failure) if is_over => return Err(failure),
             // Replicas go and tokens end: others are gone to, with another token.
-            Err(failure) if failure.kind != Kind::Question => {
+            Err(failure) if !failure.kind.is_question() => {
                 tokio::time::sleep(PERIOD).await;
                 // Whether somebody can be reached is told by the next look.
                 let _ = compilers.reopen().await;
@@ -81,9 +81,7 @@ async fn look(compilers: &mut Compilers, what: &Awaited) -> Result<Waited, Failu
                 v1::ListPoliciesRequest { namespace: namespace.to_string(), name: name.to_string() };
             // Where its namespace is gone too, so is the policy.
             let rows = match compilers.policies(&request).await {
-                Err(failure)
-                    if failure.kind == Kind::Question && format!("{}", failure.error).contains("no ") =>
-                {
+                Err(failure) if failure.kind == Kind::NotThere => {
                     compilers.reopen().await?;
                     Vec::new()
                 }

@@ -21,7 +21,7 @@ use prost_types::Timestamp;
 use tokio::time::Instant;
 
 use crate::cli::CheckFormat;
-use crate::failure::{Failure, Kind};
+use crate::failure::{Failure};
 use crate::nodes::{self, say};
 use crate::run::{Asker, Outcome};
 use crate::target::{Target, TargetError};
@@ -67,7 +67,7 @@ pub(crate) async fn check(
                 return Ok(if report.well { Outcome::Yes } else { Outcome::No });
             }
             Ok(report) => report.summary(),
-            Err(failure) if is_over || failure.kind == Kind::Question => return Err(failure),
+            Err(failure) if is_over || failure.kind.is_question() => return Err(failure),
             Err(failure) => failure.words(),
         };
         if state != told {

@@ -27,7 +27,9 @@ impl Pseudonyms {
 
     /// What may hold an address: letters, digits, and what stands between them in addresses and names.
     fn run(&mut self, run: &str, out: &mut String) {
-        let trimmed = run.trim_end_matches(['.', ':']);
+        // Colons may end an address (`fd00::/64`), or a word behind which something is said.
+        let ends_in_colons = run.parse::<IpAddr>().is_ok();
+        let trimmed = if ends_in_colons { run } else { run.trim_end_matches(['.', ':']) };
         let (end, port) = match trimmed.parse::<IpAddr>() {
             Ok(_) => (trimmed, ""),
             Err(_) => trimmed.rfind(':').map_or((trimmed, ""), |at| trimmed.split_at(at)),
@@ -95,6 +97,7 @@ mod tests {
             ("[fd00::1]:80 and fd00::1", "[address-3]:80 and address-3"),
             ("::ffff:10.0.0.1", "address-1"),
             ("10.0.0.0/24", "address-4/24"),
+            ("fd00::/64, fd00::/48", "address-5/64, address-5/48"),
             ("ip-10-0-0-1.ec2.internal", "ip-address-1.ec2.internal"),
             ("web-10.0.0.2", "web-address-2"),
         ] {
