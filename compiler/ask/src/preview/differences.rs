@@ -184,8 +184,8 @@ impl<'a> Comparison<'_, 'a> {
             let mut said: HashMap<(GroupId, PortsId), [Ports; 2]> = HashMap::new();
             let mut outcomes: BTreeMap<Outcome, Vec<u32>> = BTreeMap::new();
             for (index, (others, other, own)) in (0..).zip(&told) {
-                // A contested address always reaches itself; any other cell may have several pods, which may not reach each
-                // other.
+                // A contested address always reaches itself; any other cell may have several pods, which may not reach
+                // each other.
                 let is_itself = subject.owners.len() > 1 && *others.cells == [*id];
                 if is_itself || !subject.family.talks_to(others.family) {
                     continue;
