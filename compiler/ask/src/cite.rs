@@ -14,6 +14,8 @@ pub fn cite(cite: &Cite, sight: &Sight) -> v1::Cite {
     let Policy { key, .. } = &*cite.policy;
     let namespace = key.namespace.to_string();
     if !sight.sees(&key.namespace) {
+        // All cites of such a namespace are equal: it is how repetitions are found, which would tell how many
+        // policies it has.
         return v1::Cite { text: policy_name(&cite.policy, sight), namespace, ..v1::Cite::default() };
     }
     let position = |index: usize| u32::try_from(index).ok();

@@ -64,6 +64,7 @@ impl DropFilter {
             return Err(AskError::NotFound(format!("no namespace {:?}", unknown.as_str())));
         }
         if request.from.is_some() || request.to.is_some() {
+            // Without ends nobody is refused: of each flow `dropped` tells only who sees one of its ends.
             sight.may_ask(judge, [request.from.as_ref(), request.to.as_ref()])?;
         }
         let find = |end: &Option<v1::End>| {
@@ -135,6 +136,7 @@ pub fn dropped(
     let judgement = judge.judge(&flow);
     let verdict = judgement.of(direction);
     let is_here = match verdict {
+        // Nobody owns the address, so the node that closes it is where it is.
         Verdict::Unready(of) => of == node,
         _ => own.owners.iter().any(|pod| pod.node.as_ref() == Some(node)),
     };
@@ -142,6 +144,7 @@ pub fn dropped(
         return Dropped::Unexplained;
     }
     let sees = |place: &Place| place.owners.iter().any(|pod| sight.sees(&pod.key.namespace));
+    // What a node says of pods that are not on it may be made up: it is told only to who sees everything.
     let is_seen = sight.sees_everything() || is_here && (sees(&flow.source) || sees(&flow.destination));
     if !is_seen || !filter.wants(&flow.source, &flow.destination) {
         return Dropped::Untold;
@@ -153,6 +156,7 @@ pub fn dropped(
         direction: crate::direction(direction).into(),
         ..v1::DropRow::default()
     };
+    // To who sees the other end alone, the node would tell where a pod of somebody else runs.
     if sight.sees_everything() || sees(own) {
         row.node = node.to_string();
     }

@@ -61,6 +61,7 @@ pub fn ends(
             let address: IpAddr = address.parse().map_err(|_| {
                 AskError::Bad(format!("{address:?} is no address: expected one like 10.0.0.1 or fd00::1"))
             })?;
+            // An IPv4 address in IPv6 notation is the IPv4 one, which is what pods and blocks have.
             at.push(finder.place(judge.place_of(address.to_canonical()), None));
         }
         Asked::Internet(_) => at.extend(finder.internet()),
@@ -153,6 +154,7 @@ impl EndFinder<'_> {
         let selector = selector::parse(&asked.selector)?;
         let is_asked = |pod: &&Arc<Pod>| {
             namespace.as_ref().is_none_or(|namespace| pod.key.namespace == *namespace)
+                // Left out and not refused: a refusal would tell that there is such a pod.
                 && self.sight.sees(&pod.key.namespace)
                 && selector.matches(&pod.labels)
         };
@@ -170,12 +172,14 @@ impl EndFinder<'_> {
         };
         let on_host = |address| Place { address, owners: Vec::new(), host: Some(name.clone()) };
         let at: Vec<At> = node.addresses.iter().map(|at| self.place(on_host(Some(*at)), None)).collect();
+        // At least one place: a node without addresses can be asked about, and no block has it.
         Ok(if at.is_empty() { vec![self.place(on_host(None), None)] } else { at })
     }
 
     fn internet(&self) -> Vec<At> {
         let places = internet::places(self.judge).into_iter().map(|place| self.place(place, None));
         places
+            // One name for both families: places of the same name are one end.
             .map(|at| At { shown: v1::ShownEnd { name: "internet".to_owned(), ..at.shown }, ..at })
             .collect()
     }
@@ -183,6 +187,7 @@ impl EndFinder<'_> {
     fn service(&self, asked: &v1::ServiceEnd) -> Result<Vec<At>, AskError> {
         let mut all = Vec::new();
         for endpoint in &asked.endpoints {
+            // 0: no port was asked about, so it leads to none.
             let target_port = u16::try_from(endpoint.target_port).ok().filter(|port| *port != 0);
             // What is told of endpoints may be ahead of what is known of pods.
             let pod = endpoint.pod.as_ref().map(|name| self.pod(name));

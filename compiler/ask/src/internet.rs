@@ -17,6 +17,7 @@ const CANDIDATES: u8 = 128;
 pub(crate) fn places(judge: &Judge<'_>) -> Vec<Place> {
     let named = named(judge.world());
     let place = |candidate: fn(u8) -> Option<IpAddr>| {
+        // All of this is lazy: without an index each place is looked for among all pods.
         let candidates = (0..CANDIDATES).filter_map(candidate).map(|address| judge.place_of(address));
         let free = candidates.filter(|place| place.owners.is_empty() && place.host.is_none());
         let ranked = free.filter_map(|place| Some((specificity(&named, place.address?), place)));
@@ -42,6 +43,8 @@ fn first_least(ranked: impl Iterator<Item = (u8, Place)>) -> Option<Place> {
 /// The blocks that nodes and policies name.
 fn named(world: &World) -> HashSet<IpNet> {
     let mut named: HashSet<IpNet> = HashSet::new();
+    // An address there that nobody owns may be taken for that of a pod that has just started, which the internet is
+    // not.
     for block in world.nodes().values().flat_map(|node| &node.pod_cidrs) {
         named.extend(IpNet::new(block.first(), block.prefix()).ok());
     }
@@ -55,6 +58,7 @@ fn named(world: &World) -> HashSet<IpNet> {
     });
     for peer in peers {
         let Peer::Block(block) = peer else { continue };
+        // As they are written, blocks may have bits beyond the prefix; `specificity` looks for networks.
         named.insert(block.cidr().trunc());
         named.extend(block.except().iter().map(IpNet::trunc));
     }

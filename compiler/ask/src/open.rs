@@ -28,15 +28,20 @@ pub fn open(
         Some(namespace) => Box::new(cluster.world.pods_of(namespace)),
         None => Box::new(cluster.world.pods().values().filter(|pod| sight.sees(&pod.key.namespace))),
     };
+    // Pods that have finished own no address any more: nothing reaches them.
     for pod in all.filter(|pod| !pod.is_of_host_network() && pod.lifecycle != Lifecycle::Finished) {
+        // Policies tell pods of a namespace apart by their labels alone, so pods with the same ones are judged once.
         let is_open = known.entry((&pod.key.namespace, &pod.labels)).or_insert_with(|| {
             Direction::ALL.map(|direction| judge.isolating(direction, pod).next().is_none())
         });
+        // A workload is `KIND/NAME`, so no pod has the name of one.
         let name = workload(pod).unwrap_or_else(|| pod.key.name.to_string());
         let (row, _) =
             rows.entry((&pod.key.namespace, name)).or_insert_with(|| (v1::OpenRow::default(), pod));
         row.pods += 1;
         for (direction, is_open) in Direction::ALL.into_iter().zip(*is_open) {
+            // By pod, and no part of what is kept by labels. A pod over budget is closed even where no policy selects
+            // it.
             let is_closed = cluster.over_budget.is_some_and(|pods| pods.contains(&pod.key, direction));
             let count = match direction {
                 Direction::Ingress => &mut row.open_ingress,
@@ -65,6 +70,7 @@ fn named(
             ..v1::ShownEnd::default()
         },
         None => {
+            // It is shown and never judged, so that nobody has to be asked who else claims the address.
             let place = flock_compiler_core::judge::Place {
                 address: pod.addresses().and_then(|all| all.first().copied()),
                 owners: vec![Arc::clone(pod)],
@@ -87,6 +93,7 @@ pub(crate) fn namespace(
     }
     let namespace =
         NamespaceName::new(asked).map_err(|error| AskError::Bad(format!("namespace: {error}")))?;
+    // Before it is looked up: who may not see a namespace is not told whether it is there.
     if !sight.sees(&namespace) {
         return Err(AskError::NotAllowed(format!("you may see no explanations of namespace {namespace}")));
     }

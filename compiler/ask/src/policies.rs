@@ -30,6 +30,7 @@ pub fn policies(
 ) -> Result<Vec<v1::PolicyRow>, AskError> {
     let within = namespace(cluster, &request.namespace, sight)?;
     let mut rows = Vec::new();
+    // Policies are in order of namespaces, so only the pods of the last one are kept.
     let mut last: Option<(&NamespaceName, HashMap<&Labels, Alike<'_>>)> = None;
     for policy in cluster.world.policies().values() {
         let key = &policy.key;
@@ -47,6 +48,7 @@ pub fn policies(
         last = Some((&key.namespace, kinds));
     }
     if rows.is_empty() && !request.name.is_empty() {
+        // The same for a policy that may not be seen, which is left out above: it is not told whether it is there.
         return Err(AskError::NotFound(format!("no NetworkPolicy {:?}", request.name)));
     }
     Ok(rows)
@@ -56,6 +58,7 @@ fn kinds<'w>(cluster: &Cluster<'w>, namespace: &'w NamespaceName) -> HashMap<&'w
     let mut kinds: HashMap<&Labels, Alike<'_>> = HashMap::new();
     let pods = cluster.world.pods_of(namespace);
     for pod in pods.filter(|pod| !pod.is_of_host_network() && pod.lifecycle != Lifecycle::Finished) {
+        // Selectors see labels alone, and far fewer sets of labels than pods are matched against each policy.
         let alike = kinds.entry(&pod.labels).or_default();
         alike.pods += 1;
         alike.nodes.extend(pod.node.as_ref());
@@ -69,6 +72,7 @@ fn row(policy: &Policy, kinds: &HashMap<&Labels, Alike<'_>>) -> v1::PolicyRow {
         kinds.iter().filter(|(labels, _)| policy.pod_selector.matches(labels)).map(|(_, alike)| alike);
     let matching: Vec<&Alike<'_>> = matching.collect();
     let nodes = match &*matching {
+        // Nothing to be merged: pods with different labels may share nodes, those of one kind are counted already.
         [only] => only.nodes.len(),
         all => all.iter().flat_map(|alike| &alike.nodes).collect::<BTreeSet<_>>().len(),
     };

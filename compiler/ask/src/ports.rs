@@ -52,7 +52,9 @@ impl Ports {
         let ports = self.0.iter().filter_map(|(first, last)| {
             // Nothing is sent to port 0.
             let first = if first.trailing_zeros() >= 16 { (first + 1).min(last) } else { first };
+            // A range may run on into the next protocol: the sample is of the one that it begins in.
             let protocol = Protocol::ALL.into_iter().rev().find(|protocol| start(*protocol) <= first)?;
+            // What has no ports is past the numbers of SCTP and falls out here; it has been taken above.
             let number = u16::try_from(first.checked_sub(start(protocol))?).ok()?;
             Some(Carries::Port(protocol, number))
         });
@@ -60,6 +62,7 @@ impl Ports {
     }
 
     pub(crate) fn and(&self, other: &Self) -> Self {
+        // `Ranges` knows no intersection: it is what is left without the complement.
         self.without(&Self(Self::everything().0.without(&other.0)))
     }
 
@@ -84,15 +87,19 @@ impl Ports {
     /// of those of the protocol are in the set.
     pub(crate) fn atoms(&self, mentions: &Mentions) -> Vec<v1::PortAtom> {
         let mut atoms = Vec::new();
+        // One atom in place of one for each protocol: it is how `matrix` tells that everything passes.
         if self.is_everything() {
             atoms.push(v1::PortAtom { protocol: "any".into(), ..v1::PortAtom::default() });
             return atoms;
         }
+        // Numbers with a name are cut out as well, so that there is an atom for the name to stand at.
         let named = mentions.names.keys().map(|(protocol, number)| PortRange::single(*protocol, *number));
         let mentioned = Self::union_of(mentions.ports.iter().copied().chain(named));
+        // Protocol by protocol, for on the line the last port of one is next to the first of another.
         for protocol in Protocol::ALL {
             let all = Self::union_of([PortRange::all(protocol)]);
             let (own, unmentioned) = (self.and(&all), all.without(&mentioned));
+            // Where nothing of the protocol is mentioned there is nothing to be other than.
             let has_others =
                 unmentioned != all && !unmentioned.is_empty() && unmentioned.without(&own).is_empty();
             let atom = |(first, last): (u32, u32), any_other| {

@@ -15,6 +15,7 @@ const LIMIT: usize = 4096;
 /// # Errors
 /// [`AskError::Bad`] with what is wrong.
 pub(crate) fn parse(text: &str) -> Result<Selector, AskError> {
+    // Before anything is read: the text is the asker's, and its requirements are asked of every pod.
     if text.len() > LIMIT {
         return Err(bad(format!("a selector of {} bytes; at most {LIMIT}", text.len())));
     }
@@ -46,11 +47,13 @@ fn parts(text: &str) -> Result<Vec<&str>, AskError> {
         return Err(bad(format!("selector {text:?}: `(` without `)`")));
     }
     parts.push(text.get(start..).unwrap_or_default());
+    // An empty part asks for nothing, so that the empty selector is everything.
     Ok(parts.into_iter().map(str::trim).filter(|part| !part.is_empty()).collect())
 }
 
 fn requirement(part: &str) -> Result<Requirement, AskError> {
     let one = |value: &str| Ok::<_, AskError>(Sorted::from_iter([Arc::from(word(value)?)]));
+    // `!=` and `==` before `=`, which is in both of them.
     let (key, operator) = if let Some((key, value)) = part.split_once("!=") {
         (key, Operator::NotIn(one(value)?))
     } else if let Some((key, value)) = part.split_once("==").or_else(|| part.split_once('=')) {
@@ -80,6 +83,7 @@ fn requirement(part: &str) -> Result<Requirement, AskError> {
 /// A key or a value, without the blanks around it.
 fn word(text: &str) -> Result<&str, AskError> {
     let text = text.trim();
+    // Nothing else: the selector is repeated in answers, which terminals show.
     let is_usual = |c: char| c.is_ascii_alphanumeric() || "-_./".contains(c);
     match text.chars().all(is_usual) {
         true => Ok(text),

@@ -37,6 +37,7 @@ impl ServiceAddresses {
             IpAddr::V4(address) => address.octets()[3],
             IpAddr::V6(address) => address.octets()[15],
         });
+        // A block of 16 addresses or more begins at a multiple of 16, and its first address is the one after that.
         let address = address.filter(|_| last.is_some_and(|last| last % SMALLEST == 1));
         Self { cidrs: Vec::new(), known: address.zip(kubernetes()).into_iter().collect() }
     }

@@ -26,12 +26,14 @@ pub(crate) fn some_of(name: &str, count: usize, total: usize, what: &str, exampl
 pub fn shown(place: &Place, pod: Option<&Arc<Pod>>, sight: &Sight) -> v1::ShownEnd {
     let mut shown = v1::ShownEnd { pods: 1, ..v1::ShownEnd::default() };
     let address = || place.address.map(|address| address.to_string());
+    // Of several owners the first stands for all; that there are several is for the verdict to say.
     match pod.or_else(|| place.owners.first()) {
         Some(owner) => {
             let is_seen = sight.sees(&owner.key.namespace);
             shown.namespace = Some(owner.key.namespace.to_string());
             if is_seen || pod.is_some() {
                 shown.name = pod_name(owner);
+                // What stands for a workload is no object that could be looked up by this name.
                 shown.pod = (!owner.stands_for_others()).then(|| owner.key.name.to_string());
             } else {
                 shown.name = format!("a pod of namespace {}", owner.key.namespace);
@@ -46,6 +48,7 @@ pub fn shown(place: &Place, pod: Option<&Arc<Pod>>, sight: &Sight) -> v1::ShownE
             }
         }
         None => {
+            // That an address is a node's tells something of nodes: to others it stays an address.
             let host = place.host.as_ref().filter(|_| sight.sees_everything());
             shown.pods = 0;
             shown.address = address();

@@ -66,11 +66,15 @@ impl Sight {
                     Some(pod) => sees(&pod.namespace),
                     None => self.sees_address(judge, &endpoint.address),
                 };
+                // All of them: with one of its own an asker could name pods of others as endpoints of the same
+                // Service.
                 sees(&service.namespace) && service.endpoints.iter().all(sees_endpoint)
             }
             // In all namespaces only pods that may be seen are selected.
             Asked::Selection(selection) => selection.namespace.is_empty() || sees(&selection.namespace),
             Asked::Address(address) => self.sees_address(judge, address),
+            // These are nobody's: were they somebody's own end, any pod could be asked about with one of them as the
+            // other.
             Asked::Internet(_) | Asked::Node(_) => self.sees_everything(),
         }
     }

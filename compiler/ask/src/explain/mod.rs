@@ -85,6 +85,7 @@ fn notes(from: &Ends, to: &Ends) -> Vec<String> {
             ));
         }
     }
+    // Both ends may be the same pods.
     notes.dedup();
     notes
 }
@@ -181,6 +182,7 @@ fn pairs<'a, 'e>(
     let family = |at: &At| at.place.address.map(|address| address.is_ipv4());
     let fit = move |a: &At, b: &At| match (family(a), family(b)) {
         (Some(a), Some(b)) => a == b,
+        // An address that is not known may be of either family.
         _ => true,
     };
     let each = from.iter().flat_map(move |a| to.iter().map(move |b| (*a, *b)));

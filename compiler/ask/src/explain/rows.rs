@@ -23,6 +23,7 @@ impl<'e> Side<'e> {
         let asked = asked.and_then(|end| end.end.as_ref());
         let mut members: Vec<Vec<&At>> = Vec::new();
         for at in &ends.at {
+            // A pod may be several endpoints of a Service, at ports of its own: these are several members.
             let same = |other: &At| other.shown.name == at.shown.name && other.target_port == at.target_port;
             match members.last_mut() {
                 Some(last) if last.iter().all(|other| same(other)) => last.push(at),
@@ -114,6 +115,7 @@ struct Judged<'e> {
 
 impl Judged<'_> {
     fn agrees(&self, other: &Self) -> bool {
+        // Endpoints of a Service may be asked at different ports, which rows show.
         self.flow.carries == other.flow.carries && self.judgement == other.judgement
     }
 }
@@ -143,6 +145,7 @@ pub(super) struct Row<'c> {
 /// destinations that agree for those.
 pub(super) fn rows<'c>([from, to]: &[Side<'_>; 2], cells: &'c [Vec<PairCell<'_>>]) -> Vec<Row<'c>> {
     let agree = |a: usize, b: usize| match (cells.get(a), cells.get(b)) {
+        // Pairs that were left out are missing at the end of a row: of rows of different length not all is known.
         (Some(a), Some(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.agrees(b)),
         _ => false,
     };

@@ -99,6 +99,7 @@ impl Own {
         let has_all = |own: &Blocks, size: u128, largest: u128| {
             !own.is_empty() && size > 0 && size <= largest && own.without(block).is_empty()
         };
+        // Each family by itself: an `ipBlock` has one, and nodes may have CIDRs of both.
         let of_v4 = Blocks { v4: self.cidrs.v4.clone(), v6: Ranges::default() };
         let of_v6 = Blocks { v4: Ranges::default(), v6: self.cidrs.v6.clone() };
         if has_all(&of_v4, v4, LARGEST.0) || has_all(&of_v6, v6, LARGEST.1) {
@@ -159,6 +160,7 @@ fn union(cidrs: impl Iterator<Item = (IpAddr, u8)>) -> Blocks {
 /// The first and the last address of a block.
 fn range_of<T: AddressBits + Into<u128> + TryFrom<u128>>(first: T, prefix: u8) -> (T, T) {
     let host = T::BITS.saturating_sub(prefix.into());
+    // A shift by all bits is refused: a block of one address has no host bits.
     let mask = u128::MAX.checked_shr(128 - host.min(128)).unwrap_or(0);
     let last = T::try_from(first.into() | mask).unwrap_or(first);
     (first, last)

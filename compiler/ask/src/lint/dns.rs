@@ -56,6 +56,7 @@ impl Servers {
         let namespaces: Vec<NamespaceName> = NAMESPACES.into_iter().filter_map(named).collect();
         let pods = || namespaces.iter().flat_map(|name| ground.cluster.world.pods_of(name));
         let has = |pod: &Pod, (key, value): (&str, &str)| pod.labels.get(key) == Some(value);
+        // Only on its node's network a cache is that node, which is open to the node's own pods in any case.
         if pods().any(|pod| has(pod, CACHE) && pod.is_of_host_network()) {
             return Self::OnNodes;
         }
@@ -67,6 +68,7 @@ impl Servers {
             let name = PortName::new("dns");
             let named: Vec<u16> = pod.numbers(Protocol::Udp, &name).collect();
             let ports = if named.is_empty() { vec![PORT] } else { named };
+            // A server on its node's network is that node to policies, and no labels select it.
             let places = match pod.is_of_host_network() {
                 true => ground.judge.places_of_pod(pod),
                 false => vec![place(pod)],
@@ -133,6 +135,7 @@ fn has_port(rule: &Rule) -> bool {
         RulePorts::OneOf(ports) => ports.iter().any(|port| match port {
             PortMatch::Range(range) => range.contains(Protocol::Udp, PORT),
             PortMatch::Named { protocol, name } => {
+                // No pod is at hand to look the name up on, so it is taken by how servers call this port.
                 *protocol == Protocol::Udp && name.as_str().starts_with("dns")
             }
         }),

@@ -40,6 +40,7 @@ impl<'w> Findings<'w> {
 
     /// Adds a finding about a policy.
     pub(super) fn of_policy(&mut self, code: Lint, policy: &Policy, found: Found) {
+        // Before it is counted: it is not among those of which only the number is told.
         if self.is_silenced(code, policy) {
             return;
         }
@@ -75,6 +76,7 @@ impl<'w> Findings<'w> {
         };
         match namespace {
             Some(namespace) => self.add(Lint::FLK030, object.clone(), namespace, origin, found),
+            // A node, say, is in no namespace that the asker could see.
             None if self.sight.sees_everything() => {
                 self.all.push(finding(Lint::FLK030, object.clone(), String::new(), origin, found));
             }
@@ -124,6 +126,7 @@ impl<'w> Findings<'w> {
             let origin = self.origin(&object);
             self.all.push(finding(code, object, namespace, origin, found));
         }
+        // Stable, so that findings of one object and code stay in the order of its fields.
         self.all.sort_by(|a, b| {
             let key = |it: &v1::Finding| std::cmp::Reverse(it.severity);
             (key(a), &a.namespace, &a.object, &a.code).cmp(&(key(b), &b.namespace, &b.object, &b.code))

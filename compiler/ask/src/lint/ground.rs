@@ -93,6 +93,7 @@ impl<'w> Ground<'w> {
         let mut of_namespace: HashMap<NamespaceName, Range<usize>> = HashMap::new();
         let mut labelled: HashMap<_, Vec<usize>> = HashMap::new();
         for (index, class) in classes.iter().enumerate() {
+            // Classes are in order of namespaces, so those of one are a range.
             of_namespace.entry(class.namespace().clone()).or_insert(index..index).end = index + 1;
             for (key, value) in class.first.labels.iter().filter(|(key, _)| keys.contains(*key)) {
                 labelled.entry((key.into(), value.into())).or_default().push(index);
@@ -105,6 +106,7 @@ impl<'w> Ground<'w> {
                 named.push(namespace.name.clone());
             }
         }
+        // Without an index: lints make their own places (`place`), and no address is looked for among pods.
         let judge = Judge::new(cluster.world, cluster.unready);
         let (selected, steps) = (RefCell::default(), Cell::new(STEPS));
         Self { cluster, sight, judge, classes, of_namespace, labelled, namespaces_labelled, selected, steps }
@@ -169,8 +171,10 @@ impl<'w> Ground<'w> {
         };
         let mut selected = self.selected.borrow_mut();
         if selected.1 > KEPT_NAMES {
+            // All at once: nothing tells which will be asked for again, and each can be found anew.
             *selected = Default::default();
         }
+        // One more, since a selector that selects nothing takes room as well.
         selected.1 += found.len() + 1;
         selected.0.insert(selector.clone(), Rc::clone(&found));
         found
@@ -199,6 +203,7 @@ impl<'w> Ground<'w> {
             NamespaceScope::Matching(selector) => selector,
         };
         let namespaces = self.namespaces(selector);
+        // Whichever is fewer is gone through: classes with the labels, or namespaces with all of their classes.
         match fewest(&self.labelled, &peer.pods).filter(|classes| classes.len() < namespaces.len()) {
             Some(classes) => {
                 let classes = classes.into_iter().filter_map(|index| self.classes.get(*index));
@@ -283,6 +288,7 @@ fn classes(cluster: &Cluster<'_>, keys: &BTreeSet<Arc<str>>) -> Vec<PodClass> {
     for pod in cluster.world.pods().values() {
         if namespace != Some(&pod.key.namespace) {
             namespace = Some(&pod.key.namespace);
+            // Pods are in order of namespaces, and those of several are never of one class.
             known.clear();
         }
         let host = pod.is_of_host_network();

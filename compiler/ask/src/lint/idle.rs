@@ -75,6 +75,7 @@ fn twins<'a>(
     let mut twins = BTreeSet::new();
     let mut first: Vec<&Arc<Policy>> = Vec::new();
     for policy in policies {
+        // Nobody knows what a policy that was not understood was meant to say.
         if !matches!(policy.body, PolicyBody::Understood(_)) {
             continue;
         }
@@ -82,6 +83,7 @@ fn twins<'a>(
             ground.spend(1);
             other.pod_selector == policy.pod_selector && other.body == policy.body
         };
+        // Once everything is spent nothing is compared any more, and nothing is told.
         let other = if ground.is_spent() { None } else { first.iter().find(says_the_same) };
         match other {
             None => first.push(policy),
@@ -105,6 +107,7 @@ fn everything(ground: &Ground<'_>, rules: &[Place<'_>], findings: &mut Findings<
         }
         let others: Vec<String> = rules
             .iter()
+            // Of two rules that allow everything, FLK006 tells one.
             .filter(|rule| !rule.is_everything() && rule.is_reached_by(open))
             .map(Place::title)
             .collect();
@@ -133,6 +136,7 @@ fn idle(ground: &Ground<'_>, rules: &mut [Place<'_>], findings: &mut Findings<'_
             told.push((index, by.title()));
         }
     }
+    // Told in order, though found from the end.
     for (index, by) in told.into_iter().rev() {
         let Some(rule) = rules.get(index) else { continue };
         let message = format!("everything that it allows is allowed by {by} as well, for the same pods");
@@ -152,6 +156,7 @@ fn covered<'a>(ground: &Ground<'_>, rule: &Place<'_>, rules: &[Place<'a>], own: 
     };
     let mut by = None;
     for peer in each_peer(rule.rule) {
+        // One by one, as several rules together may allow what this one does.
         for port in each_port(rule.rule) {
             let allows = |other: &&Place<'a>| allows(ground, other.rule, peer, port);
             // The rule that is told is one of its own policy, if there is one.
@@ -229,6 +234,7 @@ fn is_port_within(port: &PortMatch, other: &PortMatch) -> bool {
         (PortMatch::Range(port), PortMatch::Range(other)) => {
             other.contains(port.protocol(), port.first()) && other.contains(port.protocol(), port.last())
         }
+        // A name is any number, so that only all of the protocol is sure to have it.
         (PortMatch::Named { protocol, .. }, PortMatch::Range(other)) => *other == PortRange::all(*protocol),
         (port, other) => port == other,
     }
@@ -253,6 +259,7 @@ fn is_scope_within(ground: &Ground<'_>, peer: &PodPeer, other: &PodPeer) -> bool
             selector.is_everything() && ground.cluster.world.namespaces().contains_key(own)
         }
         (NamespaceScope::Matching(selector), NamespaceScope::Matching(other)) => is_within(selector, other),
+        // Whatever the selector selects today, labels of namespaces change.
         (NamespaceScope::Matching(_), NamespaceScope::Named(_)) => false,
     }
 }

@@ -61,6 +61,7 @@ pub fn lint(
     let mut findings = Findings::new(cluster, sight);
     let (own, servers) = (blocks::Own::of(&ground), dns::Servers::of(&ground));
     for namespace in namespaces(cluster).into_iter().filter(|namespace| is_asked(namespace)) {
+        // What one tenant's policies cost is not taken from what others' may.
         ground.refill();
         let policies: Vec<&Arc<Policy>> = cluster.world.policies_of(namespace).collect();
         for policy in &policies {
@@ -78,6 +79,7 @@ pub fn lint(
     }
     for problem in cluster.problems {
         let is_of = problem.namespace.as_ref();
+        // `of_problem` leaves out what the asker may not see.
         if only.is_none() || is_of == only.as_ref() {
             findings.of_problem(problem);
         }
@@ -112,6 +114,7 @@ fn namespace(
     }
     let name = &request.namespace;
     let namespace = NamespaceName::new(name).map_err(|error| AskError::Bad(format!("namespace: {error}")))?;
+    // Before it is looked up: who may not see a namespace is not told whether it is there.
     if !sight.sees(&namespace) {
         return Err(AskError::NotAllowed(format!("you may not see the policies of namespace {namespace}")));
     }

@@ -11,6 +11,7 @@ pub(super) fn nearest<'a>(word: &str, there: impl IntoIterator<Item = &'a str>) 
     // A third of its letters may be wrong, and of a word of two letters one.
     let letters = word.chars().count();
     let limit = if letters == 2 { 1 } else { letters / 3 };
+    // Lengths first: where these differ by more than may be wrong, nothing has to be measured.
     let near =
         |candidate: &&'a str| candidate.len() <= LONGEST && candidate.len().abs_diff(word.len()) <= limit;
     let measured = there.into_iter().filter(near).map(|candidate| (distance(word, candidate), candidate));
@@ -29,6 +30,7 @@ fn distance(a: &str, b: &str) -> usize {
         let mut row = Vec::with_capacity(b.len() + 1);
         row.push(i + 1);
         for (j, other) in b.iter().enumerate() {
+            // Half of the largest number: one is added to it.
             let at = |row: &[usize], index: usize| row.get(index).copied().unwrap_or(usize::MAX / 2);
             let changed = at(&last, j) + usize::from(letter != other);
             let mut best = changed.min(at(&last, j + 1) + 1).min(at(&row, j) + 1);
@@ -38,6 +40,7 @@ fn distance(a: &str, b: &str) -> usize {
             }
             row.push(best);
         }
+        // A swap looks two rows back, so three rows are kept and no table.
         before = std::mem::replace(&mut last, row);
     }
     last.last().copied().unwrap_or(0)

@@ -69,6 +69,7 @@ fn one_sided(
             match passes(ground, one, other, direction, rule) {
                 Some(false) if pairs <= PAIRS && !ground.is_spent() => is_tried = true,
                 None => {}
+                // Something passes, or there is too much to look at: either way nothing is told of this peer.
                 Some(_) => return ControlFlow::Break(()),
             }
         }
@@ -104,6 +105,7 @@ fn passes(
     let mut result = None;
     for pod in other.samples.iter().take(samples) {
         for counterpart in own.samples.iter().take(samples) {
+            // What a pod sends itself always passes, and says nothing of the other end's policies.
             let counterpart = match counterpart.key == pod.key {
                 false => counterpart,
                 true => match own.sample_besides(pod) {
@@ -112,6 +114,7 @@ fn passes(
                 },
             };
             let unknown = |pod: &Pod| pod.addresses().is_none_or(|all| all.is_empty());
+            // A block may have the address that it will get: nothing is told.
             if has_blocks && unknown(counterpart) {
                 return Some(true);
             }
@@ -121,6 +124,7 @@ fn passes(
             };
             let tried = ports(rule, destination, far_rules());
             ground.spend(tried.len() * (1 + isolating.len()));
+            // A finding would need all of them to be closed.
             if tried.len() > PORTS {
                 return Some(true);
             }
@@ -155,6 +159,7 @@ fn ports<'a>(rule: &Rule, destination: &Pod, far: impl Iterator<Item = &'a Rule>
     let mut tried: BTreeSet<Carries> =
         edges.filter(is_allowed).chain(own).map(|(protocol, port)| Carries::Port(protocol, port)).collect();
     if rule.ports == RulePorts::Any {
+        // Only a rule without ports allows protocols that have none.
         tried.insert(Carries::Other);
     }
     tried

@@ -74,6 +74,7 @@ fn idle_block(block: &IpBlock) -> Option<Found> {
 /// FLK002: what is wrong with a peer that selects nothing; the field within the peer.
 fn idle_peer(ground: &Ground<'_>, words: &Words, policy: &Policy, peer: &PodPeer) -> Option<Found> {
     let (mut has_pod, mut has_host) = (false, false);
+    // Whether it broke off is in `has_pod`.
     let _ = ground.each_of_peer(peer, |class| {
         has_pod |= !class.host;
         has_host |= class.host;
@@ -83,6 +84,7 @@ fn idle_peer(ground: &Ground<'_>, words: &Words, policy: &Policy, peer: &PodPeer
         return None;
     }
     let namespaces = ground.namespaces_of(peer);
+    // Before sight is asked: of no namespace at all it would see everything. `no_namespace` decides what is told.
     if let (NamespaceScope::Matching(selector), true) = (&peer.namespaces, namespaces.is_empty()) {
         return no_namespace(ground, words, selector);
     }
@@ -153,6 +155,7 @@ fn names(
     let Some(there) = destinations(ground, selected, direction, rule) else { return };
     for (position, port) in ports.iter().enumerate() {
         let PortMatch::Named { protocol, name } = port else { continue };
+        // A rule that leads to no pod is told as such: FLK001 or FLK002.
         if there.pods == 0 || there.ports.contains(&(*protocol, name)) {
             continue;
         }
@@ -203,6 +206,7 @@ fn destinations<'a>(
     let mut there = Destinations::default();
     match (direction, &rule.peers) {
         (Direction::Ingress, _) => selected.iter().for_each(|class| there.add(class)),
+        // Not with a block, which may have the address of any pod.
         (Direction::Egress, PeerMatch::OneOf(peers)) if !peers.iter().any(is_block) => {
             for peer in peers {
                 let Peer::Pods(peer) = peer else { continue };

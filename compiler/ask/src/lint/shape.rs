@@ -23,6 +23,7 @@ pub(super) fn policy(policy: &Policy, findings: &mut Findings<'_>) {
     }
     for (direction, index, rule) in rules(policy) {
         let peers = peers(rule);
+        // Neighbours only: one dash too many makes two peers of one, side by side.
         for (position, pair) in peers.windows(2).enumerate() {
             if let [one, other] = pair
                 && let Some(suggestion) = one_was_meant(one, other)

@@ -76,6 +76,7 @@ pub(super) struct LabelValues(BTreeMap<Arc<str>, BTreeSet<Arc<str>>>);
 impl LabelValues {
     fn add(&mut self, labels: &Labels, limit: usize) {
         for (key, value) in labels.iter() {
+            // Not by `entry`, which would make a key for each label of each pod.
             if !self.0.contains_key(key) {
                 if self.0.len() >= WORDS {
                     continue;
@@ -146,6 +147,7 @@ impl Words {
 
     /// What to say of a selector that selects no namespace.
     pub(super) fn namespaces(&self, ground: &Ground<'_>, selector: &Selector) -> Hint {
+        // Cloned, so that the borrow ends before it is written below.
         let known = self.namespaces.borrow().clone();
         let words = known.unwrap_or_else(|| {
             let mut words = LabelValues::default();

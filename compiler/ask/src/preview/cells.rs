@@ -138,6 +138,7 @@ impl<'a> Cells<'a> {
             withins: Withins::default(),
             pieces: Pieces::cut(&[], None, &mut Withins::default(), work)?,
         };
+        // If no pod is affected no flow differs, and there is nothing that cells would be compared for.
         if of_pod.iter().any(|kind| cells.is_affected(objects, *kind)) {
             cells.fill(world, objects, &of_pod, work)?;
             cells.of_changed = cells
@@ -178,6 +179,7 @@ impl<'a> Cells<'a> {
             work.spend(1)?;
             subjects.extend(pod.addresses().into_iter().flatten());
         }
+        // Other ends are looked at by affected pods' policies alone; affected pods by those of any other end.
         let own = self.blocks_of_affected(objects);
         let all = self.blocks(objects, objects.versions());
         self.pieces = Pieces::cut(&own, None, &mut self.withins, work)?;
@@ -209,6 +211,7 @@ impl<'a> Cells<'a> {
                     let key = (kind, family, within, within_all);
                     *known.entry(key).or_insert_with(|| push(&mut self.cells, new()))
                 }
+                // A contested address passes what all of its owners would let pass, and is like no other.
                 _ => push(&mut self.cells, new()),
             };
             if let Some(cell) = self.cells.get_mut(id.0 as usize) {
@@ -222,6 +225,7 @@ impl<'a> Cells<'a> {
     fn add_outside(&mut self, world: &World, addresses: &[IpAddr], work: &mut Work) -> Result<(), AskError> {
         let pod_cidrs = pod_cidrs(world);
         let mut taken: HashMap<Piece, HashSet<IpAddr>> = HashMap::new();
+        // Those in blocks of nodes' pods are left out on both sides: `left` has none of them either.
         let of_nodes = world.nodes().values().flat_map(|node| node.addresses.iter());
         for address in of_nodes.chain(addresses).filter(|address| !pod_cidrs.contains(**address)) {
             taken.entry(self.pieces.of(*address)).or_default().insert(*address);
@@ -229,6 +233,7 @@ impl<'a> Cells<'a> {
         let mut known: HashMap<(Family, Option<Within>), CellId> = HashMap::new();
         let steps = 1 + pod_cidrs.v4.len() + pod_cidrs.v6.len();
         for piece in self.pieces.all() {
+            // Each piece is cut by all blocks of nodes' pods.
             work.spend(steps)?;
             let family = match piece {
                 Piece::V4(_) => Family::V4,
@@ -236,6 +241,7 @@ impl<'a> Cells<'a> {
             };
             let within = self.pieces.within(piece);
             let left = size(&self.pieces.addresses([piece]).without(&pod_cidrs));
+            // Counted, for there may be more addresses than can be looked at.
             let is_free = left > taken.get(&piece).map_or(0, |taken| taken.len() as u128);
             let id = *known
                 .entry((family, within))
@@ -378,6 +384,7 @@ impl<'a> Kinds<'a> {
         };
         let told = pod.labels.iter().filter_map(|(key, value)| {
             let (key, values) = words.keys.get(key)?;
+            // A value that nobody asks for is told as 0, and not left out: some selectors ask for the key alone.
             Some((*key, values.get(value).copied().unwrap_or_default()))
         });
         let looks = (pod.key.namespace.as_str(), told.collect(), ports);
@@ -460,6 +467,7 @@ impl Places {
         }
         let claim = |index: &PodIndex| pods.get(*index as usize).map(|pod| pod.claim());
         for owners in contested.values_mut() {
+            // As the judge has it: of several claims the strongest counts, and all that are as strong.
             let strongest = owners.iter().filter_map(claim).max();
             owners.retain(|owner| claim(owner) == strongest);
         }
@@ -469,7 +477,9 @@ impl Places {
             for address in pod.addresses().into_iter().flatten() {
                 match contested.get(address) {
                     None => places.all.push((Some(*address), Owners::One(index))),
+                    // A stronger claim has the address: this pod is not there.
                     Some(owners) if !owners.contains(&index) => continue,
+                    // The first owner stands for all, so that the address is one place.
                     Some(owners) if owners.first() == Some(&index) => {
                         places.all.push((Some(*address), owners_of(owners)));
                     }

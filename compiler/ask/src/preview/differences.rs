@@ -81,6 +81,7 @@ impl<'a> Comparison<'_, 'a> {
         let mut differences = Vec::new();
         for direction in Direction::ALL {
             for (groups, (affected, by_ports)) in self.subjects(direction) {
+                // Once for all of these subjects: named ports of subjects tell no other ends apart.
                 let others = self.others(&groups, affected, direction)?;
                 for subjects in by_ports.into_values() {
                     self.compare(direction, &subjects, &others, &mut differences)?;
@@ -120,6 +121,7 @@ impl<'a> Comparison<'_, 'a> {
         let mut looked_at = Seen::new(self.peers(groups, direction), cells, objects);
         let mut known: HashMap<OtherLooks, usize> = HashMap::new();
         let mut all: Vec<OtherClass> = Vec::new();
+        // Where only labels of namespaces change, policies say the same as before of pods in all others.
         let is_all = affected == Affected::ByPolicies;
         let ends = is_all.then(|| cells.all()).into_iter().flatten();
         let of_changed = (!is_all).then(|| cells.of_changed_namespaces()).into_iter().flatten();
@@ -171,6 +173,7 @@ impl<'a> Comparison<'_, 'a> {
         for others in others {
             let Some(other) = others.cells.first().and_then(|id| cells.cell(*id)) else { continue };
             let own = self.before_and_after(first, other, other.within, direction)?;
+            // If only the other end's policies differ it is a subject, too, and this pair is found from there.
             if own[0] != own[1] {
                 told.push((others, other, own));
             }
@@ -181,6 +184,8 @@ impl<'a> Comparison<'_, 'a> {
             let mut said: HashMap<(GroupId, PortsId), [Ports; 2]> = HashMap::new();
             let mut outcomes: BTreeMap<Outcome, Vec<u32>> = BTreeMap::new();
             for (index, (others, other, own)) in (0..).zip(&told) {
+                // A contested address always reaches itself; any other cell may have several pods, which may not reach
+                // each other.
                 let is_itself = subject.owners.len() > 1 && *others.cells == [*id];
                 if is_itself || !subject.family.talks_to(others.family) {
                     continue;
@@ -196,6 +201,7 @@ impl<'a> Comparison<'_, 'a> {
                     }
                 };
                 let [before, after] = [0, 1].map(|when| own[when].and(&theirs[when]));
+                // There may be both: one port is opened while another one is closed.
                 for (change, ports) in
                     [(Change::Opened, after.without(&before)), (Change::Closed, before.without(&after))]
                 {
@@ -278,6 +284,8 @@ impl<'a> Comparison<'_, 'a> {
         for (direction, own, other, within) in sides {
             let mut reasons: BTreeSet<Reason> = BTreeSet::new();
             for (own, other) in pairs(self.cells, own, other) {
+                // What is opened passes at both ends, and each rule that allows some of it is a reason: the look
+                // never ends early.
                 if change == Change::Opened {
                     self.each_rule(own, other, within, direction, When::After, |reason, allowed| {
                         let is_one = allowed.is_none_or(|all| !Ports::union_of(all).and(ports).is_empty());
@@ -291,6 +299,7 @@ impl<'a> Comparison<'_, 'a> {
                     allowed.extend(more.iter().flatten());
                     more.is_none()
                 })?;
+                // An end that still allows all of it does not close it.
                 if !is_all && !ports.without(&Ports::union_of(allowed)).is_empty() {
                     reasons
                         .extend(self.isolating(own, direction).map(|version| Reason { version, rule: None }));
@@ -446,6 +455,7 @@ impl<'c, 'a> Seen<'c, 'a> {
             return Ok(*known);
         }
         let namespace = &kind.pod.key.namespace;
+        // Cells are in the order of pods, so a namespace is mostly come to once; coming back to it costs steps alone.
         if self.namespace != Some(namespace) {
             work.spend(self.peers.len())?;
             self.namespace = Some(namespace);
@@ -463,6 +473,7 @@ impl<'c, 'a> Seen<'c, 'a> {
             Some(Peer::Pods(peer)) => peer.pods.matches(&kind.pod.labels),
             Some(Peer::Block(_)) | None => false,
         };
+        // With before and after: what a peer matches may change with the labels of the namespace.
         let matched: Vec<_> = self.here.iter().filter(matches).copied().collect();
         let next = u32::try_from(self.matched.len()).unwrap_or(u32::MAX);
         let number = *self.matched.entry(matched).or_insert(next);

@@ -83,6 +83,7 @@ pub fn previewed(
 ) -> Result<(u64, u64), AskError> {
     let mut work = Work::of(*steps);
     let rows = within(&mut work, cluster, proposed, sight);
+    // Before an error is returned: what a refused preview has cost is gone all the same.
     *steps = work.left();
     let rows = rows?;
     let opened = rows.iter().filter(|row| row.change() == v1::Change::Opened).count() as u64;
@@ -145,6 +146,7 @@ impl Proposed {
                 return Err(AskError::Bad(format!("Namespace {} is proposed twice", namespace.name)));
             }
         }
+        // Only now: to who may not see a namespace it is not told which policies are there.
         match self.deleted.iter().find(|key| !cluster.world.policies().contains_key(*key)) {
             Some(key) => Err(AskError::NotFound(format!("no NetworkPolicy {key}"))),
             None => Ok(()),

@@ -60,6 +60,7 @@ impl<'c, 'a> Names<'c, 'a> {
             is_free |= cell.is_free;
         }
         work.spend(2 * pods.len() + pieces.len())?;
+        // A pod of two families may be in two cells.
         pods.sort_unstable();
         pods.dedup();
         let mut names = self.workloads(&pods);
@@ -81,6 +82,7 @@ impl<'c, 'a> Names<'c, 'a> {
             let namespace = &pod.key.namespace;
             let name = match self.sight.sees(namespace) {
                 true => workload(pod).unwrap_or_else(|| pod.key.name.to_string()),
+                // All of its pods are one end: names would tell them apart.
                 false => String::new(),
             };
             all.entry((namespace, name)).or_default().push(*index);
@@ -135,6 +137,7 @@ impl<'c, 'a> Names<'c, 'a> {
         let count = u32::try_from(pods.len()).unwrap_or(u32::MAX);
         let found = pods.iter().filter_map(|pod| self.cells.pods.get(*pod as usize));
         let mut namespaces: Vec<&NamespaceName> = found.map(|pod| &pod.key.namespace).collect();
+        // Positions are in order of keys, so pods of a namespace are neighbours.
         namespaces.dedup();
         let name = match pods.len() == self.cells.pods.len() {
             true => "all pods".to_owned(),

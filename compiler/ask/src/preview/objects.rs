@@ -96,6 +96,7 @@ impl<'a> Objects<'a> {
             let nothing = NamespaceState { before: None, after: None };
             let known = objects.namespaces.entry(&namespace.name).or_insert(nothing);
             known.after = Some(&namespace.labels);
+            // A namespace that is proposed as it is changes nothing, and no pod has to be looked at for it.
             if known.before != known.after {
                 objects.changed_namespaces.insert(&namespace.name);
             }
@@ -117,6 +118,7 @@ impl<'a> Objects<'a> {
         };
         for (key, policy) in world.policies() {
             match changes.get(key) {
+                // Not what is proposed as it is: that stays one version, and its pods are not affected.
                 Some(after) if !after.is_some_and(|after| is_same(policy, after)) => {
                     add(&mut objects, policy, &[When::Before])?;
                 }
@@ -148,6 +150,7 @@ impl<'a> Objects<'a> {
                 let peers = match &rule.peers {
                     PeerMatch::Any => None,
                     PeerMatch::OneOf(all) => {
+                        // `tells` asks every peer about every changed namespace.
                         work.spend(all.len() * (4 + self.changed_namespaces.len()))?;
                         tells[slot] = tells[slot] || all.iter().any(|peer| self.tells(peer));
                         let mut ids: Vec<PeerId> =
@@ -173,6 +176,7 @@ impl<'a> Objects<'a> {
     /// Returns true if a peer matches a changed namespace before and not after, or the reverse.
     fn tells(&self, peer: &Peer) -> bool {
         let Peer::Pods(peer) = peer else { return false };
+        // A peer that names its namespace does not look at labels of namespaces.
         let NamespaceScope::Matching(selector) = &peer.namespaces else { return false };
         let matches = |labels: Option<&Labels>| labels.is_some_and(|labels| selector.matches(labels));
         self.changed_namespaces.iter().any(|name| {
@@ -299,6 +303,7 @@ pub(super) fn ranges_of(ports: &RulePorts) -> impl Iterator<Item = PortRange> {
 fn is_same(before: &Policy, after: &Policy) -> bool {
     let says_the_same = match (&before.body, &after.body) {
         (PolicyBody::Understood(before), PolicyBody::Understood(after)) => before == after,
+        // Neither allows anything, whatever it is that was not understood.
         (PolicyBody::NotUnderstood { types: before, .. }, PolicyBody::NotUnderstood { types: after, .. }) => {
             before == after
         }

@@ -138,6 +138,7 @@ impl<T: AddressBits> Line<T> {
         for (peer, ranges) in blocks {
             for (first, last) in ranges.iter() {
                 edges.push((first, peer, true));
+                // A block with the last address has no end: no address is after it.
                 edges.extend(last.next().map(|after| (after, peer, false)));
             }
         }
@@ -157,6 +158,8 @@ impl<T: AddressBits> Line<T> {
                 }
             }
             if wanted.as_ref().is_none_or(|wanted| wanted.contains(&index)) {
+                // The set is copied for each piece: of blocks within blocks that grows with the square of their
+                // number.
                 work.spend(1 + active.len())?;
                 if let Some(within) = line.within.get_mut(index) {
                     *within = Some(withins.number(&active));

@@ -111,8 +111,10 @@ impl<'c, 'a> Writer<'c, 'a> {
             let subjects = self.names.of(&difference.subjects, work)?;
             let others = self.names.of(&difference.others, work)?;
             let told = self.told(&difference, work)?;
+            // Before they are written: names of both ends multiply.
             work.spend((ROW + ATOM * told.ports.len()) * subjects.len() * others.len())?;
             for subject in &subjects {
+                // A pod always reaches itself, whatever its policies say.
                 let is_other = |other: &&Name| subject.only.is_none() || subject.only != other.only;
                 for other in others.iter().filter(is_other) {
                     let (from, to) = match difference.direction {
@@ -121,6 +123,7 @@ impl<'c, 'a> Writer<'c, 'a> {
                     };
                     let (from, to) = (Some(from.shown.clone()), Some(to.shown.clone()));
                     let row = v1::PreviewRow { from, to, ..told.clone() };
+                    // A pair of two affected ends is found from both: equal rows are told once.
                     rows.insert(RowKey::of(&row), row);
                 }
             }
@@ -229,6 +232,7 @@ impl<'c, 'a> Writer<'c, 'a> {
         for direction in [Direction::Egress, Direction::Ingress] {
             let mut told: BTreeMap<String, v1::Cite> = BTreeMap::new();
             for reason in &because[slot(direction)] {
+                // By its text, which is one for all policies of a namespace that may not be seen.
                 told.extend(self.cite(*reason, direction).map(|cite| (cite.text.clone(), cite)));
             }
             if !told.is_empty() {

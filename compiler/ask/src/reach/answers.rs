@@ -33,6 +33,7 @@ pub(super) struct Sets {
 impl Sets {
     fn new() -> Self {
         let mut sets = Self { numbers: HashMap::new(), all: Vec::new(), both: HashMap::new() };
+        // `NOTHING` is the number of the empty set, so that has to be the first.
         sets.number(Ports::default());
         sets
     }
@@ -59,6 +60,7 @@ impl Sets {
         if let Some(known) = self.both.get(&key) {
             return *known;
         }
+        // Answers come from `number` alone, so both are there.
         let (Some(one), Some(other)) = (self.ports(a), self.ports(b)) else { return NOTHING };
         let both = one.and(other);
         let both = self.number(both);
@@ -96,6 +98,7 @@ impl<'a, 'w> Answers<'a, 'w> {
             own_node: Vec::new(),
             left: MOST,
         };
+        // Before anything is judged: this bounds what is kept, `spend` how long it takes.
         if places.len().saturating_mul(others.classes.len()) > ANSWERS {
             return Err(too_large());
         }
@@ -103,6 +106,8 @@ impl<'a, 'w> Answers<'a, 'w> {
         for at in places {
             let isolating = others::isolating(judge, at.place.owners.iter().cloned(), direction);
             let weight = 1 + others::weight(&isolating, direction);
+            // Made anew for each place: what is kept in it is what this place's policies and pods of a class say of
+            // each other.
             let mut asked = AskedPlace {
                 place: &at.place,
                 weight,
@@ -148,10 +153,12 @@ impl<'a, 'w> Answers<'a, 'w> {
         if !class.is_pod && asked.place.owners.is_empty() {
             return Ok(None);
         }
+        // An address that is not known may be of either family.
         let fits =
             asked.place.address.is_none_or(|own| class.is_v4.is_none_or(|is_v4| is_v4 == own.is_ipv4()));
         let Some(other) = another(asked.place, class).filter(|_| fits) else { return Ok(None) };
         let flow = flow(self.direction, asked.place, other);
+        // Classes that the asked end's policies do not tell apart have one answer from them.
         let of_asked = match asked.seen.get(&class.seen) {
             Some(known) => *known,
             None => {
@@ -165,6 +172,7 @@ impl<'a, 'w> Answers<'a, 'w> {
         let is_plain = !other.owners.is_empty() && asked.place.host.is_none();
         let known = asked.own.get(&class.own).filter(|_| is_plain);
         let of_other = match known {
+            // What one end closes, the other need not be asked about.
             _ if of_asked == NOTHING => NOTHING,
             _ if is_plain && class.own == OPEN => asked.everything,
             Some(known) => *known,
@@ -186,6 +194,7 @@ impl<'a, 'w> Answers<'a, 'w> {
             asked.place.address.is_none_or(|own| own.is_ipv4() == address.is_ipv4())
         };
         let address = object.addresses.iter().find(fits).copied();
+        // The node has addresses and none of this family: no packet can pass. Without any they are only not known.
         if address.is_none() && !object.addresses.is_empty() {
             return Ok(None);
         }
@@ -198,6 +207,7 @@ impl<'a, 'w> Answers<'a, 'w> {
 
     fn allowed(&mut self, direction: Direction, flow: &Flow) -> Answer {
         let mut ports = Ports::everything();
+        // One for each pair of owners, and each has to allow it.
         for allowed in self.judge.allowed(direction, flow) {
             if let Allowed::Ports(ranges) = allowed {
                 ports = ports.and(&Ports::union_of(ranges));
@@ -230,6 +240,7 @@ pub(super) fn own_node(place: &Place) -> Option<&NodeName> {
 
 /// A place of a class that is another end than the asked one.
 pub(super) fn another<'c>(asked: &Place, class: &'c EndClass) -> Option<&'c Place> {
+    // The second place of a class is there for this: the first may be the asked end itself.
     class.places.iter().find(|other| !is_same(asked, other))
 }
 
@@ -254,5 +265,6 @@ pub(super) fn flow(direction: Direction, asked: &Place, other: &Place) -> Flow {
         Direction::Ingress => (other, asked),
         Direction::Egress => (asked, other),
     };
+    // `Judge::allowed` tells what passes whatever is carried; who asks for a verdict sets it.
     Flow { source, destination, carries: Carries::Other }
 }

@@ -35,6 +35,7 @@ pub(super) fn because(
                 Verdict::Allowed(all) => {
                     for one in all {
                         let one = cite(one, sight);
+                        // Each sample that a rule allows cites it again.
                         if cites.contains(&one) {
                             continue;
                         }
@@ -63,6 +64,7 @@ pub(super) fn because(
 /// How policies and pods that may be seen call and cut ports.
 pub(super) fn mentions(judge: &Judge<'_>, source: &Place, destination: &Place, sight: &Sight) -> Mentions {
     let mut mentions = Mentions::default();
+    // Others are left out with their policies: where ports are cut would tell what those name.
     let seen = |place: &'_ Place| -> Vec<_> {
         place.owners.iter().filter(|pod| sight.sees(&pod.key.namespace)).cloned().collect()
     };

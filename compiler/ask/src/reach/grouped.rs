@@ -31,6 +31,7 @@ impl Way {
         match self {
             Self::Any => true,
             Self::Family { is_v4: own } => own == is_v4,
+            // Packets pass within one family, so either address tells it.
             Self::Addresses(asked, other) => asked.or(other).is_none_or(|address| address.is_ipv4() == is_v4),
         }
     }
@@ -128,9 +129,11 @@ pub(super) fn collect<'w, K: Ord>(items: &[Item<'w>], key: impl Fn(&Item<'w>) ->
         });
         for item in run {
             pods.pods += 1;
+            // Items are in order of namespaces, so each is counted once if it is compared with the last one alone.
             pods.namespaces += u32::from(pods.last != item.namespace);
             pods.last = item.namespace;
         }
+        // The rest need not be looked at: the caller goes over to larger parts.
         if found.len() > ROWS {
             return None;
         }

@@ -36,6 +36,7 @@ pub fn matrix(
         if !cluster.has_namespace(namespace) {
             return Err(AskError::NotFound(format!("no namespace {:?}", namespace.as_str())));
         }
+        // `ends` refuses an end without pods, while a table without rows is an answer.
         if cluster.world.pods_of(namespace).next().is_none() {
             return Ok(Vec::new());
         }
@@ -89,10 +90,12 @@ fn cells(rows: Vec<v1::MatrixRow>) -> Vec<v1::MatrixRow> {
                 }
                 cell.everything |= row.everything;
                 cell.ports.append(&mut row.ports);
+                // Rows of several addresses have the same atoms: in one order, those are neighbours.
                 cell.ports
                     .sort_by(|a, b| (&a.protocol, a.first, a.last).cmp(&(&b.protocol, b.first, b.last)));
                 cell.ports.dedup();
                 if cell.everything {
+                    // It has all others in it.
                     cell.ports.retain(|atom| atom.protocol == "any");
                 }
             }

@@ -37,10 +37,12 @@ impl<'w> Lens<'w> {
         let (mut keys, mut scopes) = (BTreeSet::new(), HashSet::new());
         let rules = policies.iter().flat_map(|policy| policy.rules(direction).unwrap_or_default());
         for rule in rules {
+            // A rule for anybody tells nobody apart.
             let PeerMatch::OneOf(peers) = &rule.peers else { continue };
             for peer in peers {
                 let Peer::Pods(selected) = peer else { continue };
                 scopes.insert(&selected.namespaces);
+                // Keys without what is asked of them: pods with the same values are the same to every selector.
                 keys.extend(selected.pods.requirements().map(|one| &*one.key));
             }
         }
@@ -169,6 +171,7 @@ pub(super) fn find<'w>(
         lists: Vec::new(),
         all: Vec::new(),
         namespaces: Vec::new(),
+        // That of `OPEN`, which has number 0.
         weights: vec![0],
         lens,
     };
@@ -212,6 +215,8 @@ impl<'w> ClassFinder<'_, 'w> {
             if !is_other || without == Some(&pod.key.namespace) {
                 continue;
             }
+            // Pods are in order of namespaces, so what is known of one is kept while its pods are looked at, and no
+            // longer.
             if current.as_ref().is_none_or(|(name, _)| **name != pod.key.namespace) {
                 current = Some((&pod.key.namespace, self.namespace(&pod.key.namespace)));
                 let next = self.others.all.len();
@@ -241,12 +246,14 @@ impl<'w> ClassFinder<'_, 'w> {
         let world = self.judge.world();
         let next = number(self.signatures.len());
         if self.others.lens.scopes.len().saturating_mul(world.namespaces().len()) > SCOPES {
+            // No two namespaces are alike then: there are more classes than need be, and none that is wrong.
             return *self.signatures.entry(Signature::Alone(name)).or_insert(next);
         }
         let object = world.namespaces().get(name);
         let is_in = |scope: &&NamespaceScope| match scope {
             NamespaceScope::Named(own) => own == name,
             NamespaceScope::Matching(selector) => {
+                // A selector selects no namespace whose object is not known, as the judge says as well.
                 object.is_some_and(|object| selector.matches(&object.labels))
             }
         };
@@ -258,6 +265,7 @@ impl<'w> ClassFinder<'_, 'w> {
     fn of_labels(&mut self, namespace: &mut Namespace<'w>, pod: &'w Arc<Pod>) -> (u32, u32) {
         let is_in_play =
             |(key, _): &(&str, &str)| self.others.lens.keys.contains(key) || namespace.keys.contains(key);
+        // Labels that no selector in play asks for would only make more classes.
         let labels: Pairs<'w> = match self.others.lens.keys.is_empty() && namespace.keys.is_empty() {
             true => Pairs::new(),
             false => pod.labels.iter().filter(is_in_play).collect(),
@@ -270,11 +278,13 @@ impl<'w> ClassFinder<'_, 'w> {
             }
             Direction::Egress => 0,
         };
+        // A pod over budget is closed, whatever its labels are.
         let is_closed = self.cluster.over_budget.is_some_and(|all| all.contains(&pod.key, self.direction));
         let key = (labels, is_closed, ports);
         if let Some(known) = namespace.known.get(&key) {
             return *known;
         }
+        // Without the keys that only the pod's own policies ask for: the asked end's do not see these.
         let seen = key.0.iter().filter(|(key, _)| self.others.lens.keys.contains(key)).copied().collect();
         let next = number(self.seen.len());
         let seen = *self.seen.entry((namespace.signature, seen, ports)).or_insert(next);
@@ -287,6 +297,8 @@ impl<'w> ClassFinder<'_, 'w> {
         let own = match isolating.is_empty() && !is_closed {
             true => OPEN,
             false => {
+                // By pointer: each policy is one object of the world, which outlives this, and to compare what they
+                // say costs more.
                 let key = isolating.iter().map(|policy| Arc::as_ptr(policy).addr()).collect();
                 let next = number(self.others.weights.len());
                 let own = *self.own.entry((key, is_closed, ports)).or_insert(next);
@@ -304,11 +316,13 @@ impl<'w> ClassFinder<'_, 'w> {
         let addresses = pod.addresses().map_or(&[][..], |addresses| addresses);
         let node = match &pod.node {
             Some(node) if self.by_node => {
+                // From 1: 0 is of pods on no node.
                 let next = number(self.nodes.len() + 1);
                 *self.nodes.entry(node).or_insert(next)
             }
             _ => 0,
         };
+        // Nearly every pod: it is the one owner of its addresses, and nobody has to be asked who else claims them.
         if addresses.iter().all(|address| self.judge.is_uncontested(*address)) {
             let place = |address| Place { address, owners: vec![Arc::clone(pod)], host: None };
             let list: List = match addresses {
@@ -370,6 +384,7 @@ impl<'w> ClassFinder<'_, 'w> {
     }
 
     fn contested(&mut self, address: IpAddr, place: Place) -> u32 {
+        // Each owner of the address comes here with the same place.
         if let Some(known) = self.contested.get(&address) {
             return *known;
         }
@@ -383,6 +398,7 @@ impl<'w> ClassFinder<'_, 'w> {
         let class = *self.known.entry(key).or_insert(next);
         if class == next {
             let ClassKey { seen, own, region, is_v4, .. } = key;
+            // What was seen so far is of labels; a block sees the region of the address and its family as well.
             let number = number(self.seen_at.len());
             let seen = *self.seen_at.entry((seen, region, is_v4)).or_insert(number);
             self.others.classes.push(EndClass { places: vec![place()], seen, own, is_v4, is_pod });
@@ -441,6 +457,7 @@ impl<'w> ClassFinder<'_, 'w> {
         let list = self.list(list);
         self.others.all.push((End::Internet, list));
         for (region, place) in self.others.lens.regions.places(self.judge).into_iter().enumerate() {
+            // A block that is all of a family is the internet, which is told already.
             let is_part =
                 self.others.lens.regions.all.get(region).is_some_and(|it| it.block.prefix_len() > 0);
             if let Some(place) = place.filter(|_| is_part) {
@@ -477,6 +494,7 @@ pub(super) fn isolating<'w>(
 ) -> Vec<&'w Arc<Policy>> {
     let world = judge.world();
     let mut kinds: HashSet<(NamespaceName, flock_compiler_core::Labels)> = HashSet::new();
+    // Thousands of pods of an end may have the same labels, and every policy is asked about each of these.
     kinds.extend(pods.map(|pod| (pod.key.namespace.clone(), pod.labels.clone())));
     let mut found = BTreeMap::new();
     for policy in world.policies().values().filter(|policy| policy.rules(direction).is_some()) {

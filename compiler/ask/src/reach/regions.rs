@@ -54,6 +54,8 @@ impl Regions {
                 let Peer::Block(block) = peer else { continue };
                 for net in [block.cidr()].iter().chain(block.except()) {
                     let net = net.trunc();
+                    // In this order a block comes before those that are within it: by where it begins, then the
+                    // larger one first.
                     blocks.insert((net.addr().is_ipv4(), bits(net.addr()), net.prefix_len(), net));
                 }
             }
@@ -71,17 +73,20 @@ impl Regions {
         let mut line: Vec<(u128, Option<usize>)> = vec![(0, None)];
         let mut open: Vec<(usize, u128)> = Vec::new();
         let begin = |line: &mut Vec<(u128, Option<usize>)>, at: u128, region| match line.last_mut() {
+            // The smaller of two blocks that begin at one address comes later, and has that address.
             Some(last) if last.0 == at => last.1 = region,
             _ => line.push((at, region)),
         };
         let close = |line: &mut Vec<_>, open: &mut Vec<(usize, u128)>, last: u128| {
             open.pop();
+            // Nothing is after the last address of IPv6; what begins after the last of IPv4 is never looked up.
             if let Some(after) = last.checked_add(1) {
                 begin(line, after, open.last().map(|(region, _)| *region));
             }
         };
         for block in blocks {
             let (first, last) = (bits(block.network()), bits(block.broadcast()));
+            // CIDRs are within each other or apart, never half of both: those that are open are a stack.
             while let Some((_, end)) = open.last().copied().filter(|(_, end)| *end < first) {
                 close(&mut line, &mut open, end);
             }
@@ -100,6 +105,7 @@ impl Regions {
     pub(crate) fn at(&self, address: IpAddr) -> Option<usize> {
         let line = if address.is_ipv4() { &self.v4 } else { &self.v6 };
         let after = line.partition_point(|(start, _)| *start <= bits(address));
+        // The first region begins at address 0, so there is always one.
         line.get(after.checked_sub(1)?)?.1
     }
 
@@ -113,6 +119,7 @@ impl Regions {
                 let Some(place) = region.and_then(|region| places.get_mut(region)) else { continue };
                 let most = if is_v4 { u128::from(u32::MAX) } else { u128::MAX };
                 let last = end.map_or(most, |end| end - 1);
+                // A region that smaller blocks cut into pieces needs an address in one of them only.
                 if place.is_none() {
                     *place = free(judge, is_v4, (*start, last), &given);
                 }

@@ -101,6 +101,7 @@ impl<'t, 'a, 'w> GroupWriter<'t, 'a, 'w> {
                 ..v1::ShownEnd::default()
             };
             if let Some(row) = self.row(shown, &ports, between, Way::Any, false) {
+                // The last part keeps rows of one name apart.
                 found.insert((namespace.to_string(), String::new(), found.len()), row);
             }
         }
@@ -137,8 +138,10 @@ impl<'t, 'a, 'w> GroupWriter<'t, 'a, 'w> {
                 if own.is_some_and(|own| own.key == pod.key) {
                     continue;
                 }
+                // Whether or not something passes: rows tell how many of these pods they are about.
                 total += 1;
                 for (via, answer, between) in entries(self.group.outcomes.get(*list as usize)) {
+                    // A matrix has a cell where nothing passes, too; `reach` tells what does.
                     let is_cell = is_seen && *self.layout != Layout::Reach;
                     let ports = self.passing(answer);
                     if ports.is_empty() && !is_cell {
@@ -150,6 +153,7 @@ impl<'t, 'a, 'w> GroupWriter<'t, 'a, 'w> {
                         continue;
                     }
                     let (all, _) = hidden.entry(*namespace).or_insert_with(|| (Ports::default(), between));
+                    // Pods of a namespace mostly agree, and comparing is less than a union.
                     if *all != *ports {
                         *all = all.or(ports);
                     }
@@ -170,6 +174,7 @@ impl<'t, 'a, 'w> GroupWriter<'t, 'a, 'w> {
         };
         let judge = self.table.judge;
         let address = match other {
+            // Lists of classes are in the order of these places.
             End::Pod(pod) => judge.places_of_pod(pod).get(position).and_then(|place| place.address),
             End::Node(node) => {
                 judge.world().nodes().get(*node).and_then(|node| node.addresses.get(position)).copied()
@@ -188,6 +193,8 @@ impl<'t, 'a, 'w> GroupWriter<'t, 'a, 'w> {
         if let Some(found) = collect(items, |item| (item.namespace, Part::of(item.pod))) {
             for (((position, part), way, answer), pods) in found {
                 let (namespace, name) = (&pods.first.key.namespace, part.to_string());
+                // A pod that differs from the others of its workload is called by its own name, without how many
+                // there are.
                 let total = if pods.pods > 1 { self.total(position, part) } else { None };
                 let end = self.workload(&pods, &name, total);
                 self.push(rows, (namespace.to_string(), name), end, answer, &pods, way);
@@ -244,6 +251,7 @@ impl<'t, 'a, 'w> GroupWriter<'t, 'a, 'w> {
                 && !own.is_of_host_network()
                 && own.lifecycle != Lifecycle::Finished
         };
+        // The asked pod is among all pods, and is no other end of its own.
         Some(of_namespace.get(&part)?.saturating_sub(usize::from(self.only_self().filter(is_own).is_some())))
     }
 
@@ -269,6 +277,7 @@ impl<'t, 'a, 'w> GroupWriter<'t, 'a, 'w> {
             Some(place) => shown(place, Some(pods.first), self.sight),
             None => v1::ShownEnd::default(),
         };
+        // One of several would stand for all; a row that is about one of them names it, in `row`.
         if places.len() > 1 {
             end.address = None;
         }
@@ -355,6 +364,7 @@ impl<'t, 'a, 'w> GroupWriter<'t, 'a, 'w> {
         let mut found: NodesBy<'_> = BTreeMap::new();
         for (end, list) in &table.others.all {
             let End::Node(node) = end else { continue };
+            // It has a row already. Of several asked pods each may have another node for its own.
             if one && own == Some(node) {
                 continue;
             }
@@ -454,6 +464,7 @@ impl<'t, 'a, 'w> GroupWriter<'t, 'a, 'w> {
         let mut of_internet = Vec::new();
         let mut excepts: Vec<Vec<usize>> = vec![Vec::new(); regions.len()];
         for (index, region) in regions.iter().enumerate() {
+            // A block comes after those that it is within, so their heads are known.
             let head = region.parent.and_then(|parent| heads.get(parent).copied().flatten());
             let around = match head {
                 Some(head) => outcomes.get(head).copied().flatten().map(|(_, answer, _)| answer),
@@ -461,8 +472,10 @@ impl<'t, 'a, 'w> GroupWriter<'t, 'a, 'w> {
             };
             let own = outcomes.get(index).copied().flatten().map(|(_, answer, _)| answer);
             let differs = match (own, around) {
+                // By ports and not by answers: those that differ may be the same on the port that is asked about.
                 (Some(own), Some(around)) => self.passing(own).clone() != *self.passing(around),
                 (Some(_), None) => true,
+                // Nothing was judged there, as where every address is somebody's: it is shown with what is around it.
                 (None, _) => false,
             };
             if differs {

@@ -43,6 +43,7 @@ pub(super) enum PairOutcome {
 impl PairOutcome {
     fn agrees(&self, other: &Self) -> bool {
         match (self, other) {
+            // Where no packet can pass, nothing is said that another end could contradict.
             (Self::Never, _) | (_, Self::Never) => true,
             (Self::Same(a, _), Self::Same(b, _)) => a == b,
             // Places are of one end alone.
@@ -99,6 +100,7 @@ impl<'a, 'w> Table<'a, 'w> {
         let places: Vec<&At> = ends.at.iter().collect();
         let owners = places.iter().flat_map(|at| at.place.owners.iter().cloned());
         let lens = Lens::of(&others::isolating(judge, owners, direction), direction);
+        // A pod and its own node always reach each other: only to a node do nodes of pods make a difference.
         let by_node = places.iter().any(|at| at.place.host.is_some());
         let others = others::find(cluster, judge, lens, direction, wanted, by_node);
         let answers = Answers::of(judge, direction, &places, &others)?;
@@ -132,11 +134,13 @@ impl<'a, 'w> Table<'a, 'w> {
                     && group.name == name
                     && group.outcomes.iter().zip(&outcomes).all(|(a, b)| a.agrees(b))
             };
+            // Not with all: ends that all differ would cost the square of their number.
             match groups.iter_mut().rev().take(COMPARED).find(fits) {
                 None => groups.push(EndGroup { members: vec![number], outcomes, name }),
                 Some(group) => {
                     group.members.push(number);
                     for (known, found) in group.outcomes.iter_mut().zip(outcomes) {
+                        // The first member may be the other end itself, which another member is not.
                         if *known == PairOutcome::Never {
                             *known = found;
                         }
@@ -236,6 +240,7 @@ impl<'a, 'w> Table<'a, 'w> {
 fn members(places: &[&At]) -> Vec<Vec<usize>> {
     let mut members: Vec<Vec<usize>> = Vec::new();
     for (index, at) in places.iter().enumerate() {
+        // A pod may be several endpoints of a Service, at ports of its own; the internet is one end of two families.
         let same = |other: usize| {
             places
                 .get(other)

@@ -120,6 +120,7 @@ impl<'a> Teller<'a> {
         match verdict {
             Verdict::Allowed(cites) => {
                 shown.allowed_by = self.cites(cites);
+                // The verdict has only what allows it: who isolates the pod is asked again.
                 let isolating = told.subject.into_iter();
                 let isolating = isolating.flat_map(|pod| self.judge.isolating(told.direction, pod));
                 let isolating: Vec<_> = isolating.take(POLICIES).map(|policy| self.policy(policy)).collect();
@@ -174,6 +175,8 @@ impl<'a> Teller<'a> {
         let mut shown = Vec::new();
         for one in isolating.iter().take(POLICIES) {
             let mut policy = self.policy(&one.policy);
+            // A policy that was not understood has no rules: `rules` would put that in place of the note that says
+            // why.
             if self.sight.sees(&one.policy.key.namespace) && policy.note.is_empty() {
                 let nearest =
                     nearest.filter(|(of, _)| of.policy.key == one.policy.key).map(|(_, miss)| miss.rule);
@@ -210,6 +213,7 @@ impl<'a> Teller<'a> {
             self.lines = self.lines.saturating_sub(1 + rule.peer_why.len() + rule.port_why.len());
             shown.rules.push(rule);
         }
+        // Rules beyond `RULES` have not been counted by the loop, which skips them.
         left_out += rules.len().saturating_sub(shown.rules.len() + left_out);
         if left_out > 0 {
             shown.note = format!("{left_out} more rules that do not allow it");
@@ -219,6 +223,7 @@ impl<'a> Teller<'a> {
     fn miss(&mut self, told: Told<'_>, policy: &Arc<Policy>, miss: &Miss) -> v1::RuleMiss {
         let rule = policy.rules(told.direction).unwrap_or_default().get(miss.rule);
         let (mut peer_why, mut port_why) = (Vec::new(), Vec::new());
+        // Beside a peer that matches, those that do not are no reason.
         if let (false, Some(rule), Some((_, missed))) = (miss.has_peer(), rule, &miss.peers) {
             peer_why.extend(missed.iter().take(WHYS).map(|miss| self.peer_why(told, policy, rule, miss)));
             and_more(&mut peer_why, missed.len());

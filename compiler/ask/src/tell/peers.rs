@@ -107,6 +107,7 @@ impl Teller<'_> {
                 _ => false,
             })
         };
+        // The index has every label of every pod: for a value that none has, no pod has to be looked at.
         if self.judge.index().is_some_and(is_nowhere) {
             return true;
         }
@@ -187,6 +188,7 @@ fn port(rule: &Rule, miss: &PortMiss) -> String {
 
 fn range_words(range: &PortRange) -> String {
     match (range.first(), range.last()) {
+        // People write 1 to 65535 for all ports of a protocol as well.
         (0 | 1, u16::MAX) => format!("{} only", range.protocol()),
         _ => range.to_string(),
     }

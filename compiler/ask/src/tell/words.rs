@@ -21,6 +21,7 @@ pub(super) fn verdict(teller: &Teller<'_>, told: Told<'_>, verdict: &Verdict) ->
         Verdict::Exempt(Exempt::Itself) => "a pod always reaches itself".to_owned(),
         Verdict::Allowed(cites) => {
             let mut texts: Vec<String> = cites.iter().map(|one| cite(one, teller.sight).text).collect();
+            // Cites of policies that may not be seen have one text.
             texts.dedup();
             let more = texts.len().saturating_sub(1);
             let first = texts.into_iter().next().unwrap_or_default();
@@ -68,6 +69,7 @@ fn denied(teller: &Teller<'_>, direction: Direction, isolating: &[IsolatingPolic
     let hidden = isolating.iter().any(|one| !teller.sight.sees(&one.policy.key.namespace));
     let faulty: Vec<&Arc<Policy>> =
         isolating.iter().map(|one| &one.policy).filter(|policy| !policy.faults().is_empty()).collect();
+    // Nothing else, not even that a policy is not understood: it may be one that may not be seen.
     if hidden {
         return format!("isolated by {by}, and nothing there allows it");
     }
@@ -90,6 +92,7 @@ fn denied(teller: &Teller<'_>, direction: Direction, isolating: &[IsolatingPolic
 /// The rule that came nearest, of all policies; of equal ones the first.
 pub(super) fn nearest(isolating: &[IsolatingPolicy]) -> Option<(&IsolatingPolicy, &Miss)> {
     let each = isolating.iter().filter_map(|one| Some((one, one.nearest()?)));
+    // Reversed, as `max_by_key` takes the last of equal ones.
     each.rev().max_by_key(|(_, miss)| miss.nearness())
 }
 
@@ -102,6 +105,7 @@ pub fn why_dropped(direction: Direction, verdict: &v1::DirectionVerdict) -> Stri
     let missing = match (nearest.peer, nearest.port) {
         (false, false) => "peer, port",
         (false, true) => "peer",
+        // Not both: such a rule would have allowed it.
         (true, _) => "port",
     };
     let names: Vec<&str> = verdict.isolated_by.iter().map(|policy| &*policy.policy).collect();
