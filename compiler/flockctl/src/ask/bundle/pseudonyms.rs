@@ -28,6 +28,7 @@ impl Pseudonyms {
     /// What may hold an address: letters, digits, and what stands between them in addresses and names.
     fn run(&mut self, run: &str, out: &mut String) {
         let trimmed = run.trim_end_matches(['.', ':']);
+        // As a whole first: the last colon of an address of IPv6 begins no port.
         let (end, port) = match trimmed.parse::<IpAddr>() {
             Ok(_) => (trimmed, ""),
             Err(_) => trimmed.rfind(':').map_or((trimmed, ""), |at| trimmed.split_at(at)),
@@ -51,6 +52,7 @@ impl Pseudonyms {
                 out.extend(last);
                 pieces.drain(..4);
             } else {
+                // One piece only: the next number may be the first of an address.
                 out.push_str(pieces.remove(0));
             }
         }
@@ -58,6 +60,7 @@ impl Pseudonyms {
 
     fn name(&mut self, address: IpAddr) -> String {
         let next = self.0.len() + 1;
+        // IPv4 that is mapped into IPv6 is the same address.
         format!("address-{}", self.0.entry(address.to_canonical()).or_insert(next))
     }
 }
