@@ -17,6 +17,7 @@ const MAPPED: u8 = 96;
 /// An address.
 pub(super) fn ip(text: &str) -> Result<IpAddr, String> {
     let address = read(text).ok_or_else(|| format!("{} is not an IP address", quoted(text)))?;
+    // Kept as IPv6, `::ffff:10.0.0.1` would be another address than the 10.0.0.1 of other objects and of packets.
     Ok(address.to_canonical())
 }
 
@@ -53,6 +54,8 @@ fn number(digits: &str, base: u32) -> Option<u16> {
     let mut value = 0_u32;
     for digit in digits.chars() {
         value = value * base + digit.to_digit(base)?;
+        // At every digit: leading zeros may be any number, so the length bounds nothing, and the product must not
+        // overflow.
         if value > u32::from(u16::MAX) {
             return None;
         }
@@ -86,7 +89,9 @@ fn ipv6(text: &str) -> Option<Ipv6Addr> {
 fn groups(text: &str, is_end: bool) -> Option<Vec<u16>> {
     let mut found = Vec::new();
     let mut parts = text.split(':').peekable();
+    // `split` makes one empty part of nothing, and beside `::` there may be nothing.
     while let Some(part) = parts.next().filter(|_| !text.is_empty()) {
+        // A text may be as long as its manifest: what has too many groups is not read to its end.
         if found.len() >= 8 {
             return None;
         }

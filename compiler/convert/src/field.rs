@@ -45,6 +45,8 @@ impl Faults {
     }
 
     fn push(&mut self, field: String, message: String) {
+        // Counted all the same: `count` tells callers whether a part has added faults, also beyond those that are
+        // kept.
         if self.found.len() >= KEPT {
             self.more += 1;
             return;
@@ -103,6 +105,7 @@ impl<'a> Field<'a> {
     /// The path, such as `spec.ingress[0].from[1].ipBlock.cidr`; keys that would be unclear are quoted.
     pub(super) fn path(&self) -> String {
         let mut path = self.parent.map(Field::path).unwrap_or_default();
+        // A dot, as keys of labels have it, would read as one more step of the path.
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
         // Writing into a string cannot fail.
         let _ = match self.step {
@@ -130,6 +133,7 @@ impl<'a> Field<'a> {
     pub(super) fn only(&self, known: &[&str], faults: &mut Faults) {
         let Some(map) = self.object(faults) else { return };
         for (key, value) in map {
+            // A null is a field that is absent, whatever its name: it restricts nothing.
             if !value.is_null() && !known.contains(&key.as_str()) {
                 let unknown = Field { value, parent: Some(self), step: Step::Key(key) };
                 faults.at(&unknown, format!("is not a known field; expected one of {}", known.join(", ")));
@@ -228,6 +232,7 @@ impl<'a> Field<'a> {
                 Some(text) => {
                     pairs.insert(key.as_str(), text);
                 }
+                // YAML makes a number or a boolean of a label's value such as `1` or `true` that is not quoted.
                 None => faults.mismatch(&field, "a string (quote it)"),
             }
         }

@@ -76,6 +76,7 @@ fn hashed(prefix: &str, key: &PodKey) -> String {
         // Writing into a string cannot fail.
         let _ = write!(name, "{byte:02x}");
     }
+    // Eleven digits are five bytes and a half, so of the sixth byte one digit is too many.
     name.truncate(prefix.len() + HASH_DIGITS);
     name
 }
@@ -88,6 +89,8 @@ impl FromStr for HostInterfaces {
             None if text == "none" => Ok(Self::None),
             None if text == "cni" => Ok(Self::Cni),
             Some(("sha1", prefix)) => {
+                // No hash is longer than these zeros or has other characters than digits and letters, so one name
+                // stands for all.
                 let widest = format!("{prefix}{}", "0".repeat(HASH_DIGITS));
                 if prefix.is_empty() || widest.parse::<InterfaceName>().is_err() {
                     return Err(HostInterfacesError::Prefix { prefix: prefix.to_owned() });

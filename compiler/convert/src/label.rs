@@ -34,6 +34,7 @@ pub(super) fn key(text: &str) -> Result<Arc<str>, LabelError> {
     if text.is_empty() {
         return Err(LabelError::EmptyKey);
     }
+    // At the first slash: another one is then in the name, which may have none.
     let (prefix, name) = match text.split_once('/') {
         Some((prefix, name)) => (Some(prefix), name),
         None => (None, text),
@@ -66,6 +67,7 @@ fn is_subdomain(text: &str) -> bool {
             && bytes.last().is_some_and(plain)
             && bytes.iter().all(|byte| plain(byte) || *byte == b'-')
     };
+    // As in `IsDNS1123Subdomain`, the whole is bounded and its parts are not, other than in a host's name.
     text.len() <= PREFIX_LIMIT && text.split('.').all(is_part)
 }
 

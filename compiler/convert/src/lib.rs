@@ -178,6 +178,8 @@ impl Converter {
             ("", "Namespace") => ClusterObject::Namespace(self.namespace(value)?),
             ("", "Pod") => ClusterObject::Pod(self.pod(value)?),
             ("flock.netpol", "NodePods") => ClusterObject::NodePods(self.node_pods(value)?),
+            // Policies were of `extensions` once. Passed over, such a one would isolate nobody; `policy` lets it
+            // isolate.
             ("networking.k8s.io" | "extensions", "NetworkPolicy") => {
                 ClusterObject::Policy(self.policy(value)?)
             }
@@ -215,6 +217,7 @@ impl Converter {
             Some(other) => format!("found {}; expected a string", describe(other)),
             None => "is missing; every Kubernetes object has apiVersion and kind".to_owned(),
         };
+        // Without its type an object has no title, and a listing may hold thousands: what can be read of it is told.
         let known = value.get("kind").and_then(Value::as_str).map_or("an object".to_owned(), metadata::plain);
         let message =
             match value.get("metadata").and_then(|metadata| metadata.get("name")).and_then(Value::as_str) {

@@ -30,6 +30,7 @@ pub(super) fn key(root: &Field<'_>, faults: &mut Faults) -> Option<ObjectKey> {
         None => NamespaceName::new(DEFAULT_NAMESPACE).ok(),
     };
     let name = name(root, faults, ObjectName::new);
+    // Only now, so that a fault of the namespace does not hide one of the name.
     Some(ObjectKey { namespace: namespace?, name: name? })
 }
 
@@ -43,6 +44,7 @@ pub(super) fn name<T, E: std::fmt::Display>(
         faults.missing(root, "metadata", "an object with a name");
         return None;
     };
+    // What is no object has no fields either, and its name would be told to be missing.
     metadata.object(faults)?;
     let Some(name) = metadata.get("name") else {
         faults.missing(&metadata, "name", "a name");

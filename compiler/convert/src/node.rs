@@ -43,6 +43,7 @@ fn pod_cidrs(root: &Field<'_>, left_out: &mut Faults) -> Sorted<PodCidr> {
     let Some(spec) = root.get("spec").filter(|spec| spec.object(left_out).is_some()) else {
         return Sorted::new();
     };
+    // An empty list says no more than an absent one, and leaves the word to the single block.
     let listed = spec.get("podCIDRs").filter(|listed| !listed.is_empty_list());
     match (&listed, spec.get("podCIDR")) {
         (Some(listed), _) => {
@@ -60,6 +61,7 @@ fn add(field: &Field<'_>, found: &mut Vec<PodCidr>, left_out: &mut Faults) {
         return;
     }
     let block = field.parsed(left_out, address::pod_cidr);
+    // The same block again is no fault, and takes no other one's room.
     let Some(block) = block.filter(|block| !found.contains(block)) else { return };
     let is_v4 = |block: &PodCidr| block.first().is_ipv4();
     if found.iter().filter(|other| is_v4(other) == is_v4(&block)).count() == MOST_PER_FAMILY {
@@ -82,6 +84,7 @@ fn addresses(root: &Field<'_>, left_out: &mut Faults) -> Sorted<IpAddr> {
         let address = if is_address {
             text.parsed(left_out, address::ip)
         } else {
+            // A node may be called by its address, and that most names are none is no fault.
             text.text(left_out).and_then(|text| address::ip(text).ok())
         };
         let Some(address) = address.filter(|address| !found.contains(address)) else { continue };

@@ -105,6 +105,7 @@ fn addresses(item: &Field<'_>, left_out: &mut Faults) -> Sorted<IpAddr> {
             break;
         }
         let assignable = |text: &str| {
+            // Agents tell it to compilers: an address of the node itself or of a group must not become a pod's.
             let address = address::ip(text)?;
             let message = || format!("{address} is no address that a pod can have");
             if is_assignable(address) { Ok(address) } else { Err(message()) }

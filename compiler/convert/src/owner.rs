@@ -25,10 +25,12 @@ pub(super) fn controller(root: &Field<'_>) -> Option<Workload> {
     let metadata = root.get("metadata")?;
     let references = metadata.get("ownerReferences")?;
     let found = references.as_items().iter().find(|reference| {
+        // Others own for garbage collection alone; the API lets one at most control.
         let controller = reference.get("controller");
         controller.and_then(serde_json::Value::as_bool) == Some(true)
     })?;
     let text = |key| found.get(key).and_then(serde_json::Value::as_str);
+    // Without a slash it is of the core group, none of whose kinds is a known workload.
     let (group, _) = text("apiVersion")?.split_once('/')?;
     let kind = WorkloadKind::of_object(group, text("kind")?)?;
     Some(Workload { kind, name: ObjectName::new(text("name")?).ok()? })

@@ -98,6 +98,7 @@ fn lifecycle(root: &Field<'_>, fatal: &mut Faults) -> Lifecycle {
     let metadata = root.get("metadata");
     let deleted = metadata.as_ref().and_then(|metadata| metadata.get("deletionTimestamp"));
     match phase.and_then(|phase| phase.text(fatal)) {
+        // Whether it is being deleted or not: a finished pod owns no address, and one that is deleted does.
         Some("Succeeded" | "Failed") => Lifecycle::Finished,
         _ if deleted.is_some() => Lifecycle::Deleting,
         _ => Lifecycle::Live,
@@ -114,6 +115,7 @@ fn addresses(status: Option<&Field<'_>>, left_out: &mut Faults) -> Sorted<IpAddr
             }
         }
     }
+    // It repeats the first of `podIPs`, or is alone where those are not known; what is there twice is once in the set.
     addresses.extend(status.get("podIP").and_then(|ip| pod_ip(&ip, left_out)));
     addresses.into_iter().collect()
 }
@@ -159,6 +161,7 @@ pub(super) fn named_ports(spec: Option<&Field<'_>>, left_out: &mut Faults) -> So
 }
 
 fn named_port(port: &Field<'_>, left_out: &mut Faults) -> Option<NamedPort> {
+    // Policies mean ports by number or by name, and only for a name the container's port has to be known.
     let name = port.get("name")?.text(left_out).filter(|name| !name.is_empty())?;
     let protocol = protocol(port, left_out);
     let Some(number) = port.get("containerPort") else {

@@ -28,6 +28,7 @@ impl Converter {
         let (mut fatal, mut faults) = (self.faults(), self.faults());
         let root = Field::root(value);
         let key = metadata::key(&root, &mut fatal);
+        // Before `spec`, which takes its absence for the API's default only while nothing else is wrong.
         check_version(&root, &mut faults);
         root.only(&["apiVersion", "kind", "metadata", "spec", "status"], &mut faults);
         let (pod_selector, types, rules, unused_rules) =
@@ -88,6 +89,7 @@ fn spec(
         ingress: matches!(types, Types::Ingress | Types::Both).then(|| ingress.into()),
         egress: matches!(types, Types::Egress | Types::Both).then(|| egress.into()),
     };
+    // A selector that is not understood selects all pods: selecting none would leave open what was to be isolated.
     (pod_selector.unwrap_or_default(), types, rules, unused)
 }
 
@@ -109,6 +111,7 @@ fn types(spec: &Field<'_>, faults: &mut Faults) -> Types {
             }
         }
     }
+    // A type that is not understood may stand for either direction.
     if faults.count() > before {
         return Types::Both;
     }

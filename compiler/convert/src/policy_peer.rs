@@ -19,6 +19,7 @@ pub(super) fn peers(
 ) -> PeerMatch {
     let Some(listed) = rule.get(key) else { return PeerMatch::Any };
     let items = listed.items(faults);
+    // What is no list comes here too, and is a fault by now: the rules are not used.
     if items.len() == 0 {
         return PeerMatch::Any;
     }
@@ -52,6 +53,7 @@ fn peer(item: &Field<'_>, namespace: Option<&NamespaceName>, faults: &mut Faults
     };
     let namespaces = match namespaces {
         Some(field) => selector(&field, faults).map(NamespaceScope::Matching),
+        // There is none only where the policy's own key is a fault, and then there is no policy.
         None => namespace.cloned().map(NamespaceScope::Named),
     };
     Some(Peer::Pods(Arc::new(PodPeer { namespaces: namespaces?, pods: pods? })))
@@ -71,6 +73,7 @@ fn ip_block(field: &Field<'_>, faults: &mut Faults) -> Option<IpBlock> {
         for item in listed.items(faults) {
             let Some(hole) = item.parsed(faults, address::cidr) else { continue };
             holes.push(hole);
+            // Each hole by itself: of all together only the first one that is outside would be told.
             if let Some(block) = block
                 && let Err(error) = IpBlock::new(block, &[hole])
             {

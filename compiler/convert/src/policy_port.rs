@@ -21,6 +21,7 @@ pub(super) fn ports(rule: &Field<'_>, faults: &mut Faults) -> RulePorts {
 
 fn port(item: &Field<'_>, faults: &mut Faults) -> Option<PortMatch> {
     item.only(&["protocol", "port", "endPort"], faults);
+    // Read first and asked for last: a fault of it and one of the port are both told.
     let protocol = protocol(item, faults);
     let end = item.get("endPort");
     let Some(port) = item.get("port") else {
@@ -33,6 +34,7 @@ fn port(item: &Field<'_>, faults: &mut Faults) -> Option<PortMatch> {
         if let Some(end) = end {
             faults.at(&end, "is given with a named port; a range needs a number in port");
         }
+        // A number in quotes is a name to the API, and none that is valid: names have a letter.
         let name = port.parsed(faults, port_name)?;
         return Some(PortMatch::Named { protocol: protocol?, name });
     }

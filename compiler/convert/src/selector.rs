@@ -21,6 +21,7 @@ pub(super) fn selector(field: &Field<'_>, faults: &mut Faults) -> Option<Selecto
             requirements.extend(requirement(&expression, faults));
         }
     }
+    // All or nothing: without one of its requirements a selector would match more.
     (faults.count() == before).then(|| requirements.into_iter().collect())
 }
 

@@ -121,6 +121,7 @@ fn too_long(root: &Field<'_>, fatal: &mut Faults) {
 fn is_past(kind: WorkloadKind, is_controlled: bool, value: &Value) -> bool {
     match kind {
         WorkloadKind::ReplicaSet => {
+            // On its own it is no old revision: somebody has scaled it down, and may scale it up again.
             is_controlled && value.pointer("/spec/replicas").and_then(Value::as_u64) == Some(0)
         }
         WorkloadKind::Job => {

@@ -33,6 +33,7 @@ pub(crate) fn kubectl() -> String {
 
 /// What may follow `words`, the last of which is being typed: lines of a word, a tab and what it is, then a directive.
 pub(crate) fn answer(command: &mut Command, words: &[String]) -> String {
+    // Until it is built, subcommands lack the global options, which may be typed behind them, too.
     command.build();
     let (typed, before) = words.split_last().map_or(("", &[][..]), |(last, before)| (last.as_str(), before));
     let mut place = Place { command, option: None };
@@ -52,12 +53,14 @@ struct Place<'a> {
 
 impl<'a> Place<'a> {
     fn after(&mut self, word: &str) {
+        // It is the value of that option, even if it looks like a subcommand or another option.
         if self.option.take().is_some() {
             return;
         }
         if let Some(subcommand) = self.command.find_subcommand(word) {
             self.command = subcommand;
         } else if word.starts_with('-') {
+            // No option is called `--name=value` as a whole, which is as well: the value has come already.
             self.option = self.named(word).filter(|option| takes_value(option));
         }
     }

@@ -47,6 +47,7 @@ impl Failure {
     /// The compiler's words, without gRPC's; where a connection through a cluster broke, the reason of that.
     pub(crate) async fn asked(status: &Status, forward: Option<Forward>) -> Self {
         let kind = match status.code() {
+            // Asking again would be answered alike.
             Code::NotFound => Kind::NotThere,
             Code::InvalidArgument | Code::PermissionDenied | Code::Unimplemented => Kind::Question,
             Code::Unauthenticated => Kind::Token,
@@ -80,6 +81,7 @@ impl Failure {
         let Some((name, first)) = failures.next() else {
             return Self { kind: Kind::Unreachable, error: anyhow!("no compiler answers") };
         };
+        // Replicas mostly refuse a question in the same words, which are said once and without names.
         let same = first.words();
         let others: Vec<(String, Self)> = failures.filter(|(_, failure)| failure.words() != same).collect();
         if others.is_empty() {

@@ -47,6 +47,7 @@ pub(crate) async fn open(
     let asked = timeout(PATIENCE, pods.portforward(pod, &[access::PORT])).await;
     let mut forwarder = match asked {
         Ok(Ok(forwarder)) => forwarder,
+        // With its status: a right that is missing for one pod is missing for all, and the caller tries no other.
         Ok(Err(error)) => return Err(ForwardError::Refused(error)),
         Err(_) => return Err(ForwardError::Broken(format!("no port-forwarding within {PATIENCE:?}"))),
     };
@@ -61,6 +62,7 @@ pub(crate) async fn open(
     let mut forward = Forward { pod: pod.to_owned(), ended };
     match dial::connect_over(stream, server_name, ca.as_bytes()).await {
         Ok(channel) => Ok((channel, forward)),
+        // TLS tells only that the connection broke; the words of the node, which follow a moment later, tell why.
         Err(error) => Err(ForwardError::Broken(match forward.end().await {
             Some(End::Told(reason)) => reason,
             // Closed because of the error, or not at all.

@@ -49,6 +49,7 @@ impl Asked {
             // Whoever names several names all.
             (0, 2..) => Some(named),
             (0, _) => None,
+            // What compilers count may be behind who has answered, and nobody can have been asked who is not there.
             (said, _) => Some(said.max(answered)),
         };
         Self { asked: answered, total }
@@ -66,6 +67,8 @@ impl Asked {
 /// Without the answers of those that have answered already, by another name.
 pub(crate) fn distinct(answers: Vec<Answer>) -> Vec<Answer> {
     let mut seen = BTreeSet::new();
+    // Two URLs may lead to one process: counted twice, it would hide that another one was not asked. Older compilers
+    // tell no instance, and count each.
     let is_new = |(_, answer): &Answer| answer.instance.is_empty() || seen.insert(answer.instance.clone());
     answers.into_iter().filter(is_new).collect()
 }
@@ -87,12 +90,14 @@ pub(crate) fn row(seen: &[(&str, &NodeStatus)], others: Others) -> Option<Row> {
         // Older compilers do not say since when there is a stream.
         status.stream_since.or(status.applied_since).map(|at| (at.seconds, at.nanos))
     };
+    // A stream that is half open still counts as connected: of several, the newest is the one that its agent has.
     // The first of equals.
     let heard = seen.iter().rev().max_by_key(|(_, status)| (status.connected, newest(status)));
     let (replica, status) = heard.filter(|(_, status)| status.connected || !status.unknown)?;
     let state = NodeState::of(Sight::from(*status), others);
     let status = match state {
         NodeState::NotKnown => wanted(status),
+        // How many replicas there are is no property of the node: a watch would print it again for each that comes.
         _ => NodeStatus { replicas: 0, ..(*status).clone() },
     };
     let replica = status.connected.then(|| (*replica).to_owned());
@@ -119,8 +124,10 @@ pub(crate) fn lagging(before: &[Answer], now: &[Answer]) -> Vec<String> {
         let mut gaps: BTreeMap<&str, (u128, u128, &str)> = BTreeMap::new();
         for (other, ahead) in before.iter().filter(|(other, _)| other != name) {
             for (kind, seen) in versions(&ahead.seen) {
+                // Of a kind that a replica says nothing of, nothing can be told.
                 let Some(read) = through.get(kind).filter(|read| **read < seen) else { continue };
                 let gap = gaps.entry(kind).or_insert((*read, seen, other));
+                // One gap for each kind, the widest: the others would say the same of more replicas.
                 if gap.1 < seen {
                     *gap = (*read, seen, other);
                 }

@@ -58,12 +58,14 @@ pub(crate) async fn look(replicas: &mut Replicas) -> Result<View, Failure> {
 /// When none answers.
 pub(crate) async fn look_for(replicas: &mut Replicas, request: ListNodesRequest) -> Result<View, Failure> {
     let first = list(replicas, request).await?;
+    // Lists of one moment mostly agree, and then nobody waits.
     let (answers, lagging) = if merge::lagging(&first, &first).is_empty() {
         (first, Vec::new())
     } else {
         // They are asked one moment after the other: what was read meanwhile is no lag.
         tokio::time::sleep(LAG).await;
         let second = list(replicas, request).await?;
+        // Against the first answers: what was seen since then may still be on its way to the others.
         let lagging = merge::lagging(&first, &second);
         (second, lagging)
     };
@@ -84,6 +86,7 @@ pub(crate) async fn look_for(replicas: &mut Replicas, request: ListNodesRequest)
 async fn list(replicas: &mut Replicas, request: ListNodesRequest) -> Result<Vec<Answer>, Failure> {
     let asked = replicas.ask(async |mut client| Ok(client.list_nodes(request).await?.into_inner()));
     let (answers, missed) = asked.await.any()?;
+    // Kept with the connections: who has failed is not asked again, and is still to be told of with the next look.
     replicas.missed.extend(missed);
     Ok(merge::distinct(answers))
 }
@@ -130,6 +133,7 @@ pub(crate) async fn once(target: &Target, query: &Query, asker: &Asker<'_>) -> R
     let mut replicas = target.open().await?;
     let View { rows, asked, notes, .. } = look(&mut replicas).await?;
     let rows = query.of(&rows)?;
+    // Before anything is printed: a question that fails leaves no half of an answer behind.
     let hint = match asker.format {
         Format::Table => asker.hint(&mut replicas).await?,
         Format::Json | Format::Yaml => None,
@@ -137,6 +141,7 @@ pub(crate) async fn once(target: &Target, query: &Query, asker: &Asker<'_>) -> R
     say(asker.program, &notes);
     let shown: Vec<&Row> = rows.iter().copied().filter(|row| query.shows(row)).collect();
     print::nodes(&shown, &print::summary(&rows, asked), hint.as_deref(), asker.format)?;
+    // Of all that were asked about, and not of what `--behind` shows, which never is.
     Ok(if rows.iter().all(|row| row.is_current()) { Outcome::Yes } else { Outcome::No })
 }
 
@@ -161,11 +166,13 @@ pub(crate) async fn watch(target: &Target, query: &Query, asker: &Asker<'_>) -> 
                     vec![format!("{}; asking again", failure.words())]
                 }
             };
+            // A replica that is missing or lags would else be told with every look.
             if notes != said {
                 say(asker.program, &notes);
                 said = notes;
             }
             tokio::time::sleep(PERIOD).await;
+            // Who has failed is not asked again over this connection, so all are connected to anew.
             if replicas.open.len() < reached {
                 break;
             }
@@ -204,6 +211,7 @@ impl Changes<'_> {
                 continue;
             }
             print::write(&print::line(row, width, self.format)?)?;
+            // With `--behind`, what has caught up is forgotten: it is printed again once it is behind.
             match self.query.shows(row) {
                 true => self.shown.insert(row.status.node.clone(), plain),
                 false => self.shown.remove(&row.status.node),

@@ -74,6 +74,7 @@ pub(crate) fn summary(nodes: &[&Row], Asked { asked, total }: Asked) -> Summary 
         // Of one there is nothing to say.
         Some(1) => {}
         Some(total) => words.push_str(&format!("; asked {asked} of {total} replicas")),
+        // How many there are is not known only of a single URL, whose compiler does not tell.
         None => words.push_str("; asked 1 replica"),
     }
     Summary { words, tone }
@@ -98,6 +99,7 @@ const fn tone(state: NodeState) -> Tone {
 
 fn node_row(row: &Row) -> Vec<Cell> {
     let status = &row.status;
+    // A revision has 32 digits, so only one that is not known is too short.
     let short = |revision: &str| revision.get(..SHORT).unwrap_or("-").to_owned();
     let error = view::outcome(status).map(|outcome| format!("{outcome}: {}", status.last_error));
     let others = || {
@@ -184,6 +186,7 @@ pub(crate) fn write(text: &str) -> anyhow::Result<()> {
 /// A script: as nft reads it, or with its revision and hash.
 pub(crate) fn script(response: &v1::GetScriptResponse, format: Format) -> anyhow::Result<()> {
     if format == Format::Table {
+        // As it is: `nft` is to read it, and its SHA-256 is of these bytes, which are ASCII.
         return Ok(io::stdout().lock().write_all(&response.script)?);
     }
     let script = view::Script {

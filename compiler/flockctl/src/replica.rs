@@ -75,6 +75,7 @@ impl Replica {
         credentials: Credentials,
         forward: Option<Forward>,
     ) -> Self {
+        // A script or a listing may be larger than the 4 MiB that tonic takes by default.
         let client = DebugServiceClient::with_interceptor(channel.clone(), credentials.clone())
             .max_decoding_message_size(MAX_MESSAGE_BYTES);
         let ask = AskServiceClient::with_interceptor(channel, credentials)
@@ -114,6 +115,7 @@ impl Replicas {
         question: impl AsyncFn(AskClient) -> Result<T, Status>,
     ) -> Result<T, Failure> {
         let mut failed = Vec::new();
+        // Taken out: who fails gives its forwarding away, which is asked for the reason.
         let mut untried = std::mem::take(&mut self.open).into_iter();
         while let Some(replica) = untried.next() {
             match question(replica.ask.clone()).await {
@@ -134,6 +136,7 @@ impl Replicas {
     async fn told<T>(&mut self, results: Vec<Result<T, Status>>) -> Answers<T> {
         let mut answers = Answers { given: Vec::new(), failed: Vec::new() };
         let mut standing = Vec::new();
+        // `join_all` keeps the order, so each result is of the replica at its place.
         for (replica, result) in std::mem::take(&mut self.open).into_iter().zip(results) {
             match result {
                 Ok(answer) => {
@@ -160,6 +163,7 @@ impl Replicas {
         for Replica { name, client, forward, .. } in self.open {
             match question(client).await {
                 Ok(answer) if is_right(&answer) => return Ok(answer),
+                // Kept for a node whose agent is nowhere: what it should have, each of them knows.
                 Ok(answer) => drop(first.get_or_insert(answer)),
                 Err(status) => failed.push((name, Failure::asked(&status, forward).await)),
             }

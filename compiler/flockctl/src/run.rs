@@ -47,6 +47,7 @@ pub(crate) async fn run(program: Program, options: Options) -> Result<Outcome, F
     let target = Target::find(choice).await?;
     match command {
         Command::Ask { question, shape } => return ask::of_compilers(target, question, shape, &asker).await,
+        // A watch has no end of its own: whatever ends it is told, and the exit status is never 0.
         Command::Watch { node } => return Err(watch::watch(&target, &node, &asker).await),
         Command::Nodes { names, behind, watch } => {
             let query = Query { names, behind };
@@ -119,6 +120,7 @@ fn together(answers: Vec<(String, Vec<v1::Problem>)>) -> Vec<v1::Problem> {
             all.push(problem);
         }
     }
+    // Stable: the problems of one object stay in the order in which a compiler tells them.
     all.sort_by(|a, b| a.object.cmp(&b.object));
     all
 }
@@ -127,6 +129,7 @@ async fn script(replicas: Replicas, node: String, format: Format) -> Result<(), 
     let question = async |mut client: Client| {
         Ok(client.get_script(v1::GetScriptRequest { node: node.clone() }).await?.into_inner())
     };
+    // Who does not serve the node does not hear of its facts, and may make another script of the same objects.
     let answer = replicas.first(question, |answer: &v1::GetScriptResponse| answer.served).await?;
     Ok(print::script(&answer, format)?)
 }

@@ -85,6 +85,7 @@ pub(crate) fn write(
         for (index, (cell, width)) in row.iter().zip(&widths).enumerate() {
             line.push_str(&paint(&cell.text, cell.tone, colour));
             if index + 1 < row.len() {
+                // By the text alone: colours are codes that take no room.
                 line.push_str(&" ".repeat(width - cell.text.chars().count() + 2));
             }
         }

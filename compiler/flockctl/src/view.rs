@@ -44,6 +44,7 @@ fn present(text: &str) -> Option<&str> {
 
 /// Returns true if the kernel had what the objects ask for when it was last heard of.
 fn is_current(status: &v1::NodeStatus) -> bool {
+    // Whether something passes the rules by is no part of this: `state` and `not_judged` tell.
     !status.unknown
         && !status.desired_revision.is_empty()
         && status.desired_revision == status.applied_revision
@@ -59,6 +60,7 @@ pub(crate) fn outcome(status: &v1::NodeStatus) -> Option<String> {
 
 /// How long the newest update took on the node, in milliseconds.
 pub(crate) fn took_ms(status: &v1::NodeStatus) -> Option<f64> {
+    // A message may hold a span below zero, which tells nothing.
     let took = std::time::Duration::try_from(status.last_took?).ok()?;
     Some((took.as_secs_f64() * 1e4).round() / 10.0)
 }
@@ -77,6 +79,7 @@ impl<'a> From<&'a Row> for Node<'a> {
             applied_revision: present(&status.applied_revision),
             applied_since: time(&status.applied_since),
             behind_since: time(&status.behind_since),
+            // `false` would claim to know that it is not.
             current: is_known.then(|| is_current(status)),
             unknown: status.unknown,
             connected: is_known.then_some(status.connected),

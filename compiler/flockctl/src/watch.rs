@@ -59,7 +59,9 @@ pub(crate) async fn watch(target: &Target, node: &str, asker: &Asker<'_>) -> Fai
         return failure;
     }
     let mut searches = interval(SEARCH);
+    // A search may take longer than its period: those that were missed are not made up for.
     searches.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    // An interval's first tick comes at once, and the search before it has just ended.
     searches.reset();
     let mut failed = Vec::new();
     loop {
@@ -85,6 +87,7 @@ impl Watch<'_> {
         let known: BTreeSet<String> = self.watched.keys().cloned().collect();
         let replicas = self.target.open_others(&known).await?;
         self.total = replicas.total;
+        // Not with every search: a pod that is not ready would be told every five seconds.
         if known.is_empty() {
             let missed: Vec<String> = replicas.missed.iter().map(ToString::to_string).collect();
             say(self.asker.program, &missed);
@@ -101,6 +104,7 @@ impl Watch<'_> {
         match event {
             Event::Status(replica, status) => {
                 self.watched.insert(replica, Some(*status));
+                // The watch has begun somewhere, so what could not begin elsewhere does not end it.
                 failed.clear();
             }
             Event::Ended(replica, failure) => {
@@ -108,6 +112,7 @@ impl Watch<'_> {
                 if had_begun || self.shown.is_some() {
                     self.ended(failure, had_begun).await?;
                 } else {
+                    // Nothing has been shown: when nobody is left, all of them say why.
                     failed.push((replica, failure));
                     if self.watched.is_empty() {
                         return Err(Failure::of_all(std::mem::take(failed)));
@@ -115,6 +120,7 @@ impl Watch<'_> {
                 }
             }
         }
+        // Before all have said something, a node may seem to be offline that the next one serves.
         if self.waiting.is_none() || self.watched.values().all(Option::is_some) {
             self.show()?;
         }
@@ -125,6 +131,8 @@ impl Watch<'_> {
     async fn ended(&mut self, failure: Failure, had_begun: bool) -> Result<(), Failure> {
         let Failure { kind, error } = failure;
         let is_last = self.watched.is_empty();
+        // Others that are watched still follow the node. What is refused now, such as a node that is gone, is refused
+        // again.
         if is_last && (kind.is_question() || !self.target.goes_on()) {
             let kind = if kind.is_question() { kind } else { Kind::Ended };
             return Err(Failure { kind, error });
@@ -146,6 +154,7 @@ impl Watch<'_> {
     fn show(&mut self) -> Result<(), Failure> {
         self.waiting = None;
         let heard = self.watched.iter().filter_map(|(name, status)| Some((name.as_str(), status.as_ref()?)));
+        // Who has not said anything yet counts as not asked: it may be the one that serves the node.
         let seen: Vec<(&str, &NodeStatus)> = heard.collect();
         let said = seen.iter().map(|(_, status)| status.replicas);
         let asked = match self.total {
@@ -169,6 +178,7 @@ impl Watch<'_> {
 /// Watches a node at one replica until that ends.
 async fn follow(Replica { name, client, forward, .. }: Replica, node: String, tell: mpsc::Sender<Event>) {
     let status = match statuses(client, &name, node, &tell).await {
+        // That a stream ended in order is no end of the watch: it is taken up like one that broke.
         Ok(()) => Status::unavailable("the compiler ended the watch"),
         Err(status) => status,
     };

@@ -24,6 +24,7 @@ pub(super) struct SyntaxError {
 /// the two values may be the one that was meant.
 pub(super) fn documents(bytes: &[u8]) -> Result<Vec<Value>, SyntaxError> {
     let text = std::str::from_utf8(bytes).map_err(|error| not_utf8(bytes, error.valid_up_to()))?;
+    // Some editors begin files with a byte order mark, which JSON does not allow.
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     if is_json(text) { json(text) } else { yaml(text) }
 }
@@ -48,6 +49,7 @@ fn json(text: &str) -> Result<Vec<Value>, SyntaxError> {
     documents.map_err(|error| {
         let (line, column) = (error.line() as u64, error.column() as u64);
         let message = error.to_string();
+        // The place has fields of its own: in the message it would be told twice.
         let message = message.strip_suffix(&format!(" at line {line} column {column}")).unwrap_or(&message);
         SyntaxError { line, column, message: printable(message) }
     })
@@ -134,6 +136,7 @@ impl<'de> Visitor<'de> for DocumentVisitor {
     }
 
     fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<Value, E> {
+        // YAML has `.nan` and `.inf`, and JSON has no number for them.
         Number::from_f64(value)
             .map(Value::Number)
             .ok_or_else(|| E::custom(format!("{value} is not a finite number")))

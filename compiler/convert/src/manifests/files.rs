@@ -79,6 +79,7 @@ fn is_manifest(path: &Path) -> bool {
 /// If reading fails.
 pub fn read(reader: impl Read) -> io::Result<Option<Vec<u8>>> {
     let mut bytes = Vec::new();
+    // A byte more tells too large from just large enough; standard input has no size to ask for.
     reader.take(LIMIT + 1).read_to_end(&mut bytes)?;
     Ok((bytes.len() as u64 <= LIMIT).then_some(bytes))
 }
@@ -101,10 +102,12 @@ pub enum Stable {
 pub fn read_stable(path: &Path, stamp: FileStamp) -> io::Result<Stable> {
     let file = File::open(path)?;
     let unchanged = |file: &File| Ok::<bool, io::Error>(FileStamp::of(&file.metadata()?) == stamp);
+    // Asked of the open file: another one may have been renamed to its path since it was listed.
     if !unchanged(&file)? {
         return Ok(Stable::Changed);
     }
     let bytes = read(&file)?;
+    // Whoever has written to it meanwhile has changed its times, so that no half of a manifest is taken for a whole.
     if !unchanged(&file)? {
         return Ok(Stable::Changed);
     }

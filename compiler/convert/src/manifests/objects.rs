@@ -68,6 +68,7 @@ pub fn merge<'a>(files: impl IntoIterator<Item = (&'a Arc<str>, &'a Parsed)>) ->
     for (origin, stand_in) in needed(&merged.objects.pods, &stand_ins) {
         merged.add_stand_in(origin, stand_in);
     }
+    // Last: stand-ins are pods in namespaces, too.
     merged.complete_namespaces();
     merged
 }
@@ -126,6 +127,7 @@ impl Merged {
         let namespaces = &mut self.objects.namespaces;
         for (name, namespace) in namespaces.iter_mut() {
             if namespace.labels.get(NAME_LABEL) != Some(name.as_str()) {
+                // Of a key that comes twice the last value is kept: a wrong one is replaced, as by the API server.
                 let own = namespace.labels.iter().chain([(NAME_LABEL, name.as_str())]);
                 namespace.labels = own.collect();
             }
@@ -197,6 +199,7 @@ impl Objects {
 /// What to upsert, and what to delete.
 fn edits<T: Object>(old: &BTreeMap<T::Key, T>, new: &BTreeMap<T::Key, T>) -> (Vec<Edit<T>>, Vec<Edit<T>>) {
     let changed = new.iter().filter(|(key, object)| {
+        // Equality leaves out what no rule depends on, and questions about the world need the newest of that, too.
         old.get(key).is_none_or(|old| old != *object || old.differs_untranslated(object))
     });
     let gone = old.keys().filter(|key| !new.contains_key(key));

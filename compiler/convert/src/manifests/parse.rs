@@ -98,6 +98,7 @@ impl Reader<'_> {
                 object.entry("kind").or_insert_with(|| kind.into());
                 object.entry("apiVersion").or_insert_with(|| api_version.into());
             }
+            // Lists may hold lists: how deep is bounded where the manifest is parsed.
             let separator = if place.is_empty() { "" } else { ", " };
             self.read(item, &format!("{place}{separator}item {}", index + 1));
         }

@@ -51,6 +51,7 @@ impl<'a> Known<'a> {
 
     fn needs(&self, stand_in: &StandIn) -> bool {
         let has_pods = |key: &WorkloadKey| {
+            // Only pods of this template count: those of another one are shown, and the workload beside them.
             let pods = self.pods.get(key);
             pods.is_some_and(|pods| pods.iter().any(|pod| has_all(pod, &stand_in.pod.labels)))
         };

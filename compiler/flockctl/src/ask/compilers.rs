@@ -44,6 +44,7 @@ impl Compilers {
         question: impl AsyncFn(AskClient) -> Result<T, Status>,
     ) -> Result<Vec<T>, Failure> {
         let (given, failed) = self.replicas.inquire(question).await.any()?;
+        // Taken out, to be said once: `wait` and `bundle` ask many questions over the same connections.
         let missed: Vec<String> =
             self.replicas.missed.drain(..).chain(failed).map(|it: Missed| it.to_string()).collect();
         say(self.program, &missed);
@@ -112,6 +113,7 @@ impl Compilers {
         &mut self,
         request: &v1::WatchDropsRequest,
     ) -> Result<Vec<v1::DropRow>, Failure> {
+        // Whatever was asked for: rows of a stream that goes on never are a list.
         let request = v1::WatchDropsRequest { follow: false, ..request.clone() };
         let question =
             async |mut client: AskClient| rows(client.watch_drops(request.clone()).await?.into_inner()).await;
@@ -144,5 +146,6 @@ impl Compilers {
 }
 
 async fn rows<T>(stream: Streaming<T>) -> Result<Vec<T>, Status> {
+    // All rows or the error: some of them would pass for the whole answer.
     stream.try_collect().await
 }

@@ -63,6 +63,7 @@ impl TypedEnd {
         if text == "internet" {
             return Ok(Self::Known(End::Internet(true)));
         }
+        // Before names: with `-n`, a pod could be called 10.0.0.1, and an address is what is meant by it.
         let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
         if let Ok(address) = bare.parse::<IpAddr>() {
             return Ok(Self::Known(End::Address(address.to_string())));
@@ -79,6 +80,7 @@ impl TypedEnd {
                 let name = NodeName::new(name).map_err(|error| wrong(&format!("has no name ({error})")))?;
                 Ok(Self::Known(End::Node(name.to_string())))
             }
+            // With `-n`, a first part that is a kind is meant for one, though a namespace may be called so.
             ([kind, name], Some(namespace)) if find(kind).is_some() => {
                 Ok(Self::of(namespace.clone(), find(kind).unwrap_or(POD), named(name)?))
             }
@@ -132,6 +134,7 @@ pub(crate) fn split(text: &str) -> Result<(&str, Option<TypedPort>), String> {
             None => Err(format!("{text:?}: {WITH_PORT}")),
         };
     }
+    // Without brackets each of its colons is its own, and there is no port.
     if text.parse::<Ipv6Addr>().is_ok() {
         return Ok((text, None));
     }

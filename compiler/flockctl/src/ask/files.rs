@@ -41,6 +41,7 @@ pub(super) fn read(paths: &[PathBuf]) -> Result<Vec<v1::Manifest>, Failure> {
 }
 
 fn push(all: &mut Vec<v1::Manifest>, origin: &str, reader: impl io::Read) -> Result<(), Failure> {
+    // A file may be given by itself and by its folder; of standard input nothing is left for a second time.
     if all.iter().any(|known| known.origin == origin) {
         return Ok(());
     }

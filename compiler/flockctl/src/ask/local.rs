@@ -41,6 +41,7 @@ impl Local {
         let manifests = read(&files::read(paths)?, Workloads::StandForPods);
         let errors: Vec<String> = manifests.errors.iter().map(|error| one_line(&error.to_string())).collect();
         let objects = &manifests.objects;
+        // What is wrong in some files is said, and the others answer; nothing at all would be an answer of no meaning.
         if objects.pods.is_empty() && objects.policies.is_empty() && objects.namespaces.is_empty() {
             let why = if errors.is_empty() {
                 "no pod, workload, policy or namespace".to_owned()
@@ -56,6 +57,7 @@ impl Local {
         }
         let mut problems: Vec<Problem> = manifests.errors.iter().flat_map(|error| error.problems()).collect();
         problems.extend(translate(&world).problems().to_vec());
+        // Translation knows objects, and not the files that they are from.
         for problem in problems.iter_mut().filter(|problem| problem.origin.is_none()) {
             problem.origin = manifests.origins.get(&problem.object).cloned();
         }
@@ -115,6 +117,7 @@ impl Local {
         };
         let port = asked.map(|asked| Ok::<_, Failure>((find(&key, service, asked)?, asked))).transpose()?;
         let pods = self.world.pods().values();
+        // Manifests do not tell which pods are ready, so each that may run is an endpoint.
         let is_endpoint = |pod: &&Arc<Pod>| {
             pod.key.namespace == *namespace
                 && selector.matches(&pod.labels)
@@ -135,6 +138,7 @@ impl Local {
                     pod.numbers(*protocol, name).next()
                 }
             };
+            // It is counted and not judged: the answer says how many of how many were.
             let Some(target) = target else { continue };
             let pod = v1::PodName { namespace: namespace.to_string(), name: pod.key.name.to_string() };
             endpoints.push(v1::ServiceEndpoint {
@@ -181,6 +185,7 @@ fn read(manifests: &[v1::Manifest], workloads: Workloads) -> Manifests {
 /// What would be applied.
 fn proposed(request: &v1::PreviewRequest) -> Result<Proposed, Failure> {
     let manifests = read(&request.manifests, Workloads::Ignored);
+    // Other than in `load`, nothing is left out: it would be a preview of another change.
     if !manifests.errors.is_empty() {
         let errors: Vec<String> = manifests.errors.iter().map(|error| one_line(&error.to_string())).collect();
         return Err(Failure::question(errors.join("; ")));

@@ -11,6 +11,7 @@ pub(super) fn explanations(answers: Vec<v1::ExplainResponse>) -> v1::ExplainResp
     let mut merged = answers.next().unwrap_or_default();
     for answer in answers {
         for other in answer.explanations {
+            // By what was judged and not by place, as one replica may know a pod a moment before another one.
             let is_same = |one: &&mut v1::Explanation| {
                 let names =
                     |it: &v1::Explanation| [&it.from, &it.to].map(|end| super::text::name(end.as_ref()));
@@ -60,13 +61,16 @@ pub(super) fn policies(answers: Vec<Vec<v1::PolicyRow>>) -> Vec<v1::PolicyRow> {
         let known =
             usize::try_from(one.nodes.saturating_sub(one.enforced.unwrap_or_default())).unwrap_or_default();
         let is_whole = one.missing.len() == known;
+        // A node is missing where nobody knows it to be current, so in every list.
         one.missing.retain(|node| others.contains(node));
         one.enforced = match (one.enforced, row.enforced) {
             (Some(_), Some(_)) if is_whole => {
                 Some(one.nodes.saturating_sub(u32::try_from(one.missing.len()).unwrap_or(u32::MAX)))
             }
+            // Where a list is cut or a count is absent: the larger one is certain, and there may be more.
             (one, other) => one.max(other),
         };
+        // In force everywhere since the last of them was.
         one.since = later(one.since, row.since);
         one.drops = sum(one.drops, row.drops);
         let notes: BTreeSet<String> = one.notes.drain(..).chain(row.notes).collect();
@@ -79,6 +83,7 @@ pub(super) fn policies(answers: Vec<Vec<v1::PolicyRow>>) -> Vec<v1::PolicyRow> {
 pub(super) fn findings(answers: Vec<Vec<v1::Finding>>) -> Vec<v1::Finding> {
     let (mut merged, mut known) = (Vec::new(), HashSet::new());
     for finding in answers.into_iter().flatten() {
+        // Without since when, which each replica has seen by itself.
         let key =
             (finding.code.clone(), finding.object.clone(), finding.field.clone(), finding.message.clone());
         if known.insert(key) {
@@ -122,6 +127,7 @@ pub(super) fn receipts(answers: Vec<v1::Receipt>) -> v1::Receipt {
 
 fn sum(one: Option<u64>, other: Option<u64>) -> Option<u64> {
     match (one, other) {
+        // Counts come from agents, which may say anything.
         (Some(one), Some(other)) => Some(one.saturating_add(other)),
         (one, other) => one.or(other),
     }

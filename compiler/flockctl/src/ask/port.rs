@@ -29,6 +29,7 @@ impl TypedPort {
     /// # Errors
     /// With what was found and what was expected.
     pub(crate) fn read(text: &str) -> Result<Self, String> {
+        // Before names: a port of a Service that is called so is asked about by its number.
         if text == OTHER {
             return Ok(Self { number: NumberOrName::Number(0), protocol: Some(OTHER) });
         }

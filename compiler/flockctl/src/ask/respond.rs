@@ -105,6 +105,7 @@ pub(super) async fn respond(
                 print::write(&format!("{}\n", table::one_line(&waited.state)))?;
             }
             if !waited.done {
+                // To standard error: what a script reads as the answer says only what is so.
                 say(asker.program, &[format!("timed out: {}", table::one_line(&waited.state))]);
             }
             Ok(if waited.done { Outcome::Yes } else { Outcome::No })
@@ -142,6 +143,7 @@ pub(super) async fn respond(
                     None => None,
                 });
             }
+            // From the end: `to` was pushed last.
             let to = resolved.pop().flatten();
             let from = resolved.pop().flatten();
             let request = v1::WatchDropsRequest { namespace, from, to, since: Some(ago(since)), follow };
@@ -282,6 +284,7 @@ impl Respondent {
     async fn preview(&mut self, request: v1::PreviewRequest) -> Result<Vec<v1::PreviewRow>, Failure> {
         match self {
             Self::Compilers(compilers) => {
+                // gRPC would refuse it, too, in words that do not say what to do.
                 files::fit(&request.manifests)?;
                 compilers.preview(&request).await
             }
@@ -315,6 +318,7 @@ fn fails(rows: &[v1::PreviewRow], fail_on: FailOn) -> bool {
 }
 
 fn ago(since: Duration) -> prost_types::Duration {
+    // A span and no time: the clocks of this machine and of the compilers may differ.
     let seconds = i64::try_from(since.as_secs()).unwrap_or(i64::MAX);
     prost_types::Duration { seconds, nanos: i32::try_from(since.subsec_nanos()).unwrap_or_default() }
 }
@@ -350,6 +354,7 @@ async fn watch_drops(
         let row = match row {
             Ok(row) => row,
             Err(status) => {
+                // Streams are mixed: whose forwarding it was that broke is not known here.
                 let failure = Failure::asked(&status, None).await;
                 let kind = if failure.kind.is_question() { failure.kind } else { Kind::Ended };
                 return Err(Failure { kind, ..failure });
@@ -358,6 +363,7 @@ async fn watch_drops(
         let line = match shape {
             Shape::Json => serde_json::to_string(&row).map_err(anyhow::Error::from)? + "\n",
             Shape::Yaml => format!("---\n{}", serde_saphyr::to_string(&row).map_err(anyhow::Error::from)?),
+            // Of this moment: a watch may go on past midnight, and times of another day have a date.
             _ => show::drops::line(&row, Screen { now: SystemTime::now(), ..screen }),
         };
         print::write(&line)?;

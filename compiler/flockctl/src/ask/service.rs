@@ -89,6 +89,7 @@ fn endpoints(
     };
     // An endpoint of both families stands in two slices.
     let mut found: BTreeMap<EndpointKey, (bool, v1::ServiceEndpoint)> = BTreeMap::new();
+    // A host's name is no address that policies could judge.
     for slice in slices.iter().filter(|slice| slice.address_type != "FQDN") {
         let target = match port {
             None => Some(0),
@@ -98,12 +99,15 @@ fn endpoints(
         let Some(target_port) = target else { continue };
         for endpoint in &slice.endpoints {
             let pod = pod(endpoint);
+            // The addresses of an endpoint stand for each other, says the API, and clients may take the first.
             let address = endpoint.addresses.first().cloned().unwrap_or_default();
             let key = (pod.clone(), if pod.is_some() { String::new() } else { address.clone() });
+            // Readiness that is not known is to be taken for ready, says the API.
             let is_ready = endpoint.conditions.as_ref().and_then(|it| it.ready).unwrap_or(true);
             let pod = pod.map(|(namespace, name)| v1::PodName { namespace, name });
             let entry = found.entry(key);
             let entry = entry.or_insert((false, v1::ServiceEndpoint { pod, address, target_port }));
+            // One address that is ready is enough to be led to.
             entry.0 |= is_ready;
         }
     }
@@ -152,6 +156,7 @@ fn protocol(port: &ServicePort) -> &str {
 
 /// Where a Service's port leads at the endpoints of a slice; `None`: they lack it.
 fn target(slice: &EndpointSlice, port: &ServicePort) -> Option<u32> {
+    // A port without a name has none in a Service and an empty one in a slice.
     let name = |name: Option<&String>| name.cloned().unwrap_or_default();
     let mut ports = slice.ports.iter().flatten();
     let found = ports.find(|it| name(it.name.as_ref()) == name(port.name.as_ref()))?;

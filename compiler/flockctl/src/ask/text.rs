@@ -99,6 +99,7 @@ pub(crate) fn count(number: u64, what: &str) -> String {
 
 /// How long ago, roughly: `4 s`, `22 min`, `3 h`, `5 d`.
 pub(crate) fn age(at: &Timestamp, now: SystemTime) -> String {
+    // The clock of a compiler may be ahead of this one: what has not been yet is as good as now.
     let seconds = now.duration_since(system_time(at)).map(|age| age.as_secs()).unwrap_or_default();
     match seconds {
         0..120 => format!("{seconds} s"),

@@ -43,6 +43,7 @@ pub(super) async fn wait(
     loop {
         let looked = look(compilers, what).await;
         let waited = begun.elapsed();
+        // When no time is left for another look, sleeping until the end would change nothing.
         let is_over = waited + PERIOD > timeout;
         match looked {
             Ok(state) if state.done || is_over => return Ok(state),
@@ -58,6 +59,7 @@ pub(super) async fn wait(
                 let _ = compilers.reopen().await;
                 continue;
             }
+            // A refusal costs the connection: who fails is asked nothing more.
             Err(_) => compilers.reopen().await?,
         }
         tokio::time::sleep(PERIOD.min(timeout.saturating_sub(waited))).await;
@@ -74,6 +76,7 @@ async fn look(compilers: &mut Compilers, what: &Awaited) -> Result<Waited, Failu
             let request =
                 v1::ListPoliciesRequest { namespace: namespace.to_string(), name: name.to_string() };
             let rows = compilers.policies(&request).await?;
+            // Of a namespace and a name there is one row at most.
             Ok(of_policy(&format!("{namespace}/{name}"), rows.first()))
         }
         Awaited::Gone { namespace, name } => {
@@ -82,6 +85,7 @@ async fn look(compilers: &mut Compilers, what: &Awaited) -> Result<Waited, Failu
             // Where its namespace is gone too, so is the policy.
             let rows = match compilers.policies(&request).await {
                 Err(failure) if failure.kind == Kind::NotThere => {
+                    // The refusal has cost the connections, and the nodes are still to be asked about.
                     compilers.reopen().await?;
                     Vec::new()
                 }
@@ -126,6 +130,7 @@ fn of_policy(policy: &str, row: Option<&v1::PolicyRow>) -> Waited {
         return missing(state, Vec::new());
     }
     match (row.nodes, row.enforced) {
+        // It has nowhere to come into force, so there is nothing to wait for.
         (0, _) => done(format!("{policy} selects no pod on any node")),
         (nodes, Some(enforced)) if enforced >= nodes => {
             done(format!("{policy} is in force on {enforced} of {nodes} nodes"))
@@ -148,6 +153,7 @@ fn of_nodes(rows: &[Row], all: bool) -> Waited {
     let behind: Vec<&Row> = awaited.iter().copied().filter(|row| !row.is_current()).collect();
     let words =
         format!("{} of {} nodes enforce the desired revision", awaited.len() - behind.len(), awaited.len());
+    // Before the first agent has come, all of none would be current.
     if awaited.is_empty() {
         return missing("no node has an agent".to_owned(), Vec::new());
     }

@@ -143,6 +143,7 @@ fn nodes(it: &Installation<'_>) -> Vec<Finding> {
     let connected = total - away.len() - hidden.len();
     // Where all agents are that are wanted, the others are left out by its node selector, or can have none (virtual nodes,
     // Windows).
+    // Agents of no node are connected, too, and not wanted; a DaemonSet that wants none leaves nobody out.
     let is_left_out = it.agents_wanted.is_some_and(|wanted| connected - unknown.len() >= wanted.max(1));
     let (left_out, away) = if is_left_out { (away, Vec::new()) } else { (Vec::new(), away) };
     let total = total - left_out.len();
@@ -170,6 +171,7 @@ fn nodes(it: &Installation<'_>) -> Vec<Finding> {
     }
     let applied = all_that(Standing::Enforces).count();
     let late: Vec<String> = all_that(Standing::Late)
+        // Below the first line nft quotes what it is about.
         .map(|row| match row.status.last_error.lines().next() {
             Some(error) => format!("{} is {}: {error}", row.status.node, row.state.as_str()),
             None => format!("{} is {}", row.status.node, row.state.as_str()),
@@ -179,6 +181,7 @@ fn nodes(it: &Installation<'_>) -> Vec<Finding> {
         [] if applied == total => {
             NODES.ok("enforced", format!("{applied} of {total} enforce the desired revision"))
         }
+        // Nobody is late, and not all enforce: the others are away, too old, of no node, or not known.
         [] => NODES.fail("enforced", format!("{applied} of {total} enforce the desired revision"), &behind),
         late => {
             let found = format!("{applied} of {total} enforce the desired revision; {}", listed(late));
@@ -240,6 +243,7 @@ fn datapath(rows: &[Row]) -> Vec<Finding> {
     let more = unjudged.len().saturating_sub(TOLD);
     if more > 0 {
         let rest = unjudged.iter().skip(TOLD).flat_map(|row| &row.status.not_judged);
+        // Nodes that are alike give the same reasons: each is told once.
         let reasons: BTreeSet<&String> = rest.collect();
         let reasons: Vec<&&String> = reasons.iter().collect();
         all.push(DATAPATH.fail("judged", format!("{more} nodes more: {}", listed(&reasons)), remedy));

@@ -89,6 +89,7 @@ fn two(text: &str) -> Option<(u32, u32)> {
     let mut parts = text
         .get(start..)?
         .split('.')
+        // Distributions and providers append to numbers, as in `6.1-cloud`.
         .map(|part| part.chars().take_while(char::is_ascii_digit).collect::<String>().parse::<u32>().ok());
     Some((parts.next()??, parts.next()??))
 }
@@ -149,6 +150,7 @@ fn priorities(cluster: &ClusterFacts) -> Finding {
             ),
             "keep the ResourceQuota of scope PriorityClass that install.yaml and the chart bring",
         ),
+        // A quota that may not be seen is not told to be missing.
         _ => CLUSTER.ok(name, format!("priority classes {}", listed(&wanted))),
     }
 }
@@ -192,6 +194,7 @@ fn nodes(nodes: &Readable<Vec<ClusterNode>>) -> Vec<Finding> {
         let found = format!("no image for the processors of {}", listed(&unbuilt));
         all.push(NODES.fail("architecture", found, "build the images for them"));
     }
+    // A version that cannot be read is named, too: nothing says that it is new enough.
     let old = which(&|node| node.os == "linux" && two(&node.kernel).is_none_or(|it| it < OLDEST_KERNEL));
     let kernels = tally(nodes.iter().map(|node| node.kernel.as_str()));
     all.push(match &old[..] {
@@ -327,6 +330,7 @@ fn policies(cluster: &ClusterFacts) -> Finding {
     let namespaces: Vec<&str> = by_namespace.keys().map(String::as_str).collect();
     let found =
         format!("{count} NetworkPolicies in {} namespaces: {}", namespaces.len(), listed(&namespaces));
+    // Where it may not be seen who enforces, other findings say so, and nothing is claimed here.
     let is_new = cluster.installed.as_ref().is_ok_and(|it| it.agent.is_none())
         && cluster.workloads.as_ref().is_ok_and(|all| all.iter().all(|it| it.enforcer().is_none()))
         && !is_k3s(cluster);

@@ -48,6 +48,7 @@ pub(crate) fn judge(rows: &[Row], workloads: &Workloads<'_>) -> Vec<Finding> {
     for workload in sets {
         let Some((who, remedy)) = workload.enforcer() else { continue };
         let set = format!("(DaemonSet {}/{})", workload.namespace, workload.name);
+        // Taken out: it is told here, and not once more by its nodes alone.
         let found = match on_nodes.remove(who) {
             Some(nodes) => format!("{} {set}", found(who, &nodes)),
             None => format!("{who} enforces NetworkPolicy, too {set}"),
@@ -63,6 +64,7 @@ pub(crate) fn judge(rows: &[Row], workloads: &Workloads<'_>) -> Vec<Finding> {
     }
     let nobody = "no node has a trace of another one that enforces NetworkPolicy";
     match workloads {
+        // Nobody can be ruled out where only one of both was seen.
         Workloads::Of(Ok(_)) if all.is_empty() => {
             all.push(CONFLICTS.ok(NAME, format!("{nobody}, and no DaemonSet is of one")));
         }

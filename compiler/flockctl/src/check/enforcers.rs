@@ -36,6 +36,7 @@ impl From<&DaemonSet> for Workload {
 
 impl Workload {
     fn is(&self, names: &[&str]) -> bool {
+        // Manifests of several architectures append to names, such as `kube-flannel-ds-amd64`.
         names.iter().any(|name| self.name == *name || self.name.starts_with(&format!("{name}-")))
     }
 
@@ -61,6 +62,7 @@ impl Workload {
             () if self.is(&["kube-router"]) && !self.says(&["--run-firewall=false"]) => {
                 ("kube-router", "--run-firewall=false")
             }
+            // A container of `aws-node`, which is there whether or not anything is enforced.
             () if self.has(&["aws-eks-nodeagent"]) && !self.says(&["--enable-network-policy=false"]) => (
                 "the AWS network policy agent",
                 "enableNetworkPolicy: \"false\" in the configuration of the VPC CNI add-on",

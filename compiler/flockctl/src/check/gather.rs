@@ -63,6 +63,7 @@ const GRANTED: &[(&str, &str, &[&str])] = &[
 /// # Errors
 /// When the API server does not answer at all.
 pub(crate) async fn cluster(client: &Client, namespace: &str) -> Result<ClusterFacts, kube::Error> {
+    // First and alone: who does not answer this answers nothing, and one error is enough.
     let version = client.apiserver_version().await?.git_version;
     let (rights, priorities, has_quota, nodes, workloads, proxy_mode, policies, installed) = tokio::join!(
         rights(client, namespace),
@@ -108,6 +109,7 @@ where
         asked.continue_token = next;
         let page = api.list(&asked).await.map_err(|error| told(&error))?;
         found.extend(page.items);
+        // The last page has no token, or an empty one.
         next = page.metadata.continue_.filter(|token| !token.is_empty());
         if next.is_none() {
             return Ok(found);
@@ -131,6 +133,7 @@ async fn may(
     };
     let spec =
         SelfSubjectAccessReviewSpec { resource_attributes: Some(attributes), non_resource_attributes: None };
+    // Everybody may ask this of himself (`system:basic-user`), and nothing comes about by it.
     let review = SelfSubjectAccessReview { spec, ..SelfSubjectAccessReview::default() };
     let api: Api<SelfSubjectAccessReview> = Api::all(client.clone());
     let answer = api.create(&PostParams::default(), &review).await.map_err(|error| told(&error))?;
@@ -154,6 +157,7 @@ async fn rights(client: &Client, namespace: &str) -> Readable<Vec<Right>> {
     }
     let asked =
         wanted.into_iter().map(|(verb, group, resource, scope)| may(client, verb, group, resource, scope));
+    // `buffered` keeps the order, so that what is missing is told in the same order each time.
     stream::iter(asked).buffered(AT_ONCE).try_collect().await
 }
 
@@ -205,6 +209,7 @@ pub(crate) async fn workloads(client: &Client) -> Readable<Vec<Workload>> {
 pub(crate) async fn agents_wanted(client: &Client, namespace: &str) -> Option<usize> {
     let sets: Api<DaemonSet> = Api::namespaced(client.clone(), namespace);
     let set = sets.get_opt(AGENT).await.ok()??;
+    // Until its controller has seen the newest DaemonSet, the count is that of an older one.
     let status = set.status.filter(|it| it.observed_generation >= set.metadata.generation)?;
     usize::try_from(status.desired_number_scheduled).ok()
 }
@@ -218,6 +223,7 @@ struct ProxyConfiguration {
 async fn proxy_mode(client: &Client) -> Readable<Option<String>> {
     let api: Api<ConfigMap> = Api::namespaced(client.clone(), "kube-system");
     let map = api.get_opt("kube-proxy").await.map_err(|error| told(&error))?;
+    // Where something else does the work of kube-proxy, there is no such map, and that is no error.
     let Some(text) = map.and_then(|map| map.data?.remove("config.conf")) else { return Ok(None) };
     let read: Result<ProxyConfiguration, _> = serde_saphyr::from_str(&text);
     read.map(|it| Some(it.mode)).map_err(|error| format!("config.conf cannot be read: {error}"))

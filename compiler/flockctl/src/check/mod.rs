@@ -21,7 +21,7 @@ use prost_types::Timestamp;
 use tokio::time::Instant;
 
 use crate::cli::CheckFormat;
-use crate::failure::{Failure};
+use crate::failure::Failure;
 use crate::nodes::{self, say};
 use crate::run::{Asker, Outcome};
 use crate::target::{Target, TargetError};
@@ -60,6 +60,7 @@ pub(crate) async fn check(
             true => before(target).await,
             false => after(target, asker).await,
         };
+        // Without `--wait` the first look is the last.
         let is_over = Instant::now() + PERIOD > deadline;
         let state = match found {
             Ok(report) if report.well || is_over => {
@@ -70,6 +71,7 @@ pub(crate) async fn check(
             Err(failure) if is_over || failure.kind.is_question() => return Err(failure),
             Err(failure) => failure.words(),
         };
+        // Once for each state: it looks every two seconds.
         if state != told {
             say(asker.program, &[format!("waiting: {state}")]);
             told = state;
@@ -109,6 +111,7 @@ async fn before(target: &Target) -> Result<Report, Failure> {
 
 async fn after(target: &Target, asker: &Asker<'_>) -> Result<Report, Failure> {
     let mut replicas = target.open().await?;
+    // Compilers look at every pod for it, so that other commands do without.
     let request = ListNodesRequest { addresses: true };
     let view = nodes::look_for(&mut replicas, request).await?;
     let problems = asker.count(&mut replicas).await?;

@@ -243,6 +243,7 @@ pub(crate) fn parse(
         }
         let namespace = scope.namespace.filter(|_| !scope.all_namespaces);
         let (command, output, whom) = match command {
+            // Without `choose`: what the environment says of a way to the compiler must not fail these two.
             Subcommands::Version => return Ok(Call::Print(version(program, shape.plain()))),
             Subcommands::Completion { shell } => return Ok(Call::Print(completion(program, shell))),
             Subcommands::Ask(command) => {
@@ -260,6 +261,7 @@ pub(crate) fn parse(
         };
         Ok(Call::Ask(Box::new(Options { command, output, namespace, whom })))
     });
+    // Errors that were made by hand have no usage in them until a command formats them.
     call.map_err(|error| error.format(&mut command))
 }
 

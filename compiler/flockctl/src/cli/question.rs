@@ -246,6 +246,7 @@ impl TypedQuestion {
         let chosen = |selector: &str| TypedEnd::selected(selector, namespace);
         let question = match self {
             Self::Explain { from, to, port, selected, given } => {
+                // With `-l` one end is not typed, and what follows moves up: clap has read the port for TO.
                 let (from, to, port) = match (port, selected.selector) {
                     (Some(port), None) => (typed(&from)?, typed(&to)?, port),
                     (None, Some(selector)) if comes_first(matches) => (chosen(&selector), typed(&from)?, to),
@@ -260,6 +261,7 @@ impl TypedQuestion {
             }
             Self::Can { from, word, to, selected, given } => {
                 let expected = "expected FROM reach TO:PORT[/PROTO]";
+                // Where FROM is not typed, clap has read `reach` for it, and TO for the word.
                 let (from, word, to, selector) = match (to, selected.selector) {
                     (Some(to), selector) => (Some(from), word, to, selector),
                     (None, Some(selector)) => (None, from, word, Some(selector)),

@@ -65,6 +65,7 @@ impl TargetOptions {
         manifests: Vec<PathBuf>,
     ) -> Result<Vec<PathBuf>, clap::Error> {
         let ways = ["compiler", "kubeconfig", "context"];
+        // Only what was typed: the environment is set for all commands.
         match ways.into_iter().find(|option| by_hand(matches, option)) {
             None => Ok(manifests),
             Some(option) => Err(clap::Error::raw(
@@ -83,6 +84,7 @@ impl TargetOptions {
         let cluster = self.kubeconfig.is_some() || self.context.is_some();
         let of_cluster = typed(&["kubeconfig", "context"]);
         let by_url = match self.compiler.first() {
+            // Where both were typed, or neither was, none beats the other.
             Some(_) if cluster && by_hand(matches, "compiler") == of_cluster.is_some() => {
                 let option = if self.context.is_some() { "context" } else { "kubeconfig" };
                 return conflict(format!("--compiler URL and --{option} are two ways to the compiler"));
@@ -91,6 +93,7 @@ impl TargetOptions {
             None => false,
         };
         if by_url {
+            // Those of the environment are passed over, as it may be set for either way.
             if let Some(option) = typed(&["compiler_namespace", "service_account"]) {
                 let option = option.replace('_', "-");
                 return conflict(format!(

@@ -9,6 +9,7 @@ const LONGEST: Duration = Duration::from_secs(24 * 3600);
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
     let wrong = || format!("expected a time such as 90s or 2m, at most {} h", LONGEST.as_secs() / 3600);
     let (mut rest, mut total) = (text, Duration::ZERO);
+    // `ms` before `m`, which it begins with.
     let units = [("h", 3_600_000), ("ms", 1), ("m", 60_000), ("s", 1000)];
     while !rest.is_empty() {
         let end = rest.find(|letter: char| !letter.is_ascii_digit()).ok_or_else(wrong)?;

@@ -69,6 +69,7 @@ fn result(finding: &Finding) -> sarif::Result<'_> {
         rule: &finding.code,
         level: level(finding.severity()),
         message: sentence(finding),
+        // What is from the API server is in no file that a code host could show.
         file: if finding.origin == API_SERVER { "" } else { &finding.origin },
         object: &finding.object,
         field: &finding.field,

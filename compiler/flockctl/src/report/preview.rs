@@ -69,6 +69,7 @@ fn result<'a>(row: &'a PreviewRow, flow: &'a str) -> sarif::Result<'a> {
         Change::Closed => (closed, "closed"),
         Change::Opened | Change::Unspecified => (opened, "opened"),
     };
+    // What is deleted is in no file, and code hosts show results by file.
     let object = row.objects.iter().find(|object| !object.origin.is_empty()).or(row.objects.first());
     sarif::Result {
         rule: rule.id,

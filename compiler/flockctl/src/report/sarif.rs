@@ -117,6 +117,7 @@ fn location(result: &Result<'_>) -> Value {
 
 /// A path as a reference of RFC 3986: relative to where the program ran, or of a file.
 fn uri(path: &str) -> String {
+    // Code hosts match it with paths of their repository, which begin with no `./`.
     let path = path.strip_prefix("./").unwrap_or(path);
     let mut out = String::from(if path.starts_with('/') { "file://" } else { "" });
     for byte in path.bytes() {

@@ -57,12 +57,16 @@ impl Cluster {
 
     /// Goes to each ready pod that is not in `but`.
     pub(super) async fn open(&self, but: &BTreeSet<String>) -> Result<Replicas, TargetError> {
+        // At first some pod is ready in all likelihood, and all is asked at once. Later searches mostly find nobody
+        // new, and then need no token.
         let (pods, trust) = if but.is_empty() {
+            // Not `try_join`: which of several failures is told must not depend on which came first.
             let (pods, ca, token) = tokio::join!(self.running_pods(), self.authorities(), self.token());
             (pods?, Some((ca?, token?)))
         } else {
             (self.running_pods().await?, None)
         };
+        // Who is not ready counts: it may have streams of before, of which nothing is known then.
         let total = pods.ready.len() + pods.unready.len();
         let mut replicas = Replicas::none_of(Total::Running(total));
         let title = |pod: &str| format!("pod {}/{pod}", self.namespace);
@@ -85,6 +89,7 @@ impl Cluster {
                 replicas.missed.into_iter().map(|Missed { name, reason }| format!("{name}: {reason}"));
             return Err(TargetError::Forward { tried: tried.collect() });
         }
+        // Only now: the error above names the pods that were tried.
         let unready = |pod: String| Missed { name: title(&pod), reason: "it is not ready".to_owned() };
         replicas.missed.extend(pods.unready.into_iter().map(unready));
         Ok(replicas)
@@ -100,6 +105,7 @@ impl Cluster {
         ca: &str,
         token: &BearerToken,
     ) -> Result<Result<Replica, (String, String)>, TargetError> {
+        // The certificate is for the Service's name, whichever pod shows it.
         let server_name = format!("{}.{}.svc", access::SERVICE, self.namespace);
         let reason = match forward::open(&self.api::<Pod>(), pod, &server_name, ca).await {
             Ok((channel, forward)) => {
@@ -110,6 +116,7 @@ impl Cluster {
             Err(ForwardError::Refused(error)) => {
                 let what = format!("forward a port of pod {}/{pod}", self.namespace);
                 let rule = RoleRule { resource: "pods/portforward", name: None, verbs: "get, create" };
+                // What is no matter of rights, such as a pod that is gone, is about this pod alone.
                 match self.refused(what, rule, error) {
                     TargetError::Request { reason, .. } => reason,
                     error => return Err(error),

@@ -43,6 +43,7 @@ pub(super) fn find(named: Option<&Path>, places: &Places) -> Result<Found, Targe
     if let Some(path) = named {
         return Ok(Found::Config(Box::new(read(path)?)));
     }
+    // Set to nothing is not set, as for kubectl.
     let (paths, looked) = match places.list.as_deref().filter(|list| !list.is_empty()) {
         Some(list) => {
             let paths = std::env::split_paths(list).filter(|path| !path.as_os_str().is_empty());
@@ -58,6 +59,7 @@ pub(super) fn find(named: Option<&Path>, places: &Places) -> Result<Found, Targe
     for path in paths.iter().filter(|path| path.exists()) {
         let next = read(path)?;
         merged = Some(match merged {
+            // What several files say differently is as the first of them has it, as for kubectl.
             Some(first) => first.merge(next).map_err(|error| TargetError::Kubeconfig(cause(&error)))?,
             None => next,
         });
@@ -72,6 +74,7 @@ pub(super) async fn context(
 ) -> Result<(kube::Config, String), TargetError> {
     let known: Vec<String> = kubeconfig.contexts.iter().map(|context| context.name.clone()).collect();
     let current = kubeconfig.current_context.clone().filter(|name| !name.is_empty());
+    // Looked up here, as the errors of kube do not name the contexts that there are.
     let name = match name.or(current) {
         Some(name) if known.contains(&name) => name,
         Some(name) => return Err(TargetError::UnknownContext { name, known }),

@@ -67,6 +67,7 @@ impl Target {
                 Ok(Self::Cluster(Box::new(Cluster::new(*config, options).await?)))
             }
             kubeconfig::Found::Nothing { looked } => match options.context {
+                // Who names a context means a cluster, and not whatever listens on loopback.
                 Some(context) => Err(TargetError::NoKubeconfig { context, looked }),
                 None => Ok(Self::Default(Direct::loopback()?, looked)),
             },
@@ -164,6 +165,7 @@ impl Direct {
     async fn open(&self) -> Result<Replica, TargetError> {
         let credentials = match self.token_file.as_deref().filter(|_| !self.url.is_plaintext()) {
             Some(path) => {
+                // Read for each connection: tokens in files are renewed while this runs.
                 let token = BearerToken::read(path)
                     .map_err(|source| TargetError::TokenFile { path: path.to_owned(), source })?;
                 Credentials::new(&token)

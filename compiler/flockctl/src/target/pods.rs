@@ -19,6 +19,7 @@ pub(super) fn running(pods: &[Pod]) -> Result<Running, Vec<String>> {
     let with = |wanted: &PodState| {
         let found = pods.iter().filter(|pod| state(pod) == *wanted);
         let mut names: Vec<String> = found.map(name).collect();
+        // So that each call asks, and prints, in the same order.
         names.sort_unstable();
         names
     };
@@ -56,6 +57,7 @@ impl PodState {
 }
 
 fn state(pod: &Pod) -> PodState {
+    // Before the phase, which stays Running until the last container has ended.
     if pod.metadata.deletion_timestamp.is_some() {
         return PodState::Away("being deleted".to_owned());
     }

@@ -48,13 +48,16 @@ impl Archive {
 
     /// The bytes of the file.
     pub(super) fn finish(mut self) -> Vec<u8> {
+        // Two blocks of zeros end a tar.
         self.tar.resize(self.tar.len() + 2 * BLOCK, 0);
+        // Of gzip's header nothing is used that is optional: names and times are in the tar.
         let mut out = vec![0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff];
         let count = self.tar.len().div_ceil(STORED);
         for (index, chunk) in self.tar.chunks(STORED).enumerate() {
             let length = u16::try_from(chunk.len()).unwrap_or(u16::MAX);
             out.push(u8::from(index + 1 == count));
             out.extend_from_slice(&length.to_le_bytes());
+            // A stored block has its length once more with all bits turned (RFC 1951).
             out.extend_from_slice(&(!length).to_le_bytes());
             out.extend_from_slice(chunk);
         }

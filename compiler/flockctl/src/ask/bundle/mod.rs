@@ -87,6 +87,7 @@ struct Bundle {
 impl Bundle {
     async fn ask(&mut self, compilers: &mut Compilers, asker: &Asker<'_>) {
         let namespace = asker.namespace.map(ToString::to_string).unwrap_or_default();
+        // No answer ends it: bundles are wanted when something does not answer.
         let nodes = nodes::look(&mut compilers.replicas).await;
         let nodes = nodes.and_then(|view| value(&view.rows.iter().map(view::Node::from).collect::<Vec<_>>()));
         self.keep(compilers, "nodes.json", nodes).await;

@@ -30,6 +30,7 @@ impl Pseudonyms {
         // Colons may end an address (`fd00::/64`), or a word behind which something is said.
         let ends_in_colons = run.parse::<IpAddr>().is_ok();
         let trimmed = if ends_in_colons { run } else { run.trim_end_matches(['.', ':']) };
+        // As a whole first: the last colon of an address of IPv6 begins no port.
         let (end, port) = match trimmed.parse::<IpAddr>() {
             Ok(_) => (trimmed, ""),
             Err(_) => trimmed.rfind(':').map_or((trimmed, ""), |at| trimmed.split_at(at)),
@@ -53,6 +54,7 @@ impl Pseudonyms {
                 out.extend(last);
                 pieces.drain(..4);
             } else {
+                // One piece only: the next number may be the first of an address.
                 out.push_str(pieces.remove(0));
             }
         }
@@ -60,6 +62,7 @@ impl Pseudonyms {
 
     fn name(&mut self, address: IpAddr) -> String {
         let next = self.0.len() + 1;
+        // IPv4 that is mapped into IPv6 is the same address.
         format!("address-{}", self.0.entry(address.to_canonical()).or_insert(next))
     }
 }

@@ -39,6 +39,7 @@ pub(in crate::ask) fn head(screen: Screen) -> String {
 
 /// A row of it, and what was missed.
 pub(in crate::ask) fn line(row: &v1::DropRow, screen: Screen) -> String {
+    // The columns of `-o wide` are counts, and what a watcher is told at once comes without.
     let mut cells = cells(row, Screen { wide: false, ..screen });
     cells.truncate(HEADING.len());
     growing(cells, screen) + &missed(std::slice::from_ref(row), screen)
@@ -121,6 +122,7 @@ pub(in crate::ask) fn top(rows: &[v1::DropRow], screen: Screen) -> String {
         *flows += 1;
     }
     let mut grouped: Vec<_> = grouped.into_iter().collect();
+    // Stable: where counts are equal, the order is that of the names.
     grouped.sort_by_key(|(_, (packets, _))| std::cmp::Reverse(*packets));
     let cells: Vec<Vec<Cell>> = grouped
         .into_iter()

@@ -22,6 +22,7 @@ pub(in crate::ask) fn terse(answer: &v1::ExplainResponse, screen: Screen) -> Str
     let all = answer.explanations.len();
     let allowed = answer.explanations.iter().filter(|it| it.allowed).count();
     let (words, tone) = match allowed {
+        // Without any verdict nothing is allowed, as for the exit status.
         _ if allowed == all && all > 0 => ("yes".to_owned(), Tone::Good),
         0 => ("no".to_owned(), Tone::Bad),
         _ => (format!("no: {allowed} of {all} verdicts are yes; `explain` shows each"), Tone::Bad),
@@ -60,6 +61,7 @@ fn direction(
     screen: Screen,
 ) {
     let word = word_of(verdict);
+    // Never below zero: the width is that of the wider of both words.
     let padding = " ".repeat(width - word.chars().count());
     let tone = if verdict.passes { Tone::Good } else { Tone::Bad };
     let words = one_line(&reason(verdict));

@@ -22,6 +22,7 @@ pub(in crate::ask) fn screen(rows: &[v1::PassRow], screen: Screen) -> String {
 fn cells(row: &v1::PassRow, screen: Screen) -> Vec<Cell> {
     let named = if screen.wide { row.objects.len() } else { NAMED };
     let mut objects = row.objects.iter().take(named).cloned().collect::<Vec<_>>().join(", ");
+    // Never less than are listed, whatever the message says: it is subtracted from below.
     let total = usize::try_from(row.objects_total).unwrap_or(usize::MAX).max(row.objects.len());
     let more = total - row.objects.len().min(named);
     if more > 0 {

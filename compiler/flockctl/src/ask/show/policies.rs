@@ -35,6 +35,7 @@ pub(in crate::ask) fn screen(rows: &[v1::PolicyRow], namespace: Option<&str>, sc
 
 fn cells(row: &v1::PolicyRow, screen: Screen) -> Vec<Cell> {
     let enforced = match row.enforced {
+        // On no node it is neither in force nor not.
         _ if row.nodes == 0 => cell(NOTHING, Tone::Dim),
         None => cell(NOTHING, Tone::Dim),
         Some(enforced) if enforced >= row.nodes => cell(format!("{enforced}/{}", row.nodes), Tone::Good),

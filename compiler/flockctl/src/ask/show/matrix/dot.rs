@@ -17,6 +17,8 @@ pub(in crate::ask) fn dot(rows: &[v1::MatrixRow]) -> String {
     for (index, (namespace, names)) in namespaces.iter().enumerate() {
         let (mut indent, mut end) = ("  ", "");
         if !namespace.is_empty() {
+            // Graphviz draws a box for names that begin with `cluster`. A number follows, for a namespace may be no
+            // identifier.
             out.push_str(&format!("  subgraph cluster_{index} {{\n    label={};\n", quoted(namespace)));
             (indent, end) = ("    ", "  }\n");
         }
@@ -36,5 +38,6 @@ pub(in crate::ask) fn dot(rows: &[v1::MatrixRow]) -> String {
 }
 
 fn quoted(text: &str) -> String {
+    // Backslashes first: those that quotes get must not be doubled.
     format!("\"{}\"", one_line(text).replace('\\', "\\\\").replace('"', "\\\""))
 }

@@ -33,6 +33,7 @@ impl<'a> Grid<'a> {
         for row in rows {
             let (from, to) = (name(&row.from), name(&row.to));
             let next = sources.len();
+            // So it is once for each: one that is known has a smaller number.
             if *sources.entry(from).or_insert(next) == grid.sources.len() {
                 grid.sources.push(from);
             }
@@ -84,6 +85,7 @@ pub(in crate::ask) fn screen(rows: &[v1::MatrixRow], screen: Screen) -> String {
             std::iter::once(cell(*from, Tone::Plain)).chain(ports).collect()
         })
         .collect();
+    // Measured without colours, whose codes take no room on a terminal.
     let text = table::text(&heading, &cells, false);
     if !screen.wide && text.lines().map(|line| line.chars().count()).max().unwrap_or_default() > WIDEST {
         return listed(rows, screen);

@@ -60,6 +60,7 @@ pub(in crate::ask) fn svg(rows: &[v1::MatrixRow]) -> String {
 }
 
 fn escaped(text: &str) -> String {
+    // Names are tenants' text: a browser must take nothing of it for markup.
     let plain = one_line(text);
     let mut out = String::with_capacity(plain.len());
     for c in plain.chars() {
