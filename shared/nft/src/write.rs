@@ -61,6 +61,7 @@ pub fn write_changed_keys<K: AsRef<[(Element, Verdict)]>>(
     out: &mut String,
     maps: &[(MapName, SetType, K)],
 ) -> fmt::Result {
+    // Deleted first: the kernel refuses to add a key that is there with another verdict.
     for (name, _, keys) in maps {
         delete_elements(out, TableName::Inet, name, keys.as_ref().iter().map(|(key, _)| key))?;
     }
@@ -165,6 +166,7 @@ pub(crate) fn delete_elements<T: fmt::Display>(
     name: impl fmt::Display,
     elements: impl Iterator<Item = T>,
 ) -> fmt::Result {
+    // A few at a time, for the reader takes no line that is longer than `LINE_BYTES`.
     let mut count = 0usize;
     for element in elements {
         match count {
