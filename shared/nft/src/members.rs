@@ -125,6 +125,7 @@ impl<T: SetElement> Cutter<T> {
 
     fn finish(mut self) -> Members<T> {
         self.close();
+        // Sets are kept for long, and room was made for one chunk more than there were.
         self.chunks.shrink_to_fit();
         Members { chunks: self.chunks }
     }
