@@ -252,6 +252,7 @@ impl TryFrom<v1::BridgePort> for BridgePort {
     type Error = WireError;
 
     fn try_from(port: v1::BridgePort) -> Result<Self, WireError> {
+        // A kind of a later version reads as the default, which is another one: no link of a pod.
         let kind = match port.kind() {
             v1::PortKind::Other => PortKind::Other,
             v1::PortKind::Veth => PortKind::Veth,
