@@ -143,6 +143,7 @@ impl TryFrom<i32> for Outcome {
             Ok(v1::Outcome::NftTimedOut) => Ok(Self::NftTimedOut),
             Ok(v1::Outcome::NftKilled) => Ok(Self::NftKilled),
             Ok(v1::Outcome::NftMissing) => Ok(Self::NftMissing),
+            // One of a later version, too: nobody here can tell whether it is a success.
             Ok(v1::Outcome::Unspecified) | Err(_) => Err(WireError::Outcome { value }),
         }
     }

@@ -108,6 +108,7 @@ impl TryFrom<v1::AttachReply> for Attached {
             v1::Reach::Unclean => Reach::Unclean,
             v1::Reach::Unspecified => return Err(WireError::Missing { field: "attach_reply.reach" }),
         };
+        // Cut and not refused: it names examples for people, and the call has come as far as it says.
         let behind = wire.behind.iter().take(BEHIND_LIMIT).map(|name| NodeName::new(name));
         Ok(Self { reach, behind: behind.collect::<Result<_, _>>().map_err(WireError::Node)? })
     }
@@ -120,6 +121,7 @@ pub(crate) fn of_sandboxes(sandboxes: Vec<Sandbox>) -> v1::Sandboxes {
 
 /// Sandboxes off the wire.
 pub(crate) fn sandboxes(wire: v1::Sandboxes) -> Result<Vec<Sandbox>, WireError> {
+    // Before any of them is read: whoever sends them may have been taken over.
     let count = wire.sandboxes.len();
     if count > SANDBOXES_LIMIT {
         return Err(WireError::TooMany { field: "sandboxes.sandboxes", count, limit: SANDBOXES_LIMIT });
@@ -141,6 +143,7 @@ fn of_sandbox(sandbox: Sandbox) -> v1::Sandbox {
 fn sandbox(wire: v1::Sandbox) -> Result<Sandbox, WireError> {
     let addresses = wire.addresses.iter().map(|bytes| address("sandbox.addresses", bytes));
     let addresses: Vec<IpAddr> = addresses.collect::<Result<_, _>>()?;
+    // Protobuf has an absent string as an empty one.
     let given = |text: String| Some(text).filter(|text| !text.is_empty());
     let sandbox = Sandbox {
         id: id("sandbox.id", &wire.id)?,
@@ -157,6 +160,7 @@ fn id(field: &'static str, text: &str) -> Result<SandboxId, WireError> {
 }
 
 fn of_within(within: Duration) -> Option<prost_types::Duration> {
+    // A minute fits, so this is never absent, which the other side would refuse.
     prost_types::Duration::try_from(within.min(LONGEST)).ok()
 }
 

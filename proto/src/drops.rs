@@ -99,6 +99,7 @@ impl From<Drops> for v1::Drops {
             port: flow.key.port.into(),
             direction: v1::DropDirection::from(flow.key.direction).into(),
             packets: flow.packets,
+            // An hour in milliseconds fits into 32 bits.
             ago_millis: u32::try_from(flow.ago.min(AGO_LIMIT).as_millis()).unwrap_or_default(),
         });
         Self { flows: flows.collect(), unlisted_ingress: unlisted.ingress, unlisted_egress: unlisted.egress }
@@ -114,6 +115,7 @@ impl TryFrom<v1::Drops> for Drops {
             return Err(WireError::TooMany { field: "drops.flows", count, limit: DROPS_LIMIT });
         }
         let flows = wire.flows.iter().map(flow).collect::<Result<Vec<_>, _>>()?;
+        // A flow that is told twice would be counted twice.
         let mut seen = HashSet::with_capacity(count);
         if let Some(place) = flows.iter().position(|flow| !seen.insert(flow.key)) {
             let value = u32::try_from(place).unwrap_or_default();

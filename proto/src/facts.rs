@@ -153,10 +153,13 @@ impl From<NodeFacts> for v1::NodeFacts {
                 addresses: bridge.addresses.into_iter().take(addresses).map(|net| net.to_string()).collect(),
                 ports: bridge.ports.into_iter().take(ports).map(Into::into).collect(),
             };
+            // The limits are for all bridges together: each leaves the next what it has not taken.
             addresses -= bridge.addresses.len();
             ports -= bridge.ports.len();
             bridge
         });
+        // Cut before they are collected: two that begin alike become one, and the other side refuses what comes
+        // twice.
         let flowtables: BTreeSet<String> =
             facts.flowtables.into_iter().map(|name| text::truncated(name, FLOWTABLE_LIMIT)).collect();
         let enforcers: BTreeSet<String> =
@@ -249,6 +252,7 @@ impl TryFrom<v1::BridgePort> for BridgePort {
     type Error = WireError;
 
     fn try_from(port: v1::BridgePort) -> Result<Self, WireError> {
+        // A kind of a later version reads as the default, which is another one: no link of a pod.
         let kind = match port.kind() {
             v1::PortKind::Other => PortKind::Other,
             v1::PortKind::Veth => PortKind::Veth,
@@ -284,6 +288,7 @@ impl TryFrom<i32> for BridgeNf {
 
 /// What nft refuses, as it is sent.
 pub(crate) fn refused_to_wire(refused: Vec<String>) -> Vec<String> {
+    // nft may print anything, and the other side refuses a hello with control characters.
     let line = |said: String| said.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     refused.into_iter().take(REFUSED_LINES).map(|said| text::truncated(line(said), REFUSED_LIMIT)).collect()
 }

@@ -71,6 +71,7 @@ fn places(denied: Vec<u32>) -> Result<Vec<u32>, WireError> {
         return Err(WireError::TooMany { field: "answer.denied", count, limit: FLOWS_LIMIT });
     }
     let out_of_order = denied.windows(2).find(|pair| matches!(pair, [a, b] if a >= b));
+    // In order, so the last place is the highest.
     let too_high = denied.last().filter(|place| usize::try_from(**place).is_ok_and(|it| it >= FLOWS_LIMIT));
     match out_of_order.and_then(<[u32]>::last).or(too_high) {
         Some(value) => Err(WireError::Number { field: "answer.denied", value: *value }),

@@ -41,8 +41,11 @@ impl Framed {
 impl From<Update> for Framed {
     fn from(update: Update) -> Self {
         let mut message = v1::Update::from(update);
+        // Fields of a message may come in any order, so the script can stand behind those with higher numbers.
         let mut script = std::mem::take(&mut message.script);
+        // The key and the length of the script take less than 16 bytes.
         let mut head = BytesMut::with_capacity(PREFIX + message.encoded_len() + 16 + script.len().min(SMALL));
+        // Zeros: it is not compressed, and its length is put in once it is known.
         head.put_bytes(0, PREFIX);
         // The buffer grows as needed, which is all that can fail.
         let _ = message.encode(&mut head);

@@ -21,6 +21,7 @@ pub(crate) fn bounded(field: &'static str, text: String, limit: usize) -> Result
 /// `text` if it has at most `limit` bytes, none of them a control character.
 pub(crate) fn printable(field: &'static str, text: String, limit: usize) -> Result<String, WireError> {
     let text = bounded(field, text, limit)?;
+    // It is shown to people, whose terminals would follow escape sequences.
     if text.chars().any(char::is_control) {
         return Err(WireError::Unprintable { field });
     }

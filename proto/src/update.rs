@@ -90,6 +90,7 @@ impl From<Update> for v1::Update {
         let (base_revision, script) = match update.kind {
             UpdateKind::Full(script) => (String::new(), script),
             UpdateKind::Delta { base, script } => (base.to_string(), script),
+            // Based on itself and without a script, as neither a full script nor a delta can be.
             UpdateKind::Current => (revision.clone(), Script::new(Bytes::new())),
         };
         let sha256 = Bytes::copy_from_slice(script.hash().as_bytes());
@@ -108,6 +109,7 @@ impl TryFrom<v1::Update> for Update {
 
     /// Nothing of the script is believed before its hash has been verified.
     fn try_from(update: v1::Update) -> Result<Self, WireError> {
+        // First, since the answer to an update whose hash does not match has to name it.
         let revision = text::revision("update.revision", &update.revision)?;
         let hash = <[u8; 32]>::try_from(&*update.sha256)
             .map_err(|_| WireError::HashLength { length: update.sha256.len() })?;
@@ -126,6 +128,7 @@ impl TryFrom<v1::Update> for Update {
         let position = Position::from_wire("update.position", &update.position)?;
         let superseded = text::superseded("update.superseded", &update.superseded)?;
         let forget = update.forget.map(Forget::try_from).transpose()?;
+        // An answer is not acknowledged, so nobody would hear what became of a script with it.
         if matches!(forget, Some(Forget::Answer { .. })) && kind != UpdateKind::Current {
             return Err(WireError::AnswerWithScript { revision });
         }

@@ -193,6 +193,7 @@ impl Sandbox {
             return Err(SandboxError::Uid);
         }
         if let Some(name) = self.interface.as_ref().filter(|name| !is_interface(name)) {
+            // Cut, for a runtime may say anything, and this goes into logs.
             return Err(SandboxError::Interface { name: name.chars().take(2 * LONGEST_INTERFACE).collect() });
         }
         let count = self.addresses.len();

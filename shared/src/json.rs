@@ -107,6 +107,7 @@ impl Cursor<'_> {
                     depth += 1;
                     self.at += 1;
                 }
+                // Of either kind: that brackets match was seen when the text was read as JSON.
                 b'}' | b']' => {
                     depth = depth.checked_sub(1)?;
                     self.at += 1;
@@ -128,6 +129,7 @@ impl Cursor<'_> {
                     self.at += 1;
                     return Some(());
                 }
+                // Whatever is escaped does not end the string, a quote least of all.
                 b'\\' => self.at += 2,
                 _ => self.at += 1,
             }

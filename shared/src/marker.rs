@@ -79,6 +79,7 @@ impl Superseded {
         if revisions.len() > SUPERSEDED_LIMIT {
             return Err(SupersededError::TooMany { count: revisions.len() });
         }
+        // They are few, so each is compared with all before it.
         let again = revisions
             .iter()
             .enumerate()

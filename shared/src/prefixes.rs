@@ -42,6 +42,7 @@ const fn bits_of(address: &IpAddr) -> u8 {
 
 /// The address without the bits behind the first `length`.
 fn masked(address: IpAddr, length: u8) -> IpAddr {
+    // For a prefix of no bits the shift is by all of them, which overflows: then nothing is left of the mask.
     let behind = u32::from(bits_of(&address).saturating_sub(length));
     match address {
         IpAddr::V4(address) => {
@@ -144,6 +145,7 @@ impl Prefixes {
     /// Returns true if an address is covered.
     #[must_use]
     pub fn contains(&self, address: IpAddr) -> bool {
+        // None is within another, so only the last one that begins at or before the address can have it.
         let behind = self.0.partition_point(|prefix| prefix.address <= address);
         behind.checked_sub(1).and_then(|place| self.0.get(place)).is_some_and(|it| it.contains(address))
     }

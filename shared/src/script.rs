@@ -152,6 +152,7 @@ impl Revision {
 impl FromStr for Revision {
     type Err = RevisionError;
     fn from_str(text: &str) -> Result<Self, RevisionError> {
+        // No capitals: revisions are compared as they are spelt, here and in names of sets.
         let hexadecimal = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
         match text.as_bytes().try_into() {
             Ok(digits) if text.bytes().all(hexadecimal) => Ok(Self(digits)),

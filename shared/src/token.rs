@@ -34,6 +34,7 @@ impl BearerToken {
     /// # Errors
     /// [`TokenError`] says what is wrong with it.
     pub fn new(text: &str) -> Result<Self, TokenError> {
+        // Padding stands at the end alone (RFC 6750).
         let (body, padding) = text.split_at(text.trim_end_matches('=').len());
         if text.len() > LIMIT {
             Err(TokenError::TooLong)
@@ -52,6 +53,7 @@ impl BearerToken {
     /// [`TokenError`] says what is wrong with the file.
     pub fn read(path: &Path) -> Result<Self, TokenError> {
         let mut text = String::new();
+        // One byte more than is allowed tells that a file is too long, however long it is.
         std::fs::File::open(path)?.take(LIMIT as u64 + 1).read_to_string(&mut text)?;
         if text.len() > LIMIT {
             return Err(TokenError::TooLong);

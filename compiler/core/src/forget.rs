@@ -33,6 +33,7 @@ pub fn lost(old: &Output, new: &Output) -> Prefixes {
         lost.extend(no_longer_known(before.guard.as_deref(), after.guard.as_deref()));
     }
     if !old.shares_sets_with(new) {
+        // Sets that the node has no longer need no look: the pods that used them are isolated anew, or open.
         for (place, after) in new.sets().iter().enumerate() {
             // Most often all but a few sets are the very same, in the same places.
             if old.sets().get(place).is_some_and(|before| Arc::ptr_eq(before, after)) {
@@ -81,6 +82,7 @@ pub fn allows(output: &Output, source: IpAddr, destination: IpAddr, transport: T
     let side = |direction, pod: IpAddr, peer: IpAddr| {
         let node_rules = output.node_rules();
         let Some(found) = node_rules.isolated.get(&pod) else {
+            // What the dispatch does not know is open, unless it is an unknown address of guarded blocks.
             return !node_rules.guard.as_ref().is_some_and(|guard| guards(guard, direction, pod));
         };
         let mut rule_sets = found.isolation(direction).rule_sets().iter();
@@ -90,6 +92,7 @@ pub fn allows(output: &Output, source: IpAddr, destination: IpAddr, transport: T
             || match found.isolation(direction) {
                 Isolation::Open => true,
                 Isolation::Closed => false,
+                // Of a contested address every owner has to allow it.
                 Isolation::Rules(_) | Isolation::All(_) => {
                     rule_sets.all(|rules| permits(output, rules, peer, transport))
                 }
@@ -113,6 +116,7 @@ fn is_isolated_anew(before: Option<&IsolatedPod>, after: Option<&IsolatedPod>) -
 /// The blocks that are always closed and were not, and the addresses of the others that no pod owns any more. Blocks that are
 /// closed for somebody's sake revoke nothing: who it is has no connections yet, and the others there keep theirs.
 fn no_longer_known(before: Option<&PodCidrGuard>, after: Option<&PodCidrGuard>) -> Vec<Prefix> {
+    // Without a guard before, all of its blocks are news; without one now, nothing is closed by it.
     let (Some(before), Some(after)) = (before, after) else { return cidrs(after).collect() };
     if std::ptr::eq(before, after) {
         return Vec::new();
@@ -158,6 +162,7 @@ fn guards(guard: &PodCidrGuard, direction: Direction, address: IpAddr) -> bool {
 fn permits(output: &Output, rules: &RuleSet, peer: IpAddr, transport: Transport) -> bool {
     let service = match transport {
         Transport::Ports { protocol, destination_port } => Some(Service { protocol, port: destination_port }),
+        // Protocols without ports are allowed by rules without ports alone.
         _ => None,
     };
     let of_port = |service: Service| {

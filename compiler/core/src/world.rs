@@ -164,6 +164,7 @@ impl<T: Object> Listing<T> {
         match edit {
             Edit::Upsert(object) => {
                 let key = object.key().clone();
+                // Equal in all that rules depend on: at most what is told of it is taken over, and no pass follows.
                 if let Some(known) = self.objects.get_mut(&key).filter(|known| ***known == object) {
                     let mut edited = Edited::of(Vec::new());
                     if known.differs_untranslated(&object) {
@@ -201,6 +202,7 @@ impl<T: Object> Listing<T> {
         self.listed = true;
         let keyed = objects.into_iter().map(|object| (object.key().clone(), Arc::new(object)));
         let mut listed: Vec<(T::Key, Arc<T>)> = keyed.collect();
+        // In parts on several cores: the map's own stable sort then only has to merge them.
         parallel::sort_parts(&mut listed, |(a, _), (b, _)| a.cmp(b));
         let listed: BTreeMap<T::Key, Arc<T>> = listed.into_iter().collect();
         if self.objects.is_empty() {
@@ -292,11 +294,15 @@ impl World {
             Change::Pod(mut edit) => {
                 match &mut edit {
                     Edit::Upsert(pod) => {
+                        // Before it is compared: what is known has CNI's part, so an event without it would always
+                        // differ.
                         self.look_up(pod);
                         let before = self.pods.objects.range(..=&pod.key).next_back();
                         before.into_iter().for_each(|(_, before)| share_owner(pod, &before.owner));
                     }
                     Edit::Replace(pods) => {
+                        // Looked up on several cores. Owners are shared afterwards, since each pod looks at the one
+                        // before it.
                         let found = parallel::map(pods, |pod| self.attachment_of(pod).map(Arc::new));
                         let mut last = Owner::Nobody;
                         for (pod, found) in pods.iter_mut().zip(found) {
@@ -312,6 +318,7 @@ impl World {
             Change::Policy(edit) => self.policies.apply(edit).into(Differences::Policies),
             Change::NodePods(edit) => {
                 let Edited { differences, .. } = self.node_pods.apply(edit);
+                // Behind the objects themselves, for the pods are looked up in what these say now.
                 let pods = self.review_pods_in(&differences);
                 let untranslated = Differences::NodePods(Vec::new(), Vec::new());
                 Applied { differences: Differences::NodePods(differences, pods), untranslated }
@@ -370,6 +377,7 @@ impl World {
     }
 
     fn attachment_of(&self, pod: &Pod) -> Option<Attachment> {
+        // Without a UID the sandbox could be that of an earlier pod of the same name.
         let (node, uid) = (pod.node.as_ref()?, pod.uid.as_ref()?);
         let found = self.node_pods.objects.get(node)?.of(&pod.key, uid)?;
         Some(match found {
@@ -397,6 +405,7 @@ impl World {
     #[must_use]
     pub fn may_have(&self, node: &NodeName, address: IpAddr) -> bool {
         let blocks = self.nodes.objects.get(node).map(|node| &node.pod_cidrs);
+        // A node whose object has not come has no blocks to say no by; its pods are reviewed once it comes.
         self.trust.any_address
             || blocks
                 .is_none_or(|blocks| blocks.is_empty() || blocks.iter().any(|block| block.contains(address)))
@@ -453,6 +462,7 @@ impl World {
     /// Returns true if every kind has been listed once. A partial world is not policy.
     #[must_use]
     pub const fn is_complete(&self) -> bool {
+        // Facts and who is overdue are not waited for: agents and the engine tell them, and no source lists them.
         self.nodes.listed
             && self.namespaces.listed
             && self.pods.listed

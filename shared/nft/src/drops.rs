@@ -95,6 +95,7 @@ impl fmt::Display for Key {
         };
         let port = match self.1 {
             FlowPort::Destination => "dport",
+            // `th sport` is the first two bytes behind the header of IP, whatever the protocol has there.
             FlowPort::Kind => "sport",
         };
         write!(f, "{ip} saddr . {ip} daddr . meta l4proto . th {port}")

@@ -107,6 +107,7 @@ impl Digest {
                 place.copy_from_slice(bytes);
                 self.length = bytes.len();
             }
+            // Longer than all that is kept back: to copy it first would gain nothing.
             None => self.hasher.update(bytes),
         }
     }
@@ -133,6 +134,7 @@ impl Digest {
     /// A name.
     pub fn name(&mut self, name: &Name) {
         self.bytes(&name.first.to_be_bytes());
+        // Or a name of 16 digits could pass for the first half of another.
         self.tag(u8::from(name.last.is_some()));
         name.last.into_iter().for_each(|last| self.bytes(&last.get().to_be_bytes()));
     }

@@ -114,9 +114,11 @@ fn judge_at(table: &Table, packet: &Packet, at: impl Fn(Hook) -> bool) -> Result
     let of_packets = |(name, _): &(&ChainName, &Chain)| name.table() == TableName::Inet;
     let bases = table.chains.iter().filter(of_packets).map(|(_, chain)| chain);
     let mut bases: Vec<&Chain> = bases.filter(|chain| chain.hook.is_some_and(&at)).collect();
+    // As the kernel calls them, in which order the hooks are declared.
     bases.sort_by_key(|chain| chain.hook);
     for base in bases {
         match (run(table, base, packet, 0)?, base.hook) {
+            // The policy of these two is drop; at the end of the others a packet goes on.
             (Outcome::Dropped, _) | (Outcome::Fell, Some(Hook::ForwardFirst | Hook::ForwardSecond)) => {
                 return Ok(false);
             }
@@ -135,6 +137,7 @@ enum Outcome {
 }
 
 fn run(table: &Table, chain: &Chain, packet: &Packet, depth: usize) -> Result<Outcome, InterpretError> {
+    // `goto` counts as well, or a loop of those would never end.
     if depth > JUMP_LIMIT {
         return Err(InterpretError::TooDeep);
     }
@@ -147,6 +150,7 @@ fn run(table: &Table, chain: &Chain, packet: &Packet, depth: usize) -> Result<Ou
         let verdict = match &rule.statement {
             Statement::Verdict(verdict) | Statement::Counted(verdict) => Some(verdict),
             Statement::Reset | Statement::KeepAndDrop(_) => return Ok(Outcome::Dropped),
+            // Neither decides anything, so the next rule is asked.
             Statement::Keep(_) | Statement::Show(_) => None,
             Statement::Map(fields, name) => {
                 let map = table.maps.get(name).ok_or_else(|| InterpretError::NoMap(name.clone()))?;
@@ -174,6 +178,7 @@ fn find<'t>(map: &'t Map, fields: &[Field], packet: &Packet) -> Result<Option<&'
     let Some(key) = key(fields, map.kind, packet)? else { return Ok(None) };
     if map.kind == SetType::PortRanges {
         let Element::PortRange(port) = key else { return Ok(None) };
+        // The keys are ranges and the packet has one port, so it is not found by equality.
         let covering = map.elements.iter().find(|(element, _)| match element {
             Element::PortRange(range) => range.contains(port.protocol(), port.first()),
             _ => false,

@@ -39,6 +39,7 @@ pub trait SetElement: Copy + Ord + Debug {
 }
 
 fn encode_service(service: Option<Service>, out: &mut impl FnMut(&[u8])) {
+    // No protocol has this number, so a member without a port is encoded as no other one.
     let (protocol, port) = service.map_or((u8::MAX, 0), |service| (service.protocol as u8, service.port));
     let [high, low] = port.to_be_bytes();
     out(&[protocol, high, low]);
@@ -62,6 +63,7 @@ impl SetElement for Member<Ipv6Addr> {
 const BOUNDARY: u64 = 0xff << 32;
 
 fn ends_chunk<T: SetElement>(element: &T) -> bool {
+    // Not keyed: chunks are part of revisions, which have to be equal on every replica.
     let mut hasher = fnv::FnvHasher::default();
     element.encode(&mut |bytes| hasher.write(bytes));
     hasher.finish() & BOUNDARY == 0
@@ -123,6 +125,7 @@ impl<T: SetElement> Cutter<T> {
 
     fn finish(mut self) -> Members<T> {
         self.close();
+        // Sets are kept for long, and room was made for one chunk more than there were.
         self.chunks.shrink_to_fit();
         Members { chunks: self.chunks }
     }
@@ -189,6 +192,7 @@ impl<T: SetElement> Members<T> {
             let Some(last) = chunk.last() else { continue };
             let later = edits.peek().is_none_or(|(element, _)| element > last);
             // The last chunk may end where the elements do: what follows belongs into it.
+            // It is kept between two chunks only: otherwise its first elements belong into the one that is still open.
             if cutter.open.is_empty() && later && (ends_chunk(last) || edits.peek().is_none()) {
                 cutter.chunks.push(Arc::clone(chunk));
                 continue;
@@ -213,11 +217,13 @@ impl<T: SetElement> Members<T> {
     #[must_use]
     pub fn changes_since(&self, before: &Self) -> Changes<T> {
         let own = |members: &Self, other: &Self| -> Vec<T> {
+            // By pointer. Equal chunks that were made apart cost a comparison of their elements, and no more.
             let shared: HashSet<*const Chunk<T>> = other.chunks.iter().map(Arc::as_ptr).collect();
             let own = members.chunks.iter().filter(|chunk| !shared.contains(&Arc::as_ptr(chunk)));
             own.flat_map(|chunk| chunk.elements.iter().copied()).collect()
         };
         let (old, new) = (own(before, self), own(self, before));
+        // Chunks that differ hold elements that both sets have.
         let without = |all: &[T], others: &[T]| -> Vec<T> {
             all.iter().filter(|element| others.binary_search(element).is_err()).copied().collect()
         };

@@ -150,6 +150,7 @@ impl Table {
         let sets = self.sets.values().map(|set| set.content.len());
         let maps = self.maps.values().map(|map| map.elements.len());
         let chains = self.chains.values().map(|chain| chain.rules.len());
+        // An object counts beside what it holds: the kernel needs memory for each while a transaction lasts.
         sets.chain(maps).chain(chains).map(|held| held + 1).sum()
     }
 }

@@ -117,6 +117,7 @@ impl PortRange {
     #[must_use]
     pub fn singles(&self, limit: u16) -> Option<impl Iterator<Item = Self> + use<>> {
         let Self { protocol, first, last } = *self;
+        // Without adding one: the number of all ports does not fit into 16 bits.
         (last - first < limit).then(|| (first..=last).map(move |port| Self::single(protocol, port)))
     }
 
@@ -245,6 +246,7 @@ pub fn split<V: Copy + Ord>(ranges: &[(PortRange, V)], limit: usize) -> Option<V
         for value in opening {
             *covering.entry(*value).or_default() += 1;
         }
+        // The last edge of a protocol closes all of its ranges, so nothing is left to cover ports of the next.
         for value in closing {
             if let std::collections::btree_map::Entry::Occupied(mut entry) = covering.entry(*value) {
                 *entry.get_mut() -= 1;

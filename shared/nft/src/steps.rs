@@ -111,6 +111,7 @@ impl Steps {
             self.into(name.table());
             let mut rules: &[Rule] = rules;
             while !rules.is_empty() {
+                // A chain that is declared again keeps the rules that it has, and gets these behind them.
                 let (now, later) = rules.split_at(self.room().min(rules.len()));
                 self.used += now.len();
                 chain_to(&mut self.out, name, None, now)?;

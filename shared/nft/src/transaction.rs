@@ -70,6 +70,7 @@ impl Transaction {
             match old.chains.get(name) {
                 None => drop(transaction.added.chains.insert(name.clone(), chain.clone())),
                 Some(before) if before == chain => {}
+                // Where a chain hooks in follows from its name, so its rules are what differs.
                 Some(_) => drop(transaction.rewritten.insert(name.clone(), chain.rules.clone())),
             }
         }
@@ -161,6 +162,7 @@ impl Transaction {
     pub fn objects(&self) -> usize {
         let lost = self.lost.values().map(|set| set.content.len());
         let keys = self.lost_keys.values().map(BTreeSet::len);
+        // Such a key is counted among the lost ones, too: it is deleted and added.
         let changed = self.changed_keys.values().map(|map| map.elements.len());
         let rules = self.rewritten.values().map(Vec::len);
         let edits: usize = lost.chain(keys).chain(changed).chain(rules).sum();
@@ -262,6 +264,7 @@ impl Transaction {
         let maps = self.removed_maps.iter().map(Removal::Map);
         let mut all: Vec<Removal<'_>> =
             chains.chain(maps).chain(self.removed_sets.iter().map(Removal::Set)).collect();
+        // A stable sort: those of one rank stay in order of their names, so that equal ways are equal bytes.
         all.sort_by_key(Removal::rank);
         all
     }

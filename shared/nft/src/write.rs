@@ -61,6 +61,7 @@ pub fn write_changed_keys<K: AsRef<[(Element, Verdict)]>>(
     out: &mut String,
     maps: &[(MapName, SetType, K)],
 ) -> fmt::Result {
+    // Deleted first: the kernel refuses to add a key that is there with another verdict.
     for (name, _, keys) in maps {
         delete_elements(out, TableName::Inet, name, keys.as_ref().iter().map(|(key, _)| key))?;
     }
@@ -111,6 +112,7 @@ pub(crate) fn map_to<T: fmt::Display>(
 
 pub(crate) fn write_set(out: &mut String, name: &SetName, set: &Set) -> fmt::Result {
     match &set.content {
+        // These are the shortest elements, so that a line has room for twice as many.
         Content::Members4(members) => set_with(out, name, set.kind, members.iter(), 2 * ELEMENTS_PER_LINE),
         Content::Members6(members) => set_to(out, name, set.kind, members.iter()),
         Content::Ranges4(ranges) => set_to(out, name, set.kind, ranges.ranges.display()),
@@ -165,6 +167,7 @@ pub(crate) fn delete_elements<T: fmt::Display>(
     name: impl fmt::Display,
     elements: impl Iterator<Item = T>,
 ) -> fmt::Result {
+    // A few at a time, for the reader takes no line that is longer than `LINE_BYTES`.
     let mut count = 0usize;
     for element in elements {
         match count {

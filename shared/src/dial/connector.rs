@@ -53,6 +53,7 @@ impl Service<Uri> for Connector {
     fn call(&mut self, uri: Uri) -> Self::Future {
         Box::pin(async move {
             let host = uri.host().unwrap_or_default();
+            // A URI has IPv6 addresses in brackets, with which no name is looked up.
             let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
             let port = uri.port_u16().unwrap_or(if uri.scheme_str() == Some("https") { 443 } else { 80 });
             let addresses = lookup_host((host, port)).await?.collect();
@@ -103,6 +104,7 @@ where
         if is_failed {
             return Err(error);
         }
+        // In this order: what has connected counts although time is up.
         tokio::select! {
             biased;
             Some(ended) = attempts.join_next() => match ended {

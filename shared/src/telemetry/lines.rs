@@ -53,6 +53,7 @@ impl Lines {
 
     /// Lines that were lost so far.
     pub(super) fn lost(&self) -> u64 {
+        // A count and nothing else: no other memory depends on its order.
         self.lost.load(Ordering::Relaxed)
     }
 
@@ -61,6 +62,7 @@ impl Lines {
         let (written, all) = channel();
         let until = Instant::now() + FAREWELL;
         let mut end = Message::End(written);
+        // `send` would wait for as long as nobody reads.
         while let Err(TrySendError::Full(back)) = self.queue.try_send(end) {
             if Instant::now() >= until {
                 return;
@@ -68,6 +70,7 @@ impl Lines {
             end = back;
             thread::sleep(PAUSE);
         }
+        // Nothing is ever sent: it ends when the thread drops the other end, or time is up.
         let _ = all.recv_timeout(until.saturating_duration_since(Instant::now()));
     }
 }
@@ -83,6 +86,7 @@ impl<'a> MakeWriter<'a> for Lines {
 /// A subscriber writes an event at once, with its line's end.
 impl Write for Lines {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        // A line that is lost is counted and is no error: whoever logs could do nothing about it.
         if self.queue.try_send(Message::Line(line.to_vec())).is_err() {
             self.lost.fetch_add(1, Ordering::Relaxed);
         }

@@ -89,6 +89,7 @@ impl<I: Id> IdSet<I> {
             Storage::Few(ids) => {
                 let Ok(place) = ids.binary_search(&id) else { return false };
                 ids.remove(place);
+                // Below what fits and not at it, for the same reason.
                 if ids.len() < INLINE {
                     *self = ids.iter().copied().collect();
                 }
@@ -138,6 +139,7 @@ impl<I: Id> FromIterator<I> for IdSet<I> {
 
 impl<I: Id> PartialEq for IdSet<I> {
     fn eq(&self, other: &Self) -> bool {
+        // However they are stored: what has shrunk may still be stored as when it was larger.
         self.len() == other.len() && self.iter().eq(other.iter())
     }
 }

@@ -103,6 +103,7 @@ pub(crate) fn map_batches<T: Sync, R: Send>(
     let mut batches = items.chunks(batch);
     let Some(first) = batches.next() else { return };
     let (f, prefetch) = (&f, &prefetch);
+    // This thread takes results meanwhile, so it is none of those that map.
     let (mut results, others) = (map_prefetching(first, prefetch, f), cores() - 1);
     for next in batches {
         if others == 0 {

@@ -139,6 +139,7 @@ impl DeltaCache {
     pub fn body(&mut self, old: &Output, new: &Output) -> Option<DeltaBody> {
         let is_closed = [old, new].iter().any(|output| output.form() == Form::Closed);
         let differ = |same: fn(&NodeRules, &NodeRules) -> bool| !same(old.node_rules(), new.node_rules());
+        // Rare, and nothing for a comparison, which takes it for granted that both agree in these.
         if is_closed || differ(|a, b| a.families == b.families) || differ(|a, b| a.drops == b.drops) {
             return diff(old, new).as_ref().map(DeltaBody::of);
         }

@@ -25,6 +25,7 @@ impl<'a> Comparison<'a> {
     pub(super) fn of(before: &'a Output, after: &'a Output) -> Self {
         let (old, new) = (&**before.node_rules(), &**after.node_rules());
         let mut isolated = SmallVec::new();
+        // In any case: members stand beside the node's rules, which may be the very same.
         let mut parts = SharedChange::of_sets(before, after);
         if !ptr::eq(old, new) {
             let unshared = old.isolated.unshared(&new.isolated);
@@ -88,6 +89,7 @@ impl<'a> Comparison<'a> {
                 if [before, after].iter().any(|it| matches!(it, Isolation::All(_))) {
                     return None;
                 }
+                // The old one is equal: that was asked first.
                 let guard = self.new.guard.as_deref();
                 let [from, to] =
                     [before, after].map(|it| node_rules::verdict(direction, *address, it, guard));
@@ -161,6 +163,7 @@ impl<'a> Comparison<'a> {
             bridge::table(&mut old, self.old);
             bridge::table(&mut new, self.new);
         }
+        // Known addresses are keys of the dispatch: base chains depend on the blocks and on when they are closed.
         let guard = |node_rules: &'a NodeRules| node_rules.guard.as_ref().map(|it| (&it.cidrs, it.closing));
         if guarded && guard(self.old) != guard(self.new) {
             node_rules::base_chains(&mut old, self.old.guard.as_deref(), self.old.drops);
@@ -216,6 +219,7 @@ fn without_kept<'a>(
             }
             marked
         };
+    // What these pods no longer use other pods may; and what they come to use may have been there for others.
     let (mut gone, mut come) = (marked(gone, new), marked(come, old));
     // The same rule set, or an equal one that was made anew.
     for (chain, stays) in &mut gone {

@@ -45,6 +45,7 @@ impl MarkerUpdate {
     pub fn of(deletes: bool, base: &Revision, revision: &Revision, superseded: &Superseded) -> Self {
         // A state that comes back needs its marker to be as new.
         let comes_back = revision == base || superseded.iter().any(|left| left == revision);
+        // A delta that deletes waits anyway, so it sweeps too; and one has to when there is no room for another.
         let base_marker = match superseded.with(base) {
             Some(left) if !deletes && !comes_back => BaseMarker::Kept(left),
             _ => BaseMarker::Swept(superseded.clone()),
@@ -65,6 +66,7 @@ impl MarkerUpdate {
     /// that the table is no state while the series is under way, and one that breaks is noticed; the last wants that to
     /// be so, since another script may have come in between.
     pub(super) fn around_steps(&self) -> (String, String) {
+        // Swept and not removed: since the first step a rule uses the base's marker, and the kernel keeps it.
         let (swept, base_too) = match &self.base_marker {
             BaseMarker::Kept(_) => (None, None),
             BaseMarker::Swept(others) => (Some(others), Some(&self.base)),

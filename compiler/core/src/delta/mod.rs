@@ -88,6 +88,7 @@ fn difference(old: &Output, new: &Output) -> Option<Delta> {
         return None;
     }
     if old.node_rules().families != new.node_rules().families {
+        // Chains of all rule sets have rules for each family, so the tables are compared as a whole.
         let node_rules = Transaction::between(&layout(old), &layout(new))?;
         return Some(Delta { node_rules, parts: Transaction::default() });
     }

@@ -33,6 +33,7 @@ pub(super) struct Same<T>(Arc<T>);
 
 impl<T> PartialEq for Same<T> {
     fn eq(&self, other: &Self) -> bool {
+        // Each side holds its value, so the place of one cannot have become another value's.
         Arc::ptr_eq(&self.0, &other.0)
     }
 }
@@ -135,6 +136,7 @@ impl SharedPart {
         let mut found = Vec::new();
         let overlapping = new.isolated.matching(|print| print.parts.overlaps(any));
         for Chain { rules, allow } in overlapping.flat_map(chains_of) {
+            // What comes is itself laid out: only chains that were there before keep a part.
             if come.iter().any(|(new, to)| Arc::ptr_eq(&new.0, rules) && *to == allow) {
                 continue;
             }
@@ -172,6 +174,7 @@ impl SharedPart {
             }
             Self::Contested(direction, name) => {
                 for family in Family::ALL {
+                    // Which of them there are depends on the addresses; one that is not there is no loss.
                     for protocol in Protocol::ALL {
                         let name = SetName::Contested(direction, family, name, protocol);
                         table.sets.remove(&name);

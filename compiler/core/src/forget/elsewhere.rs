@@ -56,6 +56,8 @@ impl Elsewhere {
                 let changed = old.node_rules().isolated.unshared(&new.node_rules().isolated);
                 for (address, before, after) in changed {
                     if is_isolated_anew(before, after) && is_news(&address) {
+                        // Pods that were isolated alike have the same talkers, which are listed for the first of
+                        // them.
                         let (was, talkers) = talked(old, before, after);
                         let (_, addresses) = isolated.entry(was).or_insert_with(|| (talkers(), Vec::new()));
                         addresses.push(Prefix::from(address));
@@ -68,6 +70,7 @@ impl Elsewhere {
                 let same = old.sets().get(place).is_some_and(|before| Arc::ptr_eq(before, after));
                 let before = (!same).then(|| old.set(&after.definition.name)).flatten();
                 let Some(before) = before else { continue };
+                // By pointer: the outputs are borrowed throughout, so no place becomes another set's.
                 revokes |= *seen.entry((Arc::as_ptr(before), Arc::as_ptr(after))).or_insert_with(|| {
                     let known = peers.len();
                     let lost = members_lost(before, after).into_iter();

@@ -77,6 +77,7 @@ impl Index {
                     |index, facts| index.add_facts(facts),
                 );
             }
+            // A judge looks both up in the world by key: there is nothing to index.
             Differences::Namespaces(_) | Differences::Overdue(_) => {}
         }
     }
@@ -88,6 +89,7 @@ impl Index {
         add: impl Fn(&mut Self, &Arc<T>),
     ) {
         for Difference { before, after } in differences {
+            // The old object first: both have one key, and removing goes by it.
             before.iter().for_each(|object| remove(self, object));
             after.iter().for_each(|object| add(self, object));
         }
@@ -110,6 +112,7 @@ impl Index {
 
     /// The nodes with a block of pods that has an address, by name.
     pub(super) fn nodes_around(&self, address: IpAddr) -> BTreeSet<&NodeName> {
+        // A cluster has few lengths of blocks, so the address is masked with each instead of asking every node.
         let lengths = self.lengths.keys().filter(|(is_v4, _)| *is_v4 == address.is_ipv4());
         let blocks = lengths.filter_map(|(_, length)| IpNet::new(address, *length).ok());
         blocks.filter_map(|block| self.blocks.get(&block.trunc())).flatten().collect()
@@ -134,6 +137,7 @@ impl Index {
     fn add_pod(&mut self, pod: &Arc<Pod>) {
         for address in pod.addresses().into_iter().flatten() {
             let claimants = self.claims.entry(*address).or_default();
+            // In the order of keys, in which a scan of the world finds them: both have to give the same answer.
             let place = claimants.partition_point(|other| other.key < pod.key);
             claimants.insert(place, Arc::clone(pod));
             if claimants.len() > 1 {

@@ -189,6 +189,7 @@ impl<'w> Judge<'w> {
             return index.host_at(address).cloned();
         }
         let mut nodes = self.world.nodes().values();
+        // A Node object's word before an agent's, as in the index.
         let by_object = nodes.find(|node| node.addresses.contains(&address)).map(|node| &node.name);
         let at_bridge = || {
             let has =
@@ -291,6 +292,8 @@ impl<'w> Judge<'w> {
     fn opinion(&self, question: &Question<'_>) -> Verdict {
         let isolating = self.isolating(question.direction, question.subject);
         let isolating: Vec<&Arc<Policy>> = isolating.map(|policy| self.newest(policy)).collect();
+        // Before the question whether any policy isolates it: a namespace that is closed as a whole closes pods that
+        // none selects.
         if self.is_over_budget(question.direction, question.subject) {
             return Verdict::OverBudget(isolating.into_iter().cloned().collect());
         }
@@ -300,6 +303,7 @@ impl<'w> Judge<'w> {
         let (mut cites, mut denied) = (Vec::new(), Vec::new());
         for policy in isolating {
             let mut misses = Vec::new();
+            // All rules, also behind one that allows: the answer cites everything that does.
             for (index, rule) in policy.rules(question.direction).unwrap_or_default().iter().enumerate() {
                 let miss = question.judge_rule(policy, index, rule);
                 match miss.matched() {
@@ -356,7 +360,9 @@ impl<'w> Judge<'w> {
 
     /// The node that takes an address which nobody owns for one of an isolated pod that has just started.
     fn closed_on(&self, direction: Direction, place: &Place) -> Option<NodeName> {
+        // A node's own addresses, such as a bridge's, may lie in its blocks, and the table exempts them.
         let address = place.address.filter(|_| place.host.is_none())?;
+        // Without any policy nothing can be isolated, and no block is guarded.
         if self.unready == UnreadyPods::Allow || self.world.policies().is_empty() {
             return None;
         }
@@ -374,6 +380,7 @@ impl<'w> Judge<'w> {
     /// Returns true if a node closes its blocks in a direction: always, or while a pod is on its way there that a policy
     /// isolates in it. (A compiler that answers attends to its nodes.)
     fn is_closing(&self, direction: Direction, node: &NodeName) -> bool {
+        // A node whose agent has not come cannot be told who is expected: its blocks are closed, as by `drop`.
         let may_expect = self.world.facts().get(node).is_some_and(|facts| facts.may_expect());
         if self.unready == UnreadyPods::Drop || !may_expect {
             return true;
@@ -421,5 +428,6 @@ fn exempt(own: &Place, other: &Place) -> Option<Exempt> {
         return Some(Exempt::Itself);
     }
     let host = other.host.as_ref()?;
+    // Every owner has to be on that node: a contested flow passes only if it would for each of them.
     own.owners.iter().all(|pod| pod.node.as_ref() == Some(host)).then_some(Exempt::OwnNode)
 }

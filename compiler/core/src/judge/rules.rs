@@ -139,6 +139,7 @@ impl Question<'_> {
     /// Returns true if one rule of a policy allows it.
     pub(super) fn is_allowed_by(&self, policy: &Policy) -> bool {
         let rules = policy.rules(self.direction).unwrap_or_default();
+        // The port first: it is cheaper to compare than selectors are to match.
         rules.iter().any(|rule| self.has_port(rule) && self.has_peer(policy, rule))
     }
 
@@ -150,6 +151,7 @@ impl Question<'_> {
                 if !self.has_peer(policy, rule) {
                     continue;
                 }
+                // A rule without ports also allows protocols that have none, which no list of ranges could say.
                 let RulePorts::OneOf(ports) = &rule.ports else { return Allowed::Everything };
                 for port in ports {
                     match port {
@@ -221,6 +223,7 @@ impl Question<'_> {
             }
             NamespaceScope::Named(_) => {}
             NamespaceScope::Matching(selector) => {
+                // Nobody knows the labels of such a namespace, so no selector matches it, not even the empty one.
                 let Some(object) = self.world.namespaces().get(namespace) else {
                     return Some(PeerWhy::NamespaceUnknown { namespace: namespace.clone() });
                 };

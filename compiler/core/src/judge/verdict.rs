@@ -214,6 +214,7 @@ impl Matched<'_> {
         rule: usize,
     ) -> impl Iterator<Item = Cite> {
         let positions = |all: Option<&[usize]>| match all {
+            // Any peer (any port) is one citation: an empty list here would leave the rule uncited.
             None => vec![None],
             Some(all) => all.iter().copied().map(Some).collect(),
         };

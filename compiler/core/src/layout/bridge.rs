@@ -45,6 +45,7 @@ pub(crate) fn table<O: Objects>(layout: &mut Layout<O>, node_rules: &NodeRules) 
     ports(layout, SetName::OpenPorts, open_ports(node_rules).into_iter().chain(&links.uplinks));
     let [inbound, outbound] = [Field::Inbound, Field::Outbound];
     let port = |field, set| Match::In(smallvec![field], set);
+    // Other bridges are told by their ports: not every kernel takes `meta ibrname`.
     layout.add_chain(
         ChainName::Bridged,
         Some(Hook::Bridged),
@@ -108,6 +109,7 @@ fn ports<'a, O: Objects>(
 fn open_ports(node_rules: &NodeRules) -> BTreeSet<&InterfaceName> {
     let open = |address: &IpAddr| node_rules.isolated.get(address).is_none();
     let of_open = node_rules.source_checks.iter().filter_map(|(interface, addresses)| match interface {
+        // Without an address nobody can tell whether the pod is isolated, so its port is not taken for open.
         HostInterface::Computed(name) if !addresses.is_empty() && addresses.iter().all(open) => Some(name),
         HostInterface::Computed(_) | HostInterface::Claimed(_) => None,
     });
@@ -120,7 +122,9 @@ fn hosts(cidr: &PodCidr) -> Option<(IpAddr, IpAddr)> {
     match cidr.first() {
         IpAddr::V4(first) => {
             let first = u32::from(first);
+            // A shift by all 32 bits overflows: such a block is one address.
             let last = first | u32::MAX.checked_shr(bits).unwrap_or(0);
+            // In smaller blocks nothing is left without the first and the last.
             (last - first >= 3).then(|| (Ipv4Addr::from(first + 1).into(), Ipv4Addr::from(last - 1).into()))
         }
         IpAddr::V6(first) => {

@@ -28,12 +28,17 @@ pub(super) fn rules<O: Objects>(layout: &mut Layout<O>, direction: Direction) ->
         sets(layout, by_port);
         let unkept = ChainName::Unkept(direction, family);
         rules.push(when([Match::NotKept(by_port)], Verdict::Goto(unkept.clone())));
+        // A known flow takes no room in the set, so update and drop share a rule. Should it fail, those behind it
+        // drop.
         rules.push(alone(Statement::KeepAndDrop(by_port)));
         let portless = ChainName::Portless(direction, family);
+        // First those without ports: what they have in a port's place, such as a checksum, says nothing of a flow.
         let mut ports = vec![when([Match::Portless], Verdict::Goto(portless.clone()))];
         ports.extend([
+            // The bound first: a source that scans is neither shown nor kept beyond it.
             counted_drop(smallvec![Match::OverBound(direction, family)]),
             alone(Statement::Show(direction)),
+            // A full set ends the rule that adds to it, so the drop is a rule of its own.
             alone(Statement::Keep(by_port)),
             counted_drop(smallvec![]),
         ]);
@@ -41,6 +46,7 @@ pub(super) fn rules<O: Objects>(layout: &mut Layout<O>, direction: Direction) ->
         let by_kind = kept(FlowPort::Kind);
         let others = vec![
             counted_drop(smallvec![Match::NotKept(by_kind), Match::OverBound(direction, family)]),
+            // Before it is kept: a flow that is in the set is not shown again.
             Rule { matches: smallvec![Match::NotKept(by_kind)], statement: Statement::Show(direction) },
             alone(Statement::Keep(by_kind)),
             counted_drop(smallvec![]),

@@ -75,6 +75,7 @@ pub(crate) fn base_chains<O: Objects>(layout: &mut Layout<O>, guard: Option<&Pod
         if drops == Drops::Kept {
             rules.extend(super::drops::rules(layout, direction));
         }
+        // Also behind the rules that keep drops: whatever becomes of their sets, the packet ends here.
         rules.push(Rule { matches: SmallVec::new(), statement: Statement::Counted(Verdict::Drop) });
         layout.add_chain(ChainName::Denied(direction), None, rules);
     }
@@ -116,6 +117,7 @@ pub(crate) fn dispatch<'a, O: Objects>(
     }
     for (family, found) in Family::ALL.into_iter().zip(found) {
         if layout.families().any(|present| present == family) {
+            // Also without elements: the base chains look it up.
             let map = Map { kind: SetType::Addresses(family), elements: found.into_iter().collect() };
             layout.table.add_map(MapName::Dispatch(direction, family), map);
         }
@@ -130,6 +132,7 @@ pub(crate) fn hairpins<'a, O: Objects>(
     for family in layout.families() {
         let here = isolated.clone().filter(|(address, _)| Family::of(address) == family);
         let pairs = here.flat_map(|(address, pod)| {
+            // With itself, too: a pod may meet itself through its own Service.
             let others = std::iter::once(address).chain(&pod.siblings);
             others.map(|other| Element::Pair(*address, *other))
         });
@@ -159,6 +162,7 @@ fn all_of<O: Objects>(
     rule_sets: &[Arc<RuleSet>],
 ) {
     let gate = |set: &Arc<RuleSet>| ChainName::RuleSet(direction, set.name, Allow::Return);
+    // By `jump`: a gate comes back with what it allows, and itself ends in the drop of what it denies.
     let mut rules: Vec<Rule> = rule_sets.iter().map(|set| when([], Verdict::Jump(gate(set)))).collect();
     // Whatever comes back from all gates is allowed by every owner.
     rules.push(when([], Verdict::Accept));

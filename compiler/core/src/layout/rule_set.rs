@@ -49,11 +49,13 @@ pub(crate) fn chains<O: Objects>(layout: &mut Layout<O>, rules: &RuleSet, allow:
     let direction = rules.direction;
     let mut chain = Vec::with_capacity(RULES);
     peer_rules(layout, direction, &rules.any_port, allow, &mut chain);
+    // All that looks at addresses stands before the maps: a port that matches leads to a chain that ends in denied.
     if let Some(named) = &rules.named {
         chain.extend(pod_rules(layout, direction, named, allow));
     }
     chain.extend(contested_rules(layout, rules, allow));
     let mut single = BTreeMap::new();
+    // By protocol: nft 1.0.6 swaps the bytes of one in interval keys, which newer kernels refuse.
     let mut wide: BTreeMap<Protocol, BTreeMap<Element, Verdict>> = BTreeMap::new();
     for (range, union) in &rules.ports {
         let verdict = towards(layout, direction, union, allow);
@@ -65,6 +67,7 @@ pub(crate) fn chains<O: Objects>(layout: &mut Layout<O>, rules: &RuleSet, allow:
             }
         }
     }
+    // The hash before interval maps, whose lookup costs more. Ranges are disjoint, so no port is in both.
     if !single.is_empty() {
         let map = MapName::Ports(direction, rules.name, allow);
         layout.table.add_map(map.clone(), Map { kind: SetType::Ports, elements: single });

@@ -65,6 +65,7 @@ fn sixteen(text: &str) -> Option<[u8; 16]> {
     let mut value: u128 = 0;
     let mut digits = 0;
     for character in text.chars().filter(|character| *character != '-') {
+        // More than 32 digits overflow, unless they begin with zeros, for which digits are counted.
         value = value.checked_mul(16)? + u128::from(character.to_digit(16)?);
         digits += 1;
     }
@@ -130,6 +131,7 @@ impl NodePods {
     /// The sandboxes of a node, in any order, and what was not understood of the object.
     #[must_use]
     pub fn new(node: NodeName, mut sandboxes: Vec<Sandbox>, faults: Vec<Fault>) -> Self {
+        // A stable sort: of one pod the order of the object says which sandbox is the newest.
         sandboxes.sort_by(|a, b| (&a.pod, &a.uid).cmp(&(&b.pod, &b.uid)));
         Self { node, sandboxes: sandboxes.into(), faults }
     }

@@ -38,6 +38,7 @@ impl IpBlock {
     /// # Errors
     /// When an except is not strictly within the block, as the API server checks.
     pub fn new(cidr: IpNet, except: &[IpNet]) -> Result<Self, IpBlockError> {
+        // A block may be written with host bits set, which say nothing.
         let outer = cidr.trunc();
         for (index, hole) in except.iter().enumerate() {
             if !outer.contains(&hole.trunc()) || hole.prefix_len() <= cidr.prefix_len() {

@@ -28,6 +28,7 @@ impl FromStr for LintCode {
 
     fn from_str(text: &str) -> Result<Self, LintCodeError> {
         let digits = text.strip_prefix(PREFIX).ok_or(LintCodeError)?;
+        // A number alone would be parsed with a sign as well, or with fewer digits.
         let plain = digits.len() == 3 && digits.bytes().all(|byte| byte.is_ascii_digit());
         let number = digits.parse().map_err(|_| LintCodeError)?;
         plain.then_some(Self(number)).ok_or(LintCodeError)

@@ -77,6 +77,7 @@ impl Policy {
                 Direction::Ingress => rules.ingress.as_deref(),
                 Direction::Egress => rules.egress.as_deref(),
             },
+            // It isolates and has no rule: what it would have allowed nobody can tell.
             PolicyBody::NotUnderstood { types, .. } => types.contains(direction).then_some(&[]),
         }
     }

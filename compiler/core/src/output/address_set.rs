@@ -83,6 +83,7 @@ impl AddressSet {
         v6: Members<Member<Ipv6Addr>>,
     ) -> Self {
         let mut digest = Digest::new();
+        // The name stands for the rule, whose identity it is made of.
         digest.name(&definition.name);
         v4.identify(&mut digest);
         v6.identify(&mut digest);

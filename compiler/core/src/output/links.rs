@@ -33,6 +33,7 @@ impl Links {
     pub(super) fn digest(&self) -> Identity {
         let mut digest = Digest::new();
         for names in [&self.pod_bridges, &self.other_ports, &self.uplinks] {
+            // Counts keep the lists apart: a name that moves to the next one has to give another digest.
             digest.count(names.len());
             names.iter().for_each(|name| digest.text(name.as_str()));
         }

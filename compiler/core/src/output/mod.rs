@@ -94,6 +94,8 @@ impl Output {
         };
         let isolated = self.node_rules.isolated.iter().map(|(address, pod)| {
             let [ingress, egress] = [&pod.ingress, &pod.egress].map(closed);
+            // Without siblings: pairs that always reach each other take a concatenation, which may be what is
+            // refused.
             (*address, IsolatedPod::new(ingress, egress, Box::default()))
         });
         // Links stay: they are the node's own, and no tenant's. Which ports are open pods' matters on bridges alone.
@@ -114,6 +116,7 @@ impl Output {
             drops: Drops::Counted,
             ..NodeRules::clone(&self.node_rules)
         };
+        // No set is needed: who is closed looks up no peers.
         let (tree, node_rules_digest) = (SetTree::of(&[]), NodeRulesDigest::of(&node_rules));
         let revision = tree.closed_revision(&node_rules_digest);
         let (node, node_rules) = (self.node.clone(), Arc::new(node_rules));
@@ -150,6 +153,7 @@ impl Output {
             }
             changed.push(name);
         }
+        // Names stay, so all but the buckets of these sets keep their digests.
         let tree = self.tree.refreshed(&sets, changed);
         let revision = tree.revision(&self.node_rules_digest);
         let (node, node_rules) = (self.node.clone(), Arc::clone(&self.node_rules));
@@ -162,6 +166,7 @@ impl Output {
     #[must_use]
     pub(crate) fn patched(&self, node_rules: NodeRules, lost: &[usize], gained: &[Arc<AddressSet>]) -> Self {
         let node_rules_digest = NodeRulesDigest::of(&node_rules);
+        // Where no set comes or goes the list stays the very same, by which a delta knows that none differs.
         let (mut sets, mut tree) = (Arc::clone(&self.sets), self.tree.clone());
         if !lost.is_empty() || !gained.is_empty() {
             let mut edited = sets.to_vec();
@@ -192,6 +197,7 @@ impl Output {
     /// The same output, with the node's rules of another one if both are equal.
     #[must_use]
     pub(crate) fn sharing_node_rules(self, other: &Self) -> Self {
+        // The digest first, since it is cheap. It is not enough: owners are no part of it.
         if self.node_rules_digest == other.node_rules_digest && self.node_rules == other.node_rules {
             Self { node_rules: Arc::clone(&other.node_rules), ..self }
         } else {

@@ -135,6 +135,7 @@ impl NodeRules {
     pub fn rule_sets(&self) -> Vec<&Arc<RuleSet>> {
         let mut found: Vec<&Arc<RuleSet>> = self.isolated.values().flat_map(IsolatedPod::rule_sets).collect();
         found.sort_unstable_by(|a, b| (a.direction, &a.name).cmp(&(b.direction, &b.name)));
+        // The pointer spares most comparisons of names; an equal rule set that was made anew has another one.
         found.dedup_by(|a, b| Arc::ptr_eq(a, b) || (a.direction, &a.name) == (b.direction, &b.name));
         found
     }
@@ -161,6 +162,7 @@ impl NodeRulesDigest {
             addresses.iter().for_each(|at| digest.address(at));
         }
         node_rules.isolated.identify(&mut digest);
+        // From here on only what there is: nodes without it keep the revisions that they had before it existed.
         if let Some(guard) = &node_rules.guard {
             digest.inner(&guard.digest());
         }

@@ -54,6 +54,7 @@ impl SetTree {
 
     fn bucket(sets: &[Arc<AddressSet>], bucket: usize) -> Identity {
         let of = |set: &Arc<AddressSet>| bucket_of(&set.definition.name);
+        // Sets are ordered by name, and the bucket is the name's first digit: those of one stand together.
         let start = sets.partition_point(|set| of(set) < bucket);
         digest_of(sets.iter().skip(start).take_while(|set| of(set) == bucket).map(|set| &set.digest))
     }

@@ -81,9 +81,11 @@ impl Fingerprint {
     /// The bits of a rule set.
     #[must_use]
     pub fn of(rules: &RuleSet) -> Self {
+        // Of unions of some ports only: that of any port has no chain of its own.
         let peers = rules.ports.iter().map(|(_, union)| &union.name);
         let v4 = rules.unions().filter_map(|union| union.v4.ranges()).map(|ranges| &ranges.name);
         let v6 = rules.unions().filter_map(|union| union.v6.ranges()).map(|ranges| &ranges.name);
+        // Sets of contested addresses have the rule set's name, however its chain is reached.
         let contested = (!rules.contested.is_empty()).then_some(&rules.name);
         let parts = peers.chain(v4).chain(v6).chain(contested);
         Self {

@@ -177,6 +177,7 @@ impl Indexes {
         let Some(node) = difference.newest() else { return };
         let Difference { before, after } = difference;
         self.dirty.problems |= self.problems.node(before.as_ref(), after.as_ref());
+        // Its blocks decide which of the addresses that CNI gave its pods are believed.
         self.dirty.problems |= self.problems.node_pods(&node.name, world);
         let id = self.cluster.node_of(&node.name);
         self.guards.put(id, after.as_deref());
@@ -202,6 +203,7 @@ impl Indexes {
         let of_facts = |facts: &Option<Arc<Facts>>| {
             let laid_out =
                 |facts: &Arc<Facts>| (facts.bridges.clone(), facts.tunnel_ports.clone(), facts.keeps_drops());
+            // Without facts it counts as one that can keep drops, as it does where nodes are put together.
             facts.as_ref().map_or_else(|| (Vec::new(), BTreeSet::new(), true), laid_out)
         };
         // Nothing else of its facts is laid out, and no other report has its node assembled.

@@ -119,6 +119,7 @@ fn closed_on_nodes(cluster: &Cluster, budget: &Load) -> Vec<Problem> {
         for (id, over) in &node.closed {
             let Some(namespace) = cluster.namespaces.get(*id) else { continue };
             let (first, count) = nodes.entry(&namespace.name).or_insert(((&node.name, *over), 0));
+            // The first by name, for ids depend on what came first.
             *first = (*first).min((&node.name, *over));
             *count += 1;
         }

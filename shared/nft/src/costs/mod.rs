@@ -109,6 +109,7 @@ impl Costs {
     /// # Errors
     /// The first line that the compiler cannot have said, or by which something costs too much.
     pub fn after(&self, script: &[u8]) -> Result<Self, Refused> {
+        // On a copy: if a line is refused, what stands is as it was.
         let mut count = Count { costs: self.clone(), ..Count::default() };
         let (mut lines, mut line, mut left) = (Lines::of(script), 0, script.len());
         while let Some(read) = lines.next() {
@@ -146,6 +147,7 @@ impl Costs {
             self.marked.clear();
             self.past.clear();
         }
+        // Summed anew, as all that is left has just been looked at.
         self.unnamed = self.chains.values().map(|chain| chain.unnamed).sum();
         self.elements = self.objects.values().sum();
     }
@@ -223,6 +225,7 @@ impl Count {
                 self.chain = Some(name);
             }
             Line::Rule(rule) => {
+                // The reader lets rules stand in the blocks of chains alone, so there is one.
                 if let Some(name) = self.chain.clone() {
                     self.rule(&name, &rule)?;
                 }
@@ -249,10 +252,12 @@ impl Count {
                 flushed = Some(name);
             }
             Line::DeleteChain(name) => {
+                // With its rules go their sets without a name.
                 costs.flush(&name);
                 costs.chains.remove(&name);
             }
             Line::DeleteObject(object) => {
+                // This cannot wrap: all that is counted there are elements of some object.
                 costs.elements -= costs.objects.remove(&object).unwrap_or_default();
             }
             Line::Mark(revision) => _ = costs.marked.insert(revision),
@@ -281,10 +286,12 @@ impl Count {
             | Line::EndTable => self.step.objects -= 1,
         }
         (self.flushed, self.created) = (flushed, created);
+        // After each line, so that a hostile script is given up where it exceeds, and not once it has been counted.
         self.within_limits()
     }
 
     fn items(&mut self, items: &[Item]) -> Result<(), Why> {
+        // The reader lets elements stand in sets and maps alone, so there is one.
         let Some(object) = &self.object else { return Ok(()) };
         // A line of elements is no object: its elements are counted, and the set where it begins.
         self.step.objects -= 1;
@@ -339,6 +346,7 @@ impl Count {
             }
         }
         let unnamed = rule.matches.iter().filter(|condition| has_unnamed_set(condition)).count();
+        // A chain that stands keeps its rules where it is declared again: these come on top.
         let chain = self.costs.chains.entry(name.clone()).or_default();
         chain.rules += 1;
         chain.unnamed += unnamed;
@@ -394,6 +402,7 @@ fn is_about_own_drops(name: &ChainName, rule: &Rule) -> bool {
 
 /// Returns true if nft makes a set of this condition.
 fn has_unnamed_set(condition: &Match) -> bool {
+    // nft makes a set without a name of whatever stands in braces.
     matches!(condition, Match::TunnelPorts(_))
         || condition.phrase().is_some_and(|phrase| phrase.contains('{'))
 }

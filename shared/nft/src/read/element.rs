@@ -31,6 +31,7 @@ pub struct Block {
 
 impl fmt::Display for Block {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // By what the writer says ranges with, so that both spell them alike.
         let text = match (self.first, self.last) {
             (IpAddr::V4(first), IpAddr::V4(last)) => {
                 Ranges::<u32>::union_of([(first.into(), last.into())]).display().next()

@@ -197,6 +197,7 @@ pub(super) fn read(text: &str, place: &Place) -> Option<(Line, Place)> {
         }
         Place::LastItem(object) => Some((Line::EndElements, Place::Foot(object.clone()))),
         Place::Body(object) | Place::Foot(object) => Some((Line::EndObject, Place::Table(object.table()))),
+        // Not read either: the name tells where the chain hooks in.
         Place::Hook(chain, hook) => Some((Line::Hook(*hook), Place::Rules(chain.clone()))),
         Place::Rules(chain) => match depth("\t\t") {
             Some(text) => Some((Line::Rule(rule::rule(text)?), Place::Rules(chain.clone()))),
@@ -212,6 +213,7 @@ fn behind(object: &Object, left: &'static [&'static str]) -> Place {
 
 /// The head of an object in the block of a table.
 fn head(text: &str, table: TableName) -> Option<(Line, Place)> {
+    // A name says in which table its object is. In the other one it would be none that anybody counts.
     let (kind, name) = text.strip_suffix(" {")?.split_once(' ')?;
     if kind == "chain" {
         let chain = name::chain(name).filter(|chain| chain.table() == table)?;
@@ -267,6 +269,7 @@ fn statement(verb: &str, kind: &str, table: TableName, word: &str, rest: &str) -
     let object = |kind| object(kind, word).filter(|object| object.table() == table);
     Some(match (verb, kind) {
         ("delete", "element") => {
+            // The statement says "element" of both; no set has the name of a map.
             let object = object("set").or_else(|| object("map"))?;
             let items = rest.strip_prefix("{ ")?.strip_suffix(" }")?;
             let items = element::list(items, |text| element::item(text, &object))?;

@@ -88,6 +88,7 @@ pub(super) fn chain(text: &str) -> Option<ChainName> {
 /// An address in hexadecimal digits.
 fn address(digits: &str) -> Option<IpAddr> {
     // All digits are written, zeros too, so the length tells the family.
+    // A sign or capitals pass here, and are refused when the line is compared with what is written of it.
     match digits.len() {
         8 => u32::from_str_radix(digits, 16).ok().map(|bits| Ipv4Addr::from(bits).into()),
         32 => u128::from_str_radix(digits, 16).ok().map(|bits| Ipv6Addr::from(bits).into()),

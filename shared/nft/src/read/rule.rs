@@ -52,6 +52,7 @@ fn statement(text: &str) -> Option<Statement> {
 fn dropped(text: &str) -> Option<Statement> {
     let verb = text.split(' ').next()?;
     match verb {
+        // Compared with what the writer says of each: there are few, and few rules begin like this.
         "update" => all_kept().find_map(|kept| {
             let behind = text.strip_prefix(&Keep(kept).to_string())?;
             match behind {

@@ -81,6 +81,7 @@ impl IsolatedPods {
     ) -> impl Iterator<Item = &IsolatedPod> {
         let chunks = self.chunks.iter().filter(move |chunk| wanted(chunk.fingerprint));
         let older = chunks.flat_map(|chunk| &*chunk.entries).filter(|(at, _)| self.newer(at).is_none());
+        // A chunk's fingerprint is that of its own entries, so what is laid over it is asked by itself.
         let newer = self.newer.iter().map(|newer| &newer.entry);
         older.chain(newer).map(|(_, pod)| pod).filter(move |pod| wanted(pod.fingerprint()))
     }
@@ -133,6 +134,7 @@ impl IsolatedPods {
     pub(crate) fn identify(&self, digest: &mut Digest) {
         digest.count(self.chunks.len());
         for (place, chunk) in self.chunks.iter().enumerate() {
+            // Any of those over the chunk: each has the digest with all of them.
             let newer = self.newer.iter().find(|newer| newer.place == place);
             digest.inner(newer.map_or(&chunk.digest, |newer| &newer.digest));
         }
@@ -164,8 +166,10 @@ impl IsolatedPods {
                 bug!("{address} is edited in its place, and has none or goes");
                 continue;
             };
+            // The digest is that of the chunk with all that is laid over it, so it is made when all are known.
             newer.push(Newer { entry: (*address, pod), place, digest: chunk.digest });
         }
+        // Chunks without an edit have nothing newer than before, and keep their digests.
         let mut places: SmallVec<[usize; LAID_OVER]> =
             newer.iter().skip(kept).map(|newer| newer.place).collect();
         // Edits are in order.
@@ -186,6 +190,7 @@ impl IsolatedPods {
             let later = edits.peek().is_none_or(|(address, _)| *address > chunk.last);
             // The last chunk may end where the addresses do: what follows belongs into it.
             let ends = ends_chunk(&chunk.last) || edits.peek().is_none();
+            // It is kept between two chunks only: otherwise its first entries belong into the one that is still open.
             if cutter.is_between() && later && ends && !self.is_laid_over(place) {
                 cutter.keep(chunk);
                 continue;

@@ -129,6 +129,7 @@ impl PeerIndex {
             let id = self.namespace_selectors.insert(entry);
             self.by_selector.insert(key, id);
             self.selecting.insert(selector, id);
+            // Those that are there. A namespace that comes or changes asks for itself (`selectors_of`).
             for namespace in cluster.namespaces_matching(selector) {
                 if let Some(entry) = cluster.namespace_mut(namespace) {
                     entry.matching.push(id);

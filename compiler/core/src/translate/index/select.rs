@@ -204,6 +204,7 @@ impl<I: Id> Selectors<I> {
     pub(in crate::translate) const fn is_empty(&self) -> bool {
         match self {
             Self::Few(items) => items.is_empty(),
+            // Before they are none they are few.
             Self::Many(_) => false,
         }
     }

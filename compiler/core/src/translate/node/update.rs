@@ -49,6 +49,7 @@ impl NodeUpdate {
                 Some((Arc::new(after), body))
             }
             Some(before) if **before == after => None,
+            // A new node, or what differs is in no table, such as whose an address is: no statements lead there.
             None | Some(_) => Some((Arc::new(after), None)),
         };
         let written = deltas.written() - known;

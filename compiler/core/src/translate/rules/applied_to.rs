@@ -175,6 +175,7 @@ impl AppliedToGroups {
     /// Looks which namespaces are over budget once groups without pods are forgotten; all groups of those for which it
     /// is news become stale.
     pub(in crate::translate) fn review_budgets(&mut self, policies: &PolicyIndex, budgets: &Budgets) {
+        // Taken out while it is reviewed, for what it asks reads the groups.
         let mut rule_budgets = std::mem::take(&mut self.budgets);
         let merged = |id: GroupId| {
             let GroupKey { direction, matched, resolution, .. } = &self.get(id)?.key;
@@ -225,6 +226,7 @@ impl AppliedToGroups {
     fn settle(&mut self, id: GroupId, outcome: Outcome, rule_sets: &mut RuleSets, affected: &mut Vec<PodId>) {
         let Some(group) = self.groups.there_mut(id) else { return };
         let before = std::mem::replace(&mut group.outcome, outcome);
+        // The new rules are held already, so what both refer to is not let go in between.
         if let Outcome::Rules(rules) = before {
             rule_sets.release(rules, group.key.namespace);
         }
@@ -233,6 +235,7 @@ impl AppliedToGroups {
         } else {
             self.over.remove(&id);
         }
+        // Equal rules have one id: a group whose rules come to the same affects nobody.
         if before != outcome {
             affected.extend(group.pods.iter());
         }

@@ -17,6 +17,7 @@ impl Identify for Requirement {
         };
         digest.tag(tag);
         if let Some(values) = values {
+            // Tenants choose keys and values: without the count one could pass for the other.
             digest.count(values.len());
             values.iter().for_each(|value| digest.text(value));
         }
@@ -79,6 +80,7 @@ impl Identify for PeerPort {
             }
             Some(Peer::Block(block)) => {
                 digest.tag(2);
+                // What it comes to, and not as it is written, which is for people.
                 block.blocks().identify(digest);
             }
         }

@@ -177,6 +177,7 @@ fn fold(ports: &mut Vec<(PortRange, usize)>, unions: &[PeerUnion], few: usize) -
             // A range of addresses cannot be an element of a set of single addresses with ports.
             let only_pods = at(unions, *place).is_some_and(|union| union.blocks.is_empty());
             if let Some(width) = widths.get_mut(*place).filter(|_| only_pods) {
+                // No overflow: a union's ranges are disjoint, so they come to 65,536 ports of each protocol at most.
                 *width += u32::from(range.last() - range.first()) + 1;
             }
         }

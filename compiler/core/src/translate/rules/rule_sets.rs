@@ -229,6 +229,7 @@ impl RuleSets {
 
     /// Makes the members of new sets, and decides which new rule sets and namespaces are within budget.
     pub(in crate::translate) fn fill(&mut self, cluster: &Cluster) {
+        // First they are counted, since budgets are of counts; the second call stores what these allow.
         self.sets.fill(cluster);
         self.review_lookups(&BTreeSet::new());
         for id in std::mem::take(&mut self.uncounted) {
@@ -390,6 +391,7 @@ impl RuleSets {
         let chains: Load = chained.iter().map(|union| Load::of_chain(union)).sum();
         let v4 = v4.into_iter().map(|blocks| Load::of_ranges(blocks));
         let v6 = v6.into_iter().map(|blocks| Load::of_ranges(blocks));
+        // A set that is only counted is looked up by what is closed, and so in no table.
         let stored = sets.iter().filter_map(|id| self.sets.interner.there(*id)?.value.stored.as_ref());
         rules + chains + v4.chain(v6).chain(stored.map(|set| Load::of_set(set, families))).sum()
     }
@@ -406,6 +408,7 @@ fn load_alone(rules: &RuleSet) -> Load {
 /// Shared values, each once.
 fn each_once<'a, T>(values: impl Iterator<Item = &'a Arc<T>>) -> Vec<&'a Arc<T>> {
     let mut values: Vec<_> = values.collect();
+    // By pointer: what is equal has been interned, and is one value.
     values.sort_unstable_by_key(|value| Arc::as_ptr(value));
     values.dedup_by(|a, b| Arc::ptr_eq(a, b));
     values

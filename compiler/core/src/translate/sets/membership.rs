@@ -83,6 +83,7 @@ fn serve(one: &PeerPort, id: PodId, entry: &PodEntry, cluster: &Cluster, to: &mu
     };
     match port {
         DestinationPorts::Named(name) => entry.pod.numbers(*protocol, name).for_each(on),
+        // A few dozen at most: wider unions are never folded into such sets.
         DestinationPorts::Numbers { first, last } => (*first..=*last).for_each(&mut on),
     }
 }
@@ -105,6 +106,7 @@ pub(in crate::translate) fn members_of(rule: &Membership, cluster: &Cluster) -> 
                 pods.clear();
                 match of_peer.first().and_then(|first| first.peer.as_ref()) {
                     Some(Peer::Pods(peer)) => cluster.matching(peer, &mut pods),
+                    // No selector narrows them down: any pod may have such a port.
                     None | Some(Peer::Block(_)) => pods.extend(cluster.pods.ids()),
                 }
                 for (id, entry) in pods.iter().filter_map(|id| Some((*id, cluster.pod(*id)?))) {

@@ -137,6 +137,7 @@ impl AddressSets {
     /// A rule set within budget looks the set up: [`Self::fill`] is to store its members.
     pub(in crate::translate) fn store(&mut self, id: SetId) {
         let Some(part) = self.interner.there_mut(id) else { return };
+        // While it was only counted no edits were kept, so its members are made from the pods as they stand.
         if part.value.within.one_more() == 1 {
             self.unfilled.push(id);
         }
@@ -216,6 +217,7 @@ impl AddressSets {
             for Member { address, service } in members.drain(..) {
                 // Counted also where it is not stored, so that it is noticed when the set fits its budget again.
                 part.count.step(present);
+                // Also without an edit: budgets are reviewed for each set that is touched.
                 let edits = self.touched.entry(*set).or_default();
                 if part.stored.is_some() {
                     match address {
