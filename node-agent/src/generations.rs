@@ -115,6 +115,7 @@ impl Generations {
         // An answer may come before the last words on what it counts.
         let Some(ahead) = self.advance(number) else { return };
         let is_torn = std::mem::take(&mut self.is_torn);
+        // Where messages were lost, silence on the table does not mean that this transaction left it alone.
         let unheard = ahead - 1 + u32::from(is_torn && !is_touched);
         self.unheard = self.unheard.saturating_add(unheard);
     }

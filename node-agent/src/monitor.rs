@@ -82,6 +82,7 @@ impl NftMonitor {
         )]
         let socket = AsyncFd::with_interest(socket, Interest::READABLE)?;
         let mut monitor = Self { socket, generations, port, buffer };
+        // Nothing is known at first, so this asks the kernel for its generation.
         monitor.look(0)?;
         if monitor.generations.has_begun() { Ok(monitor) } else { Err(MonitorError::Mute) }
     }
@@ -132,6 +133,7 @@ impl NftMonitor {
 
     fn drain(&mut self) -> io::Result<()> {
         loop {
+            // With `TRUNC` the kernel says how long a datagram was, by which one that was cut is noticed.
             match recv(&self.socket, &mut *self.buffer, RecvFlags::DONTWAIT | RecvFlags::TRUNC) {
                 Ok((kept, length)) => {
                     self.generations.hear(&self.buffer[..kept]);
@@ -140,6 +142,7 @@ impl NftMonitor {
                     }
                 }
                 Err(Errno::AGAIN) => return Ok(()),
+                // The kernel says once that messages did not fit. What waits can still be read.
                 Err(Errno::NOBUFS) => self.generations.missed(),
                 Err(Errno::INTR) => {}
                 Err(error) => return Err(error.into()),

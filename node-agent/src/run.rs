@@ -378,6 +378,7 @@ async fn follow(
                         if was_healthy {
                             backoff.reset();
                         }
+                        // At once and from the same replica, with which nothing is wrong.
                         info!("asking for a full script");
                         continue;
                     }
@@ -460,6 +461,7 @@ async fn connect(
 
 /// The replicas in turn, for ever; agents begin with different ones.
 fn turns<'a>(node: &NodeName, compilers: &'a [CompilerUrl]) -> impl Iterator<Item = &'a CompilerUrl> {
+    // By the name rather than at random: an agent that starts again begins with the same replica.
     let sum: usize = node.as_str().bytes().map(usize::from).sum();
     compilers.iter().cycle().skip(sum % compilers.len().max(1))
 }

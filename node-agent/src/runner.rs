@@ -458,6 +458,7 @@ impl Runner {
         let superseded = newest.map(|standing| standing.superseded.clone()).unwrap_or_default();
         let drifts = self.drift.found();
         self.outlets.applied.send_replace(Applied { revision, position, superseded, drifts });
+        // Without one the file stays as it is: older than what stands, and better at boot than nothing.
         if let Some(journal) = newest.and_then(|standing| standing.journal.clone()) {
             self.outlets.journal.send_replace(Some(journal));
         }

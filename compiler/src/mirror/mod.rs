@@ -117,6 +117,7 @@ impl Mirror {
         let held = {
             let mut state = self.0.state.lock();
             let MirrorState { mirrored, history } = &mut *state;
+            // Under the lock, by which snapshots are taken: none can begin in between.
             match Arc::get_mut(mirrored).filter(|_| size <= IN_PLACE) {
                 Some(mirrored) => {
                     news.into_iter().for_each(|pass| mirrored.take_over(pass, history));
@@ -140,6 +141,7 @@ impl Mirror {
             // What was mirrored before is dropped out of the lock, too.
             drop((before, held));
         }
+        // After it can be seen: who has waited for a pass takes a snapshot at once.
         self.0.reached.send_replace(newest);
     }
 
@@ -245,6 +247,7 @@ impl PassNews {
     fn len(&self) -> usize {
         let objects = match &self.objects {
             Objects::Changed(differences) => differences.iter().map(|it| it.len()).sum(),
+            // More than is taken over in place, and half, so that the sum over all passes stays in range.
             Objects::All(_) => usize::MAX / 2,
         };
         objects.saturating_add(self.changed.len())

@@ -265,6 +265,7 @@ fn keep_what_boots(tree: &Path, into: &Path) -> Result<()> {
     let folder = into.join("modules");
     fs::create_dir(&folder).context("make a folder for modules")?;
     for (number, (name, code)) in modules::in_order(&Tree::of(&found))?.into_iter().enumerate() {
+        // The number keeps the order in which they are to be loaded.
         write(&folder.join(format!("{number:03}-{name}.ko")), &code)?;
     }
     Ok(())
