@@ -229,6 +229,8 @@ impl Program {
             // Both pipes at once: a program must not block on one of them.
             let pumps = async { tokio::join!(keep(stdout, &mut output), keep(stderr, &mut errors)) };
             tokio::pin!(pumps);
+            // What the program has started may hold its pipes open beyond its end, so they are waited for only
+            // briefly then.
             let end = async {
                 tokio::select! {
                     _ = &mut pumps => leader.0.wait().await,
@@ -288,6 +290,7 @@ impl Program {
             return;
         };
         let limit = Rlimit { current: Some(memory), maximum: Some(memory) };
+        // A program that has ended already needs no limit.
         if let Err(error) = prlimit(Some(pid), Resource::As, limit)
             && error != Errno::SRCH
         {
@@ -312,6 +315,7 @@ async fn keep(pipe: Option<impl AsyncRead + Unpin>, kept: &mut Vec<u8>) {
     let Some(mut pipe) = pipe else { return };
     let mut chunk = [0; 2048];
     while let Ok(length @ 1..) = pipe.read(&mut chunk).await {
+        // Read on, though no more is kept: a program whose pipe is full would never end.
         let room = OUTPUT_LIMIT.saturating_sub(kept.len());
         kept.extend(chunk.iter().take(length.min(room)));
     }

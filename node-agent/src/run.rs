@@ -348,6 +348,7 @@ async fn follow(
         };
         match connected {
             Ok((channel, token)) => {
+                // After connecting, which may take long: the hello is to say what stands now.
                 let Applied { revision: applied, position, superseded, drifts } = applied.borrow().clone();
                 let name = applied.as_ref().map_or("none", Revision::as_str);
                 info!(%compiler, applied = name, "connected");

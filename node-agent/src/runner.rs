@@ -344,6 +344,7 @@ impl Runner {
 
     async fn attempt(&mut self, job: Job, since: Instant, cause: Cause) -> Answer {
         let scope = job.scope;
+        // Told before nft runs, so that probes see for how long it has been at it.
         self.enforcement.applying = Some(Instant::now());
         self.publish();
         // What the table that goes has counted goes with it. At the start there is nobody yet who would read it.

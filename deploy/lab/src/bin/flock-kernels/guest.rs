@@ -137,6 +137,7 @@ fn script(jobs: &[Job], patience: u32) -> String {
     for Job { name, command, limit } in jobs {
         let quoted = command.replace('\'', r"'\''");
         let limit = limit.as_secs();
+        // A limit in the guest: a job that hangs is not to use up the time of those behind it.
         text.push_str(&format!(
             "timeout -k 10 {limit} bash -c '{quoted}' </dev/null >/run/flock/{name} 2>&1\n\
              echo $? >/run/flock/{name}.status\n"
