@@ -125,6 +125,7 @@ fn read(path: &Path) -> Result<ReceiptFile, String> {
         return Err(format!("is longer than {LIMIT} bytes"));
     }
     let receipt: ReceiptFile = serde_json::from_str(&text).map_err(|error| error.to_string())?;
+    // Of another layout, equal objects have other revisions: nothing could be proven.
     if receipt.layout_version != u32::from(LAYOUT_VERSION) {
         return Err(format!(
             "was made by compiler {} with tables of version {}; this one makes version {LAYOUT_VERSION}",

@@ -121,6 +121,7 @@ async fn serve(listener: TcpListener, health: &Arc<Health>) {
         if oldest_first.len() >= CONNECTIONS
             && let Some(oldest) = oldest_first.pop_front()
         {
+            // The oldest, so that silent ones cannot keep a probe out.
             oldest.abort();
         }
         let health = Arc::clone(health);
