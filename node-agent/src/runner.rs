@@ -259,6 +259,7 @@ impl Runner {
         self.outlets.sweeps.named(forget.as_ref());
         match self.decider.receive(update) {
             Decision::Run(job) => {
+                // Pauses have grown for another script than this.
                 self.backoff.reset();
                 self.retry_at = None;
                 self.attempt(job, at, Cause::Update).await
@@ -423,6 +424,7 @@ impl Runner {
     /// Runs nft, and listens to what others do meanwhile.
     async fn apply(&mut self, job: &Job) -> (Execution, Observation) {
         let earlier = self.monitor.before(job.script.bytes().len(), self.drift.is_in_doubt());
+        // What was heard before nft runs cannot be its own.
         self.saw(earlier);
         let run = match job.scope {
             Scope::Delta => self.executor.delta(&job.script, &job.revision).await,

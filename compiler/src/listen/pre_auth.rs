@@ -168,6 +168,7 @@ impl PreAuthLimiter {
     #[must_use]
     pub fn for_agents(files: NonZeroUsize) -> Self {
         let files = files.get();
+        // A quarter of all files is left for everything else.
         Self::with_connections(IN_ALL.min(files / 3), OF_ONE, files - files / 4)
     }
 

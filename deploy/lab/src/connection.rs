@@ -131,6 +131,7 @@ impl Transport {
                 return Err(ErrorKind::TimedOut.into());
             }
         }
+        // What follows carries the tag of the association.
         if let Self::Sctp { packet, .. } = &mut transport {
             *packet = cookie;
         }

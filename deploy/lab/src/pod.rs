@@ -147,6 +147,7 @@ impl Pod {
         self.node().ip(&[format!("link del {}", self.host_interface())])?;
         remove_namespace(self.system_name())?;
         if let Some(shared) = self.inner.node.shared() {
+            // Nodes that are made later would get routes to it.
             shared.topology().pods.retain(|pod| pod.namespace() != self.namespace());
         }
         Ok(())

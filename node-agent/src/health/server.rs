@@ -111,6 +111,7 @@ async fn serve(listener: TcpListener, health: &Arc<Health>) {
     loop {
         let stream = match listener.accept().await {
             Ok((stream, _)) => stream,
+            // Such as too many open files, which passes.
             Err(_) => {
                 sleep(RECOVER).await;
                 continue;

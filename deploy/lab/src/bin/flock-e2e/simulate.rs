@@ -439,6 +439,7 @@ impl Kubelet {
             .map(|(address, port, to)| format!("ip daddr {address} tcp dport {port} dnat to {to}\n"))
             .collect();
         let chain = format!("chain prerouting {{\ntype nat hook prerouting priority dstnat\n{rules}}}\n");
+        // Named first, since to delete a table that is missing fails.
         let script = format!("table ip {PROXY}\ndelete table ip {PROXY}\ntable ip {PROXY} {{\n{chain}}}\n");
         self.nodes.iter().try_for_each(|(_, node)| node.nft(&script))?;
         self.services = wanted;

@@ -160,6 +160,7 @@ impl<'a> Debian<'a> {
         }
         let mirrors = mirrors()?;
         let main =
+            // Suites of updates and fixes have a dash, and may come from elsewhere.
             mirrors.iter().find(|(_, suite)| !suite.contains('-')).context("apt has no mirror of Debian")?;
         let mut sources = format!("deb [signed-by={KEYS}] {} {name} main\n", main.0);
         // Testing gets its fixes from unstable.
