@@ -68,6 +68,7 @@ impl NftMonitor {
             // As much as anybody may have: what does not fit is noticed.
             set_socket_recv_buffer_size(&socket, WAITING)?;
         }
+        // To join the group is to bind again, which has to name the port that the socket has.
         let port = SocketAddrNetlink::try_from(getsockname(&socket)?)?.pid();
         bind(&socket, &SocketAddrNetlink::new(port, GROUP))?;
         Self::on(socket)

@@ -156,6 +156,7 @@ impl AttachmentWriter {
             found: BTreeMap::new(),
             full: BTreeMap::new(),
             waiting: Vec::new(),
+            // All of it for a new task: it would have come back in the time for which the one before was idle.
             written: TokenBucket::new(WRITTEN.0, WRITTEN.1, Instant::now()),
             together: None,
         };

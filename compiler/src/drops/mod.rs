@@ -185,6 +185,7 @@ impl FlowStore {
         let size = flows.len();
         self.resize(node, size);
         while self.flows > FLOWS_KEPT {
+            // The node with the most loses its own: one that was taken over pays for what it makes up.
             let Some((size, most)) = self.sizes.last().cloned() else { return };
             if let Some(flows) = self.nodes.get_mut(&most) {
                 flows.forget_oldest();

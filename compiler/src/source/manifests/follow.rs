@@ -105,6 +105,7 @@ impl Follower {
             return Ok(self.keep(&ManifestError::NoManifests { origin: self.origin() }));
         }
         let has_changed = self.read_changed(&previous.unwrap_or_default(), &scan);
+        // What was reported of the folder itself is taken back by settling.
         let was_away = self.reported.contains_key(&self.origin());
         let is_first = self.sent.is_none() && self.reported.is_empty();
         if has_changed || was_away || is_first { Ok(self.settle(&scan)) } else { Ok(Vec::new()) }

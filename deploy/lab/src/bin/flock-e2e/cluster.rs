@@ -370,6 +370,7 @@ pub(crate) async fn nodes(client: &Client, wanted: &[String]) -> Result<Vec<Stri
         return Ok(wanted.to_vec());
     }
     let takes_pods = |node: &Node| {
+        // A taint that only wishes to be avoided keeps no pod away.
         let is_closed = node.spec.as_ref().is_some_and(|spec| {
             let taints = spec.taints.iter().flatten();
             spec.unschedulable == Some(true)
