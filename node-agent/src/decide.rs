@@ -259,7 +259,7 @@ impl Decider {
             // What was run is this journal, so it goes on as it is.
             (Scope::Repair, KernelTable::Lost(standing) | KernelTable::Holds(standing)) => standing.journal,
             (Scope::Delta, KernelTable::Holds(CommittedState { journal: Some(mut journal), .. })) => {
-                // One that has become too long is dropped, and a full script is asked for. The state stands all the same.
+                // Too long, it is dropped, and a full script is asked for. The state stands all the same.
                 journal.push(entry).is_ok().then_some(journal)
             }
             (Scope::Repair | Scope::Delta, _) => None,
