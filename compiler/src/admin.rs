@@ -155,6 +155,7 @@ fn not_judged(
 /// at, since the process would have ended. Neither the API server nor agents matter.
 async fn healthz(State(pages): State<Arc<Pages>>) -> (StatusCode, &'static str) {
     match timeout(ANSWER, pages.context.engine.nodes()).await {
+        // An engine that has stopped ends the process by itself. One that hangs is what a restart mends.
         Ok(_) => (StatusCode::OK, "ok\n"),
         Err(_) => (StatusCode::SERVICE_UNAVAILABLE, "the engine does not answer\n"),
     }
@@ -165,6 +166,7 @@ fn longest_behind(
     desired: &BTreeMap<NodeName, Desired>,
     agents: &BTreeMap<NodeName, AgentStatus>,
 ) -> Duration {
+    // A node without a stream here may be served by another replica.
     let connected = agents.iter().filter(|(_, agent)| agent.stream.is_some());
     let since = connected.filter_map(|(node, agent)| {
         let published = desired.get(node)?.borrow().clone()?;

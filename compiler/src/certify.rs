@@ -23,6 +23,7 @@ pub(crate) struct Between {
 /// The table of an output on a node whose agent is attended to.
 pub(crate) fn table(output: &Output) -> Table {
     let mut table = layout(output);
+    // The agent fills this one while a compiler attends to the node: no output holds that.
     if let Some(set) = table.sets.get_mut(&SetName::Attended) {
         let all: BTreeSet<Element> = Family::ALL.into_iter().map(Element::Family).collect();
         set.content = Content::Elements(all);

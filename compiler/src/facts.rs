@@ -14,6 +14,7 @@ pub(crate) fn of_hello(hello: &Hello) -> Option<Facts> {
         drops: hello.drops,
     };
     match &hello.facts {
+        // An agent that is too old to say anything of its node.
         None if whole == AgentCapabilities::default() => None,
         None => Some(Facts {
             refused: whole.refused,

@@ -51,6 +51,7 @@ fn pods(world: &World, namespace: &NamespaceName) -> Option<u32> {
             && pod.node.is_some()
             && pod.labels.get(LABEL) == Some(access::SERVICE)
     });
+    // None at all: the pods have other labels, and how many there are is not known.
     u32::try_from(ours.count()).ok().filter(|count| *count > 0)
 }
 

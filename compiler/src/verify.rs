@@ -120,11 +120,13 @@ pub fn verify(asked: &Verify, out: &mut impl Write, err: &mut impl Write) -> io:
 fn read(path: &Path) -> Result<ReceiptFile, String> {
     let mut text = String::new();
     let file = fs::File::open(path).map_err(|error| error.to_string())?;
+    // One byte more than may be, by which what is too long is noticed.
     file.take(LIMIT + 1).read_to_string(&mut text).map_err(|error| error.to_string())?;
     if text.len() as u64 > LIMIT {
         return Err(format!("is longer than {LIMIT} bytes"));
     }
     let receipt: ReceiptFile = serde_json::from_str(&text).map_err(|error| error.to_string())?;
+    // Of another layout, equal objects have other revisions: nothing could be proven.
     if receipt.layout_version != u32::from(LAYOUT_VERSION) {
         return Err(format!(
             "was made by compiler {} with tables of version {}; this one makes version {LAYOUT_VERSION}",

@@ -60,6 +60,7 @@ impl Attendance {
     /// open.
     #[must_use]
     pub fn word(&self, asks: bool, is_current: bool, open: Option<u64>, now: Instant) -> Option<Word> {
+        // The open stream has to be the one on which was said what stands: another one may yet say something else.
         let is_attended = is_current && open.is_some() && self.stream == open;
         match (asks, is_attended, self.again) {
             (true, true, None) => Some(Word::Attended),

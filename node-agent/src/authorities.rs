@@ -96,6 +96,7 @@ async fn is_shown_by_any(compilers: &[CompilerUrl], trust: &Trust) -> bool {
 fn is_missing(path: &Path) -> bool {
     match fs::read(path) {
         Ok(bytes) => bytes.trim_ascii().is_empty(),
+        // Whatever else is wrong with the file, the connection that reads it next says so.
         Err(error) => error.kind() == io::ErrorKind::NotFound,
     }
 }

@@ -191,6 +191,7 @@ impl Program {
         let file_name =
             |word: &str| Path::new(word).file_name().map(|name| name.to_string_lossy().into_owned());
         let Some((_, before)) = self.arguments.split_last() else { return Place::Here };
+        // The last word that is no option reads what stands in nft's place. A shell would read it as a script.
         let mut words = before.iter().rev().chain([&self.name]);
         let reader = words.find(|word| !word.starts_with('-')).and_then(|word| file_name(word));
         if file_name(&self.name).is_some_and(|name| name == "nft") {
@@ -229,6 +230,8 @@ impl Program {
             // Both pipes at once: a program must not block on one of them.
             let pumps = async { tokio::join!(keep(stdout, &mut output), keep(stderr, &mut errors)) };
             tokio::pin!(pumps);
+            // What the program has started may hold its pipes open beyond its end, so they are waited for only
+            // briefly then.
             let end = async {
                 tokio::select! {
                     _ = &mut pumps => leader.0.wait().await,
@@ -288,6 +291,7 @@ impl Program {
             return;
         };
         let limit = Rlimit { current: Some(memory), maximum: Some(memory) };
+        // A program that has ended already needs no limit.
         if let Err(error) = prlimit(Some(pid), Resource::As, limit)
             && error != Errno::SRCH
         {
@@ -312,6 +316,7 @@ async fn keep(pipe: Option<impl AsyncRead + Unpin>, kept: &mut Vec<u8>) {
     let Some(mut pipe) = pipe else { return };
     let mut chunk = [0; 2048];
     while let Ok(length @ 1..) = pipe.read(&mut chunk).await {
+        // Read on, though no more is kept: a program whose pipe is full would never end.
         let room = OUTPUT_LIMIT.saturating_sub(kept.len());
         kept.extend(chunk.iter().take(length.min(room)));
     }

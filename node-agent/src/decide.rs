@@ -152,6 +152,7 @@ impl Decider {
             self.count(&entry.script);
         }
         let JournalEntry { revision, position, superseded, .. } = journal.last().clone();
+        // Lost until it is put in place: what an earlier run left may have been edited since.
         self.kernel =
             KernelTable::Lost(CommittedState { revision, position, superseded, journal: Some(journal) });
     }
@@ -202,6 +203,7 @@ impl Decider {
         if let KernelTable::Holds(standing) = &mut self.kernel
             && standing.revision == revision
         {
+            // The same state, later in the cluster's history: replicas that lag behind that must not serve this node.
             standing.position = position.clone();
             if let UpdateKind::Full(script) = kind {
                 // nft is not run, so the table keeps what it holds.
@@ -254,8 +256,10 @@ impl Decider {
         };
         let journal = match (scope, std::mem::replace(&mut self.kernel, KernelTable::Unknown)) {
             (Scope::Full, _) => Some(Journal::new(entry)),
+            // What was run is this journal, so it goes on as it is.
             (Scope::Repair, KernelTable::Lost(standing) | KernelTable::Holds(standing)) => standing.journal,
             (Scope::Delta, KernelTable::Holds(CommittedState { journal: Some(mut journal), .. })) => {
+                // Too long, it is dropped, and a full script is asked for. The state stands all the same.
                 journal.push(entry).is_ok().then_some(journal)
             }
             (Scope::Repair | Scope::Delta, _) => None,
@@ -270,6 +274,7 @@ impl Decider {
     pub fn failed(&mut self, job: Job, outcome: Outcome, error: String) -> Answer {
         let answer = Answer { revision: Some(job.revision.clone()), outcome, error };
         if job.scope == Scope::Full {
+            // Strikes are those of one script: another revision begins without any.
             let earlier = self.pending.take().filter(|pending| pending.job.revision == job.revision);
             let strikes = earlier.map_or(0, |pending| pending.strikes) + outcome.strikes();
             if strikes < STRIKES_LIMIT || self.newest().is_none() {

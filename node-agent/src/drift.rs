@@ -55,6 +55,7 @@ impl Drift {
     /// Takes down what was seen. Returns true if that is a change which was not known.
     pub fn saw(&mut self, observation: Observation, now: Instant) -> bool {
         let (is_news, at) = match observation {
+            // At once, however often: without a table everything passes.
             Observation::Gone => (self.changed(), now),
             Observation::Edited => {
                 let is_news = self.changed();

@@ -94,6 +94,7 @@ fn first(bytes: &[u8]) -> Option<(NetlinkEvent, usize)> {
     let family = *message.get(HEADER)?;
     let value = first_attribute(message.get(HEADER + FAMILY..)?)?;
     let event = if kind & 0xff == NEW_GENERATION {
+        // Attributes of nf_tables are in network order, unlike headers.
         let number = u32::from_be_bytes(array(value, 0)?);
         NetlinkEvent::Generation { number, port: u32::from_ne_bytes(array(message, 12)?) }
     } else {

@@ -130,6 +130,7 @@ impl Executor {
                 if is_certain {
                     progress.clean(self, &series.without_stand_ins()).await;
                 } else {
+                    // It may judge by now, in place of the table.
                     self.stand_in = StandIn::Left;
                 }
                 return (Err(error), Left::Before);
@@ -140,9 +141,11 @@ impl Executor {
             self.stand_in = StandIn::Absent;
             return (Ok(()), Left::Before);
         };
+        // The stand-in judges on. Only a full script that is taken to its end removes it.
         if standing != Standing::Nothing {
             self.stand_in = StandIn::Left;
         }
+        // What may have been committed is not removed: it may be what judges.
         if is_certain {
             progress.clean(self, &series.without_tables()).await;
         }

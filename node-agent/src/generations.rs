@@ -93,6 +93,7 @@ impl Generations {
         if touched > own {
             if is_gone { Observation::Gone } else { Observation::Edited }
         } else if touched.saturating_add(unheard) > own || self.is_torn {
+            // Those that were not heard may all have been the own nft's, or not.
             Observation::Unknown
         } else if touched.saturating_add(unheard) < own {
             Observation::Blind
@@ -115,6 +116,7 @@ impl Generations {
         // An answer may come before the last words on what it counts.
         let Some(ahead) = self.advance(number) else { return };
         let is_torn = std::mem::take(&mut self.is_torn);
+        // Where messages were lost, silence on the table does not mean that this transaction left it alone.
         let unheard = ahead - 1 + u32::from(is_torn && !is_touched);
         self.unheard = self.unheard.saturating_add(unheard);
     }

@@ -76,6 +76,7 @@ impl Peer {
         };
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         let socket = socket_with(AddressFamily::NETLINK, SocketType::RAW, flags, protocol)?;
+        // The kernel chooses the port, by which answers are told from news.
         bind(&socket, &SocketAddrNetlink::new(0, 0))?;
         Ok(socket)
     }
@@ -112,6 +113,7 @@ async fn handed_over(program: &Program, peer: Peer) -> Result<OwnedFd, HandOverE
     let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(1))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let mut byte = [0];
+    // The other process has ended: what it has handed over is there, or will never be.
     let flags = RecvFlags::DONTWAIT | RecvFlags::CMSG_CLOEXEC;
     recvmsg(&ours, &mut [IoSliceMut::new(&mut byte)], &mut control, flags)
         .map_err(|_| HandOverError::Nothing)?;

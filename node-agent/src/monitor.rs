@@ -68,6 +68,7 @@ impl NftMonitor {
             // As much as anybody may have: what does not fit is noticed.
             set_socket_recv_buffer_size(&socket, WAITING)?;
         }
+        // To join the group is to bind again, which has to name the port that the socket has.
         let port = SocketAddrNetlink::try_from(getsockname(&socket)?)?.pid();
         bind(&socket, &SocketAddrNetlink::new(port, GROUP))?;
         Self::on(socket)
@@ -82,6 +83,7 @@ impl NftMonitor {
         )]
         let socket = AsyncFd::with_interest(socket, Interest::READABLE)?;
         let mut monitor = Self { socket, generations, port, buffer };
+        // Nothing is known at first, so this asks the kernel for its generation.
         monitor.look(0)?;
         if monitor.generations.has_begun() { Ok(monitor) } else { Err(MonitorError::Mute) }
     }
@@ -132,6 +134,7 @@ impl NftMonitor {
 
     fn drain(&mut self) -> io::Result<()> {
         loop {
+            // With `TRUNC` the kernel says how long a datagram was, by which one that was cut is noticed.
             match recv(&self.socket, &mut *self.buffer, RecvFlags::DONTWAIT | RecvFlags::TRUNC) {
                 Ok((kept, length)) => {
                     self.generations.hear(&self.buffer[..kept]);
@@ -140,6 +143,7 @@ impl NftMonitor {
                     }
                 }
                 Err(Errno::AGAIN) => return Ok(()),
+                // The kernel says once that messages did not fit. What waits can still be read.
                 Err(Errno::NOBUFS) => self.generations.missed(),
                 Err(Errno::INTR) => {}
                 Err(error) => return Err(error.into()),

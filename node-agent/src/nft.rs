@@ -152,6 +152,7 @@ impl Nft {
 pub const fn outcome(error: &ChildError) -> Outcome {
     match error {
         ChildError::NotStarted { .. } => Outcome::NftMissing,
+        // The same script needs as much memory the next time, so it counts as one that is refused.
         ChildError::Failed { .. } | ChildError::OutOfMemory { .. } => Outcome::NftFailed,
         ChildError::TimedOut { .. } => Outcome::NftTimedOut,
         ChildError::Killed { .. } | ChildError::Lost(_) => Outcome::NftKilled,

@@ -46,6 +46,7 @@ pub(crate) fn read_full(bytes: &Bytes) -> Result<(NodeName, JournalEntry, Script
     let node = NodeName::new(found.field("node ")?).map_err(|_| Changed)?;
     let entry = found.entry(bytes.slice(found.text.len()..))?;
     let header = full(&entry, &node);
+    // Written anew and compared: whatever this agent would have written otherwise is not its own.
     if header.text == found.text { Ok((node, entry, header.seal)) } else { Err(Changed) }
 }
 
@@ -100,6 +101,7 @@ struct RawHeader<'a> {
 
 impl<'a> RawHeader<'a> {
     fn header(bytes: &'a [u8]) -> Result<Self, Changed> {
+        // Not searched any further: it may be any file, of any size.
         let end = bytes.windows(2).take(HEADER_LENGTH).position(|pair| pair == b"\n\n").ok_or(Changed)? + 2;
         Ok(Self { text: std::str::from_utf8(&bytes[..end]).map_err(|_| Changed)? })
     }

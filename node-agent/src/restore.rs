@@ -126,6 +126,7 @@ async fn restore(Restore { node, state_dir, nft, within }: Restore) -> Result<Re
     if let Some(revision) = outlet.borrow().revision.clone() {
         return Ok(Restored::Done { node, revision });
     }
+    // There may have been a second attempt, without deltas: the last one tells.
     let mut last = None;
     while let Ok(answer) = answers.try_recv() {
         last = Some(answer);

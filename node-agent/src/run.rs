@@ -348,6 +348,7 @@ async fn follow(
         };
         match connected {
             Ok((channel, token)) => {
+                // After connecting, which may take long: the hello is to say what stands now.
                 let Applied { revision: applied, position, superseded, drifts } = applied.borrow().clone();
                 let name = applied.as_ref().map_or("none", Revision::as_str);
                 info!(%compiler, applied = name, "connected");
@@ -378,6 +379,7 @@ async fn follow(
                         if was_healthy {
                             backoff.reset();
                         }
+                        // At once and from the same replica, with which nothing is wrong.
                         info!("asking for a full script");
                         continue;
                     }
@@ -460,6 +462,7 @@ async fn connect(
 
 /// The replicas in turn, for ever; agents begin with different ones.
 fn turns<'a>(node: &NodeName, compilers: &'a [CompilerUrl]) -> impl Iterator<Item = &'a CompilerUrl> {
+    // By the name rather than at random: an agent that starts again begins with the same replica.
     let sum: usize = node.as_str().bytes().map(usize::from).sum();
     compilers.iter().cycle().skip(sum % compilers.len().max(1))
 }

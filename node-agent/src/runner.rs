@@ -259,6 +259,7 @@ impl Runner {
         self.outlets.sweeps.named(forget.as_ref());
         match self.decider.receive(update) {
             Decision::Run(job) => {
+                // Pauses have grown for another script than this.
                 self.backoff.reset();
                 self.retry_at = None;
                 self.attempt(job, at, Cause::Update).await
@@ -344,6 +345,7 @@ impl Runner {
 
     async fn attempt(&mut self, job: Job, since: Instant, cause: Cause) -> Answer {
         let scope = job.scope;
+        // Told before nft runs, so that probes see for how long it has been at it.
         self.enforcement.applying = Some(Instant::now());
         self.publish();
         // What the table that goes has counted goes with it. At the start there is nobody yet who would read it.
@@ -422,6 +424,7 @@ impl Runner {
     /// Runs nft, and listens to what others do meanwhile.
     async fn apply(&mut self, job: &Job) -> (Execution, Observation) {
         let earlier = self.monitor.before(job.script.bytes().len(), self.drift.is_in_doubt());
+        // What was heard before nft runs cannot be its own.
         self.saw(earlier);
         let run = match job.scope {
             Scope::Delta => self.executor.delta(&job.script, &job.revision).await,
@@ -458,6 +461,7 @@ impl Runner {
         let superseded = newest.map(|standing| standing.superseded.clone()).unwrap_or_default();
         let drifts = self.drift.found();
         self.outlets.applied.send_replace(Applied { revision, position, superseded, drifts });
+        // Without one the file stays as it is: older than what stands, and better at boot than nothing.
         if let Some(journal) = newest.and_then(|standing| standing.journal.clone()) {
             self.outlets.journal.send_replace(Some(journal));
         }

@@ -73,6 +73,7 @@ impl Series {
     /// The second pass: builds the tables, and lets them judge in place of the stand-ins.
     #[must_use]
     pub fn second_pass(&self) -> Vec<Bytes> {
+        // In one transaction with the last step, so that there is no moment in which nothing judges.
         ending(self.steps.clone(), &self.without_stand_ins())
     }
 
@@ -105,6 +106,7 @@ impl Series {
     /// Where the next table is named, and which. No string that a script may quote is long enough to hold a name.
     fn next_table(&self, text: &[u8]) -> Option<(usize, &'static str)> {
         let places = self.tables.iter().filter_map(|table| Some((find(text, table.as_bytes())?, *table)));
+        // The first in the text. Names are found as whole words, so no two tables are named at one place.
         places.min()
     }
 }

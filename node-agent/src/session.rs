@@ -90,6 +90,7 @@ pub struct SandboxFeed {
 impl SandboxFeed {
     /// All of them.
     fn all(&mut self) -> AgentMessage {
+        // Before they are read, so that what changes in between is told once more.
         self.unasked.mark_unchanged();
         AgentMessage::Sandboxes(self.store.present())
     }
@@ -118,6 +119,7 @@ impl Ends {
             return None;
         }
         let Some(forget) = &update.forget else { return Some(update) };
+        // A compiler that names lost addresses also answers questions about their connections.
         self.is_answered.send_if_modified(|is_answered| !std::mem::replace(is_answered, true));
         if !matches!(&forget.forget, Some(v1::forget::Forget::Answer(_))) {
             return Some(update);
@@ -150,6 +152,7 @@ pub async fn run(
 }
 
 async fn stream(connection: Connection, token: Option<&BearerToken>, hello: Hello, ends: &mut Ends) -> Ended {
+    // The hello says so already: a wish from before it is not to end this stream.
     ends.full_needed.mark_unchanged();
     let (outbound, messages) = mpsc::channel(OUTBOUND);
     let say = async |message: AgentMessage| outbound.send(v1::AgentMessage::from(message)).await;
@@ -169,6 +172,7 @@ async fn stream(connection: Connection, token: Option<&BearerToken>, hello: Hell
     }
     let opening = client.subscribe(request);
     tokio::pin!(opening);
+    // Acks are taken while the stream opens, too: their end is how the agent says that it stops.
     let mut inbound = loop {
         tokio::select! {
             opened = &mut opening => match opened {
@@ -181,6 +185,7 @@ async fn stream(connection: Connection, token: Option<&BearerToken>, hello: Hell
             },
         }
     };
+    // Calls of CNI go only to a compiler that has let this agent in.
     ends.connection.send_replace(Some(connection));
     ends.stream.send_replace(Some(ends.streams));
     // Nothing is read off the stream unless there is room for it.

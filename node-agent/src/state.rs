@@ -222,6 +222,7 @@ impl StateDir {
     /// When the disk does not take it. It is not known then what is there.
     pub fn store(&self, journal: &Journal, on_disk: Option<SavedJournal>) -> io::Result<SavedJournal> {
         let saved = match on_disk {
+            // Behind a torn end, nothing that is added would ever be read.
             Some(saved) if saved.end == Tail::Clean && journal.since(&saved.journal).is_some() => saved,
             _ => self.replace(journal.full())?,
         };
@@ -257,6 +258,7 @@ impl StateDir {
         let path = self.folder.join(DELTAS);
         let mut file = if is_first { fresh(&path)? } else { appended(&path)? };
         file.write_all(&records)?;
+        // With its length. Only a new name needs the folder as well.
         file.sync_data()?;
         if is_first {
             File::open(&self.folder)?.sync_all()?;
@@ -270,6 +272,7 @@ impl StateDir {
 /// # Errors
 /// When the system refuses; [`io::ErrorKind::NotFound`] if there is no such folder.
 pub fn claim(folder: &Path, share: Share) -> io::Result<Option<Claim>> {
+    // The folder itself is locked: no file has to be made for it, and none can be left over.
     let folder = File::open(folder)?;
     let how = match share {
         Share::WithAgents => FlockOperation::NonBlockingLockShared,
@@ -320,6 +323,7 @@ pub fn remove(folder: &Path) -> io::Result<Vec<PathBuf>> {
             Err(error) => return Err(error),
         }
     }
+    // A loss of power could else bring the names back, and a ruleset that nobody wants any more.
     if !removed.is_empty() {
         File::open(folder)?.sync_all()?;
     }
@@ -344,6 +348,7 @@ pub(crate) fn read(path: &Path, limit: u64) -> Result<Option<Bytes>, StateError>
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error.into()),
     };
+    // Of what was opened, not of the path, which may lead elsewhere by now.
     let metadata = file.metadata()?;
     if is_exposed(&metadata) {
         return Err(StateError::Exposed(path.to_owned()));
@@ -352,6 +357,7 @@ pub(crate) fn read(path: &Path, limit: u64) -> Result<Option<Bytes>, StateError>
         return Err(StateError::Size);
     }
     let mut bytes = Vec::new();
+    // It may have grown since its length was looked at.
     file.take(limit).read_to_end(&mut bytes)?;
     Ok(Some(bytes.into()))
 }

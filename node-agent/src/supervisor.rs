@@ -109,6 +109,7 @@ impl MonitorSupervisor {
                 Observation::Undisturbed
             }
             Ok(observation) => {
+                // Only a script of its own that was heard proves that the place is the right one.
                 if own > 0 {
                     self.blind = 0;
                     self.backoff.reset();

@@ -51,6 +51,7 @@ impl<V: Clone> Cache<V> {
         {
             return Ok(value.clone());
         }
+        // A caller that goes away here lets go of the lock, and the next one asks by itself.
         let value = ask.await?;
         *answer = Some((Instant::now(), value.clone()));
         Ok(value)
@@ -64,6 +65,7 @@ impl<V: Clone> Cache<V> {
         if slots.by_key.len() >= self.capacity
             && let Some(oldest) = slots.order.pop_front()
         {
+            // Those who wait for its answer hold the slot, and still get it.
             slots.by_key.remove(&oldest);
         }
         let slot = Slot::default();

@@ -113,6 +113,7 @@ impl ReviewedGrant {
                     self.due = Instant::now() + self.reviews.settings.retry;
                 }
                 Some(Ok(Err(denied))) => return denied,
+                // A review that panicked says nothing of anybody's rights.
                 Some(Err(_)) | None => self.due = Instant::now() + self.reviews.settings.retry,
             }
         }

@@ -64,6 +64,7 @@ impl Identity {
         if self.username != agents.username() {
             return Err(Denied::NotTheAgent { username: self.username.clone(), expected: agents.clone() });
         }
+        // By the API server's word, not by the token's claims or by what the agent says of itself.
         let names = self.extra.get(NODE_NAME).map(Vec::as_slice).unwrap_or_default();
         match names {
             [name] => NodeName::new(name.as_str()).map_err(|_| 0),
@@ -80,10 +81,12 @@ pub(super) fn bounded(text: &str) -> String {
 
 /// The claim `exp` of a JSON web token (RFC 7519), in seconds since 1970; `None` if the token is something else.
 fn expiry(token: &BearerToken) -> Option<SystemTime> {
+    // The signature is not checked: only a token that the API server has vouched for comes here.
     let payload = token.secret().split('.').nth(1)?;
     let payload = BASE64_URL_SAFE_NO_PAD.decode(payload.trim_end_matches('=')).ok()?;
     let claims: serde_json::Value = serde_json::from_slice(&payload).ok()?;
     let seconds = claims.get("exp")?.as_u64()?;
+    // The claim may be any number.
     SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds))
 }
 

@@ -182,6 +182,7 @@ impl Reviews {
             Role::Agent => Some(identity.node(&self.settings.agents)?),
             Role::Anybody => None,
             Role::Client(what) => {
+                // By token rather than by name: groups and extra come with the token, and are part of the question.
                 let key = self::key(&[token.secret(), audience.unwrap_or_default(), &what.to_string()]);
                 self.decisions.get(key, max_age, self.decide(&identity, what, caller)).await??;
                 None
@@ -201,6 +202,7 @@ impl Reviews {
             audiences: audience.map(|audience| vec![audience.to_owned()]),
         };
         let review = TokenReview { spec, ..TokenReview::default() };
+        // A review without a status vouches for nobody.
         let status = self.create(review, TokenReview::KIND, caller).await?.status.unwrap_or_default();
         Ok(Identity::new(status, token, audience).map(Arc::new))
     }
@@ -223,6 +225,7 @@ impl Reviews {
         };
         let review = SubjectAccessReview { spec, ..SubjectAccessReview::default() };
         let status = self.create(review, SubjectAccessReview::KIND, caller).await?.status.unwrap_or_default();
+        // The API says that not both are true. If they are, it is a refusal.
         if status.allowed && status.denied != Some(true) {
             return Ok(Ok(()));
         }
@@ -267,6 +270,7 @@ impl Reviews {
 fn key(parts: &[&str]) -> CacheKey {
     let mut hash = Sha256::new();
     for part in parts {
+        // With its length, so that no caller can shift bytes from one part to the next and get another's answer.
         hash.update((part.len() as u64).to_be_bytes());
         hash.update(part);
     }

@@ -99,6 +99,7 @@ fn uid(known: &Pod, node: &NodeName, sandbox: &Sandbox) -> Result<PodUid, Admiss
         None => return not_yet(format!("pod {pod} is on no node")),
     }
     let Some(uid) = &known.uid else { return not_yet(format!("pod {pod} has no UID")) };
+    // Not every runtime tells a UID. Without one the name has to do.
     if let Some(said) = &sandbox.uid
         && *said != uid.to_string()
     {
@@ -107,6 +108,7 @@ fn uid(known: &Pod, node: &NodeName, sandbox: &Sandbox) -> Result<PodUid, Admiss
     if known.network == PodNetwork::Host {
         return Err(Admission::Refused(format!("pod {pod} uses the node's network")));
     }
+    // Not final: a StatefulSet makes a pod of the same name next, which the world may not know yet.
     if known.lifecycle == Lifecycle::Finished {
         return another(format!("pod {pod} has ended"));
     }

@@ -92,6 +92,7 @@ impl Record {
     }
 
     fn attach(&mut self, entry: Entry) -> Result<(), RecordFull> {
+        // Nothing moves for what is said again: a record that is equal costs no write.
         if self.0.contains(&entry) {
             return Ok(());
         }
@@ -138,6 +139,7 @@ impl Record {
     pub fn of(object: &Value) -> Self {
         let listed = object.pointer("/spec/sandboxes").and_then(Value::as_array);
         let entries = listed.into_iter().flatten().filter_map(|value| Wire::deserialize(value).ok()?.entry());
+        // Others may write the object, too: what is held of it here stays bounded.
         Self(entries.take(MOST_SANDBOXES).collect())
     }
 
@@ -148,6 +150,7 @@ impl Record {
         let entries = serde_json::to_value(entries).unwrap_or_default();
         if let Some(object) = object.as_object_mut() {
             let spec = object.entry("spec").or_insert_with(|| json!({}));
+            // Somebody may have left anything there, and the entries have to go somewhere.
             if !spec.is_object() {
                 *spec = json!({});
             }

@@ -181,6 +181,7 @@ fn fault(error: kube::Error) -> StoreError {
             409 => StoreError::Conflict,
             403..=405 => StoreError::Absent(status.message.clone()),
             400 | 413 | 422 => StoreError::Invalid(status.message.clone()),
+            // Too many requests, or the server's own trouble: that passes, and the write is tried again.
             _ => StoreError::Unreachable(Box::new(kube::Error::Api(status))),
         },
         error => StoreError::Unreachable(Box::new(error)),

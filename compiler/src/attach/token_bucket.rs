@@ -29,6 +29,7 @@ impl TokenBucket {
     /// When there is none: with a time when there will be.
     pub fn ready(&self, now: Instant) -> Result<(), Instant> {
         match self.full.saturating_duration_since(now).checked_sub(self.whole) {
+            // At the very moment when all is in use there is none yet: one unit later there is.
             Some(excess) => Err(now + excess + time(1, self.rate)),
             None => Ok(()),
         }

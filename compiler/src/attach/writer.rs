@@ -145,6 +145,7 @@ impl AttachmentWriter {
             return task.clone();
         }
         let (sender, calls) = mpsc::channel(CALLS);
+        // Still under the lock, so that a node never has two tasks that take calls.
         tasks.insert(node.clone(), sender.clone());
         let task = NodeWriter {
             shared: Arc::clone(&self.0),
@@ -155,6 +156,7 @@ impl AttachmentWriter {
             found: BTreeMap::new(),
             full: BTreeMap::new(),
             waiting: Vec::new(),
+            // All of it for a new task: it would have come back in the time for which the one before was idle.
             written: TokenBucket::new(WRITTEN.0, WRITTEN.1, Instant::now()),
             together: None,
         };
@@ -239,6 +241,7 @@ impl NodeWriter {
             let node = self.node.clone();
             let failure = match timeout(PATIENCE, self.round()).await {
                 Ok(Ok(())) => {
+                    // Before the answer, which clears what is counted here.
                     self.together = (self.pending.len() >= TOGETHER).then(Instant::now);
                     self.answer(None);
                     continue;
@@ -250,6 +253,7 @@ impl NodeWriter {
                 }
                 Ok(Err(StoreError::Absent(why))) => {
                     tracing::debug!(%node, why, "what CNI did cannot be written down");
+                    // Nothing is kept for later: the agent tells it again until it is written down.
                     self.answer(Some(&WriteError::Absent(why)));
                     continue;
                 }
@@ -283,6 +287,7 @@ impl NodeWriter {
 
     /// Reads, unless that is known, edits and writes once; what was pending then is written down.
     async fn round(&mut self) -> Result<(), StoreError> {
+        // Taken out: if this fails or is cut off, it is not known any more what is written there.
         let held = match self.held.take() {
             Some(held) => held,
             None => self.shared.store.read(&self.node).await?,
@@ -292,6 +297,7 @@ impl NodeWriter {
         let gone = self.gone(&held).await;
         record.sweep(|pod, uid| gone.iter().any(|(key, other)| key == pod && other == uid));
         let pending = held.record.entries().iter().filter(|entry| self.pending.contains_key(&entry.id));
+        // Before the edits: a DEL has to know what its sandbox had been given.
         self.found = pending.map(|entry| (entry.id.clone(), entry.clone())).collect();
         self.full.clear();
         // What is gone makes room for what has come.
@@ -303,6 +309,7 @@ impl NodeWriter {
                 self.full.insert(sandbox.clone(), WriteError::Invalid(full.to_string()));
             }
         }
+        // Each write has every replica look at the whole object, so what changes nothing is not written.
         if record == held.record {
             self.held = Some(held);
             return Ok(());
@@ -332,6 +339,7 @@ impl NodeWriter {
             pods.retain(|pod| !is_there(pod));
             pods
         });
+        // An engine that has stopped says of no pod that it is gone.
         looked.await.unwrap_or_default()
     }
 

@@ -103,6 +103,7 @@ impl DropsHub {
             return None;
         }
         *watchers += 1;
+        // Under the lock: the last who goes must not switch off what the next one has switched on.
         self.wanted.send_if_modified(|wanted| !std::mem::replace(&mut wanted.watched, true));
         Some(DropsWatcher { hub: Arc::clone(self), batches })
     }
@@ -117,6 +118,7 @@ impl DropsHub {
         let now = Instant::now();
         let before = locked(&self.asked).replace(now);
         if let Some(before) = before.filter(|before| now.saturating_duration_since(*before) < TOGETHER) {
+            // It counts from the last reading: who asks all the time still gets one.
             *locked(&self.asked) = Some(before);
             return;
         }
@@ -183,6 +185,7 @@ impl FlowStore {
         let size = flows.len();
         self.resize(node, size);
         while self.flows > FLOWS_KEPT {
+            // The node with the most loses its own: one that was taken over pays for what it makes up.
             let Some((size, most)) = self.sizes.last().cloned() else { return };
             if let Some(flows) = self.nodes.get_mut(&most) {
                 flows.forget_oldest();

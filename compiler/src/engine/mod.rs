@@ -293,6 +293,7 @@ impl Engine {
         })
         .await
         .map_err(EngineError::Translation)?;
+        // Nothing was published, so nobody who waits for a pass is woken.
         if !self.is_sound() {
             return Ok(self);
         }
@@ -365,6 +366,7 @@ impl Engine {
 
     /// How to find out what a pass revokes and tell the streams, apart from the engine, if there are any.
     fn revoked(&self, pass: &Pass) -> Option<impl FnOnce() + Send + 'static> {
+        // No stream wants to hear of it, and to find it out goes through all that has changed.
         if self.revocations.receiver_count() == 0 {
             return None;
         }

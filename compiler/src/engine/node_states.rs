@@ -78,6 +78,7 @@ impl NodeStates {
     pub(super) fn subscribe(&mut self, node: NodeName, translator: Option<&Translator>) -> Desired {
         let (unknown_nodes, sequence) = (&mut self.unknown_nodes, self.sequence);
         let sender = self.senders.entry(node).or_insert_with_key(|node| {
+            // Nothing names it, so it is forgotten once nobody listens, whatever names callers make up.
             unknown_nodes.insert(node.clone());
             let output = translator.map(|translator| Arc::new(translator.elsewhere(node.clone())));
             watch::channel(output.map(|o| Arc::new(Published::new(o, None, Presence::Unknown, sequence)))).0

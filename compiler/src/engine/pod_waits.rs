@@ -190,6 +190,7 @@ impl PodWaits {
             self.end(&pod.key, in_vain.then_some(now.instant), decided);
         }
         let Some(node) = node.cloned() else { return };
+        // From when it was bound, so that a replica that has just started does not wait for every pod anew.
         let waited = pod.scheduled.zip(now.wall).map_or(Duration::ZERO, |(then, now)| now.since(then));
         let left = LONGEST.saturating_sub(waited);
         let until = (!left.is_zero()).then(|| now.instant + left);

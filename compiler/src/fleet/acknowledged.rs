@@ -63,6 +63,7 @@ impl NodeAcks {
     /// is longer ago than what is kept is said of the oldest that is.
     #[must_use]
     pub fn had(&self, sequence: Sequence) -> Option<SystemTime> {
+        // The first acknowledgement may be of a later pass, which has all that came before.
         if let Some((_, at)) = self.first.filter(|(first, _)| *first >= sequence) {
             return Some(at);
         }

@@ -148,10 +148,12 @@ impl Fleet {
 
     /// Forgets the agents of nodes that are `gone`, unless they have a stream or somebody watches them.
     pub fn forget(&self, gone: impl Fn(&NodeName) -> bool) {
+        // Who watches an entry would not hear of the node's next stream, which would have another one.
         self.agents.lock().retain(|node, agent| {
             agent.receiver_count() > 0 || agent.borrow().stream.is_some() || !gone(node)
         });
         self.out_of_reach.lock().retain(|node, _| !gone(node));
+        // An open stream holds its own.
         self.acks.lock().retain(|node, acks| Arc::strong_count(acks) > 1 || !gone(node));
     }
 }

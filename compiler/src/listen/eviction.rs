@@ -82,6 +82,7 @@ impl EvictionPool {
         // By number is by age.
         let (most, addresses) = self.by_size.last_key_value()?;
         let (oldest, Member { since, .. }) = self.members.first_key_value()?;
+        // Nobody crowds the others out. A younger one may be in the middle of its handshake.
         if *most <= FEW && now.saturating_duration_since(*since) >= TIME_ENOUGH {
             return Some(*oldest);
         }

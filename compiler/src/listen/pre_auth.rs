@@ -106,6 +106,7 @@ impl Eviction {
 
     /// Waits until it is told; for one at a time.
     pub(super) async fn told(&self) {
+        // `notify_one` is kept for a waiter that is not there yet, so nothing is missed between look and wait.
         while !self.is_told() {
             self.told.notified().await;
         }
@@ -117,6 +118,7 @@ impl Eviction {
     }
 
     fn tell(&self) {
+        // First, so that whoever is woken finds it.
         self.is_told.store(true, Ordering::Release);
         // Whoever is at a handshake waits; whoever reads and writes is woken, and looks.
         self.told.notify_one();
@@ -166,6 +168,7 @@ impl PreAuthLimiter {
     #[must_use]
     pub fn for_agents(files: NonZeroUsize) -> Self {
         let files = files.get();
+        // A quarter of all files is left for everything else.
         Self::with_connections(IN_ALL.min(files / 3), OF_ONE, files - files / 4)
     }
 

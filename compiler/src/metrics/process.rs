@@ -68,6 +68,7 @@ impl Collector for ProcessCollector {
 fn cpu_seconds(stat: &str) -> Option<f64> {
     // The second field is the program's name, in parentheses, and may hold anything.
     let mut fields = stat.rsplit_once(") ")?.1.split(' ');
+    // Fields 14 and 15 of the file, which begins with field 3 here.
     let [user, system] = [fields.nth(11)?, fields.next()?].map(|ticks| ticks.parse::<u32>().ok());
     Some((f64::from(user?) + f64::from(system?)) / TICKS)
 }

@@ -82,6 +82,7 @@ impl Propagation {
     pub(super) fn closed(&mut self, node: &NodeName, stream: StreamKey) -> Ended {
         match self.nodes.get(node) {
             Some(known) if known.stream == stream => self.left(node),
+            // A newer stream of the node has taken its place.
             _ => Ended::default(),
         }
     }
@@ -153,6 +154,7 @@ impl Propagation {
         let mut oldest_kept = None;
         while let Some(oldest) = self.changes.first_entry() {
             let age = now.duration_since(oldest.get().observed);
+            // Where it is the only one it stays, however many nodes it waits for.
             let is_newest = oldest.get().waiting == self.awaited;
             if age >= LONGEST {
                 ended.took.push(age);

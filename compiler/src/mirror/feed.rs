@@ -85,12 +85,14 @@ pub(crate) struct FeedWriter {
 
 impl FeedWriter {
     pub(super) const fn new(feed: Arc<Feed>) -> Self {
+        // Nothing is noted yet, so the first pass hands over a copy of the world.
         Self { feed, noted: None, objects: 0, awaits_pass: true }
     }
 
     /// Takes down what a change came to.
     pub(crate) fn note(&mut self, differences: &Differences) {
         self.awaits_pass |= differences.is_translated();
+        // A copy of the world is due, which holds what differs since.
         let Some(noted) = &mut self.noted else { return };
         self.objects += differences.len();
         if self.objects > WAITING {

@@ -177,6 +177,7 @@ impl History {
         while self.earlier_objects > EARLIER || self.earlier.len() > PASSES {
             let Some((oldest, dropped)) = self.earlier.pop_front() else { break };
             self.earlier_objects -= dropped.iter().map(Differences::len).sum::<usize>();
+            // The way back still leads to what this pass had published, and no further.
             self.reaches_to = oldest;
         }
     }

@@ -120,6 +120,7 @@ impl Mirror {
         let done = {
             let mut state = self.0.state.lock();
             let MirrorState { mirrored, history } = &mut *state;
+            // Under the lock, by which snapshots are taken: none can begin in between.
             match Arc::get_mut(mirrored).filter(|_| is_small) {
                 // What nodes had before is dropped once the lock is not held any more.
                 Some(mirrored) => {
@@ -143,6 +144,7 @@ impl Mirror {
             // What was mirrored before is dropped out of the lock, too.
             drop((before, held, outputs));
         }
+        // After it can be seen: who has waited for a pass takes a snapshot at once.
         self.0.reached.send_replace(newest);
     }
 
@@ -251,6 +253,7 @@ impl PassNews {
     fn objects(&self) -> usize {
         match &self.objects {
             Objects::Changed(differences) => differences.iter().map(|it| it.len()).sum(),
+            // Under the lock, by which snapshots are taken: none can begin in between.
             Objects::All(_) => IN_PLACE + 1,
         }
     }

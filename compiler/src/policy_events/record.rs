@@ -128,8 +128,10 @@ impl NoticeRecord {
             self.open.remove(&key);
         }
         for namespace in &all {
+            // Pods of a workload have the same labels, so few are left to compare.
             let labels: HashSet<&Labels> = world
                 .pods_of(namespace)
+                // Policies do not apply to these: to select them only is to select nothing.
                 .filter(|pod| !pod.is_of_host_network())
                 .map(|pod| &pod.labels)
                 .collect();
@@ -145,6 +147,7 @@ impl NoticeRecord {
                         let is_silenced = silenced || policy.meta.ignored_lints.contains(&code());
                         (!selects && !is_silenced).then_some(why)
                     }
+                    // Not compared, for want of work that may be done: it is not said to select nothing.
                     None => None,
                 };
                 let is_old = is_first && is_old(&policy.key);
@@ -199,6 +202,7 @@ impl NoticeRecord {
         let (mut due, mut examined) = (Vec::new(), 0);
         for key in after.chain(before) {
             if due.len() >= BATCH || examined >= EXAMINED {
+                // The next look begins here, so that no policy waits behind many others for ever.
                 self.next = Some(key.clone());
                 break;
             }
@@ -220,6 +224,7 @@ impl NoticeRecord {
         let of_policy = known.bucket.is_none_or(|bucket| bucket.ready(now).is_ok());
         let of_namespace = self.namespaces.get(&notice.policy.namespace);
         let admits = of_policy && of_namespace.is_none_or(|bucket| bucket.ready(now).is_ok());
+        // Left out rather than put off: nothing queues.
         if !admits {
             self.told(notice);
         }

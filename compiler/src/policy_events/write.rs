@@ -69,6 +69,7 @@ impl Writer {
                 // Of this namespace only, which is about to be gone.
                 403 if status.message.contains("being terminated") => return Outcome::Refused,
                 403 => (status.message.clone(), self.refused),
+                // Refused for what it is, and would be again.
                 400 | 404 | 405 | 413 | 422 => {
                     self.say(&status.message);
                     return Outcome::Refused;

@@ -38,6 +38,7 @@ impl fmt::Display for Difference {
 pub(super) fn differences(snapshot: &Snapshot) -> Vec<Difference> {
     let mirrored = &snapshot.mirrored;
     let fresh = translate_with(&mirrored.world, snapshot.options);
+    // A translation that broke an invariant is nothing to compare with.
     if fresh.broken().is_some() {
         return Vec::new();
     }

@@ -104,6 +104,7 @@ impl SelfCheck {
         self.engine.mirror().history(|history| {
             let passes = history.passes().take_while(|pass| pass.sequence > before);
             for id in passes.flat_map(|pass| pass.nodes.iter()) {
+                // What is left out here is compared with everything else once that is due.
                 if waiting.len() >= WAITING {
                     break;
                 }
@@ -114,6 +115,7 @@ impl SelfCheck {
 
     /// The node to look at next, of those that wait.
     fn next_node(&mut self) -> Option<NodeName> {
+        // Behind the one before: nodes that change all the time do not keep others from being looked at.
         let behind = self
             .looked_at
             .take()

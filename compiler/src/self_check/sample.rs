@@ -82,6 +82,7 @@ pub(super) fn flows(judge: &Judge<'_>, output: &Output, random: &mut impl Rng) -
 
 /// One of the first some thousand: the order is that of names, and to walk over all of them costs more than it tells.
 fn pod_near(random: &mut impl Rng, all: impl Iterator<Item = IpAddr>) -> Option<IpAddr> {
+    // To choose goes through all that it is given, and a cluster may have a hundred thousand.
     all.take(4096).choose(random)
 }
 

@@ -97,6 +97,7 @@ pub async fn serve<C: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     let debug = DebugServiceServer::new(Debug::new(context.clone(), for_clients))
         .max_encoding_message_size(MAX_MESSAGE_BYTES)
         .max_decoding_message_size(MAX_REQUEST_BYTES);
+    // Agents are served once the world is complete; who debugs may look at it before.
     health.set_not_serving::<NodeEndpoint>().await;
     health.set_serving::<DebugServiceServer<Debug>>().await;
     // Where nobody is asked who they are, whoever asks for something need not show it.

@@ -73,6 +73,7 @@ impl RenderLimiter {
             return std::future::pending().await;
         };
         // The permit is still held: what is made waits here, and nothing else is made, until the network has taken enough.
+        // What is larger than all the room takes all of it; else it would wait for ever.
         let units = size(&made).div_ceil(UNIT).min(self.units);
         let units = u32::try_from(units).unwrap_or(u32::MAX);
         let room = Arc::clone(&self.room).acquire_many_owned(units).await.ok();

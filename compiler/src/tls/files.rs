@@ -91,6 +91,7 @@ impl Files {
             return Ok(false);
         }
         show(&self.folder, &self.certificate, &pair)?;
+        // Only once it is shown: a pair that is refused is looked at again.
         self.shown = pair;
         Ok(true)
     }
@@ -101,6 +102,7 @@ fn read(folder: &Path) -> Result<Pair, FilesError> {
         let path = folder.join(name);
         std::fs::read(&path).map_err(|source| FilesError::Unreadable { path, source })
     };
+    // While the pair is exchanged, these may be of two pairs: they are refused, and found whole at the next look.
     Ok(Pair { chain: read("tls.crt")?, key: read("tls.key")? })
 }
 

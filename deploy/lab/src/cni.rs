@@ -293,6 +293,7 @@ impl Runtime {
     /// What a plugin reads, with the previous result as that plugin wrote it.
     fn input(&self, plugin: &Map<String, Value>, previous: Option<&str>, stay: Option<&Value>) -> String {
         let mut config = plugin.clone();
+        // Not for plugins, says the specification.
         config.remove("capabilities");
         for key in ["name", "cniVersion"] {
             config.extend(self.list.get(key).map(|value| (key.to_owned(), value.clone())));
@@ -300,6 +301,7 @@ impl Runtime {
         config.extend(stay.map(|stay| ("cni.dev/valid-attachments".to_owned(), stay.clone())));
         let mut text = Value::from(config).to_string();
         if let Some(previous) = previous {
+            // As text, so that the plugin gets it byte for byte.
             text.truncate(text.len() - 1);
             text.push_str(&format!(",\"prevResult\":{previous}}}"));
         }

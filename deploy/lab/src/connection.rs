@@ -93,8 +93,10 @@ impl Transport {
             Protocol::Tcp => {
                 let socket = packet::socket(family, Type::STREAM, SocketProtocol::TCP, source)?;
                 socket.set_nonblocking(false)?;
+                // Closed by a reset: nothing of it lingers for a later connection to meet.
                 socket.set_linger(Some(Duration::ZERO))?;
                 socket.connect_timeout(&SockAddr::from(probe.to), patient(OPENING))?;
+                // A round is one byte, which is not to wait for the acknowledgement of the one before.
                 socket.set_tcp_nodelay(true)?;
                 socket.set_nonblocking(true)?;
                 Ok(Self::Tcp(socket.into()))
@@ -129,6 +131,7 @@ impl Transport {
                 return Err(ErrorKind::TimedOut.into());
             }
         }
+        // What follows carries the tag of the association.
         if let Self::Sctp { packet, .. } = &mut transport {
             *packet = cookie;
         }
@@ -163,6 +166,7 @@ impl Transport {
         let mut sent = None;
         let mut buffer = [0; LONGEST];
         loop {
+            // TCP repeats by itself. Of datagrams, one that is lost must not pass for one that is dropped by a rule.
             if sent.is_none_or(|at: Instant| at.elapsed() >= AGAIN && !matches!(self, Self::Tcp(_))) {
                 match self.send(bytes) {
                     Ok(()) => {}
@@ -171,6 +175,7 @@ impl Transport {
                 }
                 sent = Some(Instant::now());
             }
+            // Before the last look: what came in time counts, also where this thread did not run for a while.
             let over = start.elapsed() >= patience;
             loop {
                 match self.receive(&mut buffer) {

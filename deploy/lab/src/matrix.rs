@@ -53,6 +53,7 @@ impl Matrix {
         for source in sources {
             for target in targets {
                 for address in target.addresses() {
+                    // Without an address of the family nothing leaves the pod, whatever policies say.
                     if source.address(Family::of(address)).is_none() {
                         continue;
                     }

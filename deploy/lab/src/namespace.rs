@@ -35,6 +35,7 @@ impl Namespace {
         namespace
             .enter(|| forwarding.settings().try_for_each(|(path, value)| set(path, value)))?
             .map_err(|source| namespace.system_error("change network settings", source))?;
+        // What a namespace sends to its own addresses goes over `lo`.
         command::ip_batch(Some(namespace.system_name()), &["link set lo up".to_owned()])?;
         Ok(namespace)
     }
@@ -56,6 +57,7 @@ impl Namespace {
     /// # Errors
     /// When the namespace cannot be entered.
     pub fn enter<T: Send>(&self, body: impl FnOnce() -> T + Send) -> Result<T> {
+        // A thread stays where `setns` has put it, so it is one that nobody else uses.
         let entered = thread::scope(|scope| {
             let thread = scope.spawn(|| self.join_current_thread().map(|()| body()));
             thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
@@ -113,6 +115,7 @@ impl Forwarding {
             ("ipv6/conf/default/dad_transmits", "0"),
             ("ipv6/conf/default/accept_ra", "0"),
             ("ipv6/conf/default/router_solicitations", "0"),
+            // Packets with false sources are the rules' to drop, and have to come that far.
             ("ipv4/conf/all/rp_filter", "0"),
             ("ipv4/conf/default/rp_filter", "0"),
             ("ipv4/conf/all/accept_redirects", "0"),

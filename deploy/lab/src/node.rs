@@ -39,6 +39,7 @@ impl Deref for Node {
 
 impl Node {
     pub(crate) fn create(shared: &Arc<Shared>, name: &str) -> Result<Self> {
+        // Locked to the end: a pod that is made at the same time would miss this node, and this node its routes.
         let mut topology = shared.topology();
         let namespace = shared.namespace(&topology, name, Forwarding::Router)?;
         let number = topology.next_node();
@@ -58,6 +59,7 @@ impl Node {
         let node = Self {
             inner: Arc::new(NodeInner { host: Host::new(namespace), shared: Arc::downgrade(shared), v4, v6 }),
         };
+        // Of the pods that are there. A later one gives every node its routes itself.
         for pod in &topology.pods {
             lines.extend(pod.addresses().into_iter().map(|address| node.route_via(pod.node(), address)));
         }

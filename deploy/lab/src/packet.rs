@@ -50,6 +50,7 @@ pub(crate) fn socket(
     let socket = Socket::new(family.domain(), kind, Some(protocol))?;
     // Raw sockets are of one family anyway, and refuse the question.
     if family == Family::V6 && kind != Type::RAW {
+        // IPv4 has a socket of its own at the same port.
         socket.set_only_v6(true)?;
     }
     socket.set_nonblocking(true)?;
@@ -63,6 +64,7 @@ pub(crate) fn socket(
 /// A socket for [`receive`] and [`answer`].
 pub(crate) fn server(family: Family, kind: Type, protocol: Protocol, port: u16) -> io::Result<UdpSocket> {
     let socket = socket(family, kind, protocol, Some(SocketAddr::new(family.unspecified(), port)))?;
+    // An answer has to come from the address that was asked, of which a pod may have several.
     match family {
         Family::V4 => setsockopt(&socket, Ipv4PacketInfo, &true)?,
         Family::V6 => setsockopt(&socket, Ipv6RecvPacketInfo, &true)?,
@@ -144,6 +146,7 @@ fn standard(address: &SockaddrStorage) -> Option<SocketAddr> {
 pub(crate) fn without_ip_header(family: Family, packet: &[u8]) -> &[u8] {
     let header = match family {
         Family::V4 => packet.first().map_or(0, |byte| usize::from(byte & 0x0f) * 4),
+        // Raw sockets of IPv6 leave the header out.
         Family::V6 => 0,
     };
     packet.get(header..).unwrap_or_default()

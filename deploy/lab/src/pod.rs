@@ -47,6 +47,7 @@ impl Pod {
         let Some(shared) = node.shared() else {
             return Err(node.system_error("add a pod", std::io::ErrorKind::NotFound.into()));
         };
+        // Locked to the end, as in `Node::create`.
         let mut topology = shared.topology();
         let namespace = shared.namespace(&topology, name, Forwarding::Host)?;
         let default = || format!("cali{:08x}", COUNTER.fetch_add(1, Ordering::Relaxed));
@@ -142,9 +143,11 @@ impl Pod {
     /// When the system refuses, for one because the pod is gone already.
     pub fn delete(&self) -> Result<()> {
         self.stop_serving();
+        // By itself: with its namespace the veth goes some time later, and its name would be taken until then.
         self.node().ip(&[format!("link del {}", self.host_interface())])?;
         remove_namespace(self.system_name())?;
         if let Some(shared) = self.inner.node.shared() {
+            // Nodes that are made later would get routes to it.
             shared.topology().pods.retain(|pod| pod.namespace() != self.namespace());
         }
         Ok(())

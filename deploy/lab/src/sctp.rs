@@ -51,6 +51,7 @@ impl Packet {
         bytes.extend([kind, 0]);
         bytes.extend(u16::try_from(4 + body.len()).unwrap_or(u16::MAX).to_be_bytes());
         bytes.extend(body);
+        // In little-endian order, unlike everything else in the packet (RFC 9260, appendix A).
         let checksum = CHECKSUM.checksum(&bytes).to_le_bytes();
         bytes[8..HEADER].copy_from_slice(&checksum);
         bytes

@@ -43,6 +43,7 @@ type Arrivals = Arc<Mutex<VecDeque<Arrival>>>;
 
 impl Drop for Server {
     fn drop(&mut self) {
+        // To close the pipe wakes the thread, which waits for it with everything else.
         self.stop.take();
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
@@ -107,6 +108,7 @@ impl Endpoints {
                     Protocol::IcmpEcho => {}
                 }
             }
+            // A raw socket sees the packets of all ports, so one of each family is enough.
             if !endpoints.sctp_ports.is_empty() {
                 let socket = packet::server(family, Type::RAW, sctp::PROTOCOL.into(), 0)?;
                 endpoints.raw.push((family, socket));
@@ -144,6 +146,7 @@ impl Endpoints {
         let all = std::iter::once(stop.as_fd()).chain(listeners).chain(streams).chain(datagrams);
         let mut all: Vec<_> = all.map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
         poll(&mut all, PollTimeout::NONE)?;
+        // Whatever is on the pipe, its end included, says to stop.
         let stopped = all.first().and_then(PollFd::any).unwrap_or(true);
         Ok(if stopped { Wake::Stop } else { Wake::Work })
     }

@@ -76,6 +76,7 @@ pub fn ask(
     let deadline = Deadline(Instant::now() + within);
     let is_patient = matches!(call, Call::Add(_));
     let mut stream = connected(socket, deadline, is_patient)?;
+    // After connecting, which may have taken most of the time.
     let within_ms = u32::try_from(deadline.left()?.as_millis()).unwrap_or(u32::MAX);
     let mut line =
         serde_json::to_vec(&Request { call, network, within_ms }).map_err(|_| AskError::Garbled)?;
@@ -134,6 +135,7 @@ fn receive(stream: &mut UnixStream, deadline: Deadline) -> Result<Vec<u8>, AskEr
         stream.set_read_timeout(Some(deadline.left()?)).map_err(AskError::Broken)?;
         let read = match stream.read(&mut part) {
             Ok(0) if line.is_empty() => return Err(AskError::Broken(io::ErrorKind::UnexpectedEof.into())),
+            // A connection that ends may have said all. Whether that is an answer, its JSON tells.
             Ok(0) => return Ok(line),
             Ok(read) => part.get(..read).unwrap_or_default(),
             Err(error) => {

@@ -107,6 +107,7 @@ impl<'a> Config<'a> {
         if wire.name.is_empty() {
             return Err(wrong("name: missing".to_owned()));
         }
+        // As text, not as JSON that was parsed and printed: the runtime gets back the bytes that it gave.
         let previous = json::member(text, "prevResult").and_then(|place| text.get(place));
         Ok(Self {
             version,
@@ -122,6 +123,7 @@ impl<'a> Config<'a> {
 fn supported(version: &str) -> Result<&'static str, Failure> {
     VERSIONS.into_iter().find(|known| *known == version).ok_or_else(|| {
         let found = if version.is_empty() { "0.1.0" } else { version };
+        // Somebody else's words, which may be of any length.
         let found: String = found.chars().take(32).collect();
         let details =
             format!("the configuration is of {found:?}, the plugin supports {}", VERSIONS.join(", "));

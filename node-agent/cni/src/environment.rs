@@ -70,6 +70,7 @@ impl Environment {
         let is_attachment = matches!(command, Command::Add | Command::Del | Command::Check);
         let required = [
             ("CNI_CONTAINERID", &self.container, is_attachment),
+            // Optional for DEL, says the specification: the namespace may be gone.
             ("CNI_NETNS", &self.namespace, is_attachment && command != Command::Del),
             ("CNI_IFNAME", &self.interface, is_attachment),
         ];

@@ -124,6 +124,7 @@ fn planned(
             since(&config, "1.1.0", "STATUS")?;
             status(config)
         }
+        // It was answered before the configuration was read, and does not come here.
         Command::Version => Ok(answer(Reply::Success(None))),
     }
 }
@@ -153,6 +154,7 @@ fn add(environment: &Environment, config: &Config<'_>, look: impl Fn(&str) -> Li
         Err(error) => Err(error),
     };
     match pod.and_then(|pod| sandbox(environment, pod, &result, look)) {
+        // Rules go by addresses: there is nothing that the agent could be told.
         Ok(sandbox) if sandbox.addresses.is_empty() => Ok(unasked(result, "a pod without addresses")),
         Ok(sandbox) => Ok(Plan::Ask(Question {
             socket: settings.socket,
@@ -188,6 +190,7 @@ fn sandbox(
 
 /// Whatever is wrong, a pod's end must not fail: it would be tried for ever.
 fn del(environment: &Environment, config: Config<'_>) -> Plan {
+    // Where the settings are wrong, the agent may still be at its usual place.
     let Settings { socket, timeout, log, .. } = config.settings.unwrap_or_default();
     match pod::sandbox(&environment.container, &environment.interface) {
         Ok(id) => Plan::Ask(Question {
@@ -280,6 +283,7 @@ impl Question {
                     version: Some(version),
                     failure: Failure::new(Code::NotAvailable, "no agent", error.to_string()),
                 },
+                // An agent that is slow or busy is there: the node need not be taken for unready.
                 _ => Reply::Success(None),
             },
         }

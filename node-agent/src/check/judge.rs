@@ -143,6 +143,7 @@ fn features(seen: &Seen, bridges: Option<&Bridges>) -> Vec<Finding> {
             Tried::Refused(words) if feature.room == Room::Bridged && !has_bridges => {
                 Finding::skipped(name, format!("missing, and not needed: no pod hangs on a bridge ({words})"))
             }
+            // No failure: all is enforced without, and counted.
             Tried::Refused(words) if feature.name == DROPS => {
                 Finding::skipped(name, format!("missing ({words}): {}; {}", feature.means, feature.provider))
             }
@@ -354,6 +355,7 @@ fn enforcer(found: &super::traces::Found) -> Finding {
             "other-enforcers",
             format!("{who} is here, without a trace of policies of its own: {text}"),
         ),
+        // Two that enforce deny more, never less.
         Strength::Enforces => Finding::warn(
             "other-enforcers",
             format!("{who} enforces NetworkPolicy here, or has left its rules behind: {text}"),

@@ -105,6 +105,7 @@ pub(super) fn processes() -> Option<BTreeSet<String>> {
     let all = read_dir("/proc").ok()?.flatten().filter(numbered);
     let names = all.filter_map(|entry| setting(&entry.path().join("comm")));
     let names: BTreeSet<String> = names.map(|name| name.trim().to_owned()).take(NAMES).collect();
+    // Without the kernel's threads, these are the processes of a container.
     names.contains("kthreadd").then_some(names)
 }
 
@@ -112,6 +113,7 @@ pub(super) fn processes() -> Option<BTreeSet<String>> {
 pub(super) fn bpf() -> Option<BTreeSet<String>> {
     let root = Path::new("/sys/fs/bpf");
     let device = |path: &Path| path.metadata().ok().map(|metadata| metadata.dev());
+    // Nothing is mounted there.
     if device(root)? == device(Path::new("/sys/fs"))? {
         return None;
     }

@@ -90,6 +90,7 @@ impl CompilerClient {
             let Ok(Some(open)) = timeout_at(deadline, opened(&mut connection)).await else {
                 return late(last);
             };
+            // Once a connection is open, so that calls that wait for one use up no turns.
             let Ok(turn) = timeout_at(deadline, self.turns.acquire()).await else {
                 return late(last.or_else(|| Some("too many other calls were under way".to_owned())));
             };

@@ -53,6 +53,7 @@ impl CallHandler {
 
     async fn add(&self, sandbox: Sandbox, network: Option<NetworkName>, deadline: Instant) -> Answer {
         let ((pending, keeping), change) = self.store.edit(|sandboxes| sandboxes.add(sandbox, network));
+        // Before the compiler hears of it: if the agent is killed in between, the next one finds it and tells it.
         self.store.written(change).await;
         if keeping == Keeping::NoRoom {
             warn!(

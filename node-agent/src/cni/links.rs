@@ -28,6 +28,7 @@ pub async fn look(store: &SandboxStore, nft: &Program, interval: Duration) {
         let ended = store.mark(|sandboxes| sandboxes.look(&devices));
         if let Some(first) = ended.first() {
             info!(count = ended.len(), %first, "sandboxes are gone without a word of CNI: their links are");
+            // To mark has nothing written to disk; this has.
             let ((), _) = store.edit(|_| ());
             store.tell_again();
         }

@@ -64,6 +64,7 @@ async fn until(
     holds: impl Fn(&Sandboxes) -> bool,
 ) -> Option<()> {
     loop {
+        // Before it is looked, so that what changes after that wakes this.
         changes.mark_unchanged();
         if store.read(&holds) {
             return Some(());

@@ -129,6 +129,7 @@ impl Sandboxes {
     #[must_use]
     pub fn of(kept: KeptSandboxes, same_boot: bool) -> Self {
         let mut sandboxes = Self::default();
+        // Before those of an earlier boot: these have ended earlier, and the oldest are forgotten first.
         for id in kept.gone {
             sandboxes.bury(id);
         }
@@ -179,6 +180,7 @@ impl Sandboxes {
         let number = self.number();
         let pending = PendingCall::Attach(sandbox.clone(), number);
         if self.entries.len() >= SANDBOXES_LIMIT {
+            // Told all the same: whether it is kept must not decide whether it is enforced.
             return (pending, Keeping::NoRoom);
         }
         let telling = Telling { calls: 1, failed: 0 };
@@ -241,6 +243,7 @@ impl Sandboxes {
         entry.telling.calls = entry.telling.calls.saturating_sub(1);
         match result {
             CallResult::Failed => entry.telling.failed += 1,
+            // A refusal is final: it would be the same with every hello.
             CallResult::Refused => drop(self.entries.remove(place)),
             CallResult::Done => {
                 entry.is_owed = std::mem::take(&mut entry.is_doubtful);

@@ -69,6 +69,7 @@ impl Listening {
     pub fn open(path: &Path) -> Result<Self, SocketError> {
         if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
             DirBuilder::new().recursive(true).mode(0o755).create(folder)?;
+            // Whoever may write there could put a socket of their own in its place.
             if is_exposed(&folder.metadata()?) {
                 return Err(SocketError::Exposed);
             }
@@ -81,9 +82,11 @@ impl Listening {
         let mut beside = path.as_os_str().to_owned();
         beside.push(".new");
         let beside = PathBuf::from(beside);
+        // Left by an agent that was killed. Anything else is not this agent's to remove.
         if symlink_metadata(&beside).is_ok_and(|found| found.file_type().is_socket()) {
             remove_file(&beside)?;
         }
+        // Made beside its place: it has its mode before anybody can connect, and replaces an earlier one at once.
         let listener = UnixListener::bind(&beside)?;
         set_permissions(&beside, Permissions::from_mode(0o600))?;
         let file = identity(&symlink_metadata(&beside)?);
@@ -187,6 +190,7 @@ fn may_call(uid: u32) -> bool {
 async fn line(stream: &mut UnixStream, long: &Semaphore) -> Result<Vec<u8>, String> {
     let mut line = Vec::new();
     if !read_line(stream, &mut line, USUAL_LINE).await? {
+        // Few calls are as long, and memory is bounded: the others wait.
         let _permit = long.acquire().await.map_err(|error| error.to_string())?;
         if !read_line(stream, &mut line, LONGEST_LINE).await? || line.len() > LONGEST_LINE {
             return Err(format!("the line is longer than {LONGEST_LINE} bytes"));

@@ -127,6 +127,7 @@ impl SandboxStore {
                 Ok(Err(error)) => Some(error.to_string()),
                 Err(error) => Some(error.to_string()),
             };
+            // Also after a failure: a pod does not wait for a disk that refuses.
             self.0.offered.send_replace(number);
             match failure {
                 None => {

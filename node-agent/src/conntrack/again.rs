@@ -33,6 +33,8 @@ impl LooksAgain {
             return;
         }
         for after in AFTER {
+            // In steps, so that what is due at nearly the same time is one look; rounded up, so that none is too
+            // early.
             let step = (now + after - self.start).as_nanos().div_ceil(STEP.as_nanos());
             self.due.entry(step).or_default().extend(at.iter().copied());
         }

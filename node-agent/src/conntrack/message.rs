@@ -159,6 +159,7 @@ fn one(message: &[u8]) -> CtMessage {
         Some(match array(message, 4).map(u16::from_ne_bytes)? {
             NLMSG_DONE => CtMessage::Done,
             NLMSG_ERROR => match i32::from_ne_bytes(array(body, 0)?) {
+                // Error 0 is an acknowledgement.
                 0 => CtMessage::Other,
                 error => CtMessage::Refused(error),
             },
@@ -172,6 +173,7 @@ fn one(message: &[u8]) -> CtMessage {
 
 fn entry(family: u8, body: &[u8]) -> Option<ConntrackEntry> {
     let (orig, reply) = (value(body, CTA_TUPLE_ORIG)?, value(body, CTA_TUPLE_REPLY)?);
+    // Whoever replies is who was reached, also behind a Service's address.
     let (source, destination) = (source_of(orig)?, source_of(reply)?);
     if family_of(source) != family || family_of(destination) != family {
         return None;

@@ -99,6 +99,7 @@ impl ConntrackSweeper {
                 _ = news.wait_for(|requested| requested.is_unsettled || !requested.lost.is_empty()) => {}
                 () = until(again.next()) => {}
             }
+            // What is requested meanwhile goes with this look.
             sleep_until(not_before).await;
             let _ = self.link.is_open.wait_for(|is_open| *is_open).await;
             let SweepRequest { revision: Some(revision), lost, is_unsettled } = self.take() else {

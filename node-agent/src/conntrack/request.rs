@@ -44,6 +44,7 @@ impl SweepRequests {
         let named = self.named.take();
         self.requested.send_modify(|requested| {
             requested.revision = Some(revision.clone());
+            // With a full script the compiler names all that may have lost something, so it need not be asked.
             requested.is_unsettled &= !(is_full && named.is_some());
             requested.lost.extend(named.iter().flat_map(Prefixes::iter).copied());
         });

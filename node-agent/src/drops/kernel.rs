@@ -107,9 +107,11 @@ impl KernelSocket {
                 .await?;
             }
         }
+        // Nothing was dropped since, so the sets, which may be large, are not read.
         if is_quiet(table, reading.dropped) {
             return Ok(ReadOutcome::Quiet);
         }
+        // Behind the rules' counters: what is dropped in between counts as listed, so the rest is never too much.
         let mut is_taking_down = false;
         for direction in Direction::ALL {
             for family in Family::ALL {
@@ -235,6 +237,7 @@ impl NflogSocket {
 
     /// Hears what waits.
     pub(super) fn hear(&mut self, mut show: impl FnMut(DropKey)) -> io::Result<()> {
+        // Not until nothing comes any more: the agent has one thread, and floods do not end.
         for _ in 0..AT_ONCE {
             match recv(&self.socket, &mut *self.buffer, RecvFlags::DONTWAIT) {
                 Ok((length, _)) => {

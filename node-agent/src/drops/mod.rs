@@ -106,6 +106,7 @@ impl DropsReader {
                 until(due).await;
                 told.reserve().await
             };
+            // The bell first, for a full script waits for it.
             tokio::select! {
                 biased;
                 Some(done) = self.bell.recv() => {

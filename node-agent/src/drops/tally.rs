@@ -83,6 +83,7 @@ impl Tally {
             let before = self.flows.get(&flow.key).map_or(0, |before| before.packets);
             // Fewer: it was gone, and came again.
             let packets = flow.packets.checked_sub(before).unwrap_or(flow.packets);
+            // What is known stays known: a flood of new flows must not have old ones counted anew.
             if before > 0 || self.flows.len() < REMEMBERED {
                 self.flows.insert(flow.key, Remembered { packets: flow.packets, missed: 0 });
             }
@@ -93,6 +94,7 @@ impl Tally {
         }
         self.flows.retain(|_, flow| flow.missed < MISSED);
         let before = std::mem::replace(&mut self.dropped, reading.dropped);
+        // An earlier agent has told what is there at the start, or nobody will.
         if is_first {
             return News::default();
         }
@@ -106,6 +108,7 @@ impl Tally {
 
 /// What is owed, which is told thereby.
 fn pay(owed: &mut i128) -> u64 {
+    // Below zero where flows were listed ahead of the rules' counters, which then have to catch up.
     let due = u64::try_from(*owed).unwrap_or_default();
     *owed -= i128::from(due);
     due

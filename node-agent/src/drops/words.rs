@@ -224,6 +224,7 @@ fn flow(element: &[u8], (direction, family): (Direction, Family)) -> Option<Kept
     let (source, rest) = key.split_at_checked(length)?;
     let (destination, rest) = rest.split_at_checked(length)?;
     let protocol = *rest.first()?;
+    // Each part of a key is padded to four bytes.
     let port = u16::from_be_bytes(array(rest, 4)?);
     let has_port = WITH_PORTS.contains(&protocol) || WITH_KIND.contains(&protocol);
     let key = DropKey {
@@ -256,6 +257,7 @@ fn packet(bytes: &[u8], direction: DropDirection) -> Option<DropKey> {
     };
     let port = match protocol {
         _ if WITH_PORTS.contains(&protocol) => u16::from_be_bytes(array(transport, 2)?),
+        // Type and code stand where they have no ports.
         _ if WITH_KIND.contains(&protocol) => u16::from_be_bytes(array(transport, 0)?),
         _ => 0,
     };
@@ -267,6 +269,7 @@ fn behind_headers(mut next: u8, mut rest: &[u8]) -> Option<(u8, &[u8])> {
     loop {
         let length = match next {
             0 | 43 | 60 => (usize::from(*rest.get(1)?) + 1) * 8,
+            // The header of fragments does not say its length.
             44 => 8,
             _ => return Some((next, rest)),
         };

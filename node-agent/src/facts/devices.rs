@@ -181,6 +181,7 @@ impl Devices {
                 ports: self.ports(*index),
             })
             .collect();
+        // By name: a bridge that was made anew has another index, and is no news for the compiler.
         bridges.sort_unstable_by(|a, b| a.name.cmp(&b.name));
         bridges
     }
@@ -225,6 +226,7 @@ impl Devices {
 
     /// Frames that came from the other end of each pair that is no port of anything, by number.
     pub(super) fn sent_by_pairs(&self) -> BTreeMap<u32, u64> {
+        // Those on bridges have facts of their own.
         let is_pair = |device: &Device| device.kind.as_deref() == Some("veth") && device.master.is_none();
         let pairs = self.devices.iter().filter(|(_, device)| is_pair(device));
         pairs.map(|(index, device)| (*index, device.received)).collect()

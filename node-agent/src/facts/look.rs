@@ -71,6 +71,7 @@ pub(super) fn counters() -> io::Result<Counters> {
     // Of devices that come or go meanwhile, nothing is said yet.
     let _: Told = ask(ROUTE, &counters_question(), |kind, body| devices.hear(kind, body))?;
     let [taken_in, forwarded] = Settings::default().packets()?;
+    // What the node says to itself is no sign that pods' packets come to IP.
     let taken_in = taken_in.saturating_sub(devices.looped());
     Ok(Counters { sent: devices.sent_by_pairs(), taken_in, forwarded })
 }
@@ -84,6 +85,7 @@ pub(crate) fn names() -> io::Result<BTreeSet<String>> {
     let [links, _] = questions();
     match ask(ROUTE, &links, |kind, body| devices.hear(kind, body))? {
         Told::AtOneMoment => Ok(devices.names()),
+        // A link that such an answer lacks may be there, and its sandbox would be taken for gone.
         Told::WhileItChanged => Err(io::ErrorKind::Interrupted.into()),
     }
 }

@@ -142,6 +142,7 @@ impl Observer {
                 self.look_further().await;
                 facts.bypassed = self.passage.is_bypassed();
                 facts.enforcers.clone_from(&self.enforcers);
+                // Each change is a message to the compiler, so what is the same again is none.
                 self.facts.send_if_modified(|known| {
                     let is_news = known.as_ref() != Some(&facts);
                     if is_news {
@@ -166,6 +167,7 @@ impl Observer {
         let now = Instant::now();
         let is_due = |at: Option<Instant>, pause| at.is_none_or(|at| now.duration_since(at) >= pause);
         if is_due(self.counted_at, self.interval.saturating_mul(PERIOD)) {
+            // Also if it fails: what cannot be read is not tried at every look.
             self.counted_at = Some(now);
             match counters(&self.nft).await {
                 Ok(counters) => {
@@ -199,6 +201,7 @@ impl Observer {
                     () = sleep(self.interval) => {}
                     () = stirred(self.links.as_ref()) => sleep(PAUSE).await,
                 }
+                // Before the look, so that what changes from here on stirs again.
                 self.drain();
                 self.look().await;
             }
@@ -305,6 +308,7 @@ pub(crate) async fn behind(
     program.run_on(arguments, Stdio::from(file.try_clone()?), LOOK_LIMIT).await?;
     file.rewind()?;
     let mut found = Vec::new();
+    // One byte more than may be, by which what is too long is noticed.
     file.take(limit + 1).read_to_end(&mut found)?;
     // Something else ran: every setting is something, and so is the loopback device. What is cut off misleads.
     if found.is_empty() || found.len() as u64 > limit { Err(HandOverError::Nowhere) } else { Ok(Some(found)) }

@@ -48,6 +48,7 @@ pub(super) fn is_interrupted(datagram: &[u8]) -> bool {
         if u16::from_ne_bytes(flags) & INTERRUPTED != 0 {
             return true;
         }
+        // At least a header: a length of 0 would have this go on for ever.
         let length = usize::try_from(u32::from_ne_bytes(length)).unwrap_or(usize::MAX).max(HEADER);
         rest = rest.get(aligned(length.min(rest.len()))..).unwrap_or_default();
     }

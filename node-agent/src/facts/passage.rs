@@ -79,6 +79,7 @@ impl Passage {
 }
 
 fn period(before: &Counters, now: &Counters) -> Period {
+    // A device that has just come has nothing to be compared with.
     let grown = |index: &u32, count: u64| Some(count.saturating_sub(*before.sent.get(index)?));
     let sent = bounded_sum(now.sent.iter().filter_map(|(index, count)| grown(index, *count)).collect());
     let taken_in = now.taken_in.saturating_sub(before.taken_in);
@@ -97,6 +98,7 @@ fn bounded_sum(mut all: Vec<u64>) -> u64 {
     all.sort_unstable();
     let largest = all.pop();
     let next = all.last().copied().unwrap_or_default();
+    // The largest counts no more than the next: one pod alone cannot raise the alarm.
     all.iter().fold(largest.unwrap_or_default().min(next), |sum, count| sum.saturating_add(*count))
 }
 

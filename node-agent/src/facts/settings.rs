@@ -68,6 +68,7 @@ impl Settings {
     /// When the kernel does not tell those of IPv4. There may be no IPv6.
     pub(super) fn packets(&self) -> io::Result<[u64; 2]> {
         let v4 = beginning(&self.0.join("net/snmp"))?;
+        // The kernel may be without IPv6.
         let v6 = beginning(&self.0.join("net/snmp6")).unwrap_or_default();
         let of_v6 = |name: &str| {
             let line = v6.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok());

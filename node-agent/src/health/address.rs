@@ -46,6 +46,7 @@ impl FromStr for HealthListen {
             return Ok(Self::none());
         }
         let address: SocketAddr = text.parse().map_err(|_| HealthListenError::Malformed)?;
+        // `::ffff:127.0.0.1` is on loopback, too.
         if address.ip().to_canonical().is_loopback() {
             Ok(Self(Some(address)))
         } else {

@@ -137,6 +137,7 @@ impl Contact {
     #[must_use]
     pub fn then(self, next: Self) -> Self {
         match (self, next) {
+            // A replica that is away takes back nothing of what another one has said.
             (Self::Refused(why), Self::Away(_) | Self::Calling) => Self::Refused(why),
             (_, next) => next,
         }

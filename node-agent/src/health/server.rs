@@ -111,6 +111,7 @@ async fn serve(listener: TcpListener, health: &Arc<Health>) {
     loop {
         let stream = match listener.accept().await {
             Ok((stream, _)) => stream,
+            // Such as too many open files, which passes.
             Err(_) => {
                 sleep(RECOVER).await;
                 continue;
@@ -121,6 +122,7 @@ async fn serve(listener: TcpListener, health: &Arc<Health>) {
         if oldest_first.len() >= CONNECTIONS
             && let Some(oldest) = oldest_first.pop_front()
         {
+            // The oldest, so that silent ones cannot keep a probe out.
             oldest.abort();
         }
         let health = Arc::clone(health);

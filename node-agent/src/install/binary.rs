@@ -92,6 +92,7 @@ impl Binary {
         let is_same = there.as_ref().is_some_and(|there| there.is_file() && there.mode() & 0o7777 == MODE)
             && file::read(&self.target(), LONGEST).is_ok_and(|(there, _)| there == bytes);
         if !is_same {
+            // One that cannot run would stop every pod, so it is replaced whoever else is at it.
             if is_runnable && !is_turn() {
                 return Ok(Copied::Left);
             }

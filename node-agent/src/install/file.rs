@@ -91,6 +91,7 @@ fn make(path: &Path, claim: &File, bytes: &[u8], like: Like<'_>, former: &Path) 
     if !is_same(&file.metadata()?, &claim.metadata()?) {
         return Err(io::Error::other("somebody else put another file in the place of the new one"));
     }
+    // What a crash has left there may be longer.
     file.set_len(0)?;
     file.write_all(bytes)?;
     let mode = match like {
@@ -139,6 +140,7 @@ fn sync(folder: &Path) -> io::Result<()> {
 /// # Errors
 /// When the system refuses, or it is something else.
 pub fn read(path: &PathBuf, longest: u64) -> io::Result<(Vec<u8>, Metadata)> {
+    // Links are followed, as runtimes do. A pipe must not hold this up.
     let file = OpenOptions::new().read(true).custom_flags(NONBLOCK).open(path)?;
     let metadata = file.metadata()?;
     if !metadata.is_file() || metadata.len() > longest {

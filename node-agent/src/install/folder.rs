@@ -58,6 +58,7 @@ impl Folder {
             if !is_configuration(&name) || kind.is_dir() {
                 continue;
             }
+            // Empty where it cannot be read, which is then told as a configuration that cannot be used.
             let text = self.text(&name).unwrap_or_default();
             let kind = if kind.is_symlink() { Kind::Link } else { Kind::Plain };
             files.insert(name, File { text, kind });

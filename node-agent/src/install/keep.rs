@@ -194,6 +194,7 @@ impl PluginKeeper {
     /// Tells what is wrong for the second time in a row, once.
     fn tell(&mut self, wrong: Faults) {
         self.told.retain(|fault| wrong.contains(fault));
+        // Only what two looks have found: a file that is being written is wrong for a moment.
         for fault in wrong.intersection(&self.wrong) {
             if self.told.insert(fault.clone()) {
                 let (name, why) = fault;

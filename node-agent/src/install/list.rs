@@ -87,6 +87,7 @@ impl<'a> List<'a> {
         check_delegation(&first.value)?;
         let ours: Vec<usize> = self.places_of_ours();
         let wanted = object(&entry.text())?;
+        // Not in front: there it would run before the pod has a network.
         if let [place] = ours[..]
             && place > 0
             && self.plugins.get(place).is_some_and(|plugin| plugin.value == wanted)

@@ -114,6 +114,7 @@ pub fn with_plugin(files: &BTreeMap<String, File>, choice: &Choice, entry: &Plug
                 made = Some(front);
             }
             Err(error) => {
+                // Which file such a list delegates to is not known here: to take the next one would be a guess.
                 let is_last = matches!(error, Unusable::Delegating(_));
                 edits.unusable.insert(name.clone(), error);
                 if is_last {
@@ -143,6 +144,7 @@ fn bare(name: &str, file: &File) -> Option<Edit> {
     if is_made(name) {
         return Some(Edit::Remove);
     }
+    // The plugin is written into neither: a list that is made from them stands in front.
     if !is_list(name) || file.kind == Kind::Link {
         return None;
     }

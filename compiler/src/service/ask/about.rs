@@ -56,6 +56,7 @@ impl About {
         match namespaces.len() {
             0 => Err(AskError::Bad("nothing is asked about: expected at least one object".to_owned())),
             1..=MOST => Ok(Self::Namespaces(namespaces, Vec::new())),
+            // One review for everything instead of one for each.
             _ => Ok(Self::All),
         }
     }

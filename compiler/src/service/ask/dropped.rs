@@ -90,6 +90,7 @@ pub(super) fn rows(
         flows.iter().skip(FLOWS).fold(0, |sum: u64, (_, _, flow)| sum.saturating_add(flow.packets));
     flows.truncate(FLOWS);
     let mut rows = Judges { snapshot: asked.snapshot, mirror }.rows(&flows, &filter, asked.sight);
+    // The newest were taken first, for there may be too many; they are told in the order in which they came.
     rows.reverse();
     if asked.sight.sees_everything() {
         add_missed(&mut rows, hub, &flows, left_out);
@@ -155,6 +156,7 @@ impl Judges<'_> {
                 }
                 false
             });
+            // This moment does not even explain the flow that it was chosen for: earlier ones are not tried.
             if open.len() == before {
                 break;
             }

@@ -73,6 +73,7 @@ impl<'a> Certifier<'a> {
             Direction::Ingress => (to, explanation.ingress.as_ref()?),
         };
         let subject = self.pod(own)?;
+        // No node's table judges these.
         if own.node.is_none() || subject.is_of_host_network() || is_exempt(verdict) {
             return None;
         }
@@ -192,6 +193,7 @@ impl<'a> Certifier<'a> {
         let unready = self.snapshot.options.unready_pods;
         let now = Judge::with_index(&mirrored.world, unready, &mirrored.index);
         let (from, to) = (mirrored.sequence, standing.sequence);
+        // The node may be ahead of the snapshot, whose objects are the newest that are known here.
         let judge = if is_current || to >= from {
             now
         } else {

@@ -122,6 +122,7 @@ impl Ask {
                 // Whose an address is, is looked for on behalf of those only who see something already.
                 let owners = self.owners(addresses).await?;
                 let others: BTreeSet<NamespaceName> = owners.difference(&namespaces).cloned().collect();
+                // Who may not see these is answered all the same, without what is theirs.
                 if !others.is_empty()
                     && let Ok((_, Allowed::In(more))) = self.allowed(&connection, request, of, &others).await
                 {
@@ -160,6 +161,7 @@ impl Ask {
         let look = move || {
             let judge = Judge::new(&snapshot.mirrored.world, snapshot.options.unready_pods);
             let owners = addresses.iter().flat_map(|address| judge.place_of(*address).owners);
+            // An address has few owners, and each namespace costs the API server a review.
             owners.map(|pod| pod.key.namespace.clone()).take(4).collect()
         };
         Ok(tokio::task::spawn_blocking(look).await.unwrap_or_default())
@@ -262,6 +264,7 @@ impl AskService for Ask {
         let about = About::namespace(&request.get_ref().namespace);
         let asker = self.admit(&request, about, explanations).await?;
         let (request, context) = (request.into_inner(), self.context.clone());
+        // Before the question is queued: on its thread nothing can be waited for.
         let problems = context.engine.problems().await?;
         self.rows(asker, move |asked| {
             let mirror = context.engine.mirror();

@@ -39,6 +39,7 @@ pub(super) fn counts(
         }
         let touched = Touched::by(&differences).filter(|_| wanted.contains(&sequence));
         let after = touched.as_ref().map(|touched| touched.of(&world));
+        // Policies first, so that what they opened is counted with the pods and nodes that there were after the pass.
         differences.iter().rev().filter(|it| is_about_policies(it)).for_each(|it| world.rewind(it));
         if let (Some(touched), Some(after)) = (&touched, after)
             && let Some(proposed) = touched.proposed(&world, after)
@@ -48,6 +49,7 @@ pub(super) fn counts(
                 Ok(count) => {
                     counts.insert(sequence, count);
                 }
+                // The work for all passes is used up, and earlier ones are not counted.
                 Err(flock_ask::AskError::TooLarge(_)) => break,
                 // Whoever asks may not see all that it was about.
                 Err(_) => {}

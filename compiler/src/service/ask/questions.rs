@@ -125,6 +125,7 @@ impl Questions {
         if !engine.is_ready() {
             return Err(Status::unavailable("not every watched kind has been listed yet"));
         }
+        // Who comes when so many wait is told so at once.
         let _waiting = Arc::clone(&self.waiting).try_acquire_owned().map_err(|_| too_many())?;
         let late = |_| Status::deadline_exceeded(format!("no answer within {LONGEST:?}"));
         let asked = async {

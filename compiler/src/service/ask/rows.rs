@@ -37,6 +37,7 @@ impl<T: Message + Unpin> Stream for Rows<T> {
         self.held = None;
         let Some(row) = self.rows.next() else {
             let room = self.room.take();
+            // The room is given back once all that was owed before is written.
             self.connection.owe(0, room);
             return Poll::Ready(None);
         };

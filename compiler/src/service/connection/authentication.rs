@@ -61,6 +61,7 @@ impl Authentication {
 
     pub(super) fn revoked(&self) {
         let mut state = self.state.lock();
+        // A peer that is unauthenticated already gains no time by being refused once more.
         if matches!(*state, AuthenticationState::Done { .. }) {
             *state = AuthenticationState::Pending { since: Instant::now(), place: None };
         }
@@ -104,6 +105,7 @@ impl Authentication {
     pub(super) fn is_evicted(&self, waker: &Waker) -> bool {
         match &*self.state.lock() {
             AuthenticationState::Pending { place: Some(place), .. } => {
+                // Registered before it is looked: an eviction in between wakes the task once more.
                 place.wakes(waker);
                 place.is_evicted()
             }

@@ -46,6 +46,7 @@ pub(in crate::service) async fn watch(connections: &Connections, limits: &Limits
             }
             let written = backlog.written();
             let progress = behind.entry(number).or_insert(PeerProgress { written, at: now });
+            // A few bytes are no progress: pings are written in any case, and a peer may read just enough to stay.
             if written.saturating_sub(progress.written) >= limits.progress {
                 *progress = PeerProgress { written, at: now };
             } else if now.duration_since(progress.at) >= limits.write {

@@ -53,6 +53,7 @@ impl Debug {
     /// The board's place of a node that is known, or has an agent.
     async fn known(&self, node: &NodeName) -> Result<Desired, Status> {
         let mut nodes = self.context.engine.nodes().await?;
+        // An entry may be left of an agent that has gone, until it is swept.
         let is_left = |desired: &Desired| {
             let published = desired.borrow();
             let is_unknown = published.as_ref().is_some_and(|it| it.presence() == Presence::Unknown);

@@ -47,6 +47,7 @@ pub(super) fn answer(
     } else {
         let places = (0..).zip(&flows.flows);
         let denied = places.filter(|(_, flow)| {
+            // What the newest state allows again is spared; what the table still allows would come back at once.
             let is_denied = denies(newest, flow) && denies(stands, flow);
             let waits = is_denied && waits(flow);
             leaves |= waits;

@@ -94,6 +94,7 @@ impl NodeQuotas {
     async fn correct(self, context: Context, node: NodeName) {
         while let Some(all) = self.newest(&node) {
             correct(&context, &node, all).await;
+            // Whatever is said meanwhile is looked at once: an agent cannot make the engine look more often.
             sleep(context.limits.facts).await;
         }
     }
@@ -110,6 +111,7 @@ impl NodeQuotas {
 
 fn remembered<'a>(quotas: &'a mut BTreeMap<NodeName, Quota>, node: &NodeName, now: Instant) -> &'a mut Quota {
     if quotas.len() >= REMEMBERED && !quotas.contains_key(node) {
+        // A quota that is whole again says nothing that a new one would not.
         quotas.retain(|_, quota| !quota.is_idle(now));
     }
     quotas.entry(node.clone()).or_insert_with(|| Quota::new(now))

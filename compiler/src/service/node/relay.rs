@@ -47,6 +47,7 @@ impl RevocationRelay {
     /// Tells what the engine revokes from here on.
     pub(super) fn start(engine: &EngineHandle, fleet: Arc<Fleet>) -> Self {
         let (tells, said) = (broadcast::channel(TELLS).0, Arc::new(Said::default()));
+        // Only the task holds the sender, so that streams notice when it has ended.
         let (weak, mut telling) = (tells.downgrade(), JoinSet::new());
         telling.spawn(tell(engine.clone(), fleet, Arc::clone(&said), tells));
         Self { tells: weak, said, _telling: telling }
@@ -54,12 +55,14 @@ impl RevocationRelay {
 
     /// What is told from here on. Closed where nobody tells any more.
     pub(super) fn subscribe(&self) -> broadcast::Receiver<Tell> {
+        // Without the task, a channel that is closed: the stream ends with the engine.
         self.tells.upgrade().map_or_else(|| broadcast::channel(1).1, |tells| tells.subscribe())
     }
 
     /// This stands on a node.
     pub(super) fn stands(&self, past: Past, state: &Arc<Output>) {
         let mut states = self.said.states.lock();
+        // What is not known of an earlier state is not known of a later one, either.
         let past = states.get(state.node()).map_or(past, |(earlier, _)| past.max(*earlier));
         states.insert(state.node().clone(), (past, Arc::clone(state)));
         self.said.has_more.notify_one();

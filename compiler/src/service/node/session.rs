@@ -280,6 +280,7 @@ impl<S: State> Session<S> {
                 return self.settle(refused.state, refused.leaves, (refused.kind, ack.outcome));
             }
         } else if let Some(refused) = self.refused.as_mut().filter(|refused| answers(&refused.state)) {
+            // The agent tries what it holds again by itself, and answers each time: the failures add up.
             refused.strikes += ack.outcome.strikes();
             return self.judge(ack, now);
         }
@@ -308,6 +309,7 @@ impl<S: State> Session<S> {
         leaves: Superseded,
         (kind, outcome): (UpdateForm, Outcome),
     ) -> AckEffect {
+        // The node takes its normal form again: what it refuses next has all strikes before it.
         if !state.is_closed() {
             self.closing = None;
         }

@@ -53,6 +53,7 @@ impl AgentStream {
         }
         let Self { shared, connection, messages, stopping, subscription: Some(subscription), .. } = self
         else {
+            // A stream that could not be opened has ended with that, and is not asked again.
             return Err(Status::internal("a stream that was not opened"));
         };
         let next = tokio::select! {

@@ -309,6 +309,7 @@ impl Subscription {
                 self.facts.said(shared.context.limits.facts);
             }
             Ok(AgentMessage::Drops(drops)) => self.drops.told(&shared.context.drops, &self.node, drops),
+            // An agent asks one question at a time: one that is still open here it has given up.
             Ok(AgentMessage::Flows(flows)) => self.asked = Some(Box::new(flows)),
             Ok(AgentMessage::Sandboxes(all)) => shared.quotas.said(&shared.context, &self.node, all),
             Ok(AgentMessage::Hello(_)) => return Err(Status::invalid_argument("a second hello")),

@@ -94,6 +94,7 @@ impl Outstanding {
             self.ages = &self.ages[1..];
         }
         if self.ages.is_empty() {
+            // A node whose agent is elsewhere may never say here that it has come so far.
             let is_away = |node: &NodeName| progress(node, sequence) != NodeProgress::Behind;
             given_up.extend(self.waits_for.extract_if(.., |node| is_away(node)));
         }
@@ -219,6 +220,7 @@ impl Unsettled {
             !it.waits_for.is_empty()
         });
         tells.extend(self.unknown.look(now));
+        // Who was given up is not known from here on, so everybody looks at everything once.
         if self.given_up.len() > GIVEN_UP {
             self.given_up.clear();
             tells.push(Tell::Anything);

@@ -138,8 +138,10 @@ impl<W: Watched> KindFeed<W> {
 
     /// An object is gone.
     pub(super) fn delete(&mut self, raw: &RawObject) -> Vec<SourceEvent> {
+        // By its name alone: what is deleted need not be convertible any more.
         let known = W::key_of(raw).ok().and_then(|key| self.known.take(&key));
         let changes = known.map(|key| W::change(Edit::Delete(key))).into_iter().collect();
+        // Also of what was not known here: the version counts as read.
         let mut said = vec![changed::<W>(changes, event(raw))];
         said.extend(self.mend(raw));
         said

@@ -59,9 +59,11 @@ impl AnonymousProbe {
             sleep(self.when.every).await;
             let mut blind = self.statistics.blind(self.when.blind);
             if blind.iter().any(Option::is_some) && !self.is_well().await {
+                // The server itself is away or not well: other replicas would do no better.
                 blind = Failures::default();
             }
             let is_alone = if blind.iter().any(Option::is_some) {
+                // What failed before the server was found well may have been its own fault.
                 has_failed_since(first.get_or_insert(blind), &blind)
             } else {
                 first = None;

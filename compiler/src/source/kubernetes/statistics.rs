@@ -37,6 +37,7 @@ impl Statistics {
     /// Of each kind that every cluster has: if it was last heard of longer ago than this, and that may be this process's
     /// fault, how often it has failed so far.
     pub(super) fn blind(&self, longest: Duration) -> [Option<u64>; 4] {
+        // Kinds that every cluster has. There may be no NodePods.
         [&self.nodes, &self.namespaces, &self.pods, &self.policies].map(|kind| {
             let may_be_own = kind.may_be_own.load(Ordering::Relaxed);
             (may_be_own && kind.age().is_some_and(|age| age > longest)).then(|| kind.failures())

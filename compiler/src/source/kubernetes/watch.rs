@@ -101,6 +101,7 @@ impl<W: Watched> Watcher<W> {
                     self.follow(version).await?;
                 }
                 Err(failure) => {
+                    // A cluster may do without this kind. Any other that is missing is not to be taken for empty.
                     if W::OPTIONAL
                         && let Some(absence) = failure.absence()
                     {

@@ -50,6 +50,7 @@ impl FileState {
     /// Returns true if what the file says now is what was in force last.
     fn is_in_force(&self) -> bool {
         match (&self.latest, &self.accepted) {
+            // What was accepted is a clone of the pointer, so contents need not be compared.
             (Ok(latest), Some(accepted)) => Arc::ptr_eq(latest, accepted),
             _ => false,
         }
@@ -85,6 +86,7 @@ impl Follower {
     pub(super) fn poll(&mut self) -> io::Result<Vec<SourceEvent>> {
         let scan = match files::list(&self.path) {
             Ok(scan) => scan,
+            // A path that was never there is the caller's mistake; one that was may come back.
             Err(error) if self.scan.is_none() => return Err(error),
             Err(source) => {
                 return Ok(self.keep(&ManifestError::Unreadable { origin: self.origin(), source }));
@@ -103,6 +105,7 @@ impl Follower {
             return Ok(self.keep(&ManifestError::NoManifests { origin: self.origin() }));
         }
         let has_changed = self.read_changed(&previous.unwrap_or_default(), &scan);
+        // What was reported of the folder itself is taken back by settling.
         let was_away = self.reported.contains_key(&self.origin());
         let is_first = self.sent.is_none() && self.reported.is_empty();
         if has_changed || was_away || is_first { Ok(self.settle(&scan)) } else { Ok(Vec::new()) }
@@ -112,10 +115,12 @@ impl Follower {
     /// Returns true if there were any.
     fn read_changed(&mut self, previous: &Scan, scan: &Scan) -> bool {
         let before = self.files.len();
+        // Missing twice is gone: a file that is being replaced may be away for a moment.
         self.files.retain(|path, _| scan.contains_key(path) || previous.contains_key(path));
         let mut changed = self.files.len() != before;
         for (path, stamp) in scan {
             let is_known = self.files.get(path).is_some_and(|file| file.stamp == *stamp);
+            // Seen for the first time, or still being written: it is read once it has rested.
             if is_known || previous.get(path) != Some(stamp) {
                 continue;
             }
@@ -139,6 +144,7 @@ impl Follower {
         }
         // Problems are told also while nothing is in force yet: they are why.
         let mut events = self.report(problems);
+        // A file that has not been read yet is in the scan only, and may hold any policy.
         let is_complete = held.is_empty() && !scan.is_empty() && scan.len() == self.files.len();
         if self.sent.is_none() && !is_complete {
             return events;
@@ -194,6 +200,7 @@ impl Follower {
             if newly_held.is_empty() {
                 return (merged, held, problems);
             }
+            // What is held now may leave others contradicting each other. It only grows, so this ends.
             held.extend(newly_held);
         }
     }

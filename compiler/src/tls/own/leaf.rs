@@ -31,6 +31,7 @@ impl Leaf {
         names: BTreeSet<String>,
         valid: Validity,
     ) -> Result<Self, rcgen::Error> {
+        // No longer than its authority, beyond whose end nobody would accept it.
         let valid = Validity { until: valid.until.min(authority.valid.until), ..valid };
         let key = KeyPair::generate()?;
         let mut params = CertificateParams::new(names.iter().cloned().collect::<Vec<_>>())?;

@@ -168,6 +168,7 @@ impl CertificateManager {
         for _ in 0..ATTEMPTS {
             match timeout(PATIENCE, self.round()).await.map_err(|_| CertificateManagerError::TimedOut)?? {
                 Round::Done(material) => return self.show(material),
+                // At random, so that replicas that have met do not meet again.
                 Round::Overtaken => sleep(about(YIELD)).await,
             }
         }

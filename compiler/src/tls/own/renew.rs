@@ -89,6 +89,7 @@ impl Lifetimes {
 /// Returns true if two thirds of a life are over. One that begins in the future is of a clock that was wrong.
 fn is_old(valid: Validity, now: OffsetDateTime, lifetimes: &Lifetimes) -> bool {
     let made = lifetimes.made(valid);
+    // One that is not valid yet was made by a clock that is ahead by more than the backdating.
     valid.from > now || now >= made + (valid.until - made) * 2 / 3
 }
 

@@ -165,6 +165,7 @@ impl Try {
             return Err(error);
         }
         if !self.asked {
+            // Another try may have woken this attempt: without a peer, this one is not connected yet.
             match self.stream.peer_addr() {
                 Ok(_) => {}
                 Err(error) if error.kind() == ErrorKind::NotConnected => return Ok(None),
@@ -197,6 +198,7 @@ impl Message {
     fn is_answer(&self, bytes: &[u8]) -> bool {
         match self.answer {
             Answer::Echo => bytes == self.request,
+            // The kernel puts an identifier of its own into the header, so only the payload is the probe's.
             Answer::Icmp => bytes.get(8..).is_some_and(|payload| payload == &self.request[8..]),
             Answer::Sctp { port, tag } => Packet::decode(packet::without_ip_header(self.family, bytes))
                 .is_some_and(|packet| {

@@ -29,6 +29,7 @@ const AT_ONCE: usize = 256;
 /// Of the first probe that cannot be sent at all; see [`Probe::run`].
 pub fn probe_all(probes: &[Probe]) -> Result<Vec<Verdict>> {
     probes.iter().try_for_each(Probe::validate)?;
+    // A thread is in one namespace, so each source has its own.
     let mut sources: BTreeMap<&Namespace, Vec<usize>> = BTreeMap::new();
     for (index, probe) in probes.iter().enumerate() {
         sources.entry(&probe.from).or_default().push(index);
@@ -75,6 +76,7 @@ fn at_once(probes: &[&Probe]) -> io::Result<Vec<Verdict>> {
     }
     let mut verdicts = vec![Verdict::Dropped; probes.len()];
     let (tries, deadline, grace) = (TRIES.map(patient), patient(DEADLINE), patient(ECHO_GRACE));
+    // Once all sockets are open, so that the last probe has as much time as the first.
     let start = Instant::now();
     let mut due = tries.iter().peekable();
     while !attempts.is_empty() {

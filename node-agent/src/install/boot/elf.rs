@@ -53,6 +53,7 @@ fn interpreter(bytes: &[u8], layout: &Layout, is_big: bool) -> Option<Linkage> {
         let fold = |sum: u64, digit: &u8| sum << 8 | u64::from(*digit);
         Some(if is_big { digits.iter().fold(0, fold) } else { digits.iter().rev().fold(0, fold) })
     };
+    // The file may be anything, so no place that it names is believed.
     let place = |at: usize, size: usize| usize::try_from(number(at, size)?).ok();
     let table = place(layout.table, layout.address)?;
     let size = place(layout.entry_size, 2)?;

@@ -41,9 +41,11 @@ pub fn gather(path: &Path) -> Result<Gathered, BootError> {
     let name = loader.file_name().and_then(|name| name.to_str()).map(str::to_owned);
     let name = name.ok_or_else(|| BootError::NoProgram(path.to_owned()))?;
     let mut list = Command::new(&loader);
+    // `LD_LIBRARY_PATH` and its like would have other libraries listed.
     list.arg("--list").arg(path).stdin(Stdio::null()).env_clear();
     let output = list.output().map_err(failed)?;
     let text = String::from_utf8_lossy(&output.stdout);
+    // Before the exit status, since the list names what is missing.
     let mut libraries = listed(&text).map_err(|missing| BootError::Library(path.to_owned(), missing))?;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
@@ -72,6 +74,7 @@ fn listed(text: &str) -> Result<BTreeMap<String, PathBuf>, String> {
         // The kernel's own, and the loader itself, stand there without an arrow.
         let Some((name, rest)) = line.trim().split_once(" => ") else { continue };
         let path = rest.rsplit_once(" (").map_or(rest, |(path, _)| path).trim();
+        // There the loader says `not found`.
         if !path.starts_with('/') {
             return Err(name.to_owned());
         }

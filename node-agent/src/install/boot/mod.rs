@@ -118,6 +118,7 @@ fn install_once(options: &InstallRestore) -> Result<(), BootError> {
         let loader = loader.and_then(|(_, gathered)| gathered.loader.as_ref());
         words(root, name, loader)
     };
+    // Before the unit is written: what does not run here would fail when the host starts.
     for (name, _) in &programs {
         try_out(&command(tree.root(), name))?;
     }
@@ -156,6 +157,7 @@ fn try_out(words: &[String]) -> Result<(), BootError> {
     let program = words.join(" ");
     let Some((name, arguments)) = words.split_first() else { return Ok(()) };
     let mut command = Command::new(name);
+    // Without this process's environment, which the unit will not have either.
     command.args(arguments).arg("--version").env_clear().stdin(Stdio::null());
     let said = match command.output() {
         Ok(output) if output.status.success() => return Ok(()),

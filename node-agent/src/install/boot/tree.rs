@@ -43,6 +43,7 @@ impl Tree {
         let mut files: BTreeMap<String, Vec<u8>> = BTreeMap::new();
         let mut origins: BTreeMap<&str, PathBuf> = BTreeMap::new();
         for (name, path) in programs.iter().flat_map(|(_, gathered)| &gathered.libraries) {
+            // Two paths to one library are no contradiction.
             let origin = path.canonicalize().map_err(failed(path.clone()))?;
             match origins.get(name.as_str()) {
                 Some(other) if *other != origin => return Err(BootError::Ambiguous(name.clone())),

@@ -103,6 +103,7 @@ impl Control {
             (node.desired_revision.as_ref() == Some(&applied)).then(|| (node.node.clone(), applied))
         };
         let applied: Applied = status.iter().filter_map(done).collect();
+        // A node that is listed and not current is left out above, and must not be overlooked.
         (applied.len() == self.agents.len() && applied.len() == status.len()).then_some(applied)
     }
 

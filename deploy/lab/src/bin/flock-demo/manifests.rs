@@ -50,6 +50,7 @@ impl Manifests {
 
     fn put(&self, file: &str, text: &str) -> Result<()> {
         let (outside, inside) = (self.outside.join(file), self.directory.join(file));
+        // Written outside and moved, so that the compiler never reads half of a file.
         fs::write(&outside, text)
             .and_then(|()| fs::rename(&outside, &inside))
             .with_context(|| format!("write {}", inside.display()))
@@ -62,6 +63,7 @@ fn policies() -> String {
 
 fn cluster() -> String {
     let mut namespaces: Vec<_> = PODS.iter().map(|pod| pod.namespace).collect();
+    // Pods stand by their namespaces, so equal ones follow each other.
     namespaces.dedup();
     let namespace = |name: &&str| {
         format!(

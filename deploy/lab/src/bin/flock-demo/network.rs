@@ -68,6 +68,7 @@ impl Network {
         let start = Instant::now();
         let attempts = || -> io::Result<Option<Instant>> {
             while start.elapsed() < patience && !interrupt.seen() {
+                // A try of its own each time: the kernel repeats a SYN that was dropped only after a second.
                 match TcpStream::connect_timeout(&target, Duration::from_millis(30)) {
                     Ok(_) => return Ok(Some(Instant::now())),
                     Err(error) if error.kind() == io::ErrorKind::TimedOut => {}

@@ -56,11 +56,13 @@ pub(crate) fn start(
     let pod = network.add(&NEWCOMER)?;
     let done = AtomicBool::new(false);
     let (started, (attempts, passed)) = thread::scope(|scope| {
+        // From before the call on: what the pod may not do is not to pass at any moment.
         let trying = scope.spawn(|| pod.enter(|| attempt(&forbidden, &done)));
         let started = begin(&pod, work, &allowed);
         if started.is_ok() {
             thread::sleep(GOES_ON);
         }
+        // Also if the call failed: the other thread would never end.
         done.store(true, Ordering::Relaxed);
         let tried = trying.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         anyhow::Ok((started?, tried?))
@@ -104,6 +106,7 @@ fn attempt(targets: &[SocketAddr], done: &AtomicBool) -> (usize, usize) {
 /// A refusal came from the target, so it was reached.
 fn connect(target: SocketAddr, within: Duration) -> io::Result<()> {
     match TcpStream::connect_timeout(&target, within) {
+        // A refusal comes from the target, so the packet has reached it.
         Err(error) if error.kind() != io::ErrorKind::ConnectionRefused => Err(error),
         Ok(_) | Err(_) => Ok(()),
     }

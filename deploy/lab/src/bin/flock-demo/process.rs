@@ -39,6 +39,7 @@ impl Daemon {
         let log = directory.join(format!("{name}.log"));
         let file = File::create(&log).with_context(|| format!("make {}", log.display()))?;
         let errors = file.try_clone().context("share a log file")?;
+        // It then ends with this process, also if that is killed.
         let mut command = if Path::new("/usr/bin/setpriv").exists() {
             let mut command = Command::new("/usr/bin/setpriv");
             command.args(["--pdeathsig", "TERM", "--"]).arg(program);
@@ -46,6 +47,7 @@ impl Daemon {
         } else {
             Command::new(program)
         };
+        // Ctrl-C is this process's to act on.
         command.args(arguments).process_group(0).stdin(Stdio::null()).stdout(file).stderr(errors);
         let child = command.spawn().with_context(|| format!("start {}", program.display()))?;
         Ok(Self { name: name.to_owned(), child, log })

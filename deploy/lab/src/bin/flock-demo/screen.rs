@@ -98,6 +98,7 @@ impl Screen {
         let took = format!("{:.1} s", start.elapsed().as_secs_f64());
         let mark =
             if result.is_ok() { self.paint(Style::Green, "✓") } else { self.paint(Style::Red, "✗") };
+        // In a file there is no line to write over.
         let again = if self.terminal { "\r\x1b[K" } else { "" };
         self.raw(&format!("{again}  {mark} {what} {}\n", self.paint(Style::Dim, &took)))?;
         result

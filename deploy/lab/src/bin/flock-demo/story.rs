@@ -74,6 +74,7 @@ pub(crate) fn tell(screen: &Screen, interrupt: &Interrupt) -> Result<Ending> {
 
     screen.heading(4, "A policy is edited on disk")?;
     draw_edit(screen)?;
+    // Opened while it is allowed, for the edit has to cut it.
     let mut held = network.hold(CLOSED)?;
     let edited_at = Instant::now();
     manifests.edit()?;

@@ -116,6 +116,7 @@ impl Cluster {
         for who in Who::ALL {
             self.create_pod(who.namespace(), &self.run.pod(who), within).await?;
         }
+        // Waited for once all are created, so that they start at the same time.
         let mut addresses = Addresses::new();
         for who in Who::ALL {
             let is_ready = |pod: &Pod| (condition(pod, "Ready") == Some("True")).then(|| addresses_of(pod));
@@ -131,6 +132,7 @@ impl Cluster {
         let start = Instant::now();
         loop {
             match create(&pods, pod.clone()).await {
+                // A namespace takes no pods until its default ServiceAccount is there.
                 Err(error) if is_code(&error, 403) && start.elapsed() < within => sleep(LOOK).await,
                 done => return done,
             }
@@ -197,6 +199,7 @@ impl Cluster {
         // New ones first: between the two nothing is open that neither would leave open.
         let old = policies.list(&ListParams::default()).await?.items;
         for (number, spec) in specs.iter().enumerate() {
+            // Names that are not taken: the old ones are still there.
             let name = format!("p-{}-{number}", short_time());
             create(&policies, self.run.policy(&name, spec)).await?;
         }
@@ -367,6 +370,7 @@ pub(crate) async fn nodes(client: &Client, wanted: &[String]) -> Result<Vec<Stri
         return Ok(wanted.to_vec());
     }
     let takes_pods = |node: &Node| {
+        // A taint that only wishes to be avoided keeps no pod away.
         let is_closed = node.spec.as_ref().is_some_and(|spec| {
             let taints = spec.taints.iter().flatten();
             spec.unschedulable == Some(true)

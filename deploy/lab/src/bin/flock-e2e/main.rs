@@ -38,6 +38,7 @@ fn main() -> ExitCode {
     let options = Options::parse();
     let done = tokio::runtime::Runtime::new().context("starting the runtime").and_then(|runtime| {
         let done = runtime.block_on(perform_all(&options));
+        // Threads that still wait for packets are not waited for.
         runtime.shutdown_background();
         done
     });
@@ -144,6 +145,7 @@ async fn prepared(options: &Options, beside: &mut Beside) -> Result<Cluster> {
         Some(folder) => folder.clone(),
         None => std::env::current_exe()?.parent().map(PathBuf::from).context("where this program is")?,
     };
+    // Before anything is made, so that a start that fails halfway is cleaned up as well.
     beside.objects = Some((client.clone(), id.clone()));
     let simulation = Simulation::start(&client, &kubeconfig, &programs, &id).await?;
     say(&format!("run {id} on simulated nodes {}\n{}", simulation.nodes().join(" and "), simulation.hints))?;

@@ -73,6 +73,7 @@ async fn settle(cluster: &Cluster, expected: Vec<Expected>, within: Duration) ->
             .map(|((attempt, passes), reach)| fault(attempt, *passes, reach))
             .collect();
         match (faults.is_empty(), settled) {
+            // Looked at once more, for it has to stay so.
             (true, None) => settled = Some(began),
             (true, Some(settled)) => return Ok(Outcome::Passed { settled }),
             (false, Some(_)) => {
@@ -103,6 +104,7 @@ async fn relabel(cluster: &Cluster, addresses: &Addresses, within: Duration) -> 
     cluster.relabel(Who::Client, "guest").await?;
     let from_client = FLOWS.iter().filter(|flow| flow.from == Who::Client).copied().collect::<Vec<_>>();
     let opened = matrix(cluster, addresses, &from_client, within).await;
+    // Whatever was found: later checks want the pod to have its own label.
     cluster.relabel(Who::Client, Who::Client.name()).await?;
     let opened = opened?;
     if matches!(opened, Outcome::Failed(_)) {

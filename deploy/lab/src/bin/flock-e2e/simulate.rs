@@ -76,6 +76,7 @@ impl Program {
         let log = logs.join(format!("{name}.log"));
         let file = std::fs::File::create(&log)?;
         let mut command = Command::new(program);
+        // Options can be variables, too, and those of this process are not meant for the program.
         for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("FLOCK_"))
         {
             command.env_remove(name);
@@ -92,6 +93,7 @@ impl Program {
         let start = Instant::now();
         loop {
             let log = std::fs::read_to_string(&self.1)?;
+            // Whole lines only: the program may be in the middle of one.
             if let Some(line) =
                 log.split_inclusive('\n').find(|line| line.contains(text) && line.ends_with('\n'))
             {
@@ -437,6 +439,7 @@ impl Kubelet {
             .map(|(address, port, to)| format!("ip daddr {address} tcp dport {port} dnat to {to}\n"))
             .collect();
         let chain = format!("chain prerouting {{\ntype nat hook prerouting priority dstnat\n{rules}}}\n");
+        // Named first, since to delete a table that is missing fails.
         let script = format!("table ip {PROXY}\ndelete table ip {PROXY}\ntable ip {PROXY} {{\n{chain}}}\n");
         self.nodes.iter().try_for_each(|(_, node)| node.nft(&script))?;
         self.services = wanted;

@@ -160,6 +160,7 @@ impl<'a> Debian<'a> {
         }
         let mirrors = mirrors()?;
         let main =
+            // Suites of updates and fixes have a dash, and may come from elsewhere.
             mirrors.iter().find(|(_, suite)| !suite.contains('-')).context("apt has no mirror of Debian")?;
         let mut sources = format!("deb [signed-by={KEYS}] {} {name} main\n", main.0);
         // Testing gets its fixes from unstable.
@@ -265,6 +266,7 @@ fn keep_what_boots(tree: &Path, into: &Path) -> Result<()> {
     let folder = into.join("modules");
     fs::create_dir(&folder).context("make a folder for modules")?;
     for (number, (name, code)) in modules::in_order(&Tree::of(&found))?.into_iter().enumerate() {
+        // The number keeps the order in which they are to be loaded.
         write(&folder.join(format!("{number:03}-{name}.ko")), &code)?;
     }
     Ok(())

@@ -76,6 +76,7 @@ impl Guest {
             Vec::new()
         };
         loop {
+            // Before the output is copied, so that what came last is shown as well.
             let ended = machine.0.try_wait().context("watch the guest")?;
             for follower in &mut shown {
                 follower.copy().context("show what the guest says")?;
@@ -90,6 +91,7 @@ impl Guest {
             );
             thread::sleep(PERIOD);
         }
+        // The first thing that the script makes. Without it, no missing status says anything of a job.
         if !self.results.join("up").exists() {
             let console = fs::read(self.console()).unwrap_or_default();
             bail!("the guest did not start; its console says:\n{}", tail(&String::from_utf8_lossy(&console)));
@@ -113,6 +115,7 @@ impl Guest {
         };
         let mut command = Command::new("qemu-system-x86_64");
         command.args(["-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-m", MEMORY]);
+        // A kernel that panics reboots at once (`panic=-1`), which with `-no-reboot` ends the machine.
         command.args(["-nodefaults", "-no-reboot", "-display", "none", "-serial"]);
         command.arg(format!("file:{}", self.console().display().to_string().replace(',', ",,")));
         command.arg("-kernel").arg(&self.kernel).arg("-initrd").arg(&self.initramfs);
@@ -134,6 +137,7 @@ fn script(jobs: &[Job], patience: u32) -> String {
     for Job { name, command, limit } in jobs {
         let quoted = command.replace('\'', r"'\''");
         let limit = limit.as_secs();
+        // A limit in the guest: a job that hangs is not to use up the time of those behind it.
         text.push_str(&format!(
             "timeout -k 10 {limit} bash -c '{quoted}' </dev/null >/run/flock/{name} 2>&1\n\
              echo $? >/run/flock/{name}.status\n"

@@ -46,6 +46,7 @@ impl<S: Source> Order<'_, S> {
     fn add(&mut self, name: &str) -> anyhow::Result<()> {
         // Files and dependencies do not agree on the two.
         let name = name.replace('-', "_");
+        // Taken down before it is loaded, so that modules which need each other end.
         if !self.seen.insert(name.clone()) {
             return Ok(());
         }
