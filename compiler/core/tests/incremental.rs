@@ -265,7 +265,7 @@ proptest! {
 fn what_is_more_than_the_last_step_may_hold_is_a_full_script() {
     let node = objects::node(1);
     let address = |number: u32| format!("10.{}.{}.{}", 1 + (number >> 16), number >> 8 & 255, number & 255);
-    for (pods, has_delta) in [(2_000, true), (5_000, true), (12_000, false)] {
+    for (pods, has_delta) in [(2_000, true), (4_000, true), (8_000, false)] {
         let mut translator = Translator::new();
         translator.apply(Change::Node(Edit::Replace(vec![node.clone()])));
         let pod = |number| Pod {

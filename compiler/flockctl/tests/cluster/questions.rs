@@ -284,6 +284,11 @@ async fn waiting_ends_when_it_is_so_or_names_what_is_missing() {
         (Some(0), "shop/web is gone, and no node enforces it\n"),
         "{gone:?}"
     );
+    // Who may not ask does not hear that it is gone.
+    let refusal = "you may see no explanations of namespace shop";
+    *site.compiler.ask.refusal.lock().unwrap() = Some(Status::permission_denied(refusal));
+    assert_eq!(site.refuses(&format!("{wait} --for gone --timeout 4s")).await, refusal);
+    *site.compiler.ask.refusal.lock().unwrap() = None;
     let unknown: Value =
         serde_json::from_str(&site.run(&format!("{wait} --timeout 1s -o json")).await.stdout).unwrap();
     assert_eq!(unknown["done"], false);
