@@ -108,19 +108,26 @@ impl Run {
     /// Changes one thing after the other for this long.
     pub(crate) fn churn(&mut self, length: Duration) {
         let start = Instant::now();
+        self.count_drops();
         for step in 1.. {
             if start.elapsed() >= length {
+                // Of a slow machine there is no other.
+                self.count_drops();
                 return;
             }
             if step % STEPS_PER_MOVE == 0 {
                 self.move_mover();
-                self.drops.push(NODES.map(|node| denied(self.ground.node(node), "ingress").unwrap()));
+                self.count_drops();
             }
             self.step();
             // Now and then nothing happens for a moment, so that verdicts of one state alone are seen too.
             let pause = self.plan.random().random_range(0..40u64).saturating_sub(10);
             thread::sleep(Duration::from_millis(pause));
         }
+    }
+
+    fn count_drops(&mut self) {
+        self.drops.push(NODES.map(|node| denied(self.ground.node(node), "ingress").unwrap()));
     }
 
     /// A burst of changes, until all agents have acknowledged what they lead to.

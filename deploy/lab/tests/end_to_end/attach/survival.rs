@@ -64,6 +64,15 @@ impl AttachCluster {
         assert_eq!(self.nodes.reaches(stranger), Verdict::Dropped, "{what}");
     }
 
+    /// An agent that takes calls to the compiler: the plugin waits for half a second only, in which a busy machine starts none.
+    fn connected_agent(&self, node: &str) -> Process {
+        let flockctl = Flockctl::new(self.nodes.compiler.url());
+        wait_until("the compiler to notice", || !flockctl.node(node).connected);
+        let agent = self.agent(node);
+        wait_until("the agent", || flockctl.node(node).connected);
+        agent
+    }
+
     fn reached_in_the_end(&self, what: &str, client: &Pod) {
         wait_until(what, || self.nodes.reaches(client) == Verdict::Reached);
     }
@@ -87,7 +96,7 @@ fn nothing_forbidden_passes_whatever_goes_while_a_pod_starts() {
     cluster.agents[0].kill();
     cluster.holds(&stranger, "no agent", || both(&cluster, &call("ADD", "gone")));
     assert_eq!(cluster.nodes.reaches(&client), Verdict::Dropped, "nobody knows it");
-    cluster.agents[0] = cluster.agent("n1");
+    cluster.agents[0] = cluster.connected_agent("n1");
     // The kubelet starts anew, and makes sandboxes anew.
     cluster.holds(&stranger, "a kubelet's restart", || both(&cluster, &call("ADD", "a")));
     cluster.reached_in_the_end("the client", &client);
@@ -145,7 +154,7 @@ fn nothing_forbidden_passes_whatever_goes_while_a_pod_starts() {
         });
     });
     cluster.nodes.api.server.faults().mend();
-    cluster.agents.insert(0, cluster.agent("n1"));
+    cluster.agents.insert(0, cluster.connected_agent("n1"));
     cluster.holds(&stranger, "the next agent", || both(&cluster, &call("ADD", "d")));
     cluster.reached_in_the_end("the client", &client);
     both(&cluster, &call("DEL", "d"));
