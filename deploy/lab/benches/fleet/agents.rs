@@ -52,23 +52,27 @@ impl Agents {
         Ok(())
     }
 
-    /// Waits for so many updates.
-    pub(crate) async fn verified(&mut self, count: usize) -> anyhow::Result<Vec<Verified>> {
-        self.updates(count, |_| true).await
+    /// Waits for so many updates that were verified from then on.
+    pub(crate) async fn verified(&mut self, count: usize, since: Duration) -> anyhow::Result<Vec<Verified>> {
+        self.updates(count, |news| news.at >= since).await
     }
 
     /// Waits for so many updates with a script. Others come when they like: a node whose past nobody knows has all others
     /// look at their connections.
     pub(crate) async fn changed(&mut self, count: usize) -> anyhow::Result<Vec<Verified>> {
-        self.updates(count, |kind| kind != Kind::Current).await
+        self.updates(count, |news| news.kind != Kind::Current).await
     }
 
-    async fn updates(&mut self, count: usize, counts: fn(Kind) -> bool) -> anyhow::Result<Vec<Verified>> {
+    async fn updates(
+        &mut self,
+        count: usize,
+        counts: impl Fn(&Verified) -> bool,
+    ) -> anyhow::Result<Vec<Verified>> {
         let mut verified = Vec::with_capacity(count);
         let all = async {
             while verified.len() < count {
                 let news = self.news.recv().await.context("the agents are gone")?;
-                verified.extend(Some(news).filter(|news| counts(news.kind)));
+                verified.extend(Some(news).filter(&counts));
             }
             anyhow::Ok(())
         };

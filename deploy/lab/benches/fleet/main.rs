@@ -141,7 +141,7 @@ async fn connected(ground: &Ground<'_>, first: Manner) -> anyhow::Result<(Compil
         )?;
     }
     let answering = if first == Manner::Answers { shape.nodes } else { shape.nodes - 1 };
-    agents.verified(answering).await?;
+    agents.verified(answering, Duration::ZERO).await?;
     tokio::time::sleep(REST).await;
     Ok((compiler, agents, answering, alone))
 }
@@ -182,7 +182,8 @@ async fn reconnect(ground: &Ground<'_>) -> anyhow::Result<Reconnect> {
     let started = clock::now();
     let mut compiler = ground.compiler(port)?;
     let ready = tokio::task::block_in_place(|| compiler.ready())?;
-    let verified = agents.verified(answering).await?;
+    // What the earlier compiler sent last may still wait to be counted.
+    let verified = agents.verified(answering, started).await?;
     let last = verified.iter().map(|verified| verified.at).max().unwrap_or_default();
     let theirs = compiler.usage()?;
     // The last acknowledgements are on their way.
