@@ -39,7 +39,7 @@ const LOOK: Duration = Duration::from_millis(5);
 /// How long a question waits until the mirror knows what was published when it was asked.
 const CATCH_UP: Duration = Duration::from_secs(1);
 /// More objects than these are taken over in a copy, so that whoever wants a snapshot meanwhile does not wait; or more
-/// outputs, each of which takes less than one microsecond. A copy is of all maps, however little of them changes.
+/// outputs, which only take each other's places. A copy is of all maps, however little of them changes.
 const IN_PLACE: usize = 1000;
 const OUTPUTS_IN_PLACE: usize = 8 * IN_PLACE;
 
@@ -249,7 +249,7 @@ impl Mirrored {
 }
 
 impl PassNews {
-    /// How many objects differ.
+    /// How many objects differ; of all, more than are taken over in place.
     fn objects(&self) -> usize {
         match &self.objects {
             Objects::Changed(differences) => differences.iter().map(|it| it.len()).sum(),

@@ -62,7 +62,7 @@ impl<'a> Comparison<'a> {
     /// The addresses that are sent to another chain, by dispatch map, if nothing else differs.
     fn sent_elsewhere(&self) -> Option<SmallVec<[ChangedKeys; 4]>> {
         if self.isolated.is_empty()
-            // Of so many it is counted first what they come to.
+            // Each comes to a few objects, so these surely fit; of more it is counted first.
             || self.isolated.len() > LAST_STEP_OBJECTS / 8
             || self.old.source_checks != self.new.source_checks
             || self.old.guard != self.new.guard
