@@ -55,12 +55,12 @@ fn elements_sets_and_chains_are_bounded() {
             }
         }
     }
-    let sets: String = (0..16_000).map(|number| set(number, "")).collect();
+    let sets: String = (1..=16_000).map(|number| set(number, "")).collect();
     assert!(matches!(refused(&full(&sets)).why, Why::TooMany { .. }));
     // Sets that rules hold count like others.
     let rule = "ip6 saddr fe80::/10 ip6 daddr { fe80::/10, ff02::/16 } accept\n".repeat(20);
-    let unnamed: String = (0..1_000).map(|number| chain(&format!("ingress_{number:032x}"), &rule)).collect();
+    let unnamed: String = (1..=1_000).map(|number| chain(&format!("ingress_{number:032x}"), &rule)).collect();
     assert!(matches!(refused(&full(&unnamed)).why, Why::TooMany { .. }));
-    let chains: String = (0..20_000).map(|number| chain(&format!("ingress_{number:032x}"), "")).collect();
+    let chains: String = (1..=20_000).map(|number| chain(&format!("ingress_{number:032x}"), "")).collect();
     assert!(matches!(refused(&full(&chains)).why, Why::TooMany { .. }));
 }

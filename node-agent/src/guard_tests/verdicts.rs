@@ -20,7 +20,7 @@ fn nothing_opens_or_closes_but_where_it_may() {
 fn a_packets_way_ends_and_is_short() {
     let jumps = |from: &str, to: &str, count: usize| chain(from, &format!("jump {to}\n").repeat(count));
     // 16 to the power of 6 jumps.
-    let deep: String = (0..6)
+    let deep: String = (1..=6)
         .map(|level| jumps(&format!("ingress_{level:032x}"), &format!("ingress_{:032x}", level + 1), 16))
         .collect();
     assert!(matches!(refused(&full(&deep)), Refused { line: 5, why: Why::Way { .. } }));
