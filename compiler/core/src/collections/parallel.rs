@@ -28,7 +28,7 @@ pub(crate) fn map_prefetching<T: Sync, R: Send>(
     prefetch: impl Fn(&[T]) + Sync,
     f: impl Fn(&T) -> R + Sync,
 ) -> Vec<R> {
-    map_on(threads_for(items), items, &|| (), &prefetch, &|(), item| f(item))
+    map_on(threads_for(items), items, &|| (), &prefetch, &|(), item| f(item), || ())
 }
 
 /// Maps items in order, with something that each core has of its own.
@@ -47,21 +47,22 @@ pub(crate) fn map_prefetching_with<'a, T: Sync, S, R: Send>(
     prefetch: impl Fn(&'a [T]) + Sync,
     f: impl Fn(&mut S, &'a T) -> R + Sync,
 ) -> Vec<R> {
-    map_on(threads_for(items), items, &own, &prefetch, &f)
+    map_on(threads_for(items), items, &own, &prefetch, &f, || ())
 }
 
 fn threads_for<T>(items: &[T]) -> usize {
     if items.len() < WORTH_IT { 1 } else { cores() }
 }
 
-/// Maps items in order on so many threads, this one among them. Whoever is done with some takes the next: a core that
-/// is taken away for a while leaves what it has not begun to the others.
+/// Maps items in order on so many threads, this one among them once it has done what it has to do first. Whoever is done
+/// with some takes the next: a core that is taken away for a while leaves what it has not begun to the others.
 fn map_on<'a, T: Sync, S, R: Send>(
     threads: usize,
     items: &'a [T],
     own: &(impl Fn() -> S + Sync),
     prefetch: &(impl Fn(&'a [T]) + Sync),
     f: &(impl Fn(&mut S, &'a T) -> R + Sync),
+    first: impl FnOnce(),
 ) -> Vec<R> {
     let mut results: Vec<Option<R>> = Vec::new();
     results.resize_with(items.len(), || None);
@@ -80,6 +81,7 @@ fn map_on<'a, T: Sync, S, R: Send>(
     };
     thread::scope(|scope| {
         let others: Vec<_> = (1..threads).map(|_| scope.spawn(carried(work))).collect();
+        first();
         work();
         others.into_iter().for_each(join);
     });
@@ -91,8 +93,8 @@ fn map_on<'a, T: Sync, S, R: Send>(
     results
 }
 
-/// Maps items in order, a batch at a time. Each batch is mapped by other threads while this one takes the results of
-/// the batch before.
+/// Maps items in order, a batch at a time. This thread takes the results of a batch while others map the next, and then
+/// helps them.
 pub(crate) fn map_batches<T: Sync, R: Send>(
     items: &[T],
     batch: usize,
@@ -100,34 +102,29 @@ pub(crate) fn map_batches<T: Sync, R: Send>(
     f: impl Fn(&T) -> R + Sync,
     mut take: impl FnMut(Vec<R>),
 ) {
-    let mut batches = items.chunks(batch);
-    let Some(first) = batches.next() else { return };
-    let (f, prefetch) = (&f, &prefetch);
-    // This thread takes results meanwhile, so it is none of those that map.
-    let (mut results, others) = (map_prefetching(first, prefetch, f), cores() - 1);
-    for next in batches {
-        if others == 0 {
-            take(std::mem::replace(&mut results, map_prefetching(next, prefetch, f)));
-            continue;
-        }
-        results = thread::scope(|scope| {
-            let next =
-                scope.spawn(carried(move || map_on(others, next, &|| (), prefetch, &|(), item| f(item))));
-            take(std::mem::take(&mut results));
-            join(next)
-        });
+    // Also for a last batch that is not worth a thread by itself: there are results to take meanwhile.
+    let threads = threads_for(items);
+    let mut results = Vec::new();
+    for batch in items.chunks(batch) {
+        let before = std::mem::take(&mut results);
+        results = map_on(threads, batch, &|| (), &prefetch, &|(), item| f(item), || take(before));
     }
     take(results);
 }
 
 /// Sorts a part of the items for each core, in place: a stable sort then only has to merge them.
 pub(crate) fn sort_parts<T: Send>(items: &mut [T], compare: impl Fn(&T, &T) -> Ordering + Sync) {
-    let (threads, compare) = (threads_for(items), &compare);
+    for_each_part(items, |part| part.sort_by(&compare));
+}
+
+/// Changes a part of the items for each core, in place.
+pub(crate) fn for_each_part<T: Send>(items: &mut [T], f: impl Fn(&mut [T]) + Sync) {
+    let (threads, f) = (threads_for(items), &f);
     thread::scope(|scope| {
         let mut parts = items.chunks_mut(items.len().div_ceil(threads).max(1));
         let first = parts.next();
-        parts.for_each(|part| _ = scope.spawn(carried(move || part.sort_by(compare))));
-        first.into_iter().for_each(|part| part.sort_by(compare));
+        parts.for_each(|part| _ = scope.spawn(carried(move || f(part))));
+        first.into_iter().for_each(f);
     });
 }
 
@@ -167,9 +164,31 @@ mod tests {
                 *mapped += 1;
                 (item * 2, *mapped)
             };
-            let results = map_on(3, &items, &|| 0, &prefetch, &double);
+            let results = map_on(3, &items, &|| 0, &prefetch, &double, || ());
             assert!(results.iter().map(|(doubled, _)| *doubled).eq((0..count).map(|it| it * 2)));
             assert!(results.iter().all(|(_, mapped)| *mapped > 0));
+        }
+    }
+
+    #[test]
+    fn batches_are_taken_in_order_and_whole() {
+        for count in [0, 1, WORTH_IT - 1, 3 * WORTH_IT, 3 * WORTH_IT + 1] {
+            let items: Vec<usize> = (0..count).collect();
+            let (mut taken, mut lengths) = (Vec::new(), Vec::new());
+            let double = |item: &usize| item * 2;
+            map_batches(
+                &items,
+                WORTH_IT,
+                |_| (),
+                double,
+                |results| {
+                    lengths.push(results.len());
+                    taken.extend(results);
+                },
+            );
+            assert!(taken.into_iter().eq((0..count).map(|it| it * 2)));
+            lengths.retain(|length| *length > 0);
+            assert_eq!(lengths, items.chunks(WORTH_IT).map(<[usize]>::len).collect::<Vec<_>>());
         }
     }
 
@@ -178,6 +197,6 @@ mod tests {
     fn a_panic_is_that_of_the_item() {
         let items: Vec<usize> = (0..1_000).collect();
         let f = |(): &mut (), item: &usize| assert_ne!(*item, 700, "item 700");
-        map_on(3, &items, &|| (), &|_| (), &f);
+        map_on(3, &items, &|| (), &|_| (), &f, || ());
     }
 }

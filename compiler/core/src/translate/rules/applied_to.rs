@@ -209,7 +209,7 @@ impl AppliedToGroups {
         // number of groups, no more is in memory.
         parallel::map_batches(&stale, BATCH, prefetch, merge, |merged| {
             outcomes.extend(merged.into_iter().map(|merged| match merged? {
-                Ok((namespace, rules)) => Some(Outcome::Rules(rule_sets.hold(*rules, namespace, indexes))),
+                Ok((namespace, rules)) => Some(Outcome::Rules(rule_sets.hold(rules, namespace, indexes))),
                 Err(outcome) => Some(outcome),
             }));
         });
@@ -248,7 +248,7 @@ impl AppliedToGroups {
         policies: &PolicyIndex,
         disputes: &[Dispute],
         budgets: &Budgets,
-    ) -> Option<Result<(NamespaceId, Box<RuleSet>), Outcome>> {
+    ) -> Option<Result<(NamespaceId, RuleSet), Outcome>> {
         let group = self.get(id)?;
         if group.pods.is_empty() {
             // Those are forgotten before rules are merged.

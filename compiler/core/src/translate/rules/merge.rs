@@ -30,13 +30,17 @@ const TOO_MANY_UNIONS: usize = 12;
 const MOST_FOLDED_PORTS: u32 = 32;
 
 /// What a group of pods allows in one direction.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "threads hand over many of them: a box would be made by one and freed by another"
+)]
 pub(in crate::translate) enum Merged {
     /// Everything.
     Open,
     /// Nothing.
     Closed,
     /// Something: a rule set of which nothing is shared yet.
-    Rules(Box<RuleSet>),
+    Rules(RuleSet),
 }
 
 /// What is at a place of a list that it was taken from. One that was left out would be a rule that is left out.
@@ -146,7 +150,7 @@ pub(in crate::translate) fn merge<'a>(
         return Ok(Merged::Closed);
     }
     let named = named.into_iter().collect();
-    Ok(Merged::Rules(Box::new(rule_set(direction, any_port, &ports, unions, named, contested))))
+    Ok(Merged::Rules(rule_set(direction, any_port, &ports, unions, named, contested)))
 }
 
 fn named_destinations<'a>(
