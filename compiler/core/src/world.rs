@@ -300,17 +300,15 @@ impl World {
                         let before = self.pods.objects.range(..=&pod.key).next_back();
                         before.into_iter().for_each(|(_, before)| share_owner(pod, &before.owner));
                     }
-                    Edit::Replace(pods) => {
-                        // Looked up on several cores. Owners are shared afterwards, since each pod looks at the one
-                        // before it.
-                        let found = parallel::map(pods, |pod| self.attachment_of(pod).map(Arc::new));
+                    // Owners are shared within what a core looks at.
+                    Edit::Replace(pods) => parallel::for_each_part(pods, |pods| {
                         let mut last = Owner::Nobody;
-                        for (pod, found) in pods.iter_mut().zip(found) {
+                        for pod in pods {
                             share_owner(pod, &last);
                             last.clone_from(&pod.owner);
-                            self.take_over(pod, found);
+                            self.look_up(pod);
                         }
-                    }
+                    }),
                     Edit::Delete(_) => {}
                 }
                 self.pods.apply(edit).into(Differences::Pods)
@@ -360,10 +358,6 @@ impl World {
     /// Adds to a pod what CNI did for it.
     fn look_up(&self, pod: &mut Pod) {
         let found = self.attachment_of(pod).map(Arc::new);
-        self.take_over(pod, found);
-    }
-
-    fn take_over(&self, pod: &mut Pod, found: Option<Arc<Attachment>>) {
         let PodNetwork::Own { interface, attachment, .. } = &mut pod.network else { return };
         if self.trust.interfaces {
             *interface = match found.as_deref() {
