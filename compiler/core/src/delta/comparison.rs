@@ -5,8 +5,8 @@ use std::ptr;
 
 use smallvec::{SmallVec, smallvec};
 
-use super::LAST_STEP_OBJECTS;
 use super::shared::{Chain, Chains, SharedChange, SharedPart, chains_of};
+use super::{LAST_STEP_OBJECTS, node_rules_fit};
 use crate::layout::{Layout, bridge, node_rules, source_check};
 use crate::nft::{Element, Family, MapName, SetType, Transaction, Verdict, write_changed_keys};
 use crate::object::Direction;
@@ -47,10 +47,7 @@ impl<'a> Comparison<'a> {
     /// addresses are sent to, which is most often so.
     pub(super) fn write_node_rules(&self, out: &mut String) -> Option<bool> {
         let Some(maps) = self.sent_elsewhere() else {
-            let node_rules = self.node_rules()?;
-            if node_rules.objects() > LAST_STEP_OBJECTS {
-                return None;
-            }
+            let node_rules = self.node_rules().filter(node_rules_fit)?;
             out.push_str(&node_rules.write());
             return Some(node_rules.deletes());
         };

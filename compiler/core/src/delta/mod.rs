@@ -27,6 +27,11 @@ fn fits(parts: &Transaction) -> bool {
     parts.objects() - parts.unused_objects() <= LAST_STEP_OBJECTS
 }
 
+/// Returns true if a node's own, all of which the last step makes, is no more than a step may hold.
+fn node_rules_fit(node_rules: &Transaction) -> bool {
+    node_rules.objects() <= LAST_STEP_OBJECTS
+}
+
 /// The way from one output to another.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Delta {
@@ -40,7 +45,7 @@ pub struct Delta {
 impl Delta {
     /// Returns true if what cannot be done before the last step is no more than one may hold.
     fn fits(&self) -> bool {
-        fits(&self.parts) && self.node_rules.objects() <= LAST_STEP_OBJECTS
+        fits(&self.parts) && node_rules_fit(&self.node_rules)
     }
 }
 
