@@ -115,7 +115,9 @@ impl Mirror {
     fn take_over(&self, news: Vec<PassNews>) {
         let Some(newest) = news.last().map(|pass| pass.sequence) else { return };
         news.iter().filter(|pass| pass.is_pass).for_each(log);
-        let is_small = news.iter().map(PassNews::objects).sum::<usize>() <= IN_PLACE
+        // `None` if one of them has all objects.
+        let objects: Option<usize> = news.iter().map(PassNews::objects).sum();
+        let is_small = objects.is_some_and(|objects| objects <= IN_PLACE)
             && news.iter().map(|pass| pass.changed.len()).sum::<usize>() <= OUTPUTS_IN_PLACE;
         let done = {
             let mut state = self.0.state.lock();
@@ -249,12 +251,11 @@ impl Mirrored {
 }
 
 impl PassNews {
-    /// How many objects differ; of all, more than are taken over in place.
-    fn objects(&self) -> usize {
+    /// How many objects differ; `None`: all of them may.
+    fn objects(&self) -> Option<usize> {
         match &self.objects {
-            Objects::Changed(differences) => differences.iter().map(|it| it.len()).sum(),
-            // Under the lock, by which snapshots are taken: none can begin in between.
-            Objects::All(_) => IN_PLACE + 1,
+            Objects::Changed(differences) => Some(differences.iter().map(|it| it.len()).sum()),
+            Objects::All(_) => None,
         }
     }
 }
