@@ -86,7 +86,7 @@ fn few<T>(pods: Vec<T>) -> Result<Vec<T>, AskError> {
     match pods.len() {
         0..=PODS => Ok(pods),
         count => Err(AskError::TooLarge(format!(
-            "an end of {count} pods; at most {PODS} can be asked about at once"
+            "an end of {count} pods: ask about at most {PODS} at once, such as those of one namespace (`-n`)"
         ))),
     }
 }

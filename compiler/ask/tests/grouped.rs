@@ -302,7 +302,10 @@ fn an_end_of_too_many_pods_is_refused() {
     else {
         panic!("too many were answered")
     };
-    assert_eq!(told, "an end of 5001 pods; at most 5000 can be asked about at once");
+    assert_eq!(
+        told,
+        "an end of 5001 pods: ask about at most 5000 at once, such as those of one namespace (`-n`)"
+    );
 }
 
 /// 21 pods that nothing makes agree, each of which 1,000 others may reach on a port of its own.

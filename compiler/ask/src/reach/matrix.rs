@@ -12,9 +12,6 @@ use super::table::Table;
 use super::{Layout, TableQuery, port, rows};
 use crate::{AskError, Cluster, Sight, ends};
 
-/// So many pods are sources.
-const PODS: usize = 20_000;
-
 /// What may reach what: of a namespace, each cell between its workloads, and what passes to and from other namespaces, the
 /// internet and blocks that its policies name; or each cell between all workloads that may be seen. Nodes have no cells:
 /// those of the pods always reach them.
@@ -45,12 +42,6 @@ pub fn matrix(
     asked.at.retain(|at| {
         at.pod.as_ref().is_some_and(|pod| !pod.is_of_host_network() && pod.lifecycle != Lifecycle::Finished)
     });
-    if asked.at.len() > PODS {
-        return Err(AskError::TooLarge(format!(
-            "{} pods: a matrix has at most {PODS}; ask about one namespace (`-n`)",
-            asked.at.len()
-        )));
-    }
     let ports = request.ports.iter().map(port).collect::<Result<Vec<_>, _>>()?;
     let is_all = within.is_none();
     let question = TableQuery { ports, layout: Layout::Matrix(within.clone()) };
