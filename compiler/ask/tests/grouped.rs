@@ -9,7 +9,8 @@ mod cluster;
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
-use flock_ask::{AskError, Sight, explain, matrix, open, reach};
+use flock_ask::{AskError, Proposed, Sight, explain, matrix, open, preview, reach};
+use flock_compiler_core::object::Policy;
 use flock_proto::v1;
 use flock_proto::v1::end::End as Asked;
 
@@ -138,6 +139,56 @@ fn pods_of_a_workload_that_agree_are_one_row_and_those_that_differ_are_not() {
         rows.iter().map(|row| row.end.as_ref().unwrap()).map(|end| (&*end.name, end.pods)).collect();
     ends.dedup();
     assert!(ends.iter().any(|(name, pods)| (*name, *pods) == (MIXED, 2)), "{ends:?}");
+}
+
+/// Templates stand for all pods of a Deployment, which are not one pod that always reaches itself.
+#[test]
+fn what_stands_for_several_pods_reaches_itself_as_policies_allow() {
+    let mut items = Items::new();
+    items.add("{apiVersion: v1, kind: Namespace, metadata: {name: shop}}");
+    for app in ["api", "web"] {
+        items.add(&format!(
+            "{{apiVersion: apps/v1, kind: Deployment, metadata: {{namespace: shop, name: {app}}}, spec: {{selector: \
+             {{matchLabels: {{app: {app}}}}}, template: {{metadata: {{labels: {{app: {app}}}}}, spec: {{containers: []}}}}}}}}"
+        ));
+    }
+    items.policy("shop", "api", "podSelector: {matchLabels: {app: api}}, policyTypes: [Ingress]");
+    let manifest = items.read();
+    let cells =
+        matrix(&manifest.cluster(), &v1::MatrixRequest { namespace: "shop".into(), ports: Vec::new() }, &ALL);
+    let cells: Vec<_> = cells
+        .unwrap()
+        .into_iter()
+        .map(|row| (row.from.unwrap().name, row.to.unwrap().name, row.everything, row.ports.is_empty()))
+        .collect();
+    let cell = |from: &str, to: &str| {
+        let is_it = |cell: &&(String, String, bool, bool)| cell.0 == from && cell.1 == to;
+        cells.iter().find(is_it).map(|(.., everything, nothing)| (*everything, *nothing))
+    };
+    assert_eq!(cell("shop/deploy/web", "shop/deploy/web"), Some((true, false)), "{cells:?}");
+    assert_eq!(cell("shop/deploy/api", "shop/deploy/api"), Some((false, true)), "{cells:?}");
+    let end = |name: &str| {
+        Asked::Workload(v1::WorkloadName {
+            namespace: "shop".into(),
+            kind: "deploy".into(),
+            name: name.into(),
+        })
+    };
+    for (name, reaches_itself) in [("web", true), ("api", false)] {
+        for direction in [v1::Direction::Ingress, v1::Direction::Egress] {
+            let rows = asked(&manifest, end(name), direction, None).unwrap();
+            let own = format!("shop/deploy/{name}");
+            assert_eq!(others(&rows).contains(&(&*own, 1)), reaches_itself, "{direction:?}: {rows:#?}");
+        }
+    }
+    let mut isolating = Items::new();
+    isolating.policy("shop", "web", "podSelector: {matchLabels: {app: web}}, policyTypes: [Ingress]");
+    let policies = isolating.read().world.policies().values().map(|policy| Policy::clone(policy)).collect();
+    let proposed = Proposed { policies, ..Proposed::default() };
+    let rows = preview(&manifest.cluster(), &proposed, &ALL).unwrap();
+    let closed = rows.iter().filter(|row| row.change() == v1::Change::Closed);
+    let froms: Vec<_> = closed.map(|row| &*row.from.as_ref().unwrap().name).collect();
+    assert_eq!(froms, ["internet", "shop/deploy/api", "shop/deploy/web"]);
 }
 
 /// Two halves of a StatefulSet: neither is shown as if it were the whole, wherever it stands.

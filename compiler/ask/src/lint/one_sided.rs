@@ -106,7 +106,7 @@ fn passes(
     for pod in other.samples.iter().take(samples) {
         for counterpart in own.samples.iter().take(samples) {
             // What a pod sends itself always passes, and says nothing of the other end's policies.
-            let counterpart = match counterpart.key == pod.key {
+            let counterpart = match counterpart.is_same_pod(pod) {
                 false => counterpart,
                 true => match own.sample_besides(pod) {
                     Some(another) => another,

@@ -92,7 +92,8 @@ impl<'c, 'a> Names<'c, 'a> {
         }
         let name = |((namespace, workload), pods): ((&'a NamespaceName, String), Vec<PodIndex>)| {
             let first = pods.first().and_then(|pod| self.cells.pods.get(*pod as usize));
-            let only = (pods.len() == 1).then(|| pods.first().copied()).flatten();
+            let is_one = pods.len() == 1 && first.is_some_and(|pod| !pod.stands_for_others());
+            let only = pods.first().copied().filter(|_| is_one);
             if !self.sight.sees(namespace) {
                 return Name { shown: hidden(namespace), only };
             }

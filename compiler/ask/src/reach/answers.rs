@@ -246,7 +246,7 @@ pub(super) fn another<'c>(asked: &Place, class: &'c EndClass) -> Option<&'c Plac
 
 /// Returns true if two places are one end, or a pod and its own node.
 fn is_same(asked: &Place, other: &Place) -> bool {
-    let is_one_pod = matches!((&*asked.owners, &*other.owners), ([a], [b]) if a.key == b.key);
+    let is_one_pod = matches!((&*asked.owners, &*other.owners), ([a], [b]) if a.is_same_pod(b));
     let is_own_node = other.host.is_some() && own_node(asked) == other.host.as_ref();
     is_one_pod || is_own_node || (asked.address.is_some() && asked.address == other.address)
 }

@@ -113,12 +113,12 @@ impl<'t, 'a, 'w> GroupWriter<'t, 'a, 'w> {
         Ok(())
     }
 
-    /// The pod that the asked end is, where it is one alone.
+    /// The pod that the asked end is, where it is one alone and does not stand for others, which reach each other.
     fn only_self(&self) -> Option<&'t Arc<Pod>> {
         let [_] = &*self.group.members else { return None };
         let (_, at) = self.table.places_of(self.group).next()?;
         match (&at.pod, &*at.place.owners) {
-            (Some(pod), _) | (None, [pod]) => Some(pod),
+            (Some(pod), _) | (None, [pod]) => (!pod.stands_for_others()).then_some(pod),
             _ => None,
         }
     }

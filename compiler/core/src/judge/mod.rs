@@ -422,7 +422,7 @@ fn exempt(own: &Place, other: &Place) -> Option<Exempt> {
     // What stands for several pods is at both ends of what these send to each other.
     let is_same_pod = matches!(
         (&*own.owners, &*other.owners),
-        ([own], [other]) if own.key == other.key && !own.stands_for_others()
+        ([own], [other]) if own.is_same_pod(other)
     );
     if is_same_pod || (own.address.is_some() && own.address == other.address) {
         return Some(Exempt::Itself);

@@ -126,6 +126,12 @@ impl Pod {
         matches!(self.owner.0, Owner::StandsFor(_))
     }
 
+    /// Returns true if what both send each other never leaves a pod: they are one, and not what stands for several.
+    #[must_use]
+    pub fn is_same_pod(&self, other: &Self) -> bool {
+        self.key == other.key && !self.stands_for_others()
+    }
+
     /// Its name as people know it: `shop/api-5f6b`, and `shop/deploy/api` of a pod that stands for its workload.
     pub fn title(&self) -> impl fmt::Display {
         struct Title<'a>(&'a Pod);
