@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use flock_ask::{AskError, Cluster, Sight, reach};
 use flock_compiler_core::judge::{Carries, Flow, Judge, Place};
-use flock_compiler_core::object::{Lifecycle, Node, Pod};
+use flock_compiler_core::object::{Direction, Lifecycle, Node, Pod};
 use flock_compiler_core::port::Protocol;
 use flock_compiler_core::{UnreadyPods, World};
 use flock_proto::v1;
@@ -173,6 +173,20 @@ fn compare(world: &World, counts: &mut (u64, u64)) -> Result<(), String> {
                     &judge.places_of_pod(other),
                     about,
                 )?;
+                let (source, destination) = match direction {
+                    v1::Direction::Ingress => (other, pod),
+                    _ => (pod, other),
+                };
+                // Policies do not apply to pods of host networks.
+                let is_isolated = is_other(pod)
+                    && (judge.isolating(Direction::Egress, source).next().is_some()
+                        || judge.isolating(Direction::Ingress, destination).next().is_some());
+                let open = |row: &&v1::ReachRow| row.words.ends_with("nothing isolates either end");
+                if let Some(row) =
+                    case.rows.iter().filter(|row| about(row)).find(open).filter(|_| is_isolated)
+                {
+                    return Err(format!("{} or {name} is isolated: {row:#?}", pod.key));
+                }
             }
             if is_pod {
                 for address in worlds::OUTSIDE.iter().map(|text| text.parse::<IpAddr>().unwrap()) {

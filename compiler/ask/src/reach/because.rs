@@ -27,7 +27,7 @@ pub(super) fn because(
     let mut exempt = None;
     for carries in ports.samples(SAMPLES) {
         let judgement = judge.judge(&Flow { carries, ..flow.clone() });
-        for verdict in [&judgement.egress, &judgement.ingress] {
+        for verdict in [&judgement.egress, &judgement.ingress].into_iter().flat_map(opinions) {
             match verdict {
                 Verdict::Exempt(Exempt::OwnNode) => {
                     exempt = Some("between a pod and its own node everything passes");
@@ -59,6 +59,14 @@ pub(super) fn because(
         }
     };
     (cites, words)
+}
+
+/// What a verdict rests on: on an address with several owners, what is said for each of them.
+fn opinions(verdict: &Verdict) -> Vec<&Verdict> {
+    match verdict {
+        Verdict::Contested(opinions) => opinions.iter().map(|opinion| &opinion.verdict).collect(),
+        verdict => vec![verdict],
+    }
 }
 
 /// How policies and pods that may be seen call and cut ports.
