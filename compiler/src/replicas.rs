@@ -51,7 +51,7 @@ fn pods(world: &World, namespace: &NamespaceName) -> Option<u32> {
             && pod.node.is_some()
             && pod.labels.get(LABEL) == Some(access::SERVICE)
     });
-    // None at all: the pods have other labels, and how many there are is not known.
+    // None at all: compilers run outside of the cluster, or their pods have other labels.
     u32::try_from(ours.count()).ok().filter(|count| *count > 0)
 }
 

@@ -191,7 +191,7 @@ impl Program {
         let file_name =
             |word: &str| Path::new(word).file_name().map(|name| name.to_string_lossy().into_owned());
         let Some((_, before)) = self.arguments.split_last() else { return Place::Here };
-        // The last word that is no option reads what stands in nft's place. A shell would read it as a script.
+        // If the last word that is no option is a shell, it would read what stands in nft's place as a script.
         let mut words = before.iter().rev().chain([&self.name]);
         let reader = words.find(|word| !word.starts_with('-')).and_then(|word| file_name(word));
         if file_name(&self.name).is_some_and(|name| name == "nft") {

@@ -141,7 +141,7 @@ impl Executor {
             self.stand_in = StandIn::Absent;
             return (Ok(()), Left::Before);
         };
-        // The stand-in judges on. Only a full script that is taken to its end removes it.
+        // The stand-in judges on, unless the last step was committed after all.
         if standing != Standing::Nothing {
             self.stand_in = StandIn::Left;
         }

@@ -93,7 +93,7 @@ impl Generations {
         if touched > own {
             if is_gone { Observation::Gone } else { Observation::Edited }
         } else if touched.saturating_add(unheard) > own || self.is_torn {
-            // Those that were not heard may all have been the own nft's, or not.
+            // There were more transactions than the own ones, or it is not known how many: they may be about any table.
             Observation::Unknown
         } else if touched.saturating_add(unheard) < own {
             Observation::Blind

@@ -259,7 +259,7 @@ impl Runner {
         self.outlets.sweeps.named(forget.as_ref());
         match self.decider.receive(update) {
             Decision::Run(job) => {
-                // Pauses have grown for another script than this.
+                // What a compiler sends is tried at once, and again after the shortest pause.
                 self.backoff.reset();
                 self.retry_at = None;
                 self.attempt(job, at, Cause::Update).await

@@ -109,7 +109,7 @@ impl MonitorSupervisor {
                 Observation::Undisturbed
             }
             Ok(observation) => {
-                // Only a script of its own that was heard proves that the place is the right one.
+                // Only with a script of its own, by which generations went on, the place turns out to be the right one.
                 if own > 0 {
                     self.blind = 0;
                     self.backoff.reset();

@@ -47,7 +47,7 @@ pub(crate) async fn open(
     let asked = timeout(PATIENCE, pods.portforward(pod, &[access::PORT])).await;
     let mut forwarder = match asked {
         Ok(Ok(forwarder)) => forwarder,
-        // With its status: a right that is missing for one pod is missing for all, and the caller tries no other.
+        // With its status, by which the caller tells a right that is missing for all pods from a fault of this one.
         Ok(Err(error)) => return Err(ForwardError::Refused(error)),
         Err(_) => return Err(ForwardError::Broken(format!("no port-forwarding within {PATIENCE:?}"))),
     };

@@ -364,9 +364,9 @@ impl Engine {
         }
     }
 
-    /// How to find out what a pass revokes and tell the streams, apart from the engine, if there are any.
+    /// How to find out what a pass revokes and tell the relay of the streams, apart from the engine, if there is one.
     fn revoked(&self, pass: &Pass) -> Option<impl FnOnce() + Send + 'static> {
-        // No stream wants to hear of it, and to find it out goes through all that has changed.
+        // Nobody listens, as no relay was started: to find it out goes through all that has changed.
         if self.revocations.receiver_count() == 0 {
             return None;
         }

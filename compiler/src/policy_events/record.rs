@@ -128,7 +128,7 @@ impl NoticeRecord {
             self.open.remove(&key);
         }
         for namespace in &all {
-            // Pods of a workload have the same labels, so few are left to compare.
+            // Pods of most workloads have the same labels, so few are left to compare; the others are bounded below.
             let labels: HashSet<&Labels> = world
                 .pods_of(namespace)
                 // Policies do not apply to these: to select them only is to select nothing.

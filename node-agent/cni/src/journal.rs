@@ -17,7 +17,7 @@ const DAY: u64 = 86_400;
 
 /// Adds a line to a file. Nothing depends on whether it can be written.
 pub fn add(path: &Path, line: &str) {
-    // A link or a pipe that somebody has put there is not written to.
+    // A link that somebody has put there is not followed, and a pipe that nobody reads does not hold up CNI.
     let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
     let mut how = OpenOptions::new();
     let Ok(mut file) = how.append(true).create(true).mode(0o600).custom_flags(flags).open(path) else {

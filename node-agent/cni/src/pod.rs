@@ -49,7 +49,7 @@ pub fn sandbox(container: &str, interface: &str) -> Result<SandboxId, SandboxErr
         if byte.is_ascii_alphanumeric() || byte == b'-' {
             id.push(char::from(byte));
         } else {
-            // `_` and `.` too, so that no two interfaces come to the same id.
+            // `_` and `.` too, so that no two interfaces of a container come to the same id.
             id.push_str(&format!("_{byte:02x}"));
         }
     }

@@ -355,7 +355,7 @@ fn enforcer(found: &super::traces::Found) -> Finding {
             "other-enforcers",
             format!("{who} is here, without a trace of policies of its own: {text}"),
         ),
-        // Two that enforce deny more, never less.
+        // Where packets pass both they deny more, never less; who takes them past the kernel is found by other facts.
         Strength::Enforces => Finding::warn(
             "other-enforcers",
             format!("{who} enforces NetworkPolicy here, or has left its rules behind: {text}"),

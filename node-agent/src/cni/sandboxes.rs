@@ -243,7 +243,7 @@ impl Sandboxes {
         entry.telling.calls = entry.telling.calls.saturating_sub(1);
         match result {
             CallResult::Failed => entry.telling.failed += 1,
-            // A refusal is final: it would be the same with every hello.
+            // It is not told again, though a compiler whose world lags behind may have refused it.
             CallResult::Refused => drop(self.entries.remove(place)),
             CallResult::Done => {
                 entry.is_owed = std::mem::take(&mut entry.is_doubtful);

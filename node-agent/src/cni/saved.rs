@@ -73,7 +73,7 @@ impl SandboxFile {
         let text = written(&SavedSandboxes { node, boot, sandboxes })?;
         let temporary = self.folder.path().join(TEMPORARY);
         let mut file = fresh(&temporary)?;
-        // Without a sync: no sandbox outlives a loss of power.
+        // Without a sync: no sandbox outlives a loss of power, after which only their ends are told from it.
         let stored =
             file.write_all(text.as_bytes()).and_then(|()| rename(&temporary, self.folder.path().join(FILE)));
         // On a full disk the ruleset may need the room.

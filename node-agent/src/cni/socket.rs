@@ -86,7 +86,7 @@ impl Listening {
         if symlink_metadata(&beside).is_ok_and(|found| found.file_type().is_socket()) {
             remove_file(&beside)?;
         }
-        // Made beside its place: it has its mode before anybody can connect, and replaces an earlier one at once.
+        // Made beside its place: it has its mode before it is found there, and replaces an earlier one at once.
         let listener = UnixListener::bind(&beside)?;
         set_permissions(&beside, Permissions::from_mode(0o600))?;
         let file = identity(&symlink_metadata(&beside)?);

@@ -112,7 +112,7 @@ pub(crate) fn map_to<T: fmt::Display>(
 
 pub(crate) fn write_set(out: &mut String, name: &SetName, set: &Set) -> fmt::Result {
     match &set.content {
-        // These are the shortest elements, so that a line has room for twice as many.
+        // They are short, so that a line has room for twice as many.
         Content::Members4(members) => set_with(out, name, set.kind, members.iter(), 2 * ELEMENTS_PER_LINE),
         Content::Members6(members) => set_to(out, name, set.kind, members.iter()),
         Content::Ranges4(ranges) => set_to(out, name, set.kind, ranges.ranges.display()),

@@ -207,7 +207,7 @@ impl<'a, 'w> Answers<'a, 'w> {
 
     fn allowed(&mut self, direction: Direction, flow: &Flow) -> Answer {
         let mut ports = Ports::everything();
-        // One for each pair of owners, and each has to allow it.
+        // One for each pair of owners that does not allow everything; what passes is what all of them allow.
         for allowed in self.judge.allowed(direction, flow) {
             if let Allowed::Ports(ranges) = allowed {
                 ports = ports.and(&Ports::union_of(ranges));

@@ -133,7 +133,7 @@ pub(super) fn collect<'w, K: Ord>(items: &[Item<'w>], key: impl Fn(&Item<'w>) ->
             pods.namespaces += u32::from(pods.last != item.namespace);
             pods.last = item.namespace;
         }
-        // The rest need not be looked at: the caller goes over to larger parts.
+        // The rest need not be looked at: the caller goes over to larger parts, or refuses.
         if found.len() > ROWS {
             return None;
         }

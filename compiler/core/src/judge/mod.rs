@@ -292,8 +292,8 @@ impl<'w> Judge<'w> {
     fn opinion(&self, question: &Question<'_>) -> Verdict {
         let isolating = self.isolating(question.direction, question.subject);
         let isolating: Vec<&Arc<Policy>> = isolating.map(|policy| self.newest(policy)).collect();
-        // Before the question whether any policy isolates it: a namespace that is closed as a whole closes pods that
-        // none selects.
+        // Before the question whether any policy isolates it: with more policies or peers than a namespace's pods are
+        // tried against, nobody knows whom they select.
         if self.is_over_budget(question.direction, question.subject) {
             return Verdict::OverBudget(isolating.into_iter().cloned().collect());
         }
@@ -380,7 +380,8 @@ impl<'w> Judge<'w> {
     /// Returns true if a node closes its blocks in a direction: always, or while a pod is on its way there that a policy
     /// isolates in it. (A compiler that answers attends to its nodes.)
     fn is_closing(&self, direction: Direction, node: &NodeName) -> bool {
-        // A node whose agent has not come cannot be told who is expected: its blocks are closed, as by `drop`.
+        // Closed as by `drop` where an agent has not come or is too old to be told who is expected, and where it hears of
+        // pods from CNI, before they run.
         let may_expect = self.world.facts().get(node).is_some_and(|facts| facts.may_expect());
         if self.unready == UnreadyPods::Drop || !may_expect {
             return true;

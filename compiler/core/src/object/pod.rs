@@ -172,7 +172,7 @@ impl Pod {
     /// an address.
     #[must_use]
     pub fn is_on_its_way(&self) -> bool {
-        // Once CNI has said anything of it, its addresses are known, or gone.
+        // Once CNI has said anything of it nobody waits: its addresses are known, gone, or not believed.
         let PodNetwork::Own { addresses, attachment: None, .. } = &self.network else { return false };
         self.node.is_some() && self.lifecycle == Lifecycle::Live && addresses.is_empty()
     }

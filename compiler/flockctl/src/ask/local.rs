@@ -57,7 +57,7 @@ impl Local {
         }
         let mut problems: Vec<Problem> = manifests.errors.iter().flat_map(|error| error.problems()).collect();
         problems.extend(translate(&world).problems().to_vec());
-        // Translation knows objects, and not the files that they are from.
+        // What several objects come to together names one of them and no file.
         for problem in problems.iter_mut().filter(|problem| problem.origin.is_none()) {
             problem.origin = manifests.origins.get(&problem.object).cloned();
         }

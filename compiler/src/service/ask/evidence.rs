@@ -73,7 +73,7 @@ impl<'a> Certifier<'a> {
             Direction::Ingress => (to, explanation.ingress.as_ref()?),
         };
         let subject = self.pod(own)?;
-        // No node's table judges these.
+        // No node's table judges these, or whoever asks may not see which one does.
         if own.node.is_none() || subject.is_of_host_network() || is_exempt(verdict) {
             return None;
         }

@@ -49,7 +49,7 @@ pub(super) fn counts(
                 Ok(count) => {
                     counts.insert(sequence, count);
                 }
-                // The work for all passes is used up, and earlier ones are not counted.
+                // The work for all passes is used up, or this one changes too many rows: earlier ones are not counted.
                 Err(flock_ask::AskError::TooLarge(_)) => break,
                 // Whoever asks may not see all that it was about.
                 Err(_) => {}

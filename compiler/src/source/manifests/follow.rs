@@ -120,7 +120,7 @@ impl Follower {
         let mut changed = self.files.len() != before;
         for (path, stamp) in scan {
             let is_known = self.files.get(path).is_some_and(|file| file.stamp == *stamp);
-            // Seen for the first time, or still being written: it is read once it has rested.
+            // Read already as it is; or new, or still being written, and then it is read once it has rested.
             if is_known || previous.get(path) != Some(stamp) {
                 continue;
             }

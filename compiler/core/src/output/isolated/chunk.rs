@@ -26,7 +26,7 @@ const BOUNDARY: u64 = 3;
 
 /// Whether a chunk ends after an address, wherever it stands.
 pub(super) fn ends_chunk(address: &IpAddr) -> bool {
-    // Not keyed, unlike other hashes: chunks are part of the revision, which has to be equal on every replica.
+    // Not keyed, unlike those of lookup tables: chunks are part of the revision, which has to be equal on every replica.
     let mut hasher = fnv::FnvHasher::default();
     match address {
         IpAddr::V4(address) => hasher.write(&address.octets()),

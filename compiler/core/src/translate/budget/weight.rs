@@ -46,7 +46,8 @@ fn of_pod_peer(peer: &PodPeer) -> u64 {
     let (reach, around) = match &peer.namespaces {
         NamespaceScope::Named(_) => (1, 0),
         NamespaceScope::Matching(selector) => {
-            // The value of a label has to lead to both; else pods of all namespaces are tried against it.
+            // The value of a label has to lead to namespaces and, unless all are meant, to their pods; whatever else is
+            // taken for the worst, pods of all namespaces that are tried against it.
             let led_to =
                 asks_for_value(selector) && (peer.pods.is_everything() || asks_for_value(&peer.pods));
             (if led_to { ELSEWHERE } else { WIDE }, values(selector))

@@ -55,7 +55,7 @@ pub(in crate::translate) fn rule_set(
         named: named.map(|named| Arc::new(named.into())),
         contested,
     };
-    // Last, for it is made of the names of all that is in it.
+    // Last, for it is made of its name and of those of chains and sets that it uses.
     RuleSet { fingerprint: Fingerprint::of(&rules), ..rules }
 }
 

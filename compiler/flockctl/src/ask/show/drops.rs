@@ -39,7 +39,7 @@ pub(in crate::ask) fn head(screen: Screen) -> String {
 
 /// A row of it, and what was missed.
 pub(in crate::ask) fn line(row: &v1::DropRow, screen: Screen) -> String {
-    // The columns of `-o wide` are counts, and what a watcher is told at once comes without.
+    // `-o wide` has a count and the first time besides: what a watcher is told at once has no count and one time.
     let mut cells = cells(row, Screen { wide: false, ..screen });
     cells.truncate(HEADING.len());
     growing(cells, screen) + &missed(std::slice::from_ref(row), screen)
