@@ -63,6 +63,8 @@ pub(crate) enum Kind {
 /// An update that an agent has verified.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Verified {
+    /// Which agent, in the order of their start.
+    pub(crate) agent: usize,
     /// When.
     pub(crate) at: Duration,
     pub(crate) kind: Kind,
@@ -70,6 +72,7 @@ pub(crate) struct Verified {
 
 /// One agent.
 pub(crate) struct Agent {
+    pub(crate) number: usize,
     pub(crate) node: NodeName,
     /// Its own: a compiler has few places for those of one address who have not shown yet who they are.
     pub(crate) address: Ipv4Addr,
@@ -214,7 +217,7 @@ impl Agent {
                 let took = Duration::from_millis(1);
                 let ack = Ack { revision: Some(revision), outcome, error: String::new(), took, drifts: 0 };
                 out.send_data(framed(AgentMessage::Ack(ack)), false)?;
-                self.news.send(Verified { at: clock::now(), kind })?;
+                self.news.send(Verified { agent: self.number, at: clock::now(), kind })?;
             }
         }
         bail!("the compiler closed the stream")

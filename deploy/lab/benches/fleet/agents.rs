@@ -1,5 +1,6 @@
 //! All simulated agents: each with its own connection, their news in one place.
 
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -40,44 +41,48 @@ impl Agents {
         secured: Option<(&Cluster, &Tls)>,
     ) -> anyhow::Result<()> {
         let bytes = Arc::new(AtomicU64::new(0));
-        let node = cluster::node(self.bytes.len())?;
-        let [.., high, low] = u32::try_from(self.bytes.len())?.to_be_bytes();
+        let number = self.bytes.len();
+        let node = cluster::node(number)?;
+        let [.., high, low] = u32::try_from(number)?.to_be_bytes();
         let address = Ipv4Addr::new(127, 1, high, low);
         self.bytes.push(Arc::clone(&bytes));
         let secured = secured
             .map(|(cluster, tls)| anyhow::Ok((tls.clone(), cluster.token(node.as_str())?)))
             .transpose()?;
         let news = self.sender.clone();
-        self.tasks.spawn(Agent { node, address, compiler, manner, keepalive, secured, bytes, news }.run());
+        self.tasks
+            .spawn(Agent { number, node, address, compiler, manner, keepalive, secured, bytes, news }.run());
         Ok(())
     }
 
-    /// Waits for so many updates that were verified from then on.
+    /// Waits until so many agents have had an update from then on; the first of each.
     pub(crate) async fn verified(&mut self, count: usize, since: Duration) -> anyhow::Result<Vec<Verified>> {
-        self.updates(count, |news| news.at >= since).await
+        self.first_of_each(count, |news| news.at >= since).await
     }
 
-    /// Waits for so many updates with a script. Others come when they like: a node whose past nobody knows has all others
-    /// look at their connections.
-    pub(crate) async fn changed(&mut self, count: usize) -> anyhow::Result<Vec<Verified>> {
-        self.updates(count, |news| news.kind != Kind::Current).await
+    /// The same for updates with a script. Others come when they like: a node whose past nobody knows has all others look at
+    /// their connections.
+    pub(crate) async fn changed(&mut self, count: usize, since: Duration) -> anyhow::Result<Vec<Verified>> {
+        self.first_of_each(count, |news| news.at >= since && news.kind != Kind::Current).await
     }
 
-    async fn updates(
+    async fn first_of_each(
         &mut self,
         count: usize,
         counts: impl Fn(&Verified) -> bool,
     ) -> anyhow::Result<Vec<Verified>> {
-        let mut verified = Vec::with_capacity(count);
+        let mut verified = BTreeMap::new();
         let all = async {
             while verified.len() < count {
                 let news = self.news.recv().await.context("the agents are gone")?;
-                verified.extend(Some(news).filter(&counts));
+                if counts(&news) {
+                    verified.entry(news.agent).or_insert(news);
+                }
             }
             anyhow::Ok(())
         };
         match timeout(PATIENCE, all).await {
-            Ok(done) => done.map(|()| verified),
+            Ok(done) => done.map(|()| verified.into_values().collect()),
             Err(_) => bail!("only {} of {count} agents had an update within {PATIENCE:?}", verified.len()),
         }
     }

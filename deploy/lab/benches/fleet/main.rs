@@ -141,7 +141,7 @@ async fn connected(ground: &Ground<'_>, first: Manner) -> anyhow::Result<(Compil
         )?;
     }
     let answering = if first == Manner::Answers { shape.nodes } else { shape.nodes - 1 };
-    agents.verified(answering, Duration::ZERO).await?;
+    agents.changed(answering, Duration::ZERO).await?;
     tokio::time::sleep(REST).await;
     Ok((compiler, agents, answering, alone))
 }
@@ -158,7 +158,7 @@ async fn fleet(ground: &Ground<'_>, first: Manner) -> anyhow::Result<Fleet> {
     for change in 0..=options.changes {
         let (theirs, ours) = (compiler.usage()?, Usage::of(std::process::id())?);
         let made = tokio::task::block_in_place(|| compiler.change(answering))?;
-        let verified = agents.changed(answering).await?;
+        let verified = agents.changed(answering, made.made).await?;
         // The first change warms both processes.
         if change == 0 {
             continue;
